@@ -1,0 +1,1 @@
+"""From score tables and answers to rates, intervals, comparisons, figures and the report."""

@@ -1,0 +1,13 @@
+"""The one error that a user's mistake raises: a plain sentence, never a traceback."""
+
+from __future__ import annotations
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Bad input: the message says what, where (file, row, key) and what is allowed.
+
+    The command line prints the message as it stands and exits with status 2; Python callers catch it like any
+    ``ValueError``.
+    """

@@ -1,0 +1,1 @@
+"""The metrics, by name: one line a metric, plus whatever other packages registered."""

@@ -1,0 +1,1 @@
+"""The timed real-vs-fake test."""
