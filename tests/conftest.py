@@ -1,0 +1,40 @@
+"""What every test may use: the shared data where present, photos that ship with scikit-image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REQUIRE_ALL = os.environ.get("EVALKIT_REQUIRE_ALL") == "1"
+
+
+def require(available: bool, reason: str) -> None:
+    """Skip in plain words, or fail where everything is required (CI)."""
+    if available:
+        return
+    if REQUIRE_ALL:
+        pytest.fail(f"EVALKIT_REQUIRE_ALL=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos, outputs of published colorizers and human data."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("EVALKIT_SHARED_DATA", default))
+    require(folder.is_dir(), f"the shared data folder is absent ({folder}); name it with EVALKIT_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, np.ndarray]:
+    """Colour photos that ship with scikit-image and scikit-learn, uint8 RGB, full size, by name."""
+    import skimage.data
+    from sklearn.datasets import load_sample_images
+
+    found = {name: getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+    china, flower = load_sample_images().images
+    return {**found, "china": np.ascontiguousarray(china), "flower": np.ascontiguousarray(flower)}
