@@ -1,0 +1,60 @@
+# Two commands are all a new user needs: `make demo` and `make test`. Both set everything up by themselves.
+# Wanted on the machine: make and Python 3.11 or newer with its venv module.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types docs bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.for-demo  ## Score colorizations of photos that ship with scikit-image and scikit-learn (no download, no torch)
+	$(BIN)/evalkit demo --out demo
+
+# pytest runs last: its closing lines name, one line each, whatever was absent and what was skipped for it.
+test: lint types docs  ## Lint, check types, build the docs with warnings as errors, run all tests
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+lint: $(VENV)/.for-test  ## Check style and formatting (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.for-test  ## Mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.for-test  ## Check types (mypy --strict on the packages)
+	$(BIN)/mypy
+
+docs: $(VENV)/.for-test  ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
+
+bench: $(VENV)/.for-test  ## Measure speed and memory side by side, write the tables for the docs
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove everything that make made
+	rm -rf $(VENV) build dist demo docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: again only when the needs change ---------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "evalkit needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.for-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Setting up $(VENV) (the first time this downloads packages for a minute or two) ..."
+	$(PIP) --editable ".[test]"
+	@touch $@
+
+$(VENV)/.for-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Setting up $(VENV) (the first time this downloads packages for a few minutes) ..."
+	$(PIP) --editable ".[test,docs,report,vgg]"
+	@touch $@
