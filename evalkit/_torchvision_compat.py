@@ -1,14 +1,15 @@
 """Importing torchvision beside a torch build that cannot load its compiled part.
 
-When it is imported, torchvision registers Python kernels for two of its operators, ``nms`` and ``qnms`` (box
-suppression, used in object detection). Their schemas are declared by torchvision's compiled library. Where that
-library was built against another torch (a CUDA torchvision beside a CPU-only torch, say) it does not load, and
-the import ends with ``RuntimeError: operator torchvision::nms does not exist``, although nothing that image
-classification needs is missing.
+When it is imported, torchvision registers Python kernels for two of its operators, ``nms`` and ``qnms``
+(box suppression, used in object detection). Their schemas are declared by torchvision's compiled
+library. Where that library was built against another torch (a CUDA torchvision beside a CPU-only torch,
+say) it does not load, and the import ends with ``RuntimeError: operator torchvision::nms does not
+exist``, although nothing that image classification needs is missing.
 
-Declaring the two schemas by hand lets the import succeed. Everything written in Python on top of torch then works
-(the classifiers, their weights, ``transforms.v2`` with its antialiased resize); box suppression, the other
-compiled operators and torchvision's own image decoders stay unavailable, and this project uses none of them.
+Declaring the two schemas by hand lets the import succeed. Everything written in Python on top of torch
+then works (the classifiers, their weights, ``transforms.v2`` with its antialiased resize); box
+suppression, the other compiled operators and torchvision's own image decoders stay unavailable, and this
+project uses none of them.
 """
 
 from __future__ import annotations
