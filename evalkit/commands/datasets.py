@@ -1,0 +1,52 @@
+"""The command ``evalkit datasets``: lists of the field's test images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["datasets"]
+
+
+@click.group()
+def datasets() -> None:
+    """Rebuild the lists of published test sets."""
+
+
+@datasets.command()
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one a line in the "
+    'order of the file names, or lines "ILSVRC2012_val_00000001.JPEG 65" as in Caffe\'s val.txt.',
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name a line."
+)
+def ctest10k(labels: Path, out: Path) -> None:
+    """Rebuild the list of 10,000 ImageNet validation photos that the field's tables are measured on.
+
+    The list is checked against the published checksum before it is written.
+    """
+    from evalkit.datasets import CTEST10K_DIGEST, read_validation_labels
+    from evalkit.datasets import ctest10k as rebuild
+
+    names = rebuild(read_validation_labels(labels))
+    _write_atomically(out, "".join(f"{name}\n" for name in names))
+    click.echo(f"{out}: {len(names)} names, sha256 {CTEST10K_DIGEST}")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Write the whole file or nothing: a half-written list would pass for a shorter test set."""
+    from evalkit.errors import InputError
+
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
