@@ -20,8 +20,8 @@ def datasets() -> None:
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one a line in the "
-    'order of the file names, or lines "ILSVRC2012_val_00000001.JPEG 65" as in Caffe\'s val.txt.',
+    help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one a line in "
+    "the order of the file names, or each after its file name as in Caffe's val.txt.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name a line."
