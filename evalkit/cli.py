@@ -1,0 +1,189 @@
+"""The command `evalkit`: subcommands by entry point, loaded when asked for; mistakes told in one sentence.
+
+Exit status: 0 done, 2 a mistake of the user or the machine (bad input, no space, no permission),
+130 interrupted, 1 a bug (with a traceback).
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import sys
+import traceback
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+
+from evalkit.errors import InputError
+
+__all__ = ["SECTIONS", "CommandGroup", "main"]
+
+ENTRY_POINT_GROUP = "evalkit.commands"
+DISTRIBUTION = "colorization-evalkit"
+
+SECTIONS = {
+    "Start here": ("demo",),
+    "Scores": ("score", "rescore", "merge", "compare", "lint"),
+    "What metrics need": ("metrics", "prior", "datasets", "weights"),
+    "Colorizers": ("colorize", "train", "probe"),
+    "Human test": ("study", "plan"),
+    "Analysis": ("analyze", "report"),
+    "Shell": ("completion",),
+}
+"""Order and headings of ``evalkit --help``; commands of other packages follow under their own heading."""
+
+PLUGIN_SECTION = "From other packages"
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class Mistake(click.ClickException):
+    """One sentence on standard error, exit status 2."""
+
+    exit_code = 2
+
+
+class CommandGroup(click.Group):
+    """A click group whose commands are the entry points of the group ``evalkit.commands``.
+
+    A command is imported when it is called or when its line of help is printed. One that fails to import
+    costs a line of warning in the help and breaks nothing else.
+    """
+
+    @cached_property
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        # Our own first: another package may add commands, but never silently replace one.
+        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: not _is_own(point)):
+            found.setdefault(point.name, point)
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted; imports none of them."""
+        return sorted(self._entry_points.keys() | self.commands.keys())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None where there is no such name.
+
+        Raises
+        ------
+        click.ClickException
+            If the command is known but does not load.
+        """
+        point = self._entry_points.get(cmd_name)
+        if point is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            command = point.load()
+        except Exception as error:
+            if ctx.resilient_parsing:  # the shell asks for completions: offer the others
+                return None
+            _show_traceback(ctx)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise Mistake(
+                f"the command '{cmd_name}' of {_package(point)} does not load ({reason})."
+            ) from error
+        if not isinstance(command, click.Command):
+            raise Mistake(
+                f"the command '{cmd_name}' of {_package(point)} is {point.value}, not a click command."
+            )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command to run; an unknown name is answered with the nearest one."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else "'evalkit --help' lists all commands."
+            ctx.fail(f"there is no command '{name}'. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their one-line help, section by section, and what did not load."""
+        lines: dict[str, str] = {}
+        warnings: list[str] = []
+        longest = max(map(len, self.list_commands(ctx)), default=0)
+        for name in self.list_commands(ctx):
+            try:
+                command = self.get_command(ctx, name)
+            except Mistake as mistake:
+                warnings.append(f"Warning: {mistake.message}")
+                continue
+            if command is not None and not command.hidden:
+                lines[name] = command.get_short_help_str(formatter.width - 6 - longest)
+        for heading, names in _sections(list(lines)):
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(longest), lines[name]) for name in names])
+        for warning in warnings:
+            formatter.write(f"\n{warning}\n")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and translate what went wrong into one sentence and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _show_traceback(ctx)
+            raise Mistake(str(error)) from error
+        except (KeyboardInterrupt, click.Abort):
+            _show_traceback(ctx)
+            click.echo("\nInterrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except OSError as error:
+            # A closed pipe (`evalkit metrics | head`) is no mistake: click ends quietly.
+            if error.errno == errno.EPIPE or error.strerror is None:
+                raise
+            _show_traceback(ctx)
+            raise Mistake(_os_sentence(error)) from error
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == DISTRIBUTION
+
+
+def _label(point: EntryPoint) -> str:
+    package = f"package {point.dist.name}" if point.dist is not None else "an unnamed package"
+    return f"the command '{point.name}' of {package}"
+
+
+def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    placed: set[str] = set()
+    for heading, wanted in SECTIONS.items():
+        here = [name for name in wanted if name in names]
+        placed.update(here)
+        if here:
+            yield heading, here
+    rest = [name for name in names if name not in placed]
+    if rest:
+        yield PLUGIN_SECTION, rest
+
+
+def _os_sentence(error: OSError) -> str:
+    reason = (error.strerror or "").lower()
+    where = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(where)}: {reason}." if where else f"{reason}."
+
+
+def _wants_traceback(ctx: click.Context) -> bool:
+    return bool(ctx.find_root().params.get("traceback"))
+
+
+def _show_traceback(ctx: click.Context) -> None:
+    if _wants_traceback(ctx):
+        traceback.print_exc(file=sys.stderr)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--traceback",
+    is_flag=True,
+    envvar="EVALKIT_TRACEBACK",
+    help="Show where a mistake was found, for developers (also EVALKIT_TRACEBACK=1).",
+)
+@click.version_option(package_name=DISTRIBUTION, prog_name="evalkit")
+def main(traceback: bool) -> None:
+    """Score image colorizations: machine metrics and the timed real-vs-fake test, with honest intervals."""
