@@ -82,13 +82,9 @@ class CommandGroup(click.Group):
                 return None
             _show_traceback(ctx)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise Mistake(
-                f"the command '{cmd_name}' of {_package(point)} does not load ({reason})."
-            ) from error
+            raise Mistake(f"{_label(point)} does not load ({reason}).") from error
         if not isinstance(command, click.Command):
-            raise Mistake(
-                f"the command '{cmd_name}' of {_package(point)} is {point.value}, not a click command."
-            )
+            raise Mistake(f"{_label(point)} is {point.value}, not a click command.")
         return command
 
     def resolve_command(
