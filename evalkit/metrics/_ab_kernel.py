@@ -240,13 +240,14 @@ def build_cells(centers: Any, cells: Any, candidates: Any, offsets: Any) -> int:
     for i in range(CELLS):
         for j in range(CELLS):
             a, b = float(i - ORIGIN) + 0.5, float(j - ORIGIN) + 0.5
-            nearest = np.inf
+            squared = np.inf
             for c in range(q):
-                nearest = min(nearest, np.hypot(centers[2 * c] - a, centers[2 * c + 1] - b))
+                squared = min(squared, (centers[2 * c] - a) ** 2 + (centers[2 * c + 1] - b) ** 2)
             first = used
+            # No point of the cell is further than half a diagonal from its middle: neither bound moves by more.
+            reach = (np.sqrt(squared) + np.sqrt(2.0) + 1e-9) ** 2
             for c in range(q):
-                # No point of the cell is further than half a diagonal from its middle: neither bound moves by more.
-                if np.hypot(centers[2 * c] - a, centers[2 * c + 1] - b) <= nearest + np.sqrt(2.0) + 1e-9:
+                if (centers[2 * c] - a) ** 2 + (centers[2 * c + 1] - b) ** 2 <= reach:
                     if used < candidates.size:
                         candidates[used] = c
                     used += 1
@@ -259,10 +260,11 @@ def build_cells(centers: Any, cells: Any, candidates: Any, offsets: Any) -> int:
                 owns = True
                 for da in (-0.5, 0.5):
                     for db in (-0.5, 0.5):
-                        own = np.hypot(centers[2 * mine] - a - da, centers[2 * mine + 1] - b - db)
+                        u, v = a + da, b + db
+                        own = (centers[2 * mine] - u) ** 2 + (centers[2 * mine + 1] - v) ** 2
                         for other in range(first, used):
                             c = candidates[other]
-                            if np.hypot(centers[2 * c] - a - da, centers[2 * c + 1] - b - db) < own - 1e-9:
+                            if (centers[2 * c] - u) ** 2 + (centers[2 * c + 1] - v) ** 2 < own - 1e-9:
                                 owns = False
                 if owns and owner < 0:
                     owner = mine
