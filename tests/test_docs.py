@@ -1,0 +1,200 @@
+"""Every command and every Python example that the documentation shows runs, and prints what is shown.
+
+Each page plays in a folder of its own that holds three folders of six small photos, `truth`, `mine` (half the
+saturation) and `other` (hues turned). Its blocks run in order:
+
+- ``console``: lines that start with ``$ `` are run by bash; what follows is compared with what they print,
+  where ``...`` stands for anything; a command shown without output may print what it likes.
+- ``python``: run as a program of its own.
+
+A hidden line before a block changes that: ``% test: skip because REASON`` for commands that need weights, the
+internet or much time, ``% test: exit 2`` for a command that is meant to fail. In README.md, where ``%`` would
+show, the same stands in an HTML comment.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(
+        path for path in (ROOT / "docs").rglob("*.md") if not path.is_relative_to(ROOT / "docs" / "_build")
+    ),
+]
+FENCE = re.compile(r"\s*(`{3,})(console|python)\s*")
+DIRECTIVE = re.compile(
+    r"\s*(?:%|<!--) test: (?:exit (?P<status>\d+)|skip because (?P<reason>.+?))\s*(?:-->)?\s*"
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True)
+class Example:
+    """One command or program of a page, and what it is said to print."""
+
+    page: str
+    line: int
+    command: tuple[str, ...]
+    shown: str = ""
+    status: int = 0
+    skipped: bool = False
+
+
+def examples(text: str, page: str) -> Iterator[Example]:
+    """All examples of a page, in order."""
+    lines = text.splitlines()
+    k = 0
+    while k < len(lines):
+        fence = FENCE.fullmatch(lines[k])
+        k += 1
+        if fence is None:
+            continue
+        start = k
+        while not lines[k].strip().startswith(fence[1]):
+            k += 1
+        before = next((line for line in reversed(lines[: start - 1]) if line.strip()), "")
+        directive = DIRECTIVE.fullmatch(before)
+        skipped = directive is not None and directive["reason"] is not None
+        status = int(directive["status"]) if directive and directive["status"] else 0
+        block = textwrap.dedent("\n".join(lines[start:k])).splitlines()
+        if fence[2] == "python":
+            command = (sys.executable, "-c", "\n".join(block))
+            yield Example(page, start + 1, command, "", status, skipped)
+            continue
+        for offset, command, shown in console_commands(block):
+            bash = ("bash", "-euo", "pipefail", "-c", command)
+            yield Example(page, start + 1 + offset, bash, shown, status, skipped)
+
+
+def console_commands(block: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Line number in the block, command and shown output of each ``$`` line."""
+    starts = [k for k, line in enumerate(block) if line.startswith("$ ")]
+    for start, end in zip(starts, [*starts[1:], len(block)], strict=True):
+        last = start
+        while block[last].endswith("\\"):
+            last += 1
+        yield start, "\n".join(block[start : last + 1])[2:], "\n".join(block[last + 1 : end]).strip("\n")
+
+
+def turned(photo: np.ndarray, saturation: float, hue: int) -> np.ndarray:
+    """The photo with its saturation scaled and its hues turned (Pillow's hue, 256 steps a turn)."""
+    hsv = np.asarray(Image.fromarray(photo).convert("HSV")).astype(int)
+    hsv[..., 0] = (hsv[..., 0] + hue) % 256
+    hsv[..., 1] = np.rint(hsv[..., 1] * saturation)
+    return np.asarray(Image.fromarray(hsv.astype(np.uint8), "HSV").convert("RGB"))
+
+
+@pytest.fixture
+def folder(tmp_path, photos) -> Path:
+    """The folder that a page plays in."""
+    for name in ("truth", "mine", "other"):
+        (tmp_path / name).mkdir()
+    for name, photo in photos.items():
+        crop = np.ascontiguousarray(photo[100:196, 100:196])
+        Image.fromarray(crop).save(tmp_path / "truth" / f"{name}.png")
+        Image.fromarray(turned(crop, 0.5, 0)).save(tmp_path / "mine" / f"{name}.png")
+        Image.fromarray(turned(crop, 1.0, 40)).save(tmp_path / "other" / f"{name}.png")
+    return tmp_path
+
+
+def play(example: Example, folder: Path) -> None:
+    where = f"{example.page}:{example.line}: {example.command[-1]}"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "110",
+        "NO_COLOR": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    result = subprocess.run(
+        example.command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    printed = result.stdout + result.stderr
+    assert result.returncode == example.status, f"{where}\nexit status {result.returncode}\n{printed}"
+    same = doctest.OutputChecker().check_output(example.shown + "\n", printed, FLAGS)
+    assert not example.shown or same, f"{where}\nshown:\n{example.shown}\n\nprinted:\n{printed}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_the_page_shows_works(page, folder):
+    for example in examples(page.read_text(), str(page.relative_to(ROOT))):
+        if not example.skipped:
+            play(example, folder)
+
+
+class TestTheMechanism:
+    def test_it_finds_commands_programs_outputs_and_directives(self):
+        text = textwrap.dedent(
+            """
+            ```console
+            $ evalkit score \\
+                --out out
+            shown ...
+            $ ls
+            ```
+            % test: skip because it needs weights
+
+            ```console
+            $ evalkit weights
+            ```
+            <!-- test: exit 2 -->
+            ```python
+            raise SystemExit(2)
+            ```
+            ```text
+            $ not a command
+            ```
+            """
+        )
+        found = [(e.line, e.command[-1], e.shown, e.status, e.skipped) for e in examples(text, "a page")]
+        assert found == [
+            (3, "evalkit score \\\n    --out out", "shown ...", 0, False),
+            (6, "ls", "", 0, False),
+            (11, "evalkit weights", "", 0, True),
+            (15, "raise SystemExit(2)", "", 2, False),
+        ]
+
+    @pytest.mark.parametrize(
+        ("command", "shown", "status", "fails"),
+        [
+            ("echo one two", "one ...", 0, False),
+            ("echo one two", "", 0, False),
+            ("echo one two", "one three", 0, True),
+            ("exit 2", "", 2, False),
+            ("exit 2", "", 0, True),
+            ("false | true", "", 0, True),
+        ],
+    )
+    def test_it_fails_where_the_page_is_wrong(self, command, shown, status, fails, tmp_path):
+        example = Example("a page", 1, ("bash", "-euo", "pipefail", "-c", command), shown, status)
+        if fails:
+            with pytest.raises(AssertionError, match="a page:1"):
+                play(example, tmp_path)
+        else:
+            play(example, tmp_path)
+
+    def test_skips_are_only_for_what_they_are_meant_for(self):
+        allowed = re.compile(
+            r"it (needs|downloads) .*(weights|internet|labels|ImageNet)|it takes .*|CI runs it"
+        )
+        reasons = [
+            (page.name, match["reason"])
+            for page in PAGES
+            for line in page.read_text().splitlines()
+            if (match := DIRECTIVE.fullmatch(line)) and match["reason"]
+        ]
+        assert [found for found in reasons if not allowed.search(found[1])] == []
