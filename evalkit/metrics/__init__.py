@@ -1,1 +1,93 @@
-"""The metrics, by name: one line a metric, plus whatever other packages registered."""
+"""The metrics, by name: one line a metric here, plus those that other packages register.
+
+Another package adds a metric with one class and one line of its ``pyproject.toml``::
+
+    [project.entry-points."evalkit.metrics"]
+    my_metric = "my_package.my_metric:MyMetric"
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from evalkit.errors import InputError
+
+if TYPE_CHECKING:
+    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.metrics.base import Metric
+
+__all__ = ["BUILT_IN", "DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names"]
+
+BUILT_IN = {
+    "ab_auc": "evalkit.metrics.ab_error:AbAuc",
+    "ab_auc_rebal": "evalkit.metrics.ab_error:AbAucRebalanced",
+    "ab_rmse": "evalkit.metrics.fidelity:AbRmse",
+    "psnr_rgb": "evalkit.metrics.fidelity:PsnrRgb",
+    "ssim_rgb": "evalkit.metrics.ssim:SsimRgb",
+    "ciede2000": "evalkit.metrics.color_difference:Ciede2000",
+    "colorfulness": "evalkit.metrics.colorfulness:Colorfulness",
+    "psnr_ab": "evalkit.metrics.fidelity:PsnrAb",
+    "l_mae": "evalkit.metrics.fidelity:LMae",
+    "ms_ssim_ab": "evalkit.metrics.ssim:MsSsimAb",
+    "colorfulness_abs": "evalkit.metrics.colorfulness:ColorfulnessAbs",
+    "colorfulness_diff": "evalkit.metrics.colorfulness:ColorfulnessDiff",
+    "colorfulness_set_diff": "evalkit.metrics.colorfulness:ColorfulnessSetDiff",
+}
+DEFAULT_METRICS = ("ab_auc", "ab_auc_rebal", "ab_rmse", "psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness")
+"""Computed when nothing is asked for: the field's metrics that need no weights."""
+
+
+@lru_cache(maxsize=1)
+def _locations() -> dict[str, str]:
+    plugins = {point.name: point.value for point in entry_points(group="evalkit.metrics")}
+    return {**BUILT_IN, **{name: value for name, value in sorted(plugins.items()) if name not in BUILT_IN}}
+
+
+def metric_names() -> tuple[str, ...]:
+    """Names of all metrics: the built-in ones, then those of other packages."""
+    return tuple(_locations())
+
+
+def load_metric(name: str) -> type[Metric]:
+    """Class of a metric by name.
+
+    Raises
+    ------
+    InputError
+        If there is no such metric (with the nearest name), or the package that registered it does not load.
+    """
+    try:
+        location = _locations()[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, metric_names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(metric_names())}"
+        raise InputError(f"unknown metric {name!r}{hint} ('evalkit metrics' lists them)") from None
+    module, _, attribute = location.partition(":")
+    try:
+        found: type[Metric] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"metric {name} ({location}) does not load: {error}") from None
+    if found.name != name:
+        raise InputError(f"metric {name} is registered as {location}, whose name is {found.name!r}; the two must agree")
+    return found
+
+
+def create_metrics(names: Sequence[str], options: AbErrorOptions) -> list[Metric]:
+    """Metrics by name, under the options of a run.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or given twice, or none is given.
+    """
+    if not names:
+        raise InputError("no metric given; 'evalkit metrics' lists them")
+    twice = {name for name in names if list(names).count(name) > 1}
+    if twice:
+        raise InputError(f"metric {sorted(twice)[0]} is given twice")
+    return [load_metric(name).create(options) for name in names]

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from evalkit.metrics.ab_error import AbErrorTable
+    from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable
 
 __all__ = ["Better", "FloatArray", "ImageStatistics", "MeanMetric", "Metric", "Photo", "Rgb8"]
 
@@ -107,6 +107,14 @@ class Metric(ABC):
     """Digits after the point on the terminal."""
     uses_ab_error: ClassVar[bool] = False
     """Whether `terms` reads ``statistics.ab_error``."""
+
+    corrects_bias: bool = False
+    """Whether the mean of the bootstrap replicates is a biased estimate of the score (see `evalkit.resampling`)."""
+
+    @classmethod
+    def create(cls, options: AbErrorOptions) -> Self:
+        """The metric under the options of a run; most metrics have none."""
+        return cls()
 
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:

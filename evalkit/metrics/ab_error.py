@@ -1,0 +1,454 @@
+"""AuC of the cumulative ab-error curve, plain and class-rebalanced (Zhang, Isola and Efros, ECCV 2016, section 3.1).
+
+With d the L2 distance of truth and prediction in ab and CMF(t) the share of pixels with d <= t, AuC is the area under
+CMF over the thresholds 0..150, divided by 150. In closed form AuC = 1 - E[min(d, 150)] / 150. The rebalanced variant
+weights every pixel by 1 / p(class of its true colour).
+
+What is stored per image is an integer matrix counts[class, error bin] and a fixed-point error sum per class. Both merge
+by addition in any order, and any prior, lambda or subset applies afterwards without a second look at the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.ab_classes import AbClasses, Prior, preset, rebalancing_weights
+from evalkit.errors import InputError
+from evalkit.metrics._arrays import each_pair
+from evalkit.metrics.base import Better, FloatArray, ImageStatistics, Metric, Photo, Rgb8
+
+__all__ = ["AbAuc", "AbAucRebalanced", "AbErrorOptions", "AbErrorTable", "PairCounter", "ab_auc", "ab_auc_rebal", "curve"]
+
+Quadrature = Literal["exact", "thresholds"]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class AbErrorOptions:
+    """How the ab-error metrics are computed; every field shows in the signature.
+
+    Attributes
+    ----------
+    classes : AbClasses
+        The quantised ab plane.
+    prior : Prior or None
+        Class shares for the rebalancing weights; None takes those of the evaluated truth itself.
+    quadrature : {"exact", "thresholds"}
+        ``exact``: the closed form. ``thresholds``: the mean of CMF(0), CMF(1), ..., CMF(max_threshold), which is what
+        several published scripts compute; it reads 0.3 points lower at 150.
+    max_threshold : int
+        Upper end of the thresholds, 1..150; below 150 only with ``thresholds``.
+    rebalancing : float
+        lambda, share of the uniform distribution mixed into the prior; 0 for evaluation.
+    """
+
+    classes: AbClasses = field(default_factory=lambda: preset("zhang2016"))
+    prior: Prior | None = None
+    quadrature: Quadrature = "exact"
+    max_threshold: int = 150
+    rebalancing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.quadrature not in ("exact", "thresholds"):
+            raise InputError(f"unknown quadrature {self.quadrature!r}; allowed: exact, thresholds")
+        if not 1 <= self.max_threshold <= 150:
+            raise InputError(f"largest threshold {self.max_threshold} is outside 1..150")
+        if self.max_threshold != 150 and self.quadrature == "exact":
+            raise InputError("the closed form is stored for thresholds 0..150; use quadrature 'thresholds' for a shorter range")
+        if not 0.0 <= self.rebalancing <= 1.0:
+            raise InputError(f"lambda {self.rebalancing:g} is outside 0..1")
+
+    @property
+    def scale(self) -> int:
+        """Integer loss of one pixel at the largest error."""
+        from evalkit.metrics._ab_kernel import ERROR_SCALE, MAX_ERROR
+
+        return ERROR_SCALE * MAX_ERROR if self.quadrature == "exact" else self.max_threshold + 1
+
+    @property
+    def quadrature_field(self) -> str:
+        """Signature field: ``exact150`` or, for the mean of T + 1 thresholds, ``mean0-T``."""
+        return "exact150" if self.quadrature == "exact" else f"mean0-{self.max_threshold}"
+
+
+@dataclass(frozen=True)
+class AbErrorTable:
+    """Stored ab errors of n images under Q classes, sparse by image.
+
+    Attributes
+    ----------
+    n_classes : int
+        Q.
+    offsets : ndarray of int64, shape (n + 1,)
+        Image i owns entries ``offsets[i]:offsets[i + 1]`` of the next three.
+    class_id, class_count, error_sum : ndarray, shape (m,)
+        Class, its pixels, and the sum of ``round(65536 * min(d, 150))`` over them.
+    bin_offsets : ndarray of int64, shape (n + 1,)
+        The same for the histogram.
+    bin_key, bin_count : ndarray, shape (k,)
+        ``class * 152 + bin`` and its pixels; bin 0 is d = 0, bin k is k - 1 < d <= k, bin 151 is d > 150.
+    reduced_to : AbErrorOptions or None
+        Set by `reduced`.
+    """
+
+    n_classes: int
+    offsets: Int64Array
+    class_id: npt.NDArray[Any]
+    class_count: npt.NDArray[Any]
+    error_sum: Int64Array
+    bin_offsets: Int64Array
+    bin_key: npt.NDArray[Any]
+    bin_count: npt.NDArray[Any]
+    reduced_to: AbErrorOptions | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def losses(self, options: AbErrorOptions) -> Int64Array:
+        """Integer loss of each (image, class) entry; divided by pixels and ``options.scale`` it is 1 - AuC."""
+        if self.reduced_to is not None:
+            if (self.reduced_to.quadrature, self.reduced_to.max_threshold) != (options.quadrature, options.max_threshold):
+                raise ValueError("this table was reduced to another quadrature")
+            return self.error_sum
+        if options.quadrature == "exact":
+            return self.error_sum
+        from evalkit.metrics._ab_kernel import N_BINS
+
+        keys = self.bin_key.astype(np.int64)
+        per_cell = np.minimum(keys % N_BINS, options.max_threshold + 1) * self.bin_count.astype(np.int64)
+        # Entries and cells are both ordered by image, then class: number the (image, class) pairs of each and add up.
+        image_of_entry = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        image_of_cell = np.repeat(np.arange(len(self)), np.diff(self.bin_offsets))
+        entry = image_of_entry * self.n_classes + self.class_id.astype(np.int64)
+        cell = image_of_cell * self.n_classes + keys // N_BINS
+        sums = np.zeros(len(entry), np.int64)
+        np.add.at(sums, np.searchsorted(entry, cell), per_cell)
+        return sums
+
+    def reduced(self, options: AbErrorOptions) -> AbErrorTable:
+        """The same table with the losses in place of the error sums and without the histogram: a tenth of the memory."""
+        nothing = np.zeros(0, np.int64)
+        empty = np.zeros(len(self) + 1, np.int64)
+        return replace(
+            self, error_sum=self.losses(options), bin_offsets=empty, bin_key=nothing, bin_count=nothing, reduced_to=options
+        )
+
+    def totals(self, values: npt.NDArray[Any]) -> Int64Array:
+        """Sum of the entries of each image, shape (n,)."""
+        running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+        return running[self.offsets[1:]] - running[self.offsets[:-1]]
+
+    def dense(self, values: npt.NDArray[Any]) -> Int64Array:
+        """Entries as a matrix, shape (n, Q)."""
+        matrix = np.zeros((len(self), self.n_classes), np.int64)
+        image = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        matrix[image, self.class_id] = values
+        return matrix
+
+    def histogram(self) -> Int64Array:
+        """Pixels per class and error bin, pooled over images, shape (Q, 152)."""
+        from evalkit.metrics._ab_kernel import N_BINS
+
+        pooled = np.zeros(self.n_classes * N_BINS, np.int64)
+        np.add.at(pooled, self.bin_key, self.bin_count)
+        return pooled.reshape(self.n_classes, N_BINS)
+
+
+class PairCounter:
+    """Counts the ab errors of pairs under given classes; reuses its work space, so one instance a thread.
+
+    Parameters
+    ----------
+    classes : AbClasses
+    """
+
+    def __init__(self, classes: AbClasses) -> None:
+        from evalkit.metrics import _ab_kernel
+
+        self._kernel = _ab_kernel
+        self.classes = classes
+        self._cells, self._candidates, self._offsets = classes.cell_table
+        self._centers = np.ascontiguousarray(classes.centers).ravel()
+        size = len(classes) * _ab_kernel.N_BINS
+        self._packed = np.zeros(size, np.int64)
+        self._histogram = np.zeros(size, np.int64)
+        self._keys = np.empty(size, np.int64)
+        self._counts = np.empty(size, np.int64)
+
+    def prepare(self, truth: Photo) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float]:
+        """Lab (float32, L then a then b), class and largest chroma of the truth's pixels, computed once per truth."""
+        key = ("ab_error", self.classes.digest)
+        if key not in truth.derived:
+            lab = np.empty(3 * truth.n_pixels, np.float32)
+            rows = np.empty(truth.n_pixels, np.int32)
+            chroma = self._kernel.prepare_truth(
+                truth.rgb8.reshape(-1), self._cells, self._candidates, self._offsets, self._centers, lab, rows
+            )
+            truth.derived[key] = (lab, rows, float(chroma))
+        found: tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float] = truth.derived[key]
+        return found
+
+    def count(self, truth: Photo, prediction: Photo) -> PairCounts:
+        """Count one pair; both photos have the same size."""
+        lab, rows, _ = self.prepare(truth)
+        sums = np.zeros(len(self.classes), np.int64)
+        lightness, newly = self._kernel.count_pair(
+            truth.rgb8.reshape(-1), lab, rows, prediction.rgb8.reshape(-1), self._packed, self._histogram, sums
+        )
+        found = self._kernel.sparsify(self._histogram, self._keys, self._counts)
+        keys, counts = self._keys[:found].copy(), self._counts[:found].copy()
+        classes = keys // self._kernel.N_BINS
+        first = np.flatnonzero(np.diff(classes, prepend=-1))
+        class_id = classes[first]
+        return PairCounts(
+            class_id=class_id,
+            class_count=np.add.reduceat(counts, first),
+            error_sum=sums[class_id],
+            bin_key=keys,
+            bin_count=counts,
+            lightness_change=float(lightness) / truth.n_pixels,
+            newly_clipped=int(newly),
+        )
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Ab errors of one pair, sparse: see `AbErrorTable`; with two diagnostics that cost nothing on the way.
+
+    Attributes
+    ----------
+    lightness_change : float
+        Mean absolute difference of L.
+    newly_clipped : int
+        Pixels of the prediction with a channel at 0 or 255 where the truth has none.
+    """
+
+    class_id: Int64Array
+    class_count: Int64Array
+    error_sum: Int64Array
+    bin_key: Int64Array
+    bin_count: Int64Array
+    lightness_change: float
+    newly_clipped: int
+
+
+def table_of(counts: list[PairCounts], n_classes: int) -> AbErrorTable:
+    """Stack the counts of several pairs."""
+
+    def offsets(lengths: list[int]) -> Int64Array:
+        return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+    def join(arrays: list[Int64Array]) -> Int64Array:
+        return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+
+    return AbErrorTable(
+        n_classes=n_classes,
+        offsets=offsets([len(c.class_id) for c in counts]),
+        class_id=join([c.class_id for c in counts]),
+        class_count=join([c.class_count for c in counts]),
+        error_sum=join([c.error_sum for c in counts]),
+        bin_offsets=offsets([len(c.bin_key) for c in counts]),
+        bin_key=join([c.bin_key for c in counts]),
+        bin_count=join([c.bin_count for c in counts]),
+    )
+
+
+class _AbErrorMetric(Metric):
+    better: ClassVar[Better] = "higher"
+    percent: ClassVar[bool] = True
+    decimals: ClassVar[int] = 2
+    uses_ab_error: ClassVar[bool] = True
+
+    def __init__(self, options: AbErrorOptions | None = None) -> None:
+        self.options = options or AbErrorOptions()
+
+    @classmethod
+    def create(cls, options: AbErrorOptions) -> Self:
+        """The metric under these classes, prior, lambda and quadrature."""
+        return cls(options)
+
+    def _table(self, statistics: ImageStatistics) -> AbErrorTable:
+        if statistics.ab_error is None:
+            raise InputError(f"{self.name}: the statistics of this run hold no ab errors; score again with {self.name}")
+        return statistics.ab_error
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Lab conversion, quadrature, pooling over pixels."""
+        return {"lab": "sk-D65", "q": "round", "quad": self.options.quadrature_field, "agg": "pixel"}
+
+
+class AbAuc(_AbErrorMetric):
+    """AuC of the cumulative ab-error curve, pixels pooled over the set."""
+
+    name: ClassVar[str] = "ab_auc"
+    title: ClassVar[str] = "AuC"
+    summary: ClassVar[str] = "area under the cumulative ab-error curve, 0..150 (Zhang et al. 2016)"
+
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Loss and pixels of each image, int64, shape (n, 2)."""
+        table = self._table(statistics)
+        return np.column_stack([table.totals(table.losses(self.options)), table.totals(table.class_count)])
+
+    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
+        """AuC = 1 - E[min(d, 150)] / 150, or the mean of CMF over the thresholds."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(1.0 - sums[..., 0] / (sums[..., 1] * float(self.options.scale)), dtype=np.float64)
+
+
+class AbAucRebalanced(_AbErrorMetric):
+    """AuC with every pixel weighted by 1 / p(class of its true colour), pixels pooled over the set.
+
+    With the shares of the evaluated truth itself (``prior:truth``) this is the plain mean over the classes present; it
+    is comparable on the same images only, since more images bring more rare classes.
+    """
+
+    name: ClassVar[str] = "ab_auc_rebal"
+    title: ClassVar[str] = "AuC rebal."
+    summary: ClassVar[str] = "the same with pixels weighted by 1 / p(class of the true colour) (Zhang et al. 2016)"
+
+    def __init__(self, options: AbErrorOptions | None = None) -> None:
+        super().__init__(options)
+        # Replicates of a mean over the classes *present* are biased upwards: rare classes drop out of some.
+        self.corrects_bias = self.options.prior is None
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """As AuC, with classes, prior and lambda."""
+        prior = "truth" if self.options.prior is None else self.options.prior.name
+        classes = self.options.classes
+        return {
+            **super().fields,
+            "classes": classes.name if classes.name.startswith("file") else f"{classes.name}-{len(classes)}",
+            "prior": prior,
+            "lam": f"{self.options.rebalancing:g}",
+        }
+
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Loss and pixels per class, int64, shape (n, 2 Q); with a fixed prior their weighted sums, float64, (n, 2)."""
+        table = self._table(statistics)
+        losses = table.losses(self.options)
+        if self.options.prior is None:
+            return np.hstack([table.dense(losses), table.dense(table.class_count)])
+        weights = rebalancing_weights(self.options.prior.shares, self.options.rebalancing)
+        present = np.unique(table.class_id)
+        if np.any(weights[present] == 0):
+            lost = present[weights[present] == 0][0]
+            a, b = self.options.classes.centers[lost]
+            raise InputError(
+                f"prior {self.options.prior.name} gives share 0 to class ({a:g}, {b:g}), which the truth has; use a prior "
+                "without zeros, --prior truth, or --lambda above 0"
+            )
+        # Summed in Python's exact order of entries: the same rows give the same bits in every run.
+        w = weights[table.class_id]
+        image = np.repeat(np.arange(len(table)), np.diff(table.offsets))
+        return np.column_stack(
+            [
+                np.bincount(image, weights=w * losses, minlength=len(table)),
+                np.bincount(image, weights=w * table.class_count, minlength=len(table)),
+            ]
+        )
+
+    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
+        """1 - E_w[loss]; the weights follow the summed class shares where the prior is the truth's own."""
+        scale = float(self.options.scale)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.options.prior is not None:
+                return np.asarray(1.0 - sums[..., 0] / (sums[..., 1] * scale), dtype=np.float64)
+            q = sums.shape[-1] // 2
+            losses, counts = sums[..., :q], sums[..., q:]
+            if self.options.rebalancing == 0.0:  # w = 1 / p: the plain mean over the classes present
+                error = np.where(counts > 0, losses / (counts * scale), 0.0)
+                return np.asarray(1.0 - error.sum(axis=-1) / (counts > 0).sum(axis=-1), dtype=np.float64)
+            weights = rebalancing_weights(counts, self.options.rebalancing)
+            return np.asarray(
+                1.0 - (weights * losses).sum(axis=-1) / ((weights * counts).sum(axis=-1) * scale), dtype=np.float64
+            )
+
+
+def curve(histogram: npt.ArrayLike, options: AbErrorOptions | None = None) -> tuple[FloatArray, FloatArray]:
+    """Cumulative ab-error curve at the thresholds 0, 1, ..., 150.
+
+    Parameters
+    ----------
+    histogram : array_like, shape (Q, 152)
+        Pixels per class and bin, see `AbErrorTable`.
+    options : AbErrorOptions, optional
+        Prior and lambda of the rebalanced curve.
+
+    Returns
+    -------
+    fraction, fraction_rebalanced : ndarray of float64, shape (151,)
+        CMF(t), plain and weighted.
+    """
+    options = options or AbErrorOptions()
+    counts = np.asarray(histogram, dtype=np.float64)
+    per_class = counts.sum(axis=1)
+    shares = per_class if options.prior is None else options.prior.shares
+    weights = rebalancing_weights(shares, options.rebalancing)
+    below = np.cumsum(counts, axis=1)[:, :-1]
+    return below.sum(axis=0) / per_class.sum(), weights @ below / (weights @ per_class)
+
+
+def _on_arrays(metric: Metric, truth_rgb8: Rgb8, pred_rgb8: Rgb8, options: AbErrorOptions) -> float | FloatArray:
+    counter = PairCounter(options.classes)
+
+    def of_pair(truth: Photo, prediction: Photo) -> float:
+        table = table_of([counter.count(truth, prediction)], len(options.classes))
+        statistics = ImageStatistics(("pair",), np.array([truth.n_pixels]), {}, table)
+        return float(metric.per_image(statistics)[0])
+
+    return each_pair(of_pair, truth_rgb8, pred_rgb8)
+
+
+def ab_auc(truth_rgb8: Rgb8, pred_rgb8: Rgb8, options: AbErrorOptions | None = None) -> float | FloatArray:
+    """AuC of the cumulative ab-error curve of one pair, or of each pair of a batch.
+
+    Parameters
+    ----------
+    truth_rgb8, pred_rgb8 : ndarray of uint8, shape (H, W, 3) or (N, H, W, 3)
+        8-bit sRGB.
+    options : AbErrorOptions, optional
+
+    Returns
+    -------
+    float or ndarray of float64, shape (N,)
+        Fractions of 1; 1 is a perfect prediction.
+
+    Raises
+    ------
+    InputError
+        If the arrays are not uint8, not of these shapes, or differ in shape.
+
+    References
+    ----------
+    Zhang, Isola and Efros, "Colorful Image Colorization", ECCV 2016, section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    >>> gray = np.full((8, 8, 3), 128, np.uint8)
+    >>> round(ab_auc(red, gray), 4)  # ab of red is (80.1, 67.2): 1 - 104.55 / 150
+    0.303
+    >>> ab_auc(red, red)
+    1.0
+    """
+    options = options or AbErrorOptions()
+    return _on_arrays(AbAuc(options), truth_rgb8, pred_rgb8, options)
+
+
+def ab_auc_rebal(truth_rgb8: Rgb8, pred_rgb8: Rgb8, options: AbErrorOptions | None = None) -> float | FloatArray:
+    """Class-rebalanced AuC of one pair, or of each pair of a batch (each with its own class shares).
+
+    The number of a table pools the pixels of all images: use `evalkit.Accumulator` or `evalkit.score` for it.
+
+    Parameters, returns, raises as in `ab_auc`.
+    """
+    options = options or AbErrorOptions()
+    return _on_arrays(AbAucRebalanced(options), truth_rgb8, pred_rgb8, options)
