@@ -1,0 +1,145 @@
+"""Run a built-in method over a folder of photos, into a folder of PNG files of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.colorizers.anchors import builtin
+from evalkit.colorizers.base import BuiltinMethod
+from evalkit.errors import InputError
+
+if TYPE_CHECKING:
+    from evalkit.colorizers.base import Rgb8
+
+__all__ = ["FolderReport", "colorize_folder"]
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What a run over a folder did.
+
+    Attributes
+    ----------
+    n_made, n_kept : int
+        Images written now, and images that were there already.
+    n_pixels, n_clipped : int
+        Pixels written now, and those clipped into the sRGB gamut.
+    """
+
+    n_made: int
+    n_kept: int
+    n_pixels: int
+    n_clipped: int
+
+    @property
+    def clip_rate(self) -> float:
+        """Share of clipped pixels, 0..1; NaN when nothing was written."""
+        return self.n_clipped / self.n_pixels if self.n_pixels else float("nan")
+
+
+def colorize_folder(
+    method: str,
+    source: Path,
+    target: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_image: Callable[[int, int], None] | None = None,
+) -> FolderReport:
+    """Colour every photo of a folder with a built-in method.
+
+    Parameters
+    ----------
+    method : {"truth", "gray", "random"}
+        Which method.
+    source : Path
+        Folder of photos, searched with its sub-folders.
+    target : Path
+        Folder for the PNG files; made if absent. Each file appears whole or not at all.
+    seed : int, default 0
+        Which assignment of donors ``random`` uses.
+    resume : bool, default False
+        Keep the images that are there and make the others.
+    overwrite : bool, default False
+        Write over images of the same names; other files stay.
+    on_image : callable, optional
+        Called with the images done so far and their total.
+
+    Returns
+    -------
+    FolderReport
+
+    Raises
+    ------
+    InputError
+        If a folder is unusable, an image does not decode, or what is there was made otherwise.
+    """
+    import numpy as np
+
+    from evalkit.image_files import decode, write_png
+    from evalkit.image_pairs import find_images
+
+    _check_folders(source, target, allow_content=resume or overwrite)
+    photos = find_images(source)
+    names = sorted(photos)
+    colorizer = builtin(method, names, seed)
+    outputs = [target / f"{name}.png" for name in names]
+
+    # One image is a target now and a donor next (or before): two in memory are enough to decode each once.
+    @lru_cache(maxsize=2)
+    def load(i: int) -> Rgb8:
+        return decode(photos[names[i]]).rgb8
+
+    def make(i: int) -> tuple[Rgb8, int]:
+        donor = colorizer.donor(i)
+        return colorizer.colorize(load(i), None if donor is None else load(donor))
+
+    kept = {i for i, path in enumerate(outputs) if path.exists()} if resume else set()
+    for i in sorted(kept)[:1]:
+        if not np.array_equal(decode(outputs[i]).rgb8, make(i)[0]):
+            raise InputError(
+                f"{outputs[i]} is not what '{method}' with seed {seed} makes of {source}: "
+                "this run cannot be resumed; give another output folder, or --overwrite."
+            )
+    n_pixels = n_clipped = 0
+    for n_done, i in enumerate(_along_donors(colorizer, len(names)), start=1):
+        if i not in kept:
+            rgb8, clipped = make(i)
+            partial = outputs[i].with_name(f".{outputs[i].name}.partial")
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                write_png(partial, rgb8)
+                partial.replace(outputs[i])
+            finally:
+                partial.unlink(missing_ok=True)
+            n_pixels += rgb8.shape[0] * rgb8.shape[1]
+            n_clipped += clipped
+        if on_image is not None:
+            on_image(n_done, len(names))
+    return FolderReport(len(names) - len(kept), len(kept), n_pixels, n_clipped)
+
+
+def _check_folders(source: Path, target: Path, *, allow_content: bool) -> None:
+    inside, outside = source.resolve(), target.resolve()
+    if inside == outside or inside in outside.parents or outside in inside.parents:
+        raise InputError(f"the output folder {target} and the input folder {source} must lie apart.")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"the output {target} is a file; give a folder.")
+    if not allow_content and target.is_dir() and any(target.iterdir()):
+        raise InputError(f"the output folder {target} is not empty; say --resume or --overwrite.")
+
+
+def _along_donors(colorizer: BuiltinMethod, n: int) -> Iterator[int]:
+    """All indices once, each followed by its donor where that is still to come."""
+    seen: set[int] = set()
+    for first in range(n):
+        i: int | None = first
+        while i is not None and i not in seen:
+            seen.add(i)
+            yield i
+            i = colorizer.donor(i)
