@@ -145,13 +145,12 @@ def nested_bootstrap(
     if not exact:
         steps = min(GRID_STEPS, MAXIMUM_SUPPORT // n_participants)
     one = np.zeros(steps + 1)
-    # Participants of equal counts have equal distributions: each is computed once.
-    kinds, multiplicity = np.unique(np.column_stack([fooled, trials]), axis=0, return_counts=True)
-    for (k, t), share in zip(kinds.tolist(), multiplicity / n_participants, strict=True):
+    for t in np.unique(trials).tolist():
+        k = fooled[trials == t]
         if resample_trials:
-            _spread(one, np.arange(t + 1) / t, share * _binomial_pmf(t, k / t))
+            _spread(one, np.arange(t + 1) / t, _binomial_pmf(t, k / t).sum(axis=0) / n_participants)
         else:
-            _spread(one, np.array([k / t]), np.array([share]))
+            _spread(one, k / t, np.full(k.size, 1 / n_participants))
     size = steps * n_participants + 1
     length = 1 << (size - 1).bit_length()  # zero-padded to a power of two: fast, and nothing wraps around
     pmf = np.fft.irfft(np.fft.rfft(one, length) ** n_participants, length)[:size]
@@ -396,17 +395,20 @@ def _spread(pmf: FloatArray, position: FloatArray, mass: FloatArray) -> None:
     np.add.at(pmf, left + 1, mass * weight)
 
 
-def _binomial_pmf(trials: int, probability: float) -> FloatArray:
-    """Binomial probabilities of 0 .. trials; importing scipy for it would take longer than the bootstrap."""
-    if probability in (0.0, 1.0):
-        pmf = np.zeros(trials + 1)
-        pmf[round(probability) * trials] = 1.0
-        return pmf
+def _binomial_pmf(trials: int, probability: FloatArray) -> FloatArray:
+    """Binomial probabilities, shape (len(probability), trials + 1); scipy would take longer to import."""
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
     k = np.arange(trials + 1)
     log_choose = log_factorial[trials] - log_factorial - log_factorial[::-1]
-    pmf = np.exp(log_choose + k * math.log(probability) + (trials - k) * math.log1p(-probability))
-    return np.asarray(pmf / pmf.sum())
+    p = probability[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 * log 0 = 0, as 0^0 = 1
+        log_pmf = (
+            log_choose
+            + np.where(k > 0, k * np.log(p), 0.0)
+            + np.where(k < trials, k[::-1] * np.log1p(-p), 0.0)
+        )
+    pmf = np.exp(log_pmf)
+    return np.asarray(pmf / pmf.sum(axis=1, keepdims=True))
 
 
 def _counts(fooled_counts: npt.ArrayLike, trial_counts: npt.ArrayLike) -> tuple[IntArray, IntArray]:
@@ -419,8 +421,8 @@ def _counts(fooled_counts: npt.ArrayLike, trial_counts: npt.ArrayLike) -> tuple[
         or np.any((fooled < 0) | (fooled > trials) | (trials < 1))
     ):
         raise InputError(
-            "The bootstrap needs whole numbers per participant, 0 <= fooled <= trials and trials >= 1; got "
-            f"fooled_counts of shape {np.shape(fooled_counts)}, trial_counts of shape {np.shape(trial_counts)}."
+            "The bootstrap needs whole numbers per participant, 0 <= fooled <= trials and trials >= 1; "
+            f"got fooled_counts of shape {np.shape(fooled_counts)}, trial_counts of {np.shape(trial_counts)}."
         )
     return fooled.astype(np.int64), trials.astype(np.int64)
 
