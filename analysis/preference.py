@@ -238,8 +238,8 @@ def _check_connected(matrix: WinMatrix) -> None:
         if not reach[row].all():
             others = _names([matrix.methods[k] for k in np.flatnonzero(~reach[row])])
             raise InputError(
-                f"Method {name} never won against {others}, directly or through other methods, so their distance "
-                "on a common scale is infinite; read the win matrix, or leave a method out."
+                f"Method {name} never won against {others}, directly or through other methods, so "
+                "their distance on a common scale is infinite; read the win matrix, or leave a method out."
             )
 
 

@@ -58,8 +58,8 @@ def test_strengths_and_clustered_errors_agree_with_statsmodels(link: str) -> Non
     # The order of presentation is made up, so that the response varies; "a" is the reference.
     flip = np.random.default_rng(0).random(len(winner)) < 0.5
     x = np.zeros((len(winner), 4))
-    for row, (w, other, turned) in enumerate(zip(winner, loser, flip, strict=True)):
-        x[row, position[w]], x[row, position[other]] = (-1, 1) if turned else (1, -1)
+    for row, (w, lost, turned) in enumerate(zip(winner, loser, flip, strict=True)):
+        x[row, position[w]], x[row, position[lost]] = (-1, 1) if turned else (1, -1)
     family = sm.families.Binomial(
         sm.families.links.Logit() if link == "logit" else sm.families.links.Probit()
     )
@@ -87,7 +87,7 @@ def test_images_can_be_part_of_the_claim() -> None:
     assert np.linalg.eigvalsh(scale.covariance).min() > -1e-12
 
 
-@settings(maotherexamples=20, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_exchanging_winner_and_loser_flips_the_scale(seed: int) -> None:
     winner, loser, participant, _ = answers(seed)
