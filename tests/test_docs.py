@@ -14,19 +14,24 @@ show, the same stands in an HTML comment.
 
 from __future__ import annotations
 
+import csv
 import doctest
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+from skimage.color import rgb2lab
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -198,3 +203,45 @@ class TestTheMechanism:
             if (match := DIRECTIVE.fullmatch(line)) and match["reason"]
         ]
         assert [found for found in reasons if not allowed.search(found[1])] == []
+
+
+def test_a_metric_is_added_by_following_contributing(folder):
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Add a metric in one file")[2]
+    module, registration, command = (
+        re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1] for language in ("python", "toml", "sh")
+    )
+    groups = tomllib.loads(registration)["project"]["entry-points"]
+    # What pip would leave behind of such a package: the module, and metadata with its entry points.
+    metadata = folder / "site" / "my_metrics-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (folder / "site" / "my_metrics.py").write_text(module)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-metrics\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "".join(
+            f"[{group}]\n" + "".join(f"{name} = {where}\n" for name, where in points.items())
+            for group, points in groups.items()
+        )
+    )
+    play(Example("CONTRIBUTING.md", 0, ("bash", "-euc", f"export PYTHONPATH=site; {command}")), folder)
+
+    with (folder / "scores" / "summary.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "chroma_kept"]
+    kept = {}
+    for path in (folder / "truth").iterdir():
+        chroma = [
+            np.hypot(
+                *rgb2lab(np.asarray(Image.open(folder / side / path.name)))[..., 1:].transpose(2, 0, 1)
+            ).mean()
+            for side in ("truth", "mine")
+        ]
+        kept[path.stem] = chroma[1] / chroma[0]
+    assert [row["method"] for row in rows] == ["mine"]
+    assert float(rows[0]["value"]) == pytest.approx(np.mean(list(kept.values())), abs=1e-5)
+    assert int(rows[0]["n_images"]) == len(kept)
+
+
+def test_the_citation_file_has_what_citation_tools_ask_for():
+    record = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert record.keys() >= {"cff-version", "message", "title", "authors", "version", "license"}
+    assert record["version"] == importlib.metadata.version("colorization-evalkit")
+    assert record["license"] == "BSD-3-Clause"
