@@ -3,12 +3,9 @@
 Two tables compare only when they were made on the same images. A set of images is known by its digest, and
 the field's usual test set, ctest10k, is recognised by it and named in every signature.
 
-References
-----------
-.. [1] G. Larsson, M. Maire, G. Shakhnarovich, "Learning Representations for Automatic Colorization", ECCV
-2016
-   (introduces ctest10k).
-.. [2] R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016 (table 1 is measured on it).
+Sources: G. Larsson, M. Maire, G. Shakhnarovich, "Learning Representations for Automatic Colorization", ECCV
+2016, introduces it; table 1 of R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016, is
+measured on it.
 """
 
 from __future__ import annotations
