@@ -49,7 +49,7 @@ def _staircase() -> tuple[FloatArray, npt.NDArray[np.uint8]]:
     return above, (np.searchsorted(above[:256], bins, side="right") - 1).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _join(lightness: Any, a: Any, b: Any, matrix: Any, steps: Any, start: Any, rgb: Any) -> int:
     """Fill ``rgb`` (flat, 3 n) and return the number of clipped pixels."""
     linear = np.empty(3, np.float64)
