@@ -94,7 +94,7 @@ def desaturate(rgb8: Rgb8, factor: float) -> Rgb8:
     return join_lab(lightness, factor * a, factor * b)[0].reshape(rgb8.shape)
 
 
-def write_folders(out: Path, on_image: Callable[[], None] | None = None) -> int:
+def write_folders(out: Path, on_image: Callable[[int, int], None] | None = None) -> int:
     """Write ``truth/`` and a folder for each desaturation, as PNG.
 
     Parameters
@@ -102,7 +102,7 @@ def write_folders(out: Path, on_image: Callable[[], None] | None = None) -> int:
     out : Path
         Folder for the folders; those of an earlier demo are written over.
     on_image : callable, optional
-        Called after each crop.
+        Called with the crops done so far and their total.
 
     Returns
     -------
@@ -121,12 +121,12 @@ def write_folders(out: Path, on_image: Callable[[], None] | None = None) -> int:
     for folder in folders.values():
         _refuse_foreign_files(folder, set(crops))
         folder.mkdir(parents=True, exist_ok=True)
-    for name, truth in crops.items():
+    for n_done, (name, truth) in enumerate(crops.items(), start=1):
         write_png(folders["truth"] / f"{name}.png", truth)
         for method, factor in DESATURATIONS.items():
             write_png(folders[method] / f"{name}.png", desaturate(truth, factor))
         if on_image is not None:
-            on_image()
+            on_image(n_done, len(crops))
     return len(crops)
 
 

@@ -50,30 +50,10 @@ def colorize(method: str, source: Path, target: Path, seed: int, resume: bool, o
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from evalkit.colorizers.folder import colorize_folder
+    from evalkit.commands._progress import progress_bar
 
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(method, total=None, rate="")
-
-        def show(done: int, total: int) -> None:
-            speed = progress.tasks[task].speed
-            progress.update(
-                task, completed=done, total=total, rate="" if speed is None else f"{speed:.0f} images/s"
-            )
-
+    with progress_bar(method) as show:
         report = colorize_folder(
             method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
         )

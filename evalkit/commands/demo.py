@@ -27,12 +27,14 @@ def demo(ctx: click.Context, out: Path) -> None:
     strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods, and are scored
     beside the anchors gray and random. Nothing is downloaded.
     """
+    from evalkit.commands._progress import progress_bar
     from evalkit.demo import PHOTOS, write_folders
     from evalkit.demo_figure import draw_curves, require_matplotlib
 
     require_matplotlib()  # before any work, not after it
     click.echo(f"Cutting crops of {len(PHOTOS)} photos and desaturating them ...")
-    n_crops = write_folders(out)
+    with progress_bar("crops") as show:
+        n_crops = write_folders(out, show)
 
     arguments = ["--truth", f"{out / 'truth'}", "--method", "gray", "--method", "random"]
     for name in ("mild", "strong"):

@@ -43,8 +43,9 @@ def test_desaturation_scales_ab_and_keeps_lightness(photos: dict[str, np.ndarray
 
 
 def test_folders_hold_the_crops_and_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
-    steps: list[int] = []
-    assert write_folders(tmp_path, lambda: steps.append(1)) == 60 == len(steps)
+    steps: list[tuple[int, int]] = []
+    assert write_folders(tmp_path, lambda *step: steps.append(step)) == 60
+    assert steps == [(k, 60) for k in range(1, 61)]
     first = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.png")}
     assert len(first) == 180
     write_folders(tmp_path)
