@@ -1,0 +1,82 @@
+"""How the documentation is built (`make docs`): nothing is fetched, not by the reader's browser either."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+project = "evalkit"
+author = "The evalkit developers"
+project_copyright = author
+version = release = installed_version("colorization-evalkit")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "mathml",
+    "metric_table",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections say types together with shapes and units
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False  # autodoc lists them already
+suppress_warnings = ["ref.citation"]  # a source in a References section need not be cited in the text
+
+html_math_renderer = "mathml"
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "evalkit"
+html_static_path = ["_static"]
+html_css_files = ["evalkit.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "evalkit"},
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_toc_level": 2,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": []}
+
+
+def _draw_figures(app: Sphinx) -> None:
+    """Draw every figure of docs/figures with the project's own code, for both colour schemes."""
+    folder = HERE / "_build" / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for script in sorted((HERE / "figures").glob("[!_]*.py")):
+        newest = max(
+            (folder.glob(f"{script.stem}-*.svg")), key=lambda path: path.stat().st_mtime, default=None
+        )
+        if newest is None or newest.stat().st_mtime < script.stat().st_mtime:
+            runpy.run_path(str(script), run_name="figure")["main"](folder)
+
+
+def setup(app: Sphinx) -> None:
+    """Hook the figures into the build."""
+    app.connect("builder-inited", _draw_figures)
