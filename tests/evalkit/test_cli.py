@@ -112,7 +112,7 @@ def test_a_plugin_that_is_no_command_is_said_so(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_plugin_cannot_replace_a_command_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, completion=f"{__name__}:hello")
-    assert "hello" not in run(group(), "completion", "bash").output
+    assert "_EVALKIT_COMPLETE" in run(group(), "completion", "bash").output
 
 
 def test_an_unknown_command_is_answered_with_the_nearest() -> None:
