@@ -1,1 +1,77 @@
-"""Scores of image colorizations."""
+"""Scores of image colorizations: from folders of images to numbers with intervals and signatures.
+
+>>> import evalkit
+>>> scores = evalkit.score("truth/", {"mine": "out/mine", "gray": None})  # doctest: +SKIP
+>>> scores["mine", "ab_auc"].value  # doctest: +SKIP
+0.9157
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalkit.accumulator import Accumulator
+    from evalkit.errors import InputError
+    from evalkit.metrics.ab_error import AbErrorOptions, ab_auc, ab_auc_rebal
+    from evalkit.metrics.color_difference import ciede2000
+    from evalkit.metrics.colorfulness import colorfulness, colorfulness_abs, colorfulness_diff
+    from evalkit.metrics.fidelity import ab_rmse, l_mae, psnr_ab, psnr_rgb
+    from evalkit.metrics.ssim import ms_ssim_ab, ssim_rgb
+    from evalkit.scores import Scores
+    from evalkit.scoring import score
+
+_HOMES = {
+    "Accumulator": "evalkit.accumulator",
+    "InputError": "evalkit.errors",
+    "AbErrorOptions": "evalkit.metrics.ab_error",
+    "ab_auc": "evalkit.metrics.ab_error",
+    "ab_auc_rebal": "evalkit.metrics.ab_error",
+    "ciede2000": "evalkit.metrics.color_difference",
+    "colorfulness": "evalkit.metrics.colorfulness",
+    "colorfulness_abs": "evalkit.metrics.colorfulness",
+    "colorfulness_diff": "evalkit.metrics.colorfulness",
+    "ab_rmse": "evalkit.metrics.fidelity",
+    "l_mae": "evalkit.metrics.fidelity",
+    "psnr_ab": "evalkit.metrics.fidelity",
+    "psnr_rgb": "evalkit.metrics.fidelity",
+    "ms_ssim_ab": "evalkit.metrics.ssim",
+    "ssim_rgb": "evalkit.metrics.ssim",
+    "Scores": "evalkit.scores",
+    "score": "evalkit.scoring",
+}
+
+__all__ = [
+    "AbErrorOptions",
+    "Accumulator",
+    "InputError",
+    "Scores",
+    "ab_auc",
+    "ab_auc_rebal",
+    "ab_rmse",
+    "ciede2000",
+    "colorfulness",
+    "colorfulness_abs",
+    "colorfulness_diff",
+    "l_mae",
+    "ms_ssim_ab",
+    "psnr_ab",
+    "psnr_rgb",
+    "score",
+    "ssim_rgb",
+]
+
+__version__ = version("colorization-evalkit")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use: ``import evalkit`` itself costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

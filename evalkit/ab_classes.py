@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +126,7 @@ PRESETS = ("zhang2016", "seed2024")
 """Names accepted by `preset`."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def preset(name: str) -> AbClasses:
     """Ab classes by name.
 
@@ -165,7 +165,9 @@ def load_classes(spec: str) -> AbClasses:
         return preset(spec)
     centers = _load_npy(path)
     if centers.ndim != 2 or centers.shape[1] != 2 or not 2 <= len(centers) <= 4096:
-        raise InputError(f"{path}: class centres have shape {centers.shape}; allowed: (Q, 2) with 2 to 4096 rows of (a, b)")
+        raise InputError(
+            f"{path}: class centres have shape {centers.shape}; allowed: (Q, 2) with 2 to 4096 rows of (a, b)"
+        )
     if not np.all(np.isfinite(centers)) or np.abs(centers).max() > 128:
         raise InputError(f"{path}: class centres must be finite with |a| and |b| at most 128")
     if len(np.unique(centers, axis=0)) != len(centers):

@@ -44,12 +44,12 @@ _OFFSET = 16.0 / 116.0
 
 
 def _linear_from_srgb(value: FloatArray) -> FloatArray:
-    """sRGB transfer curve undone (IEC 61966-2-1): [0, 1] to [0, 1]."""
+    """SRGB transfer curve undone (IEC 61966-2-1): [0, 1] to [0, 1]."""
     return np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
 
 
 def _srgb_from_linear(value: FloatArray) -> FloatArray:
-    """sRGB transfer curve (IEC 61966-2-1): [0, 1] to [0, 1]; negative values stay on the linear branch."""
+    """SRGB transfer curve (IEC 61966-2-1): [0, 1] to [0, 1]; negative values stay on the linear branch."""
     return np.where(value > 0.0031308, 1.055 * np.maximum(value, 0.0) ** (1 / 2.4) - 0.055, value * 12.92)
 
 

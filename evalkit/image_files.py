@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import PIL
@@ -42,7 +41,6 @@ from evalkit.metrics.base import Rgb8
 __all__ = [
     "IMAGE_SUFFIXES",
     "DecodedImage",
-    "Fit",
     "decode",
     "decode_bytes",
     "decoder_versions",
@@ -50,8 +48,6 @@ __all__ = [
     "resize",
     "write_png",
 ]
-
-Fit = Literal["warp", "crop"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,7 +317,7 @@ def write_png(path: str | os.PathLike[str], rgb8: Rgb8) -> None:
         raise InputError(f"{target}: cannot be written ({error.strerror or error}).") from error
 
 
-def resize(rgb8: Rgb8, size: int, fit: Fit = "warp") -> Rgb8:
+def resize(rgb8: Rgb8, size: int, fit: str = "warp") -> Rgb8:
     """Bring an image to ``size`` x ``size`` pixels with Pillow's bicubic filter (a = -0.5, antialiased).
 
     Parameters

@@ -110,13 +110,8 @@ def colorize_folder(
     for n_done, i in enumerate(_along_donors(colorizer, len(names)), start=1):
         if i not in kept:
             rgb8, clipped = make(i)
-            partial = outputs[i].with_name(f".{outputs[i].name}.partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write_png(partial, rgb8)
-                partial.replace(outputs[i])
-            finally:
-                partial.unlink(missing_ok=True)
+            outputs[i].parent.mkdir(parents=True, exist_ok=True)
+            write_png(outputs[i], rgb8)
             n_pixels += rgb8.shape[0] * rgb8.shape[1]
             n_clipped += clipped
         if on_image is not None:

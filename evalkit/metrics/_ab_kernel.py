@@ -17,7 +17,17 @@ from numba import njit
 
 from evalkit.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _TO_XYZ
 
-__all__ = ["CELLS", "ERROR_SCALE", "MAX_ERROR", "N_BINS", "ORIGIN", "build_cells", "count_pair", "prepare_truth", "sparsify"]
+__all__ = [
+    "CELLS",
+    "ERROR_SCALE",
+    "MAX_ERROR",
+    "N_BINS",
+    "ORIGIN",
+    "build_cells",
+    "count_pair",
+    "prepare_truth",
+    "sparsify",
+]
 
 MAX_ERROR = 150
 """Largest threshold of the cumulative curve; errors are capped here (the integral of the curve to 150)."""
@@ -78,7 +88,7 @@ def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, t: Any, root: Any, 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="never")  # type: ignore[untyped-decorator]
 def _ab_exact(red: int, green: int, blue: int) -> tuple[float, float]:
-    """a and b of one pixel in float64, as the reference computes them."""
+    """A and b of one pixel in float64, as the reference computes them."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX64
     r, g, b = _TABLE64[red], _TABLE64[green], _TABLE64[blue]
     x = m00 * r + m01 * g + m02 * b
@@ -104,9 +114,7 @@ def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
-def prepare_truth(
-    rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, rows: Any
-) -> float:
+def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, rows: Any) -> float:
     """Lab (float32, 3 x n) and class (int32) of every pixel of the truth; returns the largest chroma."""
     n = rows.size
     linear = np.ones(3 * _CHUNK, np.float32)
@@ -125,9 +133,7 @@ def prepare_truth(
             u, v = a[i] + np.float32(ORIGIN), b[i] + np.float32(ORIGIN)
             iu, iv = np.int32(u), np.int32(v)
             du, dv = u - np.float32(iu), v - np.float32(iv)
-            sure = (
-                (du > UNSURE) & (du < np.float32(1) - UNSURE) & (dv > UNSURE) & (dv < np.float32(1) - UNSURE)
-            )
+            sure = (du > UNSURE) & (du < np.float32(1) - UNSURE) & (dv > UNSURE) & (dv < np.float32(1) - UNSURE)
             cell[i] = iu * np.int32(CELLS) + iv if sure else np.int32(-1)
         for i in range(size):
             row = np.int32(-1) if cell[i] < 0 else cells[cell[i]]

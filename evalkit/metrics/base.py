@@ -108,8 +108,8 @@ class Metric(ABC):
     uses_ab_error: ClassVar[bool] = False
     """Whether `terms` reads ``statistics.ab_error``."""
 
-    corrects_bias: bool = False
-    """Whether the mean of the bootstrap replicates is a biased estimate of the score (see `evalkit.resampling`)."""
+    interval: Literal["bootstrap", "jackknife"] = "bootstrap"
+    """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes)."""
 
     @classmethod
     def create(cls, options: AbErrorOptions) -> Self:

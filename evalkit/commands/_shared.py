@@ -1,0 +1,77 @@
+"""What several commands share: options of the ab metrics, the progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from evalkit.metrics.ab_error import AbErrorOptions
+
+__all__ = ["ab_options", "make_ab_options", "output_options", "progress_bar"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def ab_options(function: F) -> F:
+    """Add the options that decide how ab errors become scores."""
+    for option in (
+        click.option("--lambda", "rebalancing", type=float, default=0.0, show_default=True,
+                     help="Share of the uniform distribution mixed into the prior; 0 for evaluation."),
+        click.option("--max-threshold", type=click.IntRange(1, 150), default=150, show_default=True,
+                     help="Upper end of the thresholds; below 150 only with --quadrature thresholds."),
+        click.option("--quadrature", type=click.Choice(["exact", "thresholds"]), default="exact", show_default=True,
+                     help="Closed form, or the mean over the thresholds 0, 1, ..."),
+        click.option("--prior", default="truth", show_default=True, metavar="truth|FILE",
+                     help="Class shares behind the rebalancing weights: of the evaluated truth, or from a file."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def make_ab_options(
+    classes: str, prior: str, quadrature: str, max_threshold: int, rebalancing: float
+) -> AbErrorOptions:
+    """Options of a run from the words of the command line."""
+    from evalkit.ab_classes import load_classes, load_prior
+    from evalkit.metrics.ab_error import AbErrorOptions
+
+    found = load_classes(classes)
+    shares = None if prior == "truth" else load_prior(Path(prior), found)
+    return AbErrorOptions(found, shares, quadrature, max_threshold, rebalancing)  # type: ignore[arg-type]
+
+
+def output_options(function: F) -> F:
+    """Add --json and --quiet."""
+    function = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")(function)
+
+
+@contextmanager
+def progress_bar(title: str, unit: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and time left on standard error; only on a terminal, gone when done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=hidden or not console.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(title, total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.0f} {unit}/s" if speed else "")
+
+        yield show

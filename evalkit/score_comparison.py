@@ -1,0 +1,120 @@
+"""Differences between two finished runs on the same images, each with a paired interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.errors import InputError
+from evalkit.metrics import create_metrics
+from evalkit.resampling import (
+    Interval,
+    jackknife_interval,
+    leave_one_out_scores,
+    paired_difference,
+    replicate_scores,
+)
+from evalkit.scores import RunRecord, Scores, load_statistics
+from evalkit.signature import differing_fields
+from evalkit.statistics_store import read_scalars
+
+__all__ = ["Difference", "compare_runs"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second run minus first run.
+
+    Attributes
+    ----------
+    method, other_method : str
+        Method in the first and in the second run.
+    metric : str
+    first, second, difference : float
+        Values and ``second - first``.
+    std_error, ci_low, ci_high : float
+        Of the difference, over images; the same image weights serve both runs.
+    """
+
+    method: str
+    other_method: str
+    metric: str
+    first: float
+    second: float
+    difference: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+
+
+def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
+    """Differences for every method and metric that two runs share.
+
+    Where they share no method and each has exactly one that is not built in, these two are compared.
+
+    Raises
+    ------
+    InputError
+        If the signatures of a metric differ (the fields are named), or nothing is shared.
+    """
+    runs = [Scores.read(first), Scores.read(second)]
+    pairs = _method_pairs(runs)
+    metrics = [name for name in runs[0].metrics if name in runs[1].metrics]
+    if not metrics:
+        raise InputError(f"{first} and {second} share no metric")
+    for method, other in pairs:
+        for metric in metrics:
+            odd = differing_fields(runs[0][method, metric].signature, runs[1][other, metric].signature)
+            if odd:
+                text = ", ".join(
+                    f"{key} ({one or 'absent'} against {two or 'absent'})" for key, (one, two) in odd.items()
+                )
+                raise InputError(
+                    f"{metric} of {first} and {second} cannot be compared: their signatures differ in {text}"
+                )
+    found = []
+    folders = [first, second]
+    records: Sequence[RunRecord] = [run.record for run in runs]
+    tables = [read_scalars(folder / "statistics") for folder in folders]
+    for method, other in pairs:
+        statistics = [
+            load_statistics(folders[i] / "statistics", records[i], name, tables[i])[0]
+            for i, name in enumerate((method, other))
+        ]
+        for metric in create_metrics(metrics, records[0].options):
+            terms = [metric.terms(rows) for rows in statistics]
+            values = [runs[0][method, metric.name].value, runs[1][other, metric.name].value]
+            difference = values[1] - values[0]
+            if math.isnan(difference):
+                interval = Interval.missing("one of the two is unscored")
+            elif metric.interval == "jackknife":
+                one, two = (leave_one_out_scores(term, metric.score) for term in terms)
+                interval = jackknife_interval(difference, two - one)
+            else:
+                replicates = replicate_scores([(term, metric.score) for term in terms], n_bootstrap, seed)
+                interval = paired_difference(replicates[:, 1], replicates[:, 0], difference)
+            found.append(
+                Difference(
+                    method, other, metric.name, values[0], values[1], difference,
+                    interval.std_error, interval.low, interval.high,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:
+    shared = [method for method in runs[0].methods if method in runs[1].methods]
+    own = [[m for m in run.methods if m not in run.record.builtins] for run in runs]
+    named = [method for method in shared if method in own[0]]
+    if named:
+        return [(method, method) for method in shared]
+    if len(own[0]) == len(own[1]) == 1:
+        return [(own[0][0], own[1][0]), *((method, method) for method in shared)]
+    if shared:
+        return [(method, method) for method in shared]
+    raise InputError(
+        f"the runs share no method ({', '.join(runs[0].methods)} against {', '.join(runs[1].methods)}); give a method the "
+        "same name in both, or score one method a run"
+    )

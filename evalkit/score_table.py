@@ -1,0 +1,126 @@
+"""The table of a run on the terminal: methods by metrics, intervals beneath, the best of each column marked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evalkit.metrics import load_metric
+from evalkit.metrics.base import Metric
+from evalkit.score_comparison import Difference
+from evalkit.scores import Score, Scores
+
+__all__ = ["comparison_table", "print_scores", "score_json", "score_table"]
+
+
+def _number(metric: type[Metric], value: float) -> str:
+    scaled = 100 * value if metric.percent else value
+    return f"{scaled:.{metric.decimals}f}"
+
+
+def _best(scores: Scores, metric: type[Metric]) -> set[str]:
+    """Methods that share the best value as it is shown; anchors win only where there is nothing else."""
+    if metric.better == "neither":
+        return set()
+    own = [method for method in scores.methods if method not in scores.record.builtins and method != "truth"]
+    if len(own) < 2:
+        return set()
+    values = {method: scores[method, metric.name].value for method in own}
+    known = {method: value for method, value in values.items() if not math.isnan(value)}
+    if not known:
+        return set()
+    pick = max(known.values()) if metric.better == "higher" else min(known.values())
+    return {method for method, value in known.items() if _number(metric, value) == _number(metric, pick)}
+
+
+def _cell(metric: type[Metric], score: Score, best: bool) -> Text:
+    if math.isnan(score.value):
+        return Text("unscored", style="dim italic")
+    text = Text(_number(metric, score.value), style="bold green" if best else "")
+    text.append(" *" if best else "  ")
+    if not math.isnan(score.ci_low):
+        low, high = _number(metric, score.ci_low), _number(metric, score.ci_high)
+        text.append(f"\n{low} – {high}  ", style="dim")
+    return text
+
+
+def score_table(scores: Scores) -> RenderableType:
+    """Table and notes of a run."""
+    metrics = [load_metric(name) for name in scores.metrics]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("method", no_wrap=True)
+    for metric in metrics:
+        arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
+        table.add_column(metric.title + arrow, justify="right", no_wrap=True)
+    best = {metric.name: _best(scores, metric) for metric in metrics}
+    for method in scores.methods:
+        anchor = method in scores.record.builtins
+        name = Text(method, style="italic" if anchor else "")
+        if anchor:
+            name.append("\nanchor", style="dim")
+        cells = [_cell(metric, scores[method, metric.name], method in best[metric.name]) for metric in metrics]
+        table.add_row(name, *cells)
+    n = len(set(scores.per_image["image"].to_pylist()))
+    notes = [
+        f"{n} images; beneath each value its 95 % interval over images" if scores.record.n_bootstrap else f"{n} images"
+    ]
+    if any(metric.percent for metric in metrics):
+        notes.append("AuC in per cent")
+    if any(best.values()):
+        notes.append("* best of the column, anchors apart")
+    lines: list[RenderableType] = [table, Text("; ".join(notes) + ".", style="dim")]
+    reasons = dict.fromkeys((s.method, s.metric, s.reason) for s in scores.summary if s.reason)
+    lines += [Text(f"{method}, {metric}: {reason}", style="dim") for method, metric, reason in reasons]
+    lines += [Text.assemble(("Warning: ", "yellow"), warning) for warning in scores.warnings]
+    return Group(*lines)
+
+
+def comparison_table(differences: Sequence[Difference]) -> RenderableType:
+    """Table of differences, second run minus first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for heading in ("method", "metric"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("first", "second", "difference", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for d in differences:
+        metric = load_metric(d.metric)
+        name = d.method if d.method == d.other_method else f"{d.method} → {d.other_method}"
+        sure = not math.isnan(d.ci_low) and (d.ci_low > 0 or d.ci_high < 0)
+        between = "" if math.isnan(d.ci_low) else f"{_number(metric, d.ci_low)} – {_number(metric, d.ci_high)}"
+        table.add_row(
+            name, metric.title, _number(metric, d.first), _number(metric, d.second),
+            Text(f"{_number(metric, d.difference)}", style="bold" if sure else ""), between,
+        )  # fmt: skip
+    note = "Second minus first; bold where the interval leaves out 0. AuC in points."
+    return Group(table, Text(note, style="dim"))
+
+
+def score_json(scores: Scores) -> dict[str, Any]:
+    """What ``--json`` prints: the summary with unscored values as null, warnings."""
+
+    def clean(value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    rows = [{key: clean(value) for key, value in vars(score).items()} for score in scores.summary]
+    return {"summary": rows, "warnings": list(scores.warnings)}
+
+
+def print_scores(scores: Scores, *, as_json: bool, quiet: bool, where: str | None = None) -> None:
+    """Print a run as people or as programs read it."""
+    if as_json:
+        print(json.dumps(score_json(scores), indent=1))
+    elif not quiet:
+        console = Console(highlight=False)
+        # Into a file or pipe: as wide as the table, never folded.
+        if not console.is_terminal:
+            console.width = 400
+        console.print(score_table(scores))
+        if where:
+            console.print(Text(f"Results in {where}", style="dim"))

@@ -1,0 +1,559 @@
+"""The result of a scoring run: summary, curves, per-image table, and the record of how they came about.
+
+Everything here is computed from the stored statistics, never from images: the same code serves a fresh run, a rescored
+one (other prior, lambda, thresholds, subset), a merged one and a comparison.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evalkit.ab_classes import AbClasses, Prior, load_classes
+from evalkit.accumulator import exact_sum
+from evalkit.datasets import image_set_field
+from evalkit.errors import InputError
+from evalkit.metrics import create_metrics
+from evalkit.metrics.ab_error import AbErrorOptions, curve
+from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
+from evalkit.resampling import Interval, interval, jackknife_interval, leave_one_out_scores, replicate_scores
+from evalkit.signature import format_signature
+from evalkit.statistics_store import DIAGNOSTICS, read_method, read_scalars
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evalkit.scoring import Plan
+
+__all__ = ["Curve", "RunRecord", "Score", "Scores", "load_statistics"]
+
+DISTRIBUTION = "colorization-evalkit"
+L_CHANGE_LIMIT = 1.0
+"""Mean |dL| above this says that a method changed the lightness; 8-bit rounding of a kept L stays below 0.5."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of the table.
+
+    Attributes
+    ----------
+    method, metric : str
+    value : float
+        NaN where it is unscored; `reason` then says why.
+    std_error, ci_low, ci_high : float
+        Bootstrap over images: standard error and 95 % interval; NaN where there is none.
+    n_images, n_pixels : int
+        Images that carry the value, and their pixels.
+    signature : str
+        How the number was made.
+    reason : str
+        Why a value is missing, or what was left out of it; empty otherwise.
+    """
+
+    method: str
+    metric: str
+    value: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    n_images: int
+    n_pixels: int
+    signature: str
+    reason: str = ""
+
+
+SUMMARY_COLUMNS = (
+    "method", "metric", "value", "std_error", "ci_low", "ci_high", "n_images", "n_pixels", "signature",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cumulative ab-error curve of one method.
+
+    Attributes
+    ----------
+    threshold : ndarray of int64, shape (151,)
+        0, 1, ..., 150, CIE Lab units.
+    fraction, fraction_rebalanced : ndarray of float64, shape (151,)
+        Share of pixels with an ab error of at most the threshold; plain, and weighted by class.
+    """
+
+    threshold: npt.NDArray[np.int64]
+    fraction: FloatArray
+    fraction_rebalanced: FloatArray
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was: enough to compute its summary again from its statistics. Stored as ``run.json``."""
+
+    methods: tuple[str, ...]
+    builtins: tuple[str, ...]
+    metrics: tuple[str, ...]
+    options: AbErrorOptions
+    size: int | None
+    fit: str
+    seed: int
+    n_bootstrap: int
+    allow_missing: bool
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    missing: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def size_field(self) -> str:
+        """Signature field: ``native``, or for example ``256-warp-bicubic``."""
+        return "native" if self.size is None else f"{self.size}-{self.fit}-bicubic"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        prior = self.options.prior
+        return {
+            "methods": list(self.methods),
+            "builtins": list(self.builtins),
+            "metrics": list(self.metrics),
+            "options": {
+                "classes": self.options.classes.name,
+                "class_centers": self.options.classes.centers.tolist(),
+                "prior": "truth" if prior is None else prior.name,
+                "prior_shares": None if prior is None else prior.shares.tolist(),
+                "quadrature": self.options.quadrature,
+                "max_threshold": self.options.max_threshold,
+                "lambda": self.options.rebalancing,
+            },
+            "size": self.size,
+            "fit": self.fit,
+            "seed": self.seed,
+            "bootstrap": self.n_bootstrap,
+            "allow_missing": self.allow_missing,
+            "inputs": dict(self.inputs),
+            "missing": [dict(entry) for entry in self.missing],
+        }
+
+    @classmethod
+    def from_json(cls, path: Path) -> RunRecord:
+        """Read ``run.json``.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or not a record of a scoring run.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            options = data["options"]
+            shares = options["prior_shares"]
+            name = options["classes"]
+            classes = AbClasses(name, np.array(options["class_centers"], dtype=np.float64))
+            if not name.startswith("file"):
+                classes = load_classes(name)
+            return cls(
+                methods=tuple(data["methods"]),
+                builtins=tuple(data["builtins"]),
+                metrics=tuple(data["metrics"]),
+                options=AbErrorOptions(
+                    classes,
+                    None if shares is None else Prior(options["prior"], np.array(shares)),
+                    options["quadrature"],
+                    options["max_threshold"],
+                    options["lambda"],
+                ),
+                size=data["size"],
+                fit=data["fit"],
+                seed=data["seed"],
+                n_bootstrap=data["bootstrap"],
+                allow_missing=data["allow_missing"],
+                inputs=data["inputs"],
+                missing=tuple(data["missing"]),
+            )
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; name a finished --out folder of 'evalkit score'") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not a record of a scoring run ({error!r})") from None
+
+
+def load_statistics(
+    folder: Path, record: RunRecord, method: str, scalars: pa.Table, keep: frozenset[str] | None = None
+) -> tuple[ImageStatistics, npt.NDArray[np.int64] | None]:
+    """Statistics of one method, images in name order, and its pooled histogram (None without ab errors)."""
+    mask = np.asarray(scalars["method"].to_numpy(zero_copy_only=False) == method)
+    rows = scalars.filter(pa.array(mask))
+    if keep is not None:
+        rows = rows.filter(pa.array([name in keep for name in rows["image"].to_pylist()]))
+    metrics = create_metrics(record.metrics, record.options)
+    columns = {name: rows[name].to_numpy() for metric in metrics for name in metric.columns}
+    table = histogram = None
+    if any(metric.uses_ab_error for metric in metrics):
+        table, histogram = read_method(folder, method, record.options, keep)
+    images = tuple(rows["image"].to_pylist())
+    return ImageStatistics(images, rows["n_pixels"].to_numpy(), columns, table), histogram
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of several methods on the same images.
+
+    Attributes
+    ----------
+    summary : tuple of Score
+        One per method and metric, methods in the order given.
+    curves : mapping of str to Curve
+        By method; empty when no ab metric was asked for.
+    per_image : pyarrow.Table
+        One row per image and method: metric values and diagnostics.
+    warnings : tuple of str
+        What a reader of the numbers should know.
+    record : RunRecord
+    """
+
+    summary: tuple[Score, ...]
+    curves: Mapping[str, Curve]
+    per_image: pa.Table
+    warnings: tuple[str, ...]
+    record: RunRecord
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods in the order of the table."""
+        return self.record.methods
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics in the order of the table."""
+        return self.record.metrics
+
+    def __getitem__(self, key: tuple[str, str]) -> Score:
+        """Score of ``(method, metric)``."""
+        for score in self.summary:
+            if (score.method, score.metric) == key:
+                return score
+        raise KeyError(key)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The summary as a pandas data frame, in long form (needs pandas)."""
+        import pandas as pd
+
+        return pd.DataFrame([{name: getattr(score, name) for name in SUMMARY_COLUMNS} for score in self.summary])
+
+    @classmethod
+    def from_run(cls, plan: Plan, folder: Path, *, n_bootstrap: int) -> Scores:
+        """Summarise the shards of a run that has just finished."""
+        record = RunRecord(
+            methods=plan.methods,
+            builtins=plan.builtins,
+            metrics=plan.metrics,
+            options=plan.options,
+            size=plan.size,
+            fit=plan.fit,
+            seed=plan.seed,
+            n_bootstrap=n_bootstrap,
+            allow_missing=bool(plan.pairs.missing),
+            missing=tuple(plan.pairs.missing),
+        )
+        return cls.summarise(folder, record)
+
+    @classmethod
+    def read(cls, out: str | Path) -> Scores:
+        """Read the results in an ``--out`` folder; the summary is recomputed from the statistics.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no finished run.
+        """
+        return cls.summarise(Path(out) / "statistics", RunRecord.from_json(Path(out) / "run.json"))
+
+    @classmethod
+    def summarise(cls, folder: Path, record: RunRecord, keep: frozenset[str] | None = None) -> Scores:
+        """Compute the summary of stored statistics.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the shards.
+        record : RunRecord
+            Methods, metrics and options to summarise under.
+        keep : frozenset of str, optional
+            Summarise these images only.
+        """
+        scalars = read_scalars(folder)
+        metrics = create_metrics(record.metrics, record.options)
+        if keep is not None:
+            unknown = sorted(keep - set(scalars["image"].to_pylist()))
+            if unknown:
+                raise InputError(
+                    f"image {unknown[0]!r} of the subset is not in the run ({len(unknown)} unknown in all)"
+                )
+        names: tuple[str, ...] = ()
+        curves: dict[str, Curve] = {}
+        values: dict[str, npt.NDArray[np.float64]] = {}
+        estimates: list[tuple[str, Metric, float, int, int, str]] = []
+        intervals: list[Interval] = []
+        for method in record.methods:
+            statistics, histogram = load_statistics(folder, record, method, scalars, keep)
+            names = statistics.images
+            if histogram is not None:
+                plain, rebalanced = curve(histogram, record.options)
+                curves[method] = Curve(np.arange(len(plain)), plain, rebalanced)
+            columns = []
+            for metric in metrics:
+                terms = metric.terms(statistics)
+                single = metric.score(terms)
+                values.setdefault(metric.name, np.full(scalars.num_rows, np.nan))
+                scored = ~np.isnan(single)
+                reason = _reason(metric, statistics, scored)
+                value = float(metric.score(exact_sum(terms)))
+                counted = scored & np.isfinite(single)
+                estimates.append(
+                    (method, metric, value, int(counted.sum()), int(statistics.n_pixels[counted].sum()), reason)
+                )
+                values[metric.name][_rows_of(scalars, method, keep)] = single
+                columns.append((metric, terms, value))
+            intervals += _intervals(columns, record)
+        run_fields = {"set": image_set_field(names), "n": str(len(names)), "size": record.size_field}
+        if record.allow_missing:
+            run_fields["common"] = str(len(names))
+        release = version(DISTRIBUTION)
+        summary = tuple(
+            Score(
+                method, metric.name, value, interval.std_error, interval.low, interval.high, n_images, n_pixels,
+                format_signature(
+                    metric.name,
+                    {**run_fields, **({"seed": str(record.seed)} if method == "random" and method in record.builtins else {})},
+                    metric.fields,
+                    release,
+                ),
+                reason,
+            )
+            for (method, metric, value, n_images, n_pixels, reason), interval in zip(estimates, intervals, strict=True)
+        )  # fmt: skip
+        table = _per_image(scalars, values, keep)
+        _refuse_copies(table, record)
+        record = replace(record, inputs=_input_digests(table, record))
+        return cls(summary, curves, table, _warnings(table, record), record)
+
+    def rescored(
+        self, out: str | Path, *, options: AbErrorOptions | None = None, images: Sequence[str] | None = None
+    ) -> Scores:
+        """The same run under other options or on a subset of its images; `out` is where its statistics are."""
+        record = replace(self.record, options=options or self.record.options)
+        return Scores.summarise(Path(out) / "statistics", record, None if images is None else frozenset(images))
+
+    def write(self, target: Path, *, statistics: Path | None = None, per_image_csv: bool = False) -> None:
+        """Write the result files; ``run.json`` comes last and marks the folder as finished.
+
+        Parameters
+        ----------
+        target : Path
+            Folder, made if it does not exist.
+        statistics : Path, optional
+            Folder of shards to move to ``target/statistics``.
+        per_image_csv : bool
+            Write ``per_image.csv`` as well.
+        """
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "run.json").unlink(missing_ok=True)
+        if statistics is not None and statistics != target / "statistics":
+            shutil.rmtree(target / "statistics", ignore_errors=True)
+            statistics.replace(target / "statistics")
+        _write_atomically(target / "summary.csv", self.summary_csv().encode())
+        _write_atomically(target / "curves.csv", self.curves_csv().encode())
+        buffer = io.BytesIO()
+        pq.write_table(self.per_image, buffer, compression="zstd")
+        _write_atomically(target / "per_image.parquet", buffer.getvalue())
+        (target / "per_image.csv").unlink(missing_ok=True)
+        if per_image_csv:
+            import pyarrow.csv as pc
+
+            text = io.BytesIO()
+            pc.write_csv(self.per_image, text)
+            _write_atomically(target / "per_image.csv", text.getvalue())
+        _write_atomically(target / "run.json", (json.dumps(self.run_json(), indent=1) + "\n").encode())
+
+    def summary_csv(self) -> str:
+        """``summary.csv``: long form, full precision; an unscored value is an empty field."""
+        return _csv(SUMMARY_COLUMNS, ([getattr(score, name) for name in SUMMARY_COLUMNS] for score in self.summary))
+
+    def curves_csv(self) -> str:
+        """``curves.csv``: method, threshold, fraction, fraction_rebalanced."""
+        rows = (
+            [method, int(t), float(plain), float(rebalanced)]
+            for method, found in self.curves.items()
+            for t, plain, rebalanced in zip(found.threshold, found.fraction, found.fraction_rebalanced, strict=True)
+        )
+        return _csv(("method", "threshold", "fraction", "fraction_rebalanced"), rows)
+
+    def run_json(self) -> dict[str, Any]:
+        """``run.json``: versions, options, digests of inputs, what was left out and why, warnings."""
+        from evalkit.image_files import decoder_versions
+
+        packages = {name: version(name) for name in (DISTRIBUTION, "numpy", "numba", "pillow", "pyarrow")}
+        return {
+            "format": 1,
+            **self.record.to_json(),
+            "unscored": [
+                {"method": s.method, "metric": s.metric, "reason": s.reason} for s in self.summary if s.reason
+            ],
+            "warnings": list(self.warnings),
+            "signatures": sorted({s.signature for s in self.summary}),
+            "versions": {"python": platform.python_version(), **packages, "decoders": decoder_versions()},
+            "platform": platform.platform(),
+        }
+
+
+def _intervals(columns: Sequence[tuple[Metric, npt.NDArray[Any], float]], record: RunRecord) -> list[Interval]:
+    """Interval of each column; one shared stream of image weights, so that all replicates are paired."""
+    if record.n_bootstrap == 0:
+        return [Interval.missing("no interval was asked for (--bootstrap 0)") for _ in columns]
+    resampled = [(terms, metric.score) for metric, terms, _ in columns if metric.interval == "bootstrap"]
+    replicates = iter(replicate_scores(resampled, record.n_bootstrap, record.seed).T if resampled else ())
+    return [
+        interval(value, next(replicates))
+        if metric.interval == "bootstrap"
+        else jackknife_interval(value, leave_one_out_scores(terms, metric.score))
+        for metric, terms, value in columns
+    ]
+
+
+def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.bool_]) -> str:
+    left_out = len(statistics) - int(scored.sum())
+    infinite = 0
+    for name in metric.columns:
+        infinite += int(np.isposinf(statistics.columns[name]).sum())
+    reasons = []
+    if infinite:
+        reasons.append(f"{infinite} of {len(statistics)} images are identical to the truth (infinite, counted apart)")
+    if left_out - infinite > 0:
+        reasons.append(f"{left_out - infinite} of {len(statistics)} images are unscored (too small for this metric)")
+    return "; ".join(reasons)
+
+
+def _rows_of(scalars: pa.Table, method: str, keep: frozenset[str] | None) -> npt.NDArray[np.int64]:
+    mask = np.asarray(scalars["method"].to_numpy(zero_copy_only=False) == method)
+    if keep is not None:
+        mask &= np.array([name in keep for name in scalars["image"].to_pylist()])
+    return np.flatnonzero(mask)
+
+
+def _per_image(
+    scalars: pa.Table, values: Mapping[str, npt.NDArray[np.float64]], keep: frozenset[str] | None
+) -> pa.Table:
+    table = scalars.select(["image", "method", "n_pixels"])
+    for name, column in values.items():
+        table = table.append_column(name, pa.array(column, from_pandas=True))
+    for name in DIAGNOSTICS:
+        table = table.append_column(name, scalars[name])
+    if keep is not None:
+        table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
+    return table.replace_schema_metadata(None).combine_chunks()
+
+
+def _column(table: pa.Table, method: str, name: str) -> list[Any]:
+    mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
+    found: list[Any] = table.filter(pa.array(mask))[name].to_pylist()
+    return found
+
+
+def _refuse_copies(table: pa.Table, record: RunRecord) -> None:
+    for method in record.methods:
+        if method == "truth":
+            continue
+        identical = _column(table, method, "identical")
+        gray = _column(table, method, "gray_truth")
+        if method not in record.builtins and identical and all(identical) and not all(gray):
+            raise InputError(
+                f"method {method}: every image has the truth's own pixels; is its folder the right one? (name the method "
+                "'truth' if that is what it is)"
+            )
+
+
+def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
+    """Digest of each folder: sha256 over the lines ``<sha256 of the file>  <image>``, images in name order."""
+
+    def digest(method: str, name: str) -> str:
+        files = zip(_column(table, method, name), _column(table, method, "image"), strict=True)
+        return hashlib.sha256("".join(f"{sha}  {image}\n" for sha, image in files).encode()).hexdigest()
+
+    found = {"truth": digest(record.methods[0], "truth_sha256")}
+    for method in record.methods:
+        if method not in record.builtins:
+            found[f"method {method}"] = digest(method, "sha256")
+    return found
+
+
+def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
+    found = list(record.options.prior.warnings) if record.options.prior else []
+    first = record.methods[0]
+    n = len(_column(table, first, "image"))
+    gray = sum(bool(value) for value in _column(table, first, "gray_truth"))
+    if gray:
+        found.append(f"{gray} of {n} true photos are grayscale: ab metrics mean nothing on them")
+    jpeg = sum(value == "JPEG" for value in _column(table, first, "truth_format"))
+    for method in record.methods:
+        if method in record.builtins:
+            clipped = sum(value or 0 for value in _column(table, method, "gamut_clipped"))
+            pixels = sum(_column(table, method, "n_pixels"))
+            if clipped:
+                found.append(
+                    f"method {method}: {100 * clipped / pixels:.1f} % of pixels were clipped to the sRGB gamut"
+                )
+            continue
+        changes = [value for value in _column(table, method, "l_change") if value is not None]
+        changed = sum(value > L_CHANGE_LIMIT for value in changes)
+        if changed:
+            found.append(
+                f"method {method}: L differs from the truth's by more than {L_CHANGE_LIMIT:g} on average in {changed} of {n} "
+                f"images (mean |dL| {sum(changes) / len(changes):.2f}): resized, re-encoded, or not kept"
+            )
+        identical = sum(_column(table, method, "identical"))
+        if identical and method != "truth":
+            found.append(f"method {method}: {identical} of {n} images have the truth's own pixels")
+        newly = [value for value in _column(table, method, "newly_clipped") if value is not None]
+        share = sum(newly) / max(1, sum(_column(table, method, "n_pixels")))
+        if share > 0.01:
+            found.append(f"method {method}: {100 * share:.1f} % of pixels are newly at 0 or 255 (clipped colours)")
+        own = sum(value == "JPEG" for value in _column(table, method, "format"))
+        if own and own + jpeg < 2 * n:
+            found.append(
+                f"method {method}: {own} of {n} images are JPEG, {jpeg} of {n} true photos are; JPEG changes colours"
+            )
+        elif own:
+            found.append(f"method {method}: {own} of {n} images are JPEG, which changes colours")
+    return tuple(found)
+
+
+def _csv(header: Sequence[str], rows: Any) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in row])
+    return text.getvalue()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,384 @@
+"""The run: pairs x methods x metrics, block by block, in one process or several.
+
+A block is a fixed run of images in name order. It is the unit of work, of storage and of resuming: a worker decodes its
+truth once for all methods, measures, and writes the block's shard. Which worker took which block shows nowhere in the
+result, so any number of workers, any order of files and any number of interruptions give the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
+from evalkit.errors import InputError
+from evalkit.image_files import DecodedImage, decode, resize
+from evalkit.image_pairs import PairTable, check_same_size, pair_folders
+from evalkit.metrics import DEFAULT_METRICS, create_metrics
+from evalkit.metrics.ab_error import AbErrorOptions, PairCounter
+from evalkit.metrics.base import Metric, Photo
+from evalkit.statistics_store import Row, block_of, write_shard
+
+if TYPE_CHECKING:
+    from evalkit.scores import Scores
+
+__all__ = ["BLOCK_SIZE", "Plan", "Progress", "score"]
+
+BLOCK_SIZE = 32
+"""Images a block: some 0.1 s of work, and the most that an interruption costs each worker."""
+
+GRAY_CHROMA = 1.0
+"""A truth whose every pixel is closer than this to neutral is a grayscale photo: ab metrics mean nothing on it."""
+
+Progress = Callable[[int, int], None]
+"""Called with images done and images in all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run depends on; the same plan gives the same bits.
+
+    Attributes
+    ----------
+    pairs : PairTable
+        Names and files of truth and methods.
+    builtins : tuple of str
+        Built-in methods (truth, gray, random), scored as anchors.
+    methods : tuple of str
+        All methods in the order of the tables.
+    metrics : tuple of str
+    options : AbErrorOptions
+    size : int or None
+        Resize everything to this size first; None scores the files as they are.
+    fit : {"warp", "crop"}
+    seed : int
+        Seed of the ``random`` method.
+    """
+
+    pairs: PairTable
+    builtins: tuple[str, ...]
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    options: AbErrorOptions = field(default_factory=AbErrorOptions)
+    size: int | None = None
+    fit: str = "warp"
+    seed: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the images, sorted."""
+        return self.pairs.names
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.names) // BLOCK_SIZE)
+
+    def block(self, index: int) -> range:
+        """Indices of the images of a block."""
+        return range(index * BLOCK_SIZE, min((index + 1) * BLOCK_SIZE, len(self.names)))
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the statistics, as plain data: a resumed run must agree in all of it."""
+        return {
+            "methods": list(self.methods),
+            "builtins": list(self.builtins),
+            "metrics": list(self.metrics),
+            "classes": self.options.classes.digest,
+            "size": self.size,
+            "fit": self.fit if self.size else None,
+            "seed": self.seed,
+            "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
+        }
+
+    def block_digest(self, index: int) -> str:
+        """Digest of settings and of size and time of every file of the block."""
+        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
+        for i in self.block(index):
+            for path in (self.pairs.truth[i], *(paths[i] for paths in self.pairs.methods.values())):
+                status = path.stat()
+                digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+class BlockScorer:
+    """Scores blocks of a plan; one instance a process, so that tables are built and networks loaded once."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.metrics: list[Metric] = create_metrics(plan.metrics, plan.options)
+        self.columns: dict[str, type[np.generic]] = {}
+        for metric in self.metrics:
+            self.columns.update(metric.columns)
+        self.counter = PairCounter(plan.options.classes) if any(m.uses_ab_error for m in self.metrics) else None
+        self.builtins: dict[str, BuiltinMethod] = {name: builtin(name, plan.names, plan.seed) for name in plan.builtins}
+
+    def _decode(self, path: Path) -> tuple[DecodedImage, Any]:
+        image = decode(path)
+        rgb8 = image.rgb8 if self.plan.size is None else resize(image.rgb8, self.plan.size, self.plan.fit)
+        return image, rgb8
+
+    def score(self, index: int) -> int:
+        """Measure one block and write its shard; returns the number of images."""
+        plan = self.plan
+        digest = plan.block_digest(index)
+        rows: list[Row] = []
+        for i in plan.block(index):
+            truth_file, truth_rgb8 = self._decode(plan.pairs.truth[i])
+            truth = Photo(truth_rgb8)
+            for method in plan.methods:
+                diagnostics: dict[str, Any] = {
+                    "truth_format": truth_file.format,
+                    "truth_sha256": truth_file.sha256,
+                }
+                if method in self.builtins:
+                    maker = self.builtins[method]
+                    donor = maker.donor(i)
+                    donor_rgb8 = None if donor is None else self._decode(plan.pairs.truth[donor])[1]
+                    rgb8, diagnostics["gamut_clipped"] = maker.colorize(truth_rgb8, donor_rgb8)
+                else:
+                    path = plan.pairs.methods[method][i]
+                    file, rgb8 = self._decode(path)
+                    check_same_size(plan.names[i], method, truth.rgb8.shape, rgb8.shape)
+                    diagnostics["format"], diagnostics["sha256"] = file.format, file.sha256
+                rows.append(self._measure(plan.names[i], method, truth, Photo(rgb8), diagnostics))
+        write_shard(self.folder / shard_name(index), rows, self.columns, digest)
+        return len(plan.block(index))
+
+    def _measure(self, image: str, method: str, truth: Photo, prediction: Photo, diagnostics: dict[str, Any]) -> Row:
+        counts = None
+        if self.counter is not None:
+            counts = self.counter.count(truth, prediction)
+            diagnostics["l_change"] = counts.lightness_change
+            diagnostics["newly_clipped"] = counts.newly_clipped
+            diagnostics["gray_truth"] = self.counter.prepare(truth)[2] < GRAY_CHROMA
+        suspect = counts is None or int(counts.error_sum.sum()) == 0
+        diagnostics["identical"] = suspect and np.array_equal(truth.rgb8, prediction.rgb8)
+        scalars: dict[str, float] = {}
+        for metric in self.metrics:
+            scalars.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
+        return Row(image, method, truth.n_pixels, scalars, diagnostics, counts)
+
+
+def shard_name(index: int) -> str:
+    """File name of a block's shard."""
+    return f"part-{index:05d}.parquet"
+
+
+_scorer: BlockScorer | None = None
+
+
+def _start_worker(plan: Plan, folder: Path) -> None:
+    global _scorer
+    _scorer = BlockScorer(plan, folder)
+
+
+def _work(index: int) -> int:
+    if _scorer is None:
+        raise RuntimeError("worker was not started")
+    return _scorer.score(index)
+
+
+def _run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> None:
+    total = len(plan.names)
+    done = total - sum(len(plan.block(index)) for index in blocks)
+    progress(done, total)
+    if workers == 1 or len(blocks) <= 1:
+        scorer = BlockScorer(plan, folder)
+        for index in blocks:
+            done += scorer.score(index)
+            progress(done, total)
+        return
+    # forkserver: forking this process after numba or torch started threads would hang; its server imports once and
+    # hands every worker a copy.
+    context = get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload(["evalkit._preload"])
+    with ProcessPoolExecutor(min(workers, len(blocks)), context, _start_worker, (plan, folder)) as pool:
+        queue = iter(blocks)
+        running: set[Future[int]] = set()
+        try:
+            for index in queue:
+                running.add(pool.submit(_work, index))
+                if len(running) >= 4 * workers:
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    done += sum(future.result() for future in finished)
+                    progress(done, total)
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                done += sum(future.result() for future in finished)
+                progress(done, total)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def make_plan(
+    truth: str | Path,
+    methods: Mapping[str, str | Path | None],
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    options: AbErrorOptions | None = None,
+    size: int | None = None,
+    fit: str = "warp",
+    seed: int = 0,
+    allow_missing: bool = False,
+) -> Plan:
+    """Check everything that can be checked before an image is decoded.
+
+    Parameters as in `score`.
+
+    Raises
+    ------
+    InputError
+        Unknown metric or built-in method, bad size or fit, folders that do not match.
+    """
+    if not methods:
+        raise InputError("no method given; name at least one with --method NAME=DIR, or --method gray")
+    for name, folder in methods.items():
+        if folder is None and name not in BUILTIN_METHODS:
+            raise InputError(f"method {name!r} has no folder; allowed without one: {', '.join(BUILTIN_METHODS)}")
+    if size is not None and not 16 <= size <= 16384:
+        raise InputError(f"size {size} is outside 16..16384 pixels")
+    if fit not in ("warp", "crop"):
+        raise InputError(f"unknown fit {fit!r}; allowed: warp, crop")
+    options = options or AbErrorOptions()
+    create_metrics(metrics, options)
+    folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
+    pairs = pair_folders(Path(truth), folders, allow_missing=allow_missing)
+    builtins = tuple(name for name, folder in methods.items() if folder is None)
+    return Plan(pairs, builtins, tuple(methods), tuple(metrics), options, size, fit, seed)
+
+
+def score(
+    truth: str | Path,
+    methods: Mapping[str, str | Path | None],
+    *,
+    out: str | Path | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    options: AbErrorOptions | None = None,
+    size: int | None = None,
+    fit: str = "warp",
+    seed: int = 0,
+    n_bootstrap: int = 10_000,
+    workers: int = 1,
+    allow_missing: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    per_image_csv: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Scores:
+    """Score folders of colorizations against a folder of true photos.
+
+    Parameters
+    ----------
+    truth : path
+        Folder of true photos.
+    methods : mapping of str to path or None
+        Folder of colorizations per method, matched to the truth by file name without extension; None for the built-in
+        methods ``truth``, ``gray`` and ``random``.
+    out : path, optional
+        Folder for the results; without it they live in memory only.
+    metrics : sequence of str
+        Names as listed by ``evalkit metrics``.
+    options : AbErrorOptions, optional
+        Ab classes, prior, quadrature, lambda.
+    size : int, optional
+        Resize truth and predictions to ``size x size`` first (Pillow bicubic).
+    fit : {"warp", "crop"}
+        How: ignore the aspect ratio, or short side and centre crop.
+    seed : int
+        Of the ``random`` method and of the bootstrap.
+    n_bootstrap : int
+        Bootstrap replicates over images; 0 leaves the intervals out.
+    workers : int
+        Processes.
+    allow_missing : bool
+        Score the images that truth and all methods have in common, instead of refusing.
+    resume : bool
+        Continue an interrupted run in `out` from its finished images.
+    overwrite : bool
+        Replace the results in `out`.
+    per_image_csv : bool
+        Write ``per_image.csv`` beside ``per_image.parquet``.
+    progress : callable
+        Called with images done and images in all.
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    InputError
+        One sentence per mistake; nothing is half-written: results appear in `out` when the run is complete.
+    """
+    from evalkit.scores import Scores
+
+    plan = make_plan(
+        truth, methods, metrics=metrics, options=options, size=size, fit=fit, seed=seed, allow_missing=allow_missing
+    )
+    if workers < 1:
+        raise InputError(f"{workers} workers: at least 1 is needed")
+    if n_bootstrap != 0 and n_bootstrap < 100:
+        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; allowed: 0 or at least 100")
+    if out is None:
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory(prefix="evalkit-") as temporary:
+            _run_blocks(plan, Path(temporary), range(plan.n_blocks), workers, progress)
+            return Scores.from_run(plan, Path(temporary), n_bootstrap=n_bootstrap)
+    target = Path(out)
+    unfinished = target / ".unfinished"
+    _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
+    blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
+    _run_blocks(plan, unfinished, blocks, workers, progress)
+    scores = Scores.from_run(plan, unfinished, n_bootstrap=n_bootstrap)
+    scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
+    return scores
+
+
+def _stale(plan: Plan, folder: Path, index: int) -> bool:
+    path = folder / shard_name(index)
+    return not path.is_file() or block_of(path) != plan.block_digest(index)
+
+
+RESULTS = ("summary.csv", "per_image.parquet", "per_image.csv", "curves.csv", "run.json", "statistics")
+
+
+def _prepare_out(target: Path, unfinished: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder, or say why it cannot be used; touches nothing that is not ours."""
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; --out names a folder")
+    finished = (target / "run.json").exists()
+    if finished and not overwrite:
+        raise InputError(f"{target}: already holds results; choose another --out, or replace them with --overwrite")
+    if not finished and target.is_dir():
+        foreign = sorted(p.name for p in target.iterdir() if p.name not in RESULTS and p.name != ".unfinished")
+        if foreign and not unfinished.exists():
+            raise InputError(f"{target}: is not empty (it holds {foreign[0]}); choose a new folder for --out")
+    if unfinished.exists() and not resume:
+        if not overwrite:
+            raise InputError(
+                f"{target}: holds an interrupted run; continue it with --resume, or start again with --overwrite"
+            )
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(parents=True, exist_ok=True)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

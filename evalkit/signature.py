@@ -1,0 +1,65 @@
+"""The signature of a number: how it was made, in one line, in the manner of sacreBLEU.
+
+Two numbers are comparable when their signatures agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["differing_fields", "format_signature", "parse_signature"]
+
+
+def format_signature(metric: str, run: Mapping[str, str], own: Mapping[str, str], version: str) -> str:
+    """Join the fields: metric, set, number of images, size, the metric's own fields, version.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the metric; stands first, without a key.
+    run : mapping of str to str
+        Fields that all metrics of a run share.
+    own : mapping of str to str
+        Fields of this metric.
+    version : str
+        Version of the toolkit.
+
+    Examples
+    --------
+    >>> format_signature("ab_auc", {"set": "own@1a2b3c4d", "n": "8"}, {"quad": "exact150"}, "0.1.0")
+    'ab_auc|set:own@1a2b3c4d|n:8|quad:exact150|v:0.1.0'
+    """
+    fields = {**run, **own, "v": version}
+    for key, value in fields.items():
+        if set("|:\n") & set(key) or set("|\n") & set(value):
+            raise ValueError(f"signature field {key}:{value} holds a separator")
+    return "|".join([metric, *(f"{key}:{value}" for key, value in fields.items())])
+
+
+def parse_signature(signature: str) -> dict[str, str]:
+    """Fields of a signature; the metric under the key ``metric``.
+
+    Examples
+    --------
+    >>> parse_signature("ab_auc|n:8|v:0.1.0")
+    {'metric': 'ab_auc', 'n': '8', 'v': '0.1.0'}
+    """
+    metric, *rest = signature.split("|")
+    fields = {"metric": metric}
+    for part in rest:
+        key, _, value = part.partition(":")
+        fields[key] = value
+    return fields
+
+
+def differing_fields(one: str, other: str) -> dict[str, tuple[str, str]]:
+    """Fields in which two signatures differ, with both values (empty where a field is absent).
+
+    Examples
+    --------
+    >>> differing_fields("ab_auc|n:8|quad:exact150", "ab_auc|n:9|quad:exact150")
+    {'n': ('8', '9')}
+    """
+    first, second = parse_signature(one), parse_signature(other)
+    keys = list(dict.fromkeys([*first, *second]))
+    return {k: (first.get(k, ""), second.get(k, "")) for k in keys if first.get(k, "") != second.get(k, "")}

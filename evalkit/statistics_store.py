@@ -1,0 +1,203 @@
+"""Per-image statistics on disk: one Parquet shard a block of images, written whole or not at all.
+
+A row is one image under one method. List columns hold the sparse ab-error counts; scalar columns hold what the metrics
+measured and what the run noticed. Everything in a summary is recomputed from these files without the images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evalkit.errors import InputError
+from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable, PairCounts
+
+__all__ = ["DIAGNOSTICS", "Row", "read_method", "read_scalars", "shard_paths", "write_shard"]
+
+DIAGNOSTICS: Mapping[str, pa.DataType] = {
+    "l_change": pa.float64(),
+    "newly_clipped": pa.int64(),
+    "gamut_clipped": pa.int64(),
+    "gray_truth": pa.bool_(),
+    "identical": pa.bool_(),
+    "truth_format": pa.string(),
+    "format": pa.string(),
+    "truth_sha256": pa.string(),
+    "sha256": pa.string(),
+}
+"""What the run notices about every pair, whatever the metrics; null where it is not known."""
+
+_LISTS: Mapping[str, pa.DataType] = {
+    "class_id": pa.uint16(),
+    "class_count": pa.uint32(),
+    "error_sum": pa.int64(),
+    "bin_key": pa.uint32(),
+    "bin_count": pa.uint32(),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image under one method."""
+
+    image: str
+    method: str
+    n_pixels: int
+    scalars: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]
+    counts: PairCounts | None
+
+
+def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.generic]], block: str) -> None:
+    """Write the rows of one block; the file appears complete under its name or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    rows : sequence of Row
+    columns : mapping of str to numpy scalar type
+        Scalar columns of the metrics.
+    block : str
+        Digest of what the block was made from; a resumed run reuses the shard only if it is the same.
+    """
+    data: dict[str, Any] = {
+        "image": pa.array([row.image for row in rows], pa.string()),
+        "method": pa.array([row.method for row in rows], pa.string()),
+        "n_pixels": pa.array([row.n_pixels for row in rows], pa.int64()),
+    }
+    for name, kind in columns.items():
+        data[name] = pa.array(np.array([row.scalars[name] for row in rows], dtype=kind))
+    for name, type_ in DIAGNOSTICS.items():
+        data[name] = pa.array([row.diagnostics.get(name) for row in rows], type_)
+    if rows and rows[0].counts is not None:
+        counts = [row.counts for row in rows if row.counts is not None]
+        for name, type_ in _LISTS.items():
+            parts = [getattr(count, name) for count in counts]
+            offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
+            values = pa.array(np.concatenate(parts).astype(type_.to_pandas_dtype()))
+            data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
+    table = pa.table(data).replace_schema_metadata({"evalkit.block": block})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        pq.write_table(
+            table, file, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def block_of(path: Path) -> str | None:
+    """Digest that a shard was written with; None when the file is not a complete shard."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    found = metadata.get(b"evalkit.block")
+    return None if found is None else found.decode()
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Shards of a run in order.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = sorted(folder.glob("part-*.parquet"))
+    if not found:
+        raise InputError(
+            f"{folder}: holds no statistics (part-*.parquet); is this the --out folder of 'evalkit score'?"
+        )
+    return found
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    try:
+        # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
+        return pq.read_table(path, columns=columns, use_threads=False, memory_map=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: not a readable statistics shard ({error}); score again with --overwrite") from None
+
+
+def read_scalars(folder: Path) -> pa.Table:
+    """All rows of a run without the list columns: the table of ``per_image.parquet``, block by block."""
+    parts = []
+    for path in shard_paths(folder):
+        names = [name for name in pq.read_schema(path).names if name not in _LISTS]
+        parts.append(_read(path, names))
+    return pa.concat_tables(parts)
+
+
+def _lists(table: pa.Table, mask: npt.NDArray[np.bool_]) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+    chosen = table.filter(pa.array(mask))
+    found = {}
+    for name in _LISTS:
+        column = chosen[name].combine_chunks()
+        values = column.flatten().to_numpy(zero_copy_only=False)
+        lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        found[name] = (lengths, values)
+    return found
+
+
+def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | None) -> Iterator[AbErrorTable]:
+    for path in shard_paths(folder):
+        table = _read(path, ["image", "method", *_LISTS])
+        mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
+        if keep is not None:
+            mask &= np.array([name in keep for name in table["image"].to_pylist()])
+        if not mask.any():
+            continue
+        lists = _lists(table, mask)
+
+        def offsets(name: str, lists: dict[str, Any] = lists) -> npt.NDArray[np.int64]:
+            return np.concatenate([[0], np.cumsum(lists[name][0])]).astype(np.int64)
+
+        yield AbErrorTable(
+            n_classes, offsets("class_id"), lists["class_id"][1], lists["class_count"][1], lists["error_sum"][1],
+            offsets("bin_key"), lists["bin_key"][1], lists["bin_count"][1],
+        )  # fmt: skip
+
+
+def read_method(
+    folder: Path, method: str, options: AbErrorOptions, keep: frozenset[str] | None = None
+) -> tuple[AbErrorTable, npt.NDArray[np.int64]]:
+    """Ab errors of one method, reduced to the quadrature of `options`, and its pooled histogram.
+
+    Shards are read one at a time and their histograms added up, so memory grows by some 700 bytes an image.
+
+    Returns
+    -------
+    table : AbErrorTable
+    histogram : ndarray of int64, shape (Q, 152)
+    """
+    from evalkit.metrics._ab_kernel import N_BINS
+
+    n_classes = len(options.classes)
+    histogram = np.zeros((n_classes, N_BINS), np.int64)
+    parts = []
+    for part in _tables(folder, method, n_classes, keep):
+        histogram += part.histogram()
+        parts.append(part.reduced(options))
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in parts]))])
+    table = AbErrorTable(
+        n_classes,
+        offsets.astype(np.int64),
+        np.concatenate([part.class_id for part in parts]),
+        np.concatenate([part.class_count for part in parts]),
+        np.concatenate([part.error_sum for part in parts]),
+        np.zeros(len(offsets), np.int64),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        options,
+    )
+    return table, histogram
