@@ -158,9 +158,7 @@ def random_donors(names: Sequence[str], seed: int) -> tuple[int, ...]:
         If there are fewer than two images, or a name comes twice.
     """
     if len(names) < 2:
-        raise InputError(
-            f"the random method takes another image's colours: it needs 2 images, not {len(names)}."
-        )
+        raise InputError(f"the random method takes another image's colours: it needs 2 images, not {len(names)}.")
     if len(set(names)) < len(names):
         twice = next(name for k, name in enumerate(names) if name in names[:k])
         raise InputError(f"image '{twice}' comes twice; each image of a set needs a name of its own.")
