@@ -144,9 +144,7 @@ def _refuse_misread_tiff(tags: Any, deep: bool) -> None:
     """
     bits = set(tags.get(BITS_PER_SAMPLE, ()))
     if bits and deep != (16 in bits):
-        raise UnusableImage(
-            "is a TIFF of 12 bits, or of 16 in separate planes; save it as interleaved 8 or 16 bits"
-        )
+        raise UnusableImage("is a TIFF of 12 bits, or of 16 in separate planes; save it as interleaved 8 or 16 bits")
     if deep and tags.get(PHOTOMETRIC) == MIN_IS_WHITE:
         raise UnusableImage("is a 16-bit TIFF where zero is white; save it with black as zero")
 

@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 UNREAD_SUFFIXES = frozenset(
-    ".gif .avif .heic .heif .jp2 .j2k .jxl .jfif .ppm .pgm .pnm .exr .hdr .tga .psd .svg .npy .npz
-    .mat".split()
+    (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jfif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr")
+    + (".tga", ".psd", ".svg", ".npy", ".npz")
 )
-"""Endings of files that probably hold an image, but none that is read: named in messages, never passed over silently."""
+"""Endings of files that probably hold an image of a kind that is not read: named, never passed over silently."""
 
 RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary", "total"})
 """Words that head a row or column of some table."""
@@ -118,8 +118,8 @@ def _scan(folder: Path) -> _Scan:
         key = _key(path, folder)
         if key in found:
             raise InputError(
-                f"{folder}: {found[key].name} and {path.name} share the name '{key}'; images are matched by
-                name " "without extension, so remove one."
+                f"{folder}: {found[key].name} and {path.name} share the name '{key}'; images are matched by name "
+                "without extension, so remove one."
             )
         found[key] = path
     if not found:
@@ -206,10 +206,9 @@ def pair_folders(
         missing += [{"image": key, "method": method, "reason": "no truth image"} for key in surplus]
     names = [key for key in truth_scan.images if all(key in scan.images for scan in scans.values())]
     if not names:
-        shares = ", ".join(f"{name} {sum(key in truth_scan.images for key in s.images)}" for name, s in scans.items())
         raise InputError(
-            f"no image is common to the truth and all methods (of {len(truth_scan.images)} truth images:
-            {shares}); " "score fewer methods at once."
+            "no image is common to the truth and all methods, though each method has some of the "
+            f"{len(truth_scan.images)} truth images; score fewer methods at once."
         )
     return PairTable(
         tuple(names),
@@ -225,11 +224,10 @@ def _mismatch(method: str, scan: _Scan, absent: Sequence[str], surplus: Sequence
     if absent:
         parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({_listed(absent)})")
     if surplus:
-        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image
-        ({_listed(surplus)})")
+        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({_listed(surplus)})")
     return (
-        f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_but(scan.ignored)}; complete the
-        folders, or score " "the common images alone with --allow-missing."
+        f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_but(scan.ignored)}; complete the folders, or "
+        "score the common images alone with --allow-missing."
     )
 
 
@@ -245,8 +243,8 @@ def _listed(names: Iterable[str]) -> str:
 def _nothing_matches(method: str, scan: _Scan, truth: _Scan) -> str:
     hint = _why(list(truth.images), list(scan.images))
     return (
-        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images has the name of a truth
-        image in " f"{truth.folder} ({_listed(scan.images)}; the truth has {_listed(truth.images)}). {hint}"
+        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({_listed(scan.images)}) has the "
+        f"name of a truth image in {truth.folder} ({_listed(truth.images)}). {hint}"
     )
 
 
@@ -298,7 +296,7 @@ def _common_affix(longer: Sequence[str], shorter: Sequence[str], n_sampled: int 
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    return os.path.commonprefix([name[::-1] for name in names])[::-1]
+    return os.path.commonprefix([name[::-1] for name in names])[::-1]  # noqa: RUF071 (characters are meant)
 
 
 # --- names, folders, sizes -------------------------------------------------------------------------------
@@ -321,11 +319,11 @@ def check_method_name(name: str) -> None:
     """
     if not re.fullmatch(r"\w[\w .+-]{0,63}", name, re.ASCII) or name[-1] in " .":
         raise InputError(
-            f"'{name}' cannot name a method; allowed are 1 to 64 letters (a-z, A-Z), digits, spaces and . _
-            - +, " "beginning with a letter, digit or _ and not ending in a space or dot."
+            f"'{name}' cannot name a method; allowed are 1 to 64 letters (a-z, A-Z), digits, spaces and . _ - +, "
+            "beginning with a letter, digit or _ and not ending in a space or dot."
         )
     if name.lower() in RESERVED_NAMES:
-        raise InputError(f"'{name}' cannot name a method: it heads a row or column of the tables; choose another.")
+        raise InputError(f"'{name}' cannot name a method: it heads a row or column of the tables.")
 
 
 def _check_method_names(names: Iterable[str]) -> None:
@@ -345,13 +343,13 @@ def _check_folders_apart(truth: Path, methods: Mapping[str, Path]) -> None:
         here, name = os.path.realpath(folder), f"method '{method}'"
         for other, there in real.items():
             if here == there and other == "the truth":
-                raise InputError(f"{name} has the folder of the truth ({folder}); for that anchor say --method truth.")
+                raise InputError(f"{name} has the folder of the truth ({folder}); as an anchor say --method truth.")
             if here == there:
                 raise InputError(f"{name} and {other} have the same folder ({folder}).")
             if _within(here, there) or _within(there, here):
                 raise InputError(
-                    f"the folders of {name} ({folder}) and {other} ({there}) lie in one another; images are
-                    searched " "in sub-folders too, so the folders must lie apart."
+                    f"the folders of {name} ({folder}) and {other} ({there}) lie in one another; images are "
+                    "searched in sub-folders too, so the folders must lie apart."
                 )
         real[name] = here
 
@@ -418,6 +416,6 @@ def check_same_size(name: str, method: str, truth_shape: Sequence[int], predicti
     (height, width), (other_height, other_width) = truth_shape[:2], prediction_shape[:2]
     if (height, width) != (other_height, other_width):
         raise InputError(
-            f"image '{name}' is {width} x {height} pixels in the truth and {other_width} x {other_height} in
-            method " f"'{method}'; images are never resized unasked: give --size N to resize all of them."
+            f"image '{name}' is {width} x {height} pixels in the truth and {other_width} x {other_height} in "
+            f"method '{method}'; images are never resized unasked: give --size N to resize all of them."
         )
