@@ -113,9 +113,7 @@ def compare(
     if in_a.sum() < 2 or in_b.sum() < 2:
         raise InputError("A comparison for new participants needs at least two participants of each method.")
     if design.n_images < 2 and estimand == "participants+images":
-        raise InputError(
-            "A comparison for new images needs at least two images (or estimand 'participants')."
-        )
+        raise InputError("A comparison for new images needs at least two images (or estimand 'participants').")
 
     squares_p = np.square(np.bincount(design.participant, contribution), dtype=np.float64)
     groups = [group for group in (in_a & ~in_b, in_b & ~in_a, in_a & in_b) if group.any()]
@@ -194,9 +192,7 @@ def mcnemar(only_a: int, only_b: int) -> McNemar:
     from scipy.special import bdtr, chdtrc
 
     if only_a < 0 or only_b < 0:
-        raise InputError(
-            f"Discordant counts are {only_a} and {only_b}; whole numbers of 0 or more are allowed."
-        )
+        raise InputError(f"Discordant counts are {only_a} and {only_b}; whole numbers of 0 or more are allowed.")
     discordant = only_a + only_b
     if discordant < 25:
         p = min(2.0 * float(bdtr(min(only_a, only_b), discordant, 0.5)), 1.0) if discordant else 1.0
@@ -256,6 +252,4 @@ def _constant_difference(
         "no answer of either method varies: no standard error; conservative limits as of "
         f"{levels[0]} and {levels[1]} independent answers"
     )
-    return Difference(
-        float(a - b), math.nan, max(low, -1.0), min(high, 1.0), math.nan, p, estimand, *shared, note
-    )
+    return Difference(float(a - b), math.nan, max(low, -1.0), min(high, 1.0), math.nan, p, estimand, *shared, note)

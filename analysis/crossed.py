@@ -327,14 +327,11 @@ def _one_factor(within: float, total: float, n: int, levels: int, repetition: fl
 def _checked(values: npt.ArrayLike, design: CrossedDesign) -> FloatArray:
     y = np.asarray(values, dtype=np.float64)
     if y.shape != (design.n_trials,):
-        raise InputError(
-            f"values has shape {y.shape}; one number per trial, shape ({design.n_trials},), is needed."
-        )
+        raise InputError(f"values has shape {y.shape}; one number per trial, shape ({design.n_trials},), is needed.")
     if not np.isfinite(y).all():
         bad = int(np.flatnonzero(~np.isfinite(y))[0])
         raise InputError(
-            f"values[{bad}] is {y[bad]}; only finite numbers are allowed "
-            "(leave unanswered trials out and count them)."
+            f"values[{bad}] is {y[bad]}; only finite numbers are allowed (leave unanswered trials out and count them)."
         )
     return y
 

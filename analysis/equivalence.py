@@ -89,9 +89,7 @@ def _upper_tail(distance: float, std_error: float, df: float, margin: float) -> 
     from scipy.special import stdtr
 
     if not margin > 0:
-        raise InputError(
-            f"The equivalence margin is {margin:g}; a number above 0 is allowed, for example 0.05."
-        )
+        raise InputError(f"The equivalence margin is {margin:g}; a number above 0 is allowed, for example 0.05.")
     if not std_error > 0:  # zero or NaN: nothing can be shown
         return 1.0
     return float(stdtr(df, -distance / std_error))

@@ -157,9 +157,7 @@ def crossed_mean(
 ) -> CrossedMean:
     """Mean of `values` with an interval that knows about participants and images; see `fool_rate`."""
     if not 0.0 < confidence < 1.0:
-        raise InputError(
-            f"confidence is {confidence}; a number between 0 and 1 is allowed, for example 0.95."
-        )
+        raise InputError(f"confidence is {confidence}; a number between 0 and 1 is allowed, for example 0.95.")
     if estimand not in ("participants+images", "participants"):
         raise InputError(f"estimand is {estimand!r}; 'participants+images' or 'participants' is allowed.")
     design.refuse_duplicates()
@@ -224,9 +222,7 @@ def crossed_mean(
     )
 
 
-def _t_interval(
-    mean: float, std_error: float, df: float, confidence: float, scale: Scale
-) -> tuple[float, float]:
+def _t_interval(mean: float, std_error: float, df: float, confidence: float, scale: Scale) -> tuple[float, float]:
     half = t_quantile(0.5 + confidence / 2, df) * std_error
     if scale == "linear":
         return mean - half, mean + half
@@ -288,6 +284,4 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 def _check_counts(successes: int, trials: int) -> None:
     if trials < 1 or not 0 <= successes <= trials:
-        raise InputError(
-            f"{successes} of {trials} is no count; 0 <= successes <= trials and trials >= 1 is needed."
-        )
+        raise InputError(f"{successes} of {trials} is no count; 0 <= successes <= trials and trials >= 1 is needed.")

@@ -55,7 +55,5 @@ def _sorted(p_values: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.bool_],
     p = np.asarray(p_values, dtype=np.float64)
     known = ~np.isnan(p)
     if p.ndim != 1 or np.any((p[known] < 0) | (p[known] > 1)):
-        raise InputError(
-            f"p_values is {p}; a list of numbers between 0 and 1 (or NaN for no test) is allowed."
-        )
+        raise InputError(f"p_values is {p}; a list of numbers between 0 and 1 (or NaN for no test) is allowed.")
     return p, known, np.argsort(p[known], kind="stable")

@@ -66,14 +66,10 @@ def win_matrix(winner: Labels, loser: Labels) -> WinMatrix:
     """
     first, second = np.asarray(winner).astype(str), np.asarray(loser).astype(str)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
-        raise InputError(
-            f"winner has {first.size} entries and loser {second.size}; one of each per trial is needed."
-        )
+        raise InputError(f"winner has {first.size} entries and loser {second.size}; one of each per trial is needed.")
     same = np.flatnonzero(first == second)
     if same.size:
-        raise InputError(
-            f"Trial {same[0]} shows method {first[same[0]]} against itself; two methods are needed."
-        )
+        raise InputError(f"Trial {same[0]} shows method {first[same[0]]} against itself; two methods are needed.")
     names, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
     wins = np.zeros((names.size, names.size), dtype=np.int64)
     np.add.at(wins, (codes[: first.size], codes[first.size :]), 1)

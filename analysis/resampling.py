@@ -316,9 +316,7 @@ def pigeonhole_variance(values: npt.ArrayLike, design: CrossedDesign) -> float:
     """
     one_way = one_way_variances(values, design)
     return (
-        (1 - 1 / design.n_images) * one_way.participant
-        + (1 - 1 / design.n_participants) * one_way.image
-        + one_way.cell
+        (1 - 1 / design.n_images) * one_way.participant + (1 - 1 / design.n_participants) * one_way.image + one_way.cell
     )
 
 
@@ -402,11 +400,7 @@ def _binomial_pmf(trials: int, probability: FloatArray) -> FloatArray:
     log_choose = log_factorial[trials] - log_factorial - log_factorial[::-1]
     p = probability[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 * log 0 = 0, as 0^0 = 1
-        log_pmf = (
-            log_choose
-            + np.where(k > 0, k * np.log(p), 0.0)
-            + np.where(k < trials, k[::-1] * np.log1p(-p), 0.0)
-        )
+        log_pmf = log_choose + np.where(k > 0, k * np.log(p), 0.0) + np.where(k < trials, k[::-1] * np.log1p(-p), 0.0)
     pmf = np.exp(log_pmf)
     return np.asarray(pmf / pmf.sum(axis=1, keepdims=True))
 
@@ -414,12 +408,7 @@ def _binomial_pmf(trials: int, probability: FloatArray) -> FloatArray:
 def _counts(fooled_counts: npt.ArrayLike, trial_counts: npt.ArrayLike) -> tuple[IntArray, IntArray]:
     fooled, trials = np.broadcast_arrays(np.asarray(fooled_counts), np.asarray(trial_counts))
     whole = np.all(fooled == np.floor(fooled)) and np.all(trials == np.floor(trials))
-    if (
-        fooled.ndim != 1
-        or fooled.size == 0
-        or not whole
-        or np.any((fooled < 0) | (fooled > trials) | (trials < 1))
-    ):
+    if fooled.ndim != 1 or fooled.size == 0 or not whole or np.any((fooled < 0) | (fooled > trials) | (trials < 1)):
         raise InputError(
             "The bootstrap needs whole numbers per participant, 0 <= fooled <= trials and trials >= 1; "
             f"got fooled_counts of shape {np.shape(fooled_counts)}, trial_counts of {np.shape(trial_counts)}."

@@ -57,7 +57,5 @@ def dprime_unbiased(
     h = (np.asarray(hits, dtype=np.float64) + 0.5) / (np.asarray(fake_first, dtype=np.float64) + 1.0)
     f = (np.asarray(false_alarms, dtype=np.float64) + 0.5) / (np.asarray(fake_second, dtype=np.float64) + 1.0)
     if np.any((h <= 0) | (h >= 1) | (f <= 0) | (f >= 1)):
-        raise InputError(
-            "Counts are impossible: 0 <= hits <= fake_first and 0 <= false_alarms <= fake_second."
-        )
+        raise InputError("Counts are impossible: 0 <= hits <= fake_first and 0 <= false_alarms <= fake_second.")
     return np.asarray((ndtri(h) - ndtri(f)) / math.sqrt(2))

@@ -38,11 +38,7 @@ def plain_two_way(y_a, p_a, i_a, y_b, p_b, i_b) -> tuple[float, float]:
     v_pa = sum(r_a[p_a == p].sum() ** 2 for p in set(p_a)) * len(set(p_a)) / (len(set(p_a)) - 1)
     v_pb = sum(r_b[p_b == p].sum() ** 2 for p in set(p_b)) * len(set(p_b)) / (len(set(p_b)) - 1)
     images = set(i_a) | set(i_b)
-    v_i = (
-        sum((r_a[i_a == i].sum() - r_b[i_b == i].sum()) ** 2 for i in images)
-        * len(images)
-        / (len(images) - 1)
-    )
+    v_i = sum((r_a[i_a == i].sum() - r_b[i_b == i].sum()) ** 2 for i in images) * len(images) / (len(images) - 1)
     v = max(v_pa + v_pb + v_i - np.sum(r_a**2) - np.sum(r_b**2), v_pa + v_pb, v_i)
     df = v**2 / (v_pa**2 / (len(set(p_a)) - 1) + v_pb**2 / (len(set(p_b)) - 1) + v_i**2 / (len(images) - 1))
     return v, df

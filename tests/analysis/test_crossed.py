@@ -75,9 +75,7 @@ def test_images_that_never_repeat_are_counted_in_the_residual() -> None:
     assert components.image == 0.0
     assert components.df == 19
     means = y.reshape(20, 10).mean(axis=1)
-    assert components.variance == pytest.approx(
-        means.var(ddof=1) / 20
-    )  # balanced one-way analysis of variance
+    assert components.variance == pytest.approx(means.var(ddof=1) / 20)  # balanced one-way analysis of variance
 
 
 def test_participants_of_one_trial_each_are_counted_in_the_residual() -> None:
@@ -119,12 +117,8 @@ def test_repeating_every_trial_leaves_the_one_way_variances_unchanged(seed: int)
     participant, image = np.nonzero(rng.random((6, 8)) < 0.7)
     y = rng.integers(0, 2, size=participant.size).astype(float)
     once = one_way_variances(y, CrossedDesign.from_labels(participant, image))
-    twice = one_way_variances(
-        np.tile(y, 2), CrossedDesign.from_labels(np.tile(participant, 2), np.tile(image, 2))
-    )
-    assert (twice.participant, twice.image, twice.cell) == pytest.approx(
-        (once.participant, once.image, once.cell)
-    )
+    twice = one_way_variances(np.tile(y, 2), CrossedDesign.from_labels(np.tile(participant, 2), np.tile(image, 2)))
+    assert (twice.participant, twice.image, twice.cell) == pytest.approx((once.participant, once.image, once.cell))
 
 
 def test_finds_the_first_repeated_cell() -> None:

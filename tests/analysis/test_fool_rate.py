@@ -128,9 +128,7 @@ def test_wilson_reproduces_the_documented_value_and_statsmodels() -> None:
 def test_clopper_pearson_agrees_with_scipy(trials: int, share: float, confidence: float) -> None:
     successes = round(share * trials)
     expected = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    assert clopper_pearson(successes, trials, confidence) == pytest.approx(
-        (expected.low, expected.high), abs=1e-9
-    )
+    assert clopper_pearson(successes, trials, confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 @pytest.mark.parametrize("interval", [wilson, clopper_pearson])

@@ -60,9 +60,7 @@ def test_strengths_and_clustered_errors_agree_with_statsmodels(link: str) -> Non
     x = np.zeros((len(winner), 4))
     for row, (w, lost, turned) in enumerate(zip(winner, loser, flip, strict=True)):
         x[row, position[w]], x[row, position[lost]] = (-1, 1) if turned else (1, -1)
-    family = sm.families.Binomial(
-        sm.families.links.Logit() if link == "logit" else sm.families.links.Probit()
-    )
+    family = sm.families.Binomial(sm.families.links.Logit() if link == "logit" else sm.families.links.Probit())
     fit = sm.GLM((~flip).astype(float), x[:, 1:], family=family).fit(
         cov_type="cluster", cov_kwds={"groups": np.array(participant), "use_correction": False}
     )

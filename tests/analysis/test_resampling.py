@@ -93,13 +93,9 @@ def test_equals_a_million_seeded_draws_within_their_error() -> None:
     # Standard errors of the mean and of the standard deviation of a million draws, times four.
     assert summary.mean == pytest.approx(distribution.mean, abs=4 * distribution.std_error / 1000)
     assert summary.std_error == pytest.approx(distribution.std_error, rel=4 / np.sqrt(2e6))
-    counts = np.bincount(
-        np.rint(samples * distribution.denominator).astype(int), minlength=distribution.pmf.size
-    )
+    counts = np.bincount(np.rint(samples * distribution.denominator).astype(int), minlength=distribution.pmf.size)
     common = distribution.pmf * 1e6 > 20
-    chi_square = np.sum(
-        (counts[common] - 1e6 * distribution.pmf[common]) ** 2 / (1e6 * distribution.pmf[common])
-    )
+    chi_square = np.sum((counts[common] - 1e6 * distribution.pmf[common]) ** 2 / (1e6 * distribution.pmf[common]))
     assert stats.chi2.sf(chi_square, common.sum() - 1) > 1e-4
     low, high = distribution.interval()
     assert abs(summary.ci_low - low) <= 1 / distribution.denominator
@@ -122,9 +118,7 @@ def test_seeds_decide_the_monte_carlo() -> None:
 
 
 def test_pooling_trials_weighs_participants_by_their_trials() -> None:
-    samples = nested_bootstrap_samples(
-        [0, 90], [10, 90], n_resamples=4000, seed=0, pooled=True, resample_trials=False
-    )
+    samples = nested_bootstrap_samples([0, 90], [10, 90], n_resamples=4000, seed=0, pooled=True, resample_trials=False)
     assert set(np.round(samples, 6)) == {0.0, 0.9, 1.0}
 
 
