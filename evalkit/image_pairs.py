@@ -28,8 +28,7 @@ __all__ = [
 ]
 
 UNREAD_SUFFIXES = frozenset(
-    (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jfif", ".ppm", ".pgm", ".pnm", ".exr", ".hdr")
-    + (".tga", ".psd", ".svg", ".npy", ".npz")
+    f".{kind}" for kind in "gif avif heic heif jp2 j2k jxl jfif ppm pgm pnm exr hdr tga psd svg npy npz".split()
 )
 """Endings of files that probably hold an image of a kind that is not read: named, never passed over silently."""
 
@@ -290,7 +289,7 @@ def _common_affix(longer: Sequence[str], shorter: Sequence[str], n_sampled: int 
     if not affixes:
         return ""
     (before, after), count = affixes.most_common(1)[0]
-    if 2 * count < len(sample):
+    if 2 * count <= len(sample):
         return ""
     return " and ".join([f"'{before}' in front"] * bool(before) + [f"'{after}' at the end"] * bool(after))
 
