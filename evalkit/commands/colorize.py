@@ -51,12 +51,10 @@ def colorize(method: str, source: Path, target: Path, seed: int, resume: bool, o
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
 
     from evalkit.colorizers.folder import colorize_folder
-    from evalkit.commands._progress import progress_bar
+    from evalkit.commands._shared import progress_bar
 
-    with progress_bar(method) as show:
-        report = colorize_folder(
-            method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
-        )
+    with progress_bar(method, "images") as show:
+        report = colorize_folder(method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show)
     images = f"{report.n_made} image{'' if report.n_made == 1 else 's'}"
     kept = f", {report.n_kept} were there already" if report.n_kept else ""
     clipped = f"; {report.clip_rate:.3%} of the pixels clipped into the sRGB gamut" if report.n_made else ""

@@ -10,7 +10,7 @@ import click
 __all__ = ["demo"]
 
 
-@click.command(short_help="Score two desaturations of 60 crops of well-known photos, draw the curves.")
+@click.command(short_help="Score 60 crops of well-known photos, draw the curves.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -27,13 +27,13 @@ def demo(ctx: click.Context, out: Path) -> None:
     strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods, and are scored
     beside the anchors gray and random. Nothing is downloaded.
     """
-    from evalkit.commands._progress import progress_bar
+    from evalkit.commands._shared import progress_bar
     from evalkit.demo import PHOTOS, write_folders
     from evalkit.demo_figure import draw_curves, require_matplotlib
 
     require_matplotlib()  # before any work, not after it
     click.echo(f"Cutting crops of {len(PHOTOS)} photos and desaturating them ...")
-    with progress_bar("crops") as show:
+    with progress_bar("cutting", "crops") as show:
         n_crops = write_folders(out, show)
 
     arguments = ["--truth", f"{out / 'truth'}", "--method", "gray", "--method", "random"]
