@@ -47,9 +47,7 @@ def require_matplotlib() -> None:
         If matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
-        raise InputError(
-            'the picture of the curves needs matplotlib: pip install "colorization-evalkit[report]"'
-        )
+        raise InputError('the picture of the curves needs matplotlib: pip install "colorization-evalkit[report]"')
 
 
 def draw_curves(curves: Path, picture: Path) -> None:
@@ -97,9 +95,7 @@ def draw_curves(curves: Path, picture: Path) -> None:
         figure.savefig(picture, dpi=200)
 
 
-def _read_curves(
-    path: Path, column: str
-) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+def _read_curves(path: Path, column: str) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Thresholds and fractions by method, from ``curves.csv``."""
     import numpy as np
 

@@ -42,12 +42,15 @@ def test_desaturation_scales_ab_and_keeps_lightness(photos: dict[str, np.ndarray
     np.testing.assert_array_equal(desaturate(truth, 1.0), truth)
 
 
-def test_folders_hold_the_crops_and_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
+def test_folders_hold_the_crops_and_a_second_run_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.demo.PHOTOS", {"china": 0, "retina": 240})
     steps: list[tuple[int, int]] = []
-    assert write_folders(tmp_path, lambda *step: steps.append(step)) == 60
-    assert steps == [(k, 60) for k in range(1, 61)]
+    assert write_folders(tmp_path, lambda *step: steps.append(step)) == 12
+    assert steps == [(k, 12) for k in range(1, 13)]
     first = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.png")}
-    assert len(first) == 180
+    assert len(first) == 36
     write_folders(tmp_path)
     assert first == {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.png")}
     strong = np.asarray(Image.open(tmp_path / "strong" / "china_3.png"))
@@ -82,9 +85,7 @@ def test_the_picture_is_as_wide_as_a_page_and_shows_every_method(tmp_path: Path)
         rows = csv.writer(file)
         rows.writerow(["method", "threshold", "fraction", "fraction_rebalanced"])
         for method, scale in (("gray", 20), ("random", 30), ("mild", 4), ("strong", 12)):
-            rows.writerows(
-                [method, t, 1 - np.exp(-t / scale), 1 - np.exp(-t / scale / 1.3)] for t in range(151)
-            )
+            rows.writerows([method, t, 1 - np.exp(-t / scale), 1 - np.exp(-t / scale / 1.3)] for t in range(151))
     draw_curves(table, picture)
     with Image.open(picture) as image:
         assert image.width == 6.9 * 200
@@ -97,9 +98,7 @@ def test_the_demo_goes_from_photos_to_table_and_picture(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
     with (out / "scores" / "summary.csv").open(newline="", encoding="utf-8") as file:
-        auc = {
-            row["method"]: float(row["value"]) for row in csv.DictReader(file) if row["metric"] == "ab_auc"
-        }
+        auc = {row["method"]: float(row["value"]) for row in csv.DictReader(file) if row["metric"] == "ab_auc"}
     assert auc["mild"] > auc["strong"] > auc["gray"] > auc["random"]
     assert (out / "curves.png").stat().st_size > 10_000
     text = " ".join(result.output.split())
