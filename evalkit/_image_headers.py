@@ -17,6 +17,7 @@ __all__ = [
     "JpegHeader",
     "MalformedImage",
     "PngHeader",
+    "check_png_sums",
     "exif_orientation",
     "image_format",
     "other_content",
@@ -136,6 +137,24 @@ def read_png_header(data: bytes) -> PngHeader:
                 plain = False
         position = end
     raise MalformedImage("it ends before its last chunk")
+
+
+def check_png_sums(data: bytes) -> None:
+    """Check the CRC of every chunk of a PNG that `read_png_header` has walked.
+
+    Raises
+    ------
+    MalformedImage
+        When one is wrong. Pillow passes over wrong sums of chunks that it takes for unimportant.
+    """
+    position = 8
+    kind = b""
+    while kind != b"IEND":
+        length, kind = _CHUNK.unpack_from(data, position)
+        end = position + 8 + length
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise MalformedImage("the checksum of a chunk is wrong")
+        position = end + 4
 
 
 def _unpack_icc(chunk: bytes) -> bytes:

@@ -29,6 +29,7 @@ from evalkit._image_headers import (
     FORMATS,
     IMAGE_SUFFIXES,
     MalformedImage,
+    check_png_sums,
     image_format,
     other_content,
     read_jpeg_header,
@@ -233,6 +234,7 @@ def _read_png(data: bytes, kind: str) -> StoredImage:
     decoder = _fast_png()
     mode = {2: "rgb", 6: "rgba"}.get(header.color_type)
     if decoder is None or mode is None or header.bit_depth != 8 or not header.plain:
+        check_png_sums(data)
         return read_with_pillow(data, kind)
     try:
         pixels = decoder(data, (header.height, header.width), mode)

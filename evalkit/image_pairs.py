@@ -27,9 +27,7 @@ __all__ = [
     "parse_method_option",
 ]
 
-UNREAD_SUFFIXES = frozenset(
-    f".{kind}" for kind in "gif avif heic heif jp2 j2k jxl jfif ppm pgm pnm exr hdr tga psd svg npy npz".split()
-)
+UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|jfif|p[bgnp]m|exr|hdr|tga|psd|svg|np[yz])")
 """Endings of files that probably hold an image of a kind that is not read: named, never passed over silently."""
 
 RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary", "total"})
@@ -110,7 +108,7 @@ def _scan(folder: Path) -> _Scan:
     ignored: list[Path] = []
     for path in _files_below(folder):
         suffix = path.suffix.lower()
-        if suffix in UNREAD_SUFFIXES:
+        if UNREAD_SUFFIX.fullmatch(suffix):
             ignored.append(path)
         if suffix not in IMAGE_SUFFIXES:
             continue
