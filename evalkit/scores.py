@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evalkit.ab_classes import AbClasses, Prior, load_classes
+from evalkit.ab_classes import AbClasses, Prior, preset
 from evalkit.accumulator import exact_sum
 from evalkit.datasets import image_set_field
 from evalkit.errors import InputError
@@ -124,13 +124,14 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         prior = self.options.prior
+        own_classes = self.options.classes.name.startswith("file")
         return {
             "methods": list(self.methods),
             "builtins": list(self.builtins),
             "metrics": list(self.metrics),
             "options": {
                 "classes": self.options.classes.name,
-                "class_centers": self.options.classes.centers.tolist(),
+                "class_centers": self.options.classes.centers.tolist() if own_classes else None,
                 "prior": "truth" if prior is None else prior.name,
                 "prior_shares": None if prior is None else prior.shares.tolist(),
                 "quadrature": self.options.quadrature,
@@ -160,9 +161,8 @@ class RunRecord:
             options = data["options"]
             shares = options["prior_shares"]
             name = options["classes"]
-            classes = AbClasses(name, np.array(options["class_centers"], dtype=np.float64))
-            if not name.startswith("file"):
-                classes = load_classes(name)
+            centers = options["class_centers"]
+            classes = preset(name) if centers is None else AbClasses(name, np.array(centers, dtype=np.float64))
             return cls(
                 methods=tuple(data["methods"]),
                 builtins=tuple(data["builtins"]),
