@@ -260,3 +260,31 @@ def test_a_corrupt_photo_is_named_and_leaves_no_half_written_file(folder: Path, 
     assert result.exit_code == 2
     assert "china.png" in result.stderr
     assert not [path for path in (tmp_path / "out").rglob("*") if path.name.startswith(".")]
+
+
+# --- against published and shared numbers -----------------------------------------------------------------
+
+
+def test_anchors_score_as_published_and_files_score_as_memory(shared_data: Path, tmp_path: Path) -> None:
+    """The shared half of 200 ImageNet photos: mean over 151 thresholds, prior of the truth itself."""
+    from evalkit.colorizers.folder import colorize_folder
+    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.scoring import score
+
+    photos = shared_data / "outputs" / "imagenet_comparison" / "gt"
+    for method in ("gray", "random"):
+        colorize_folder(method, photos, tmp_path / method)
+    scores = score(
+        photos,
+        {"gray": None, "random": None, "gray_files": tmp_path / "gray", "random_files": tmp_path / "random"},
+        metrics=("ab_auc", "ab_auc_rebal"),
+        options=AbErrorOptions(quadrature="thresholds"),
+        n_bootstrap=0,
+    )
+    assert 100 * scores["gray", "ab_auc"].value == pytest.approx(88.71, abs=0.1)
+    assert 100 * scores["gray", "ab_auc_rebal"].value == pytest.approx(60.88, abs=0.1)
+    # Published for 10,000 photos: 84.2; one seed on 100 photos strays by 0.6 (one SD).
+    assert 100 * scores["random", "ab_auc"].value == pytest.approx(84.2, abs=3 * 0.6)
+    for method in ("gray", "random"):
+        for metric in ("ab_auc", "ab_auc_rebal"):
+            assert scores[method, metric].value == scores[f"{method}_files", metric].value
