@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from evalkit.errors import InputError
 from evalkit.scores import RunRecord, Scores
 from evalkit.scoring import BLOCK_SIZE, shard_name
-from evalkit.statistics_store import shard_paths
+from evalkit.statistics_store import atomic_file, read_shard, shard_paths
 
 __all__ = ["merge_runs"]
 
@@ -42,17 +43,41 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
     records = [RunRecord.from_json(folder / "run.json") for folder in folders]
     _require_same_options(folders, records)
     images = [_images(folder) for folder in folders]
-    if all(set(record.methods) == set(records[0].methods) for record in records):
+    over_images = all(set(record.methods) == set(records[0].methods) for record in records)
+    if over_images:
         record = _join_images(folders, images, records[0])
     else:
         record = _join_methods(folders, images, records)
-    if "random" in record.builtins and record.methods == records[0].methods:
+    if "random" in record.builtins and over_images:
         raise InputError(
             "runs with the built-in method 'random' cannot be joined over images: each took its colours from its own "
             "folder only; colorize once with 'evalkit colorize random' and score the result as a method"
         )
-    shards = target / "statistics"
+    record = replace(
+        record,
+        allow_missing=any(other.allow_missing for other in records),
+        missing=_unique(entry for other in records for entry in other.missing),
+    )
+    existed = target.exists()
+    shards = target / ".unfinished"
     shards.mkdir(parents=True)
+    try:
+        _write_shards(folders, record, shards)
+        scores = Scores.summarise(shards, record)
+        scores.write(target, statistics=shards)
+    except BaseException:
+        shutil.rmtree(shards if existed else target, ignore_errors=True)
+        raise
+    return scores
+
+
+def _unique(entries: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
+    found = {tuple(sorted(entry.items())): entry for entry in entries}
+    return tuple(found.values())
+
+
+def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> None:
+    """Rows of all runs in blocks, images in name order, methods in the order of the record."""
     order = {method: rank for rank, method in enumerate(record.methods)}
     streams = [_groups(folder, rank) for rank, folder in enumerate(folders)]
     block: list[pa.Table] = []
@@ -62,7 +87,8 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
     def flush() -> None:
         nonlocal index
         table = pa.concat_tables(block).replace_schema_metadata({"evalkit.block": f"merged-{index}"})
-        pq.write_table(table, shards / shard_name(index), compression="zstd", use_dictionary=["method"])
+        with atomic_file(shards / shard_name(index)) as file:
+            pq.write_table(table, file, compression="zstd", use_dictionary=["method"])
         block.clear()
         names.clear()
         index += 1
@@ -77,9 +103,6 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         block.extend(rows[method] for method in sorted(rows, key=order.__getitem__))
         names.add(name)
     flush()
-    scores = Scores.summarise(shards, record)
-    scores.write(target)
-    return scores
 
 
 def _require_same_options(folders: Sequence[Path], records: Sequence[RunRecord]) -> None:
@@ -99,7 +122,7 @@ def _require_same_options(folders: Sequence[Path], records: Sequence[RunRecord])
 def _images(folder: Path) -> list[str]:
     names: list[str] = []
     for path in shard_paths(folder / "statistics"):
-        names.extend(dict.fromkeys(pq.read_table(path, columns=["image"])["image"].to_pylist()))
+        names.extend(dict.fromkeys(read_shard(path, ["image"])["image"].to_pylist()))
     return names
 
 
@@ -145,7 +168,7 @@ def _join_methods(folders: Sequence[Path], images: Sequence[list[str]], records:
 def _groups(folder: Path, rank: int) -> Iterator[tuple[str, int, pa.Table]]:
     """Rows of a run, image by image in name order, one shard in memory at a time."""
     for path in shard_paths(folder / "statistics"):
-        table = pq.read_table(path).replace_schema_metadata(None)
+        table = read_shard(path).replace_schema_metadata(None)
         start = 0
         for name, rows in groupby(table["image"].to_pylist()):
             count = sum(1 for _ in rows)

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ from evalkit.metrics.ab_error import AbErrorOptions, curve
 from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
 from evalkit.resampling import Interval, interval, jackknife_interval, leave_one_out_scores, replicate_scores
 from evalkit.signature import format_signature
-from evalkit.statistics_store import DIAGNOSTICS, read_method, read_scalars
+from evalkit.statistics_store import DIAGNOSTICS, atomic_file, read_method, read_scalars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,6 +291,7 @@ class Scores:
         keep : frozenset of str, optional
             Summarise these images only.
         """
+        check_n_bootstrap(record.n_bootstrap)
         scalars = read_scalars(folder)
         metrics = create_metrics(record.metrics, record.options)
         if keep is not None:
@@ -415,6 +415,12 @@ class Scores:
             "versions": {"python": platform.python_version(), **packages, "decoders": decoder_versions()},
             "platform": platform.platform(),
         }
+
+
+def check_n_bootstrap(n_bootstrap: int) -> None:
+    """Refuse numbers of replicates that give no interval; 0 leaves the intervals out."""
+    if n_bootstrap != 0 and n_bootstrap < 100:
+        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; allowed: 0 or at least 100")
 
 
 def _intervals(columns: Sequence[tuple[Metric, npt.NDArray[Any], float]], record: RunRecord) -> list[Interval]:
@@ -548,12 +554,5 @@ def _csv(header: Sequence[str], rows: Any) -> str:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        file.write(data)

@@ -13,7 +13,9 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,11 +103,18 @@ class Plan:
             "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
         }
 
+    @cached_property
+    def makers(self) -> dict[str, BuiltinMethod]:
+        """The built-in methods."""
+        return {name: builtin(name, self.names, self.seed) for name in self.builtins}
+
     def block_digest(self, index: int) -> str:
-        """Digest of settings and of size and time of every file of the block."""
+        """Digest of settings and of size and time of every file that the block is made from."""
         digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode())
         for i in self.block(index):
-            for path in (self.pairs.truth[i], *(paths[i] for paths in self.pairs.methods.values())):
+            donors = [donor for maker in self.makers.values() if (donor := maker.donor(i)) is not None]
+            truths = [self.pairs.truth[j] for j in (i, *donors)]
+            for path in (*truths, *(paths[i] for paths in self.pairs.methods.values())):
                 status = path.stat()
                 digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
@@ -122,7 +131,7 @@ class BlockScorer:
         for metric in self.metrics:
             self.columns.update(metric.columns)
         self.counter = PairCounter(plan.options.classes) if any(m.uses_ab_error for m in self.metrics) else None
-        self.builtins: dict[str, BuiltinMethod] = {name: builtin(name, plan.names, plan.seed) for name in plan.builtins}
+        self.builtins = plan.makers
 
     def _decode(self, path: Path) -> tuple[DecodedImage, Any]:
         image = decode(path)
@@ -219,6 +228,11 @@ def _run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, p
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 done += sum(future.result() for future in finished)
                 progress(done, total)
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep what "
+                "is finished"
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -324,15 +338,14 @@ def score(
     InputError
         One sentence per mistake; nothing is half-written: results appear in `out` when the run is complete.
     """
-    from evalkit.scores import Scores
+    from evalkit.scores import Scores, check_n_bootstrap
 
     plan = make_plan(
         truth, methods, metrics=metrics, options=options, size=size, fit=fit, seed=seed, allow_missing=allow_missing
     )
     if workers < 1:
         raise InputError(f"{workers} workers: at least 1 is needed")
-    if n_bootstrap != 0 and n_bootstrap < 100:
-        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; allowed: 0 or at least 100")
+    check_n_bootstrap(n_bootstrap)
     if out is None:
         from tempfile import TemporaryDirectory
 
@@ -342,8 +355,13 @@ def score(
     target = Path(out)
     unfinished = target / ".unfinished"
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
+    _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
-    _run_blocks(plan, unfinished, blocks, workers, progress)
+    try:
+        _run_blocks(plan, unfinished, blocks, workers, progress)
+    except BaseException:
+        _forget_if_empty(target, unfinished)
+        raise
     scores = Scores.from_run(plan, unfinished, n_bootstrap=n_bootstrap)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
@@ -352,6 +370,21 @@ def score(
 def _stale(plan: Plan, folder: Path, index: int) -> bool:
     path = folder / shard_name(index)
     return not path.is_file() or block_of(path) != plan.block_digest(index)
+
+
+def _remove_foreign_shards(plan: Plan, folder: Path) -> None:
+    """Remove half-written files of a killed run, and blocks of a run over more images than now."""
+    expected = {shard_name(index) for index in range(plan.n_blocks)}
+    for path in folder.iterdir():
+        if path.name not in expected:
+            path.unlink()
+
+
+def _forget_if_empty(target: Path, unfinished: Path) -> None:
+    """Leave no trace of a run that stopped before its first finished block."""
+    for folder in (unfinished, target):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 RESULTS = ("summary.csv", "per_image.parquet", "per_image.csv", "curves.csv", "run.json", "statistics")
@@ -368,6 +401,9 @@ def _prepare_out(target: Path, unfinished: Path, *, resume: bool, overwrite: boo
         foreign = sorted(p.name for p in target.iterdir() if p.name not in RESULTS and p.name != ".unfinished")
         if foreign and not unfinished.exists():
             raise InputError(f"{target}: is not empty (it holds {foreign[0]}); choose a new folder for --out")
+    if not finished and not unfinished.exists() and (target / "statistics").is_dir():
+        # Stopped while the results were written: the shards had already moved.
+        (target / "statistics").replace(unfinished)
     if unfinished.exists() and not resume:
         if not overwrite:
             raise InputError(

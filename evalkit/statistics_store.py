@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,16 @@ import pyarrow.parquet as pq
 from evalkit.errors import InputError
 from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable, PairCounts
 
-__all__ = ["DIAGNOSTICS", "Row", "read_method", "read_scalars", "shard_paths", "write_shard"]
+__all__ = [
+    "DIAGNOSTICS",
+    "Row",
+    "atomic_file",
+    "read_method",
+    "read_scalars",
+    "read_shard",
+    "shard_paths",
+    "write_shard",
+]
 
 DIAGNOSTICS: Mapping[str, pa.DataType] = {
     "l_change": pa.float64(),
@@ -56,6 +66,28 @@ class Row:
     counts: PairCounts | None
 
 
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears complete under its name or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written (disk full, no permission); names the file, which errors of single writes do not.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.generic]], block: str) -> None:
     """Write the rows of one block; the file appears complete under its name or not at all.
 
@@ -85,14 +117,10 @@ def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.g
             values = pa.array(np.concatenate(parts).astype(type_.to_pandas_dtype()))
             data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
     table = pa.table(data).replace_schema_metadata({"evalkit.block": block})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with atomic_file(path) as file:
         pq.write_table(
             table, file, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
         )
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def block_of(path: Path) -> str | None:
@@ -121,7 +149,14 @@ def shard_paths(folder: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of one shard.
+
+    Raises
+    ------
+    InputError
+        If the file is not a complete shard.
+    """
     try:
         # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
         return pq.read_table(path, columns=columns, use_threads=False, memory_map=False)
@@ -134,7 +169,7 @@ def read_scalars(folder: Path) -> pa.Table:
     parts = []
     for path in shard_paths(folder):
         names = [name for name in pq.read_schema(path).names if name not in _LISTS]
-        parts.append(_read(path, names))
+        parts.append(read_shard(path, names))
     return pa.concat_tables(parts)
 
 
@@ -151,7 +186,7 @@ def _lists(table: pa.Table, mask: npt.NDArray[np.bool_]) -> dict[str, tuple[npt.
 
 def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | None) -> Iterator[AbErrorTable]:
     for path in shard_paths(folder):
-        table = _read(path, ["image", "method", *_LISTS])
+        table = read_shard(path, ["image", "method", *_LISTS])
         mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
         if keep is not None:
             mask &= np.array([name in keep for name in table["image"].to_pylist()])
