@@ -47,7 +47,7 @@ class PriorCounts:
         InputError
             If the ab classes differ.
         """
-        if self.classes_digest != other.classes_digest:
+        if self.classes_digest != other.classes_digest or len(self.counts) != len(other.counts):
             raise InputError(f"cannot merge priors of different ab classes ({self.classes} and {other.classes})")
         return PriorCounts(
             self.classes, self.classes_digest, self.counts + other.counts, self.n_images + other.n_images
@@ -76,6 +76,8 @@ class PriorCounts:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             counts = np.array(record["counts"], dtype=np.int64)
+            if counts.ndim != 1 or len(counts) < 2 or counts.min() < 0:
+                raise ValueError("counts are not a list of two or more numbers of pixels")
             return cls(str(record["classes"]), str(record["classes_digest"]), counts, int(record["n_images"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error!r})") from None

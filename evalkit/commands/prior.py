@@ -40,6 +40,7 @@ def prior(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path,
     from evalkit.ab_classes import load_classes
     from evalkit.errors import InputError
     from evalkit.prior_counts import PriorCounts, count_folder
+    from evalkit.statistics_store import atomic_file
 
     if source is None and not parts:
         raise InputError("nothing to count: give --input DIR, --merge FILE, or both")
@@ -51,9 +52,8 @@ def prior(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path,
     total = counts[0]
     for part in counts[1:]:
         total = total.merge(part)
-    temporary = out.with_name(f".{out.name}.part")
-    temporary.write_text(total.to_json(), encoding="utf-8")
-    temporary.replace(out)
+    with atomic_file(out) as file:
+        file.write(total.to_json().encode())
     if not quiet:
         present = int((total.counts > 0).sum())
         click.echo(
