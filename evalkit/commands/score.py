@@ -242,7 +242,10 @@ def compare(first: Path, second: Path, n_bootstrap: int, seed: int, as_json: boo
 
     differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
     if as_json:
-        rows = [{k: None if v != v else v for k, v in vars(d).items()} for d in differences]
+        rows = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(d).items()}
+            for d in differences
+        ]
         click.echo(json.dumps(rows, indent=1))
     elif not quiet:
         from rich.console import Console
