@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
+from analysis.fool_rate import fool_rate
+from analysis.reliability import krippendorff_alpha, rank_correlation, split_half
+from evalkit.errors import InputError
+
+
+def grid(n_p: int, n_i: int) -> tuple[np.ndarray, np.ndarray]:
+    participant, image = np.indices((n_p, n_i))
+    return participant.ravel(), image.ravel()
+
+
+def test_side_bias_generalises_to_new_participants() -> None:
+    rng = np.random.default_rng(0)
+    chose = (rng.random((30, 20)) < rng.beta(6, 4, size=(30, 1))).astype(float)
+    bias = side_bias(chose.ravel(), *grid(30, 20))
+    assert bias.estimate == pytest.approx(chose.mean())
+    assert bias.std_error == pytest.approx(stats.sem(chose.mean(axis=1)))
+
+
+def test_the_vigilance_curve_starts_with_everybody_and_gets_stricter() -> None:
+    rng = np.random.default_rng(0)
+    participant, image = grid(12, 10)
+    share = np.repeat(rng.choice([0.25, 0.5, 1.0], size=12), 10)
+    fooled = rng.integers(0, 2, size=120)
+    curve = vigilance_curve(fooled, participant, image, share)
+    assert [point.threshold for point in curve] == [0, 0.25, 0.5, 1.0]
+    assert [point.n_participants for point in curve] == [int((share >= t).sum() // 10) for t in (0, 0.25, 0.5, 1)]
+    assert curve[0].rate == fool_rate(fooled, participant, image)
+
+
+def test_a_threshold_that_leaves_one_participant_has_no_estimate() -> None:
+    curve = vigilance_curve([0, 1, 1, 0], [1, 1, 2, 2], [1, 2, 1, 2], [1, 1, 0.5, 0.5])
+    assert curve[-1].n_participants == 1
+    assert curve[-1].rate is None
+
+
+def test_the_fatigue_slope_agrees_with_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(2)
+    participant, trial = grid(15, 30)
+    y = 0.01 * trial + 0.3 * rng.normal(size=15)[participant] + rng.normal(size=450)
+    slope = fatigue_slope(y, trial, participant)
+    x = np.column_stack([trial, participant[:, None] == np.arange(15)]).astype(float)
+    fit = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": participant, "use_correction": False})
+    assert slope.per_trial == pytest.approx(fit.params[0])
+    assert slope.std_error / 29 == pytest.approx(fit.bse[0] * math.sqrt(15 / 14))
+    assert slope.over_session == pytest.approx(29 * slope.per_trial)
+
+
+def test_a_trend_needs_people_and_trials() -> None:
+    with pytest.raises(InputError, match="two participants"):
+        fatigue_slope([0, 1], [1, 2], ["a", "a"])
+
+
+def test_answer_times_are_summarised_per_participant() -> None:
+    times = answer_times([100, 400, 900, 50_000, np.nan, -1], [0, 0, 1, 1, 1, 1], list("aabbbb"))
+    assert times.participants.tolist() == ["a", "b"]
+    assert times.median_ms.tolist() == [250, 25_450]
+    assert (times.n_below, times.n_above) == (1, 1)
+    expected = np.exp((np.log([100, 400]).mean() + np.log([900, 50_000]).mean()) / 2)
+    assert times.geometric_mean_ms == pytest.approx(expected)
+    with pytest.raises(InputError, match="no answer times"):
+        answer_times([np.nan], [1], ["a"])
+
+
+def test_shrunken_rates_recover_the_distribution_and_beat_the_raw_ones() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.beta(3, 6, size=800)
+    image = np.repeat(np.arange(800), 8)
+    fooled = (rng.random(image.size) < truth[image]).astype(float)
+    found = shrunken_rates(fooled, np.char.zfill(image.astype(str), 3))
+    assert (found.a, found.b) == pytest.approx((3, 6), rel=0.25)
+    top = np.argsort(-found.rate, kind="stable")[:12]
+    assert abs(found.rate[top].mean() - truth[top].mean()) < 0.08 < abs(found.raw[top].mean() - truth[top].mean())
+    inside = (found.ci_low <= truth) & (truth <= found.ci_high)
+    assert inside.mean() == pytest.approx(0.95, abs=0.025)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_shrinking_never_leaves_the_range_between_raw_and_mean(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 15, size=60)
+    fooled = rng.integers(0, 2, size=60).astype(float)
+    found = shrunken_rates(fooled, image)
+    centre = found.a / (found.a + found.b)
+    assert np.all(found.rate <= np.maximum(found.raw, centre) + 1e-12)
+    assert np.all(found.rate >= np.minimum(found.raw, centre) - 1e-12)
+
+
+def test_alpha_reproduces_krippendorffs_example() -> None:
+    """Krippendorff 2011, binary data: two observers, ten units, alpha = 0.095."""
+    first, second = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert krippendorff_alpha(first + second, list(range(10)) * 2) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_alpha_of_full_agreement_is_one_and_single_answers_do_not_count() -> None:
+    assert krippendorff_alpha([1, 1, 0, 0, 1], ["x", "x", "y", "y", "z"]) == 1
+    assert math.isnan(krippendorff_alpha([1, 0], ["x", "y"]))
+
+
+def test_split_halves_step_up_to_the_reliability_of_the_means() -> None:
+    rng = np.random.default_rng(1)
+    participant, image = grid(40, 200)
+    y = 0.5 * rng.normal(size=200)[image] + rng.normal(size=8000)
+    expected = 0.25 / (0.25 + 1 / 40)
+    assert split_half(y, participant, image, n_splits=30) == pytest.approx(expected, abs=0.03)
+    assert math.isnan(split_half([1, 0], ["a", "b"], ["x", "y"]))
+
+
+def test_rank_correlation_agrees_with_scipy_and_leaves_missing_pairs_out() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 8, size=40).astype(float), rng.integers(0, 8, size=40).astype(float)
+    y += x
+    found = rank_correlation(np.append(x, np.nan), np.append(y, 3))
+    assert found.rho == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.n == 40
+    assert found.ci_low < found.rho < found.ci_high
+    assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]).rho)
+    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).rho == pytest.approx(1)
+    with pytest.raises(InputError, match="pairs are needed"):
+        rank_correlation([1, 2], [1])
