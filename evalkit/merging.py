@@ -86,7 +86,7 @@ def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> N
 
     def flush() -> None:
         nonlocal index
-        table = pa.concat_tables(block).replace_schema_metadata({"evalkit.block": f"merged-{index}"})
+        table = pa.concat_tables(block)
         with atomic_file(shards / shard_name(index)) as file:
             pq.write_table(table, file, compression="zstd", use_dictionary=["method"])
         block.clear()

@@ -32,7 +32,7 @@ from evalkit.metrics.ab_error import AbErrorOptions, curve
 from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
 from evalkit.resampling import Interval, interval, jackknife_interval, leave_one_out_scores, replicate_scores
 from evalkit.signature import format_signature
-from evalkit.statistics_store import DIAGNOSTICS, atomic_file, read_method, read_scalars
+from evalkit.statistics_store import DIAGNOSTICS, atomic_file, drop_notes, read_method, read_scalars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -384,6 +384,8 @@ class Scores:
             text = io.BytesIO()
             pc.write_csv(self.per_image, text)
             _write_atomically(target / "per_image.csv", text.getvalue())
+        if statistics is not None:
+            drop_notes(target / "statistics")
         _write_atomically(target / "run.json", (json.dumps(self.run_json(), indent=1) + "\n").encode())
 
     def summary_csv(self) -> str:

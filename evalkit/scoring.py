@@ -376,7 +376,7 @@ def _remove_foreign_shards(plan: Plan, folder: Path) -> None:
     """Remove half-written files of a killed run, and blocks of a run over more images than now."""
     expected = {shard_name(index) for index in range(plan.n_blocks)}
     for path in folder.iterdir():
-        if path.name not in expected:
+        if path.name not in expected and path.with_suffix(".parquet").name not in expected:
             path.unlink()
 
 

@@ -116,21 +116,32 @@ def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.g
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
             values = pa.array(np.concatenate(parts).astype(type_.to_pandas_dtype()))
             data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
-    table = pa.table(data).replace_schema_metadata({"evalkit.block": block})
+    table = pa.table(data)
     with atomic_file(path) as file:
         pq.write_table(
             table, file, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
         )
+    # Beside the shard, not in it: it holds paths and times, and the same images must give the same shards anywhere.
+    _note(path).write_text(block, encoding="ascii")
 
 
 def block_of(path: Path) -> str | None:
     """Digest that a shard was written with; None when the file is not a complete shard."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        pq.read_schema(path)
+        return _note(path).read_text(encoding="ascii")
+    except (OSError, ValueError):
         return None
-    found = metadata.get(b"evalkit.block")
-    return None if found is None else found.decode()
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix(".block")
+
+
+def drop_notes(folder: Path) -> None:
+    """Remove what only a resumed run needs."""
+    for path in folder.glob("part-*.block"):
+        path.unlink()
 
 
 def shard_paths(folder: Path) -> list[Path]:
