@@ -153,16 +153,15 @@ def decode_bytes(data: bytes, name: str = "image") -> DecodedImage:
 def _to_srgb(stored: StoredImage) -> tuple[Rgb8, tuple[str, ...]]:
     if stored.icc is None:
         return stored.rgb8, stored.notes
-    from evalkit._icc import ProfileError, apply_transform, srgb_transform
+    from evalkit._icc import ProfileError, srgb_transform
 
     try:
-        to_srgb = srgb_transform(stored.icc, stored.is_gray)
+        description, convert = srgb_transform(stored.icc, stored.is_gray)
     except ProfileError as error:
         raise UnusableImage(f"{error}; remove the profile, or convert the image to sRGB") from error
-    if to_srgb.transform is None:
+    if convert is None:
         return stored.rgb8, stored.notes
-    note = f"ICC profile '{to_srgb.description}' converted to sRGB"
-    return apply_transform(stored.rgb8, to_srgb, gray_file=stored.is_gray), (*stored.notes, note)
+    return convert(stored.rgb8), (*stored.notes, f"ICC profile '{description}' converted to sRGB")
 
 
 # What makes a photo upright, by EXIF orientation (CIPA DC-008, tag 274). Views: the caller copies.
