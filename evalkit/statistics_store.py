@@ -160,8 +160,8 @@ def shard_paths(folder: Path) -> list[Path]:
     return found
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Rows of one shard.
+def read_shard(path: Path, columns: Sequence[str] | None = None, *, lists: bool = True) -> pa.Table:
+    """Rows of one shard: some columns, or all, or all but the list columns.
 
     Raises
     ------
@@ -169,6 +169,8 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         If the file is not a complete shard.
     """
     try:
+        if not lists:
+            columns = [name for name in pq.read_schema(path).names if name not in _LISTS]
         # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
         return pq.read_table(path, columns=columns, use_threads=False, memory_map=False)
     except (OSError, pa.ArrowInvalid) as error:
@@ -179,8 +181,7 @@ def read_scalars(folder: Path) -> pa.Table:
     """All rows of a run without the list columns: the table of ``per_image.parquet``, block by block."""
     parts = []
     for path in shard_paths(folder):
-        names = [name for name in pq.read_schema(path).names if name not in _LISTS]
-        parts.append(read_shard(path, names))
+        parts.append(read_shard(path, lists=False))
     return pa.concat_tables(parts)
 
 
