@@ -1,0 +1,312 @@
+"""The result of a run: files, lookup, rescoring from the statistics, warnings."""
+
+# ruff: noqa: F811 (a fixture is imported and asked for by the same name)
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from scoring_folders import finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
+
+import evalkit
+from evalkit.ab_classes import Prior, preset
+from evalkit.errors import InputError
+from evalkit.metrics.ab_error import AbErrorOptions
+from evalkit.scores import RunRecord, Scores
+
+Finished = tuple[Path, Scores]
+QuickScore = Callable[..., Scores]
+
+
+def some_prior(scale: float = 1.0) -> Prior:
+    """Shares of every class, none zero, the neutral class not favoured."""
+    return Prior("file@00000000", scale * np.random.default_rng(1).uniform(0.5, 1.5, 313))
+
+
+def test_summary_csv_has_the_columns_of_the_contract_and_auc_as_fractions(finished: Finished) -> None:
+    out, scores = finished
+    with (out / "summary.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == [
+        "method",
+        "metric",
+        "value",
+        "std_error",
+        "ci_low",
+        "ci_high",
+        "n_images",
+        "n_pixels",
+        "signature",
+    ]
+    assert [(row[0], row[1]) for row in rows[1:]] == [(s.method, s.metric) for s in scores.summary]
+    for row, score in zip(rows[1:], scores.summary, strict=True):
+        assert float(row[2]) == score.value  # full precision
+        if row[1].startswith("ab_auc"):
+            assert 0 < float(row[4]) <= float(row[2]) <= float(row[5]) <= 1
+
+
+def test_curves_csv_has_151_thresholds_a_method_and_rises_to_one(finished: Finished) -> None:
+    out, scores = finished
+    with (out / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["method", "threshold", "fraction", "fraction_rebalanced"]
+    for method in scores.methods:
+        own = [row for row in rows if row["method"] == method]
+        assert [int(row["threshold"]) for row in own] == list(range(151))
+        for column in ("fraction", "fraction_rebalanced"):
+            values = np.array([float(row[column]) for row in own])
+            assert np.all(np.diff(values) >= 0)
+            assert values[-1] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["ab_auc", "ab_auc_rebal"])
+def test_auc_lies_between_the_two_sums_of_its_own_curve(metric: str, finished: Finished) -> None:
+    _, scores = finished
+    for method in scores.methods:
+        curve = scores.curves[method]
+        heights = curve.fraction if metric == "ab_auc" else curve.fraction_rebalanced
+        # CMF rises: the left sum is too low, the right sum too high; AuC is the integral.
+        assert heights[:-1].mean() <= scores[method, metric].value <= heights[1:].mean()
+
+
+def test_per_image_table_has_a_row_per_image_and_method(finished: Finished, quick_score: QuickScore) -> None:
+    out, scores = finished
+    table = pq.read_table(out / "per_image.parquet")
+    assert table.num_rows == 70 * 3
+    assert {"image", "method", "n_pixels", "ab_auc", "ab_auc_rebal", "psnr_rgb"} <= set(table.column_names)
+    vivid = [v for m, v in zip(table["method"].to_pylist(), table["ab_auc"].to_pylist(), strict=True) if m == "vivid"]
+    assert np.mean(vivid) == pytest.approx(scores["vivid", "ab_auc"].value, abs=1e-12)  # all images have one size
+    assert not (out / "per_image.csv").exists()
+
+
+def test_per_image_csv_comes_on_request(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    scores = quick_score(photo_set, tmp_path / "out", {"vivid": photo_set / "vivid"}, per_image_csv=True)
+    with (tmp_path / "out" / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == scores.per_image["image"].to_pylist()
+    assert [float(row["ab_auc"]) for row in rows] == pytest.approx(scores.per_image["ab_auc"].to_pylist())
+
+
+def test_run_json_records_versions_options_and_digests(finished: Finished) -> None:
+    out, _ = finished
+    record = json.loads((out / "run.json").read_text())
+    assert record["methods"] == ["vivid", "dull", "gray"]
+    assert record["options"]["prior"] == "truth"
+    assert set(record["inputs"]) == {"truth", "method vivid", "method dull"}
+    assert all(len(digest) == 64 for digest in record["inputs"].values())
+    assert {"python", "numpy", "colorization-evalkit", "decoders"} <= set(record["versions"])
+
+
+def test_lookup_by_method_and_metric(finished: Finished) -> None:
+    _, scores = finished
+    assert isinstance(scores, evalkit.Scores)
+    assert scores["dull", "psnr_rgb"] in scores.summary
+    with pytest.raises(KeyError):
+        scores["dull", "no metric"]
+
+
+def test_to_frame_is_the_summary(finished: Finished) -> None:
+    pytest.importorskip("pandas")
+    out, scores = finished
+    import pandas as pd
+
+    pd.testing.assert_frame_equal(scores.to_frame(), pd.read_csv(out / "summary.csv"))
+
+
+def test_metrics_keep_the_order_asked_for(photo_set: Path, quick_score: QuickScore) -> None:
+    asked = ("psnr_rgb", "colorfulness", "ab_auc")
+    scores = quick_score(photo_set, None, {"gray": None}, metrics=asked)
+    assert scores.metrics == asked
+    assert tuple(row.metric for row in scores.summary) == asked
+
+
+def test_reading_a_finished_folder_gives_the_same_scores(finished: Finished) -> None:
+    out, scores = finished
+    read = Scores.read(out)
+    assert read.summary == scores.summary
+    assert read.per_image.equals(scores.per_image)
+    assert read.run_json() == scores.run_json()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        AbErrorOptions(prior=some_prior()),
+        AbErrorOptions(rebalancing=0.5),
+        AbErrorOptions(prior=some_prior(), rebalancing=0.25),
+        AbErrorOptions(quadrature="thresholds"),
+        AbErrorOptions(quadrature="thresholds", max_threshold=20, prior=some_prior()),
+    ],
+    ids=["prior", "lambda", "prior and lambda", "thresholds", "few thresholds"],
+)
+def test_rescoring_equals_a_fresh_run_under_these_options(
+    options: AbErrorOptions, finished: Finished, photo_set: Path, quick_score: QuickScore
+) -> None:
+    out, scores = finished
+    fresh = quick_score(photo_set, None, options=options)
+    again = scores.rescored(out, options=options)
+    assert again.summary_csv() == fresh.summary_csv()
+    assert again.curves_csv() == fresh.curves_csv()
+    assert again["vivid", "ab_auc_rebal"].signature != scores["vivid", "ab_auc_rebal"].signature
+
+
+def test_rescoring_a_subset_equals_a_fresh_run_on_it(
+    finished: Finished, photo_copy: Path, quick_score: QuickScore
+) -> None:
+    out, scores = finished
+    kept = [f"i{i:02d}" for i in range(0, 70, 3)]
+    for folder in ("truth", "vivid", "dull"):
+        for path in (photo_copy / folder).iterdir():
+            if path.stem not in kept:
+                path.unlink()
+    fresh = quick_score(photo_copy, None)
+    again = scores.rescored(out, images=kept)
+    assert again.summary_csv() == fresh.summary_csv()
+    assert again.curves_csv() == fresh.curves_csv()
+    assert again.run_json() == fresh.run_json()
+    assert again.per_image.to_pylist() == fresh.per_image.to_pylist()
+
+
+def test_rescoring_an_unknown_image_is_refused(finished: Finished) -> None:
+    out, scores = finished
+    with pytest.raises(InputError, match=r"image 'x9' of the subset is not in the run \(1 unknown"):
+        scores.rescored(out, images=["i00", "x9"])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1 / 3, 1e6])
+def test_normalisation_of_the_prior_does_not_matter(scale: float, tmp_path: Path, finished: Finished) -> None:
+    from evalkit.ab_classes import load_prior
+
+    out, scores = finished
+    rebalanced = []
+    for k in (1.0, scale):
+        np.save(tmp_path / "prior.npy", some_prior(k).shares)
+        prior = replace(load_prior(tmp_path / "prior.npy", preset("zhang2016")), name="file@00000000")
+        rebalanced.append(scores.rescored(out, options=AbErrorOptions(prior=prior))["vivid", "ab_auc_rebal"].value)
+    assert rebalanced[1] == pytest.approx(rebalanced[0], rel=1e-12)
+
+
+def test_without_bootstrap_there_are_no_intervals(photo_set: Path, quick_score: QuickScore) -> None:
+    scores = quick_score(photo_set, None, {"vivid": photo_set / "vivid"}, n_bootstrap=0)
+    assert all(math.isnan(row.std_error) and math.isnan(row.ci_low) for row in scores.summary)
+    assert scores.summary_csv().splitlines()[1].split(",")[3:6] == ["", "", ""]
+
+
+def test_one_image_has_a_value_and_no_interval(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    for folder in ("truth", "vivid"):
+        (tmp_path / folder).mkdir()
+        shutil.copyfile(photo_set / folder / "i00.png", tmp_path / folder / "i00.png")
+    scores = quick_score(tmp_path, None, {"vivid": tmp_path / "vivid"})
+    for row in scores.summary:
+        assert not math.isnan(row.value)
+        assert math.isnan(row.ci_low)
+
+
+def test_psnr_of_identical_images_is_unscored_with_a_reason_not_infinite_or_zero(
+    photo_set: Path, quick_score: QuickScore
+) -> None:
+    row = quick_score(photo_set, None, {"truth": None})["truth", "psnr_rgb"]
+    assert math.isnan(row.value)
+    assert row.n_images == 0
+    assert row.reason == "70 of 70 images are identical to the truth (infinite, counted apart)"
+
+
+# --- what a reader is warned of ---------------------------------------------------------------------------
+
+
+def warned(scores: Scores, text: str) -> bool:
+    return any(text in warning for warning in scores.warnings)
+
+
+def test_a_changed_lightness_is_counted(photo_copy: Path, quick_score: QuickScore) -> None:
+    for path in sorted((photo_copy / "vivid").iterdir()):
+        truth = np.array(Image.open(photo_copy / "truth" / path.name))
+        pixels = truth // 2 if path.stem in ("i00", "i01") else np.where(truth < 254, truth + (truth % 2), truth)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    scores = quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
+    assert warned(scores, "method vivid: L differs from the truth's by more than 1 on average in 2 of 70 images")
+
+
+def test_grayscale_truth_is_counted(photo_copy: Path, quick_score: QuickScore) -> None:
+    for name in ("i00", "i33", "i69"):
+        Image.open(photo_copy / "truth" / f"{name}.png").convert("L").save(photo_copy / "truth" / f"{name}.png")
+    scores = quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
+    assert warned(scores, "3 of 70 true photos are grayscale")
+
+
+def test_jpeg_is_counted(photo_copy: Path, quick_score: QuickScore) -> None:
+    for name in ("i00", "i33"):
+        Image.open(photo_copy / "vivid" / f"{name}.png").save(photo_copy / "vivid" / f"{name}.jpg")
+        (photo_copy / "vivid" / f"{name}.png").unlink()
+    scores = quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
+    assert warned(scores, "method vivid: 2 of 70 images are JPEG, 0 of 70 true photos are")
+
+
+def test_clipped_colours_are_counted(photo_copy: Path, quick_score: QuickScore) -> None:
+    for path in (photo_copy / "vivid").iterdir():
+        truth = np.array(Image.open(photo_copy / "truth" / path.name)).astype(int)
+        Image.fromarray(np.clip(128 + 4 * (truth - 128), 0, 255).astype(np.uint8)).save(path)
+    assert warned(quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"}), "(clipped colours)")
+
+
+def test_some_copies_of_the_truth_are_counted_and_all_are_refused(photo_copy: Path, quick_score: QuickScore) -> None:
+    shutil.copyfile(photo_copy / "truth" / "i07.png", photo_copy / "vivid" / "i07.png")
+    scores = quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
+    assert warned(scores, "method vivid: 1 of 70 images have the truth's own pixels")
+    for path in (photo_copy / "truth").iterdir():
+        Image.open(path).save(photo_copy / "vivid" / f"{path.stem}.bmp")
+        (photo_copy / "vivid" / path.name).unlink()
+    with pytest.raises(InputError, match="method vivid: every image has the truth's own pixels"):
+        quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
+    assert quick_score(photo_copy, None, {"truth": photo_copy / "vivid"})["truth", "ab_auc"].value == 1
+
+
+def test_a_prior_whose_largest_class_is_not_neutral_is_warned_of(tmp_path: Path, finished: Finished) -> None:
+    from evalkit.ab_classes import load_prior
+
+    shares = np.ones(313)
+    shares[7] = 5
+    np.save(tmp_path / "odd.npy", shares)
+    out, scores = finished
+    again = scores.rescored(out, options=AbErrorOptions(prior=load_prior(tmp_path / "odd.npy", preset("zhang2016"))))
+    assert warned(again, "not the neutral one")
+    assert not warned(scores, "neutral")
+
+
+# --- run.json -----------------------------------------------------------------------------------------------
+
+
+def test_run_json_round_trips(finished: Finished) -> None:
+    out, scores = finished
+    assert RunRecord.from_json(out / "run.json").to_json() == scores.record.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"options": 3}', "\xff"])
+def test_a_foreign_run_json_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"run\.json: not a record of a scoring run"):
+        RunRecord.from_json(path)
+
+
+def test_a_missing_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name a finished --out folder"):
+        Scores.read(tmp_path)
+
+
+def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, finished: Finished) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "out")
+    shard = out / "statistics" / "part-00001.parquet"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"part-00001\.parquet: not a readable statistics shard"):
+        Scores.read(out)
