@@ -21,12 +21,13 @@ __all__ = [
     "CELLS",
     "ERROR_SCALE",
     "MAX_ERROR",
+    "MAX_PIXELS",
     "N_BINS",
     "ORIGIN",
     "build_cells",
     "count_pair",
     "prepare_truth",
-    "sparsify",
+    "unpack",
 ]
 
 MAX_ERROR = 150
@@ -48,8 +49,10 @@ _TABLE32 = _LINEAR_TABLE.astype(np.float32)
 _MATRIX64 = tuple(float(v) for v in _TO_XYZ)
 _MATRIX32 = tuple(np.float32(v) for v in _TO_XYZ)
 _EPSILON32, _KAPPA32, _OFFSET32 = np.float32(_EPSILON), np.float32(_KAPPA), np.float32(_OFFSET)
-_COUNT_SHIFT = 40  # a histogram cell packs (count << 40) + sum of fixed-point errors: one memory access a pixel
-_FLUSH = 65536  # pixels after which packed cells are emptied: 65536 * 150 * 65536 < 2^40
+COUNT_SHIFT = 43
+"""A cell packs (pixels << 43) + sum of fixed-point errors: one memory access a pixel."""
+MAX_PIXELS = 2**19
+"""Pixels that one set of packed cells can hold: 2^19 * 150 * 65536 < 2^43 and 2^19 << 43 < 2^63."""
 
 # Contraction and reciprocals only change the last bits, which the float64 decision covers; no NaN or infinity occurs.
 _FAST = {"contract", "arcp", "nsz", "nnan", "ninf", "reassoc"}
@@ -114,29 +117,85 @@ def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, bins: Any, fixed: Any) -> None:
+    """Bin of each ab error (-1 where float32 cannot tell) and the error in fixed-point steps, both as float32."""
+    for i in range(size):
+        da, db = a[i] - true_a[i], b[i] - true_b[i]
+        fixed[i] = np.sqrt(da * da + db * db)
+    # Floats to the end: numba widens int32 arithmetic to int64, which halves the lanes.
+    for i in range(size):
+        capped = min(fixed[i], np.float32(MAX_ERROR + 1))
+        whole = np.floor(capped)
+        sure = abs(capped - whole - np.float32(0.5)) < np.float32(0.5) - UNSURE
+        bins[i] = whole + np.float32(1.0) if sure else np.float32(-1.0)
+        fixed[i] = min(fixed[i], np.float32(MAX_ERROR)) * np.float32(ERROR_SCALE) + np.float32(0.5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+def _sum_of_changes(one: Any, other: Any, size: int) -> float:
+    """Sum of the absolute differences."""
+    total = np.float32(0.0)
+    for i in range(size):
+        total += abs(one[i] - other[i])
+    return float(total)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+def _newly_clipped(truth: Any, prediction: Any, size: int) -> int:
+    """Pixels with a channel at 0 or 255 in the prediction and none in the truth."""
+    newly = 0
+    for i in range(size):
+        # x + 1 wraps 255 to 0: a channel at either end is one that is then at most 1.
+        p0, p1, p2 = prediction[3 * i], prediction[3 * i + 1], prediction[3 * i + 2]
+        t0, t1, t2 = truth[3 * i], truth[3 * i + 1], truth[3 * i + 2]
+        low = min(np.uint8(p0 + 1), np.uint8(p1 + 1), np.uint8(p2 + 1))
+        true_low = min(np.uint8(t0 + 1), np.uint8(t1 + 1), np.uint8(t2 + 1))
+        newly += (low <= 1) & (true_low > 1)
+    return newly
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
+    """Cell of each colour as float32, -1 where float32 cannot tell."""
+    for i in range(size):
+        u, v = a[i] + np.float32(ORIGIN), b[i] + np.float32(ORIGIN)
+        whole_u, whole_v = np.floor(u), np.floor(v)
+        # Distance from the middle of the cell along the nearer axis: near 1/2 is near an edge.
+        off_u, off_v = abs(u - whole_u - np.float32(0.5)), abs(v - whole_v - np.float32(0.5))
+        place = whole_u * np.float32(CELLS) + whole_v
+        limit = np.float32(0.5) - UNSURE
+        cell[i] = place if (off_u < limit) & (off_v < limit) else np.float32(-1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+def _largest_square(a: Any, b: Any, size: int) -> float:
+    """Largest squared chroma."""
+    largest = np.float32(0.0)
+    for i in range(size):
+        square = a[i] * a[i] + b[i] * b[i]
+        largest = square if square > largest else largest
+    return largest
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
 def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, rows: Any) -> float:
     """Lab (float32, 3 x n) and class (int32) of every pixel of the truth; returns the largest chroma."""
     n = rows.size
     linear = np.ones(3 * _CHUNK, np.float32)
     t = np.ones(3 * _CHUNK, np.float32)
     root = np.ones(3 * _CHUNK, np.float32)
-    cell = np.empty(_CHUNK, np.int32)
+    cell = np.empty(_CHUNK, np.float32)
     largest = np.float32(0.0)
     for start in range(0, n, _CHUNK):
         size = min(_CHUNK, n - start)
         lightness = lab[start : start + size]
         a, b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
         _lab_chunk(rgb, start, size, linear, t, root, lightness, a, b)
+        largest = max(largest, _largest_square(a, b, size))
+        _cells_of(a, b, size, cell)
         for i in range(size):
-            largest = max(largest, a[i] * a[i] + b[i] * b[i])
-        for i in range(size):
-            u, v = a[i] + np.float32(ORIGIN), b[i] + np.float32(ORIGIN)
-            iu, iv = np.int32(u), np.int32(v)
-            du, dv = u - np.float32(iu), v - np.float32(iv)
-            sure = (du > UNSURE) & (du < np.float32(1) - UNSURE) & (dv > UNSURE) & (dv < np.float32(1) - UNSURE)
-            cell[i] = iu * np.int32(CELLS) + iv if sure else np.int32(-1)
-        for i in range(size):
-            row = np.int32(-1) if cell[i] < 0 else cells[cell[i]]
+            index = np.int32(cell[i])
+            row = np.int32(-1) if index < 0 else cells[index]
             if row < 0:
                 p = 3 * (start + i)
                 exact_a, exact_b = _ab_exact(rgb[p], rgb[p + 1], rgb[p + 2])
@@ -145,22 +204,11 @@ def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: 
     return np.sqrt(largest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _empty_cells(packed: Any, histogram: Any, error_sums: Any) -> None:
-    """Add the packed cells to counts (Q x N_BINS) and error sums (Q), and zero them."""
-    for i in range(packed.size):
-        value = packed[i]
-        if value != 0:
-            histogram[i] += value >> _COUNT_SHIFT
-            error_sums[i // N_BINS] += value & ((1 << _COUNT_SHIFT) - 1)
-            packed[i] = 0
-
-
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
 def count_pair(
-    truth_rgb: Any, truth_lab: Any, rows: Any, rgb: Any, packed: Any, histogram: Any, error_sums: Any
+    truth_rgb: Any, truth_lab: Any, rows: Any, rgb: Any, begin: int, end: int, packed: Any
 ) -> tuple[float, int]:
-    """Add one pair to `histogram` (int64, Q * N_BINS) and `error_sums` (int64, Q).
+    """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
 
     Returns the sum of |dL| and the number of pixels with a channel newly at 0 or 255.
     """
@@ -169,43 +217,23 @@ def count_pair(
     t = np.ones(3 * _CHUNK, np.float32)
     root = np.ones(3 * _CHUNK, np.float32)
     lightness, a, b = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
-    bins = np.empty(_CHUNK, np.int32)
-    fixed = np.empty(_CHUNK, np.int32)
+    bins = np.empty(_CHUNK, np.float32)
+    error = np.empty(_CHUNK, np.float32)
     total_dl = 0.0
     newly = 0
-    pending = 0
-    for start in range(0, n, _CHUNK):
-        size = min(_CHUNK, n - start)
+    for start in range(begin, end, _CHUNK):
+        size = min(_CHUNK, end - start)
         _lab_chunk(rgb, start, size, linear, t, root, lightness, a, b)
         true_l = truth_lab[start : start + size]
         true_a, true_b = truth_lab[n + start : n + start + size], truth_lab[2 * n + start : 2 * n + start + size]
-        for i in range(size):
-            da, db = a[i] - true_a[i], b[i] - true_b[i]
-            d = np.sqrt(da * da + db * db)
-            capped = min(d, np.float32(MAX_ERROR + 1))
-            k = np.int32(capped)
-            over = capped - np.float32(k)
-            sure = (over > UNSURE) & (over < np.float32(1) - UNSURE)
-            bins[i] = k + np.int32(1) if sure else np.int32(-1)
-            fixed[i] = np.int32(min(d, np.float32(MAX_ERROR)) * np.float32(ERROR_SCALE) + np.float32(0.5))
-        chunk_dl = np.float32(0.0)
-        for i in range(size):
-            chunk_dl += abs(lightness[i] - true_l[i])
-        total_dl += chunk_dl
+        _errors(a, b, true_a, true_b, size, bins, error)
+        total_dl += _sum_of_changes(lightness, true_l, size)
         p0 = truth_rgb[3 * start : 3 * (start + size)]
         p1 = rgb[3 * start : 3 * (start + size)]
+        newly += _newly_clipped(p0, p1, size)
         for i in range(size):
-            # x + 1 wraps 255 to 0: a channel at either end is one that is then at most 1.
-            low1 = min(np.uint8(p1[3 * i] + 1), np.uint8(p1[3 * i + 1] + 1), np.uint8(p1[3 * i + 2] + 1))
-            low0 = min(np.uint8(p0[3 * i] + 1), np.uint8(p0[3 * i + 1] + 1), np.uint8(p0[3 * i + 2] + 1))
-            newly += (low1 <= 1) & (low0 > 1)
-        if pending + size > _FLUSH:
-            _empty_cells(packed, histogram, error_sums)
-            pending = 0
-        pending += size
-        for i in range(size):
-            k = bins[i]
-            value = np.int64(fixed[i])
+            k = np.int32(bins[i])
+            value = np.int64(error[i])
             if k < 0 or k > MAX_ERROR:
                 if k < 0:
                     p = 3 * i
@@ -220,22 +248,42 @@ def count_pair(
                         value = np.int64(np.rint(min(d64, float(MAX_ERROR)) * ERROR_SCALE))
                 else:
                     k = np.int32(MAX_ERROR + 1)
-            packed[rows[start + i] * N_BINS + k] += (np.int64(1) << _COUNT_SHIFT) + value
-    _empty_cells(packed, histogram, error_sums)
+            # Unsigned, so that numba does not look for negative indices.
+            packed[np.uint64(np.int64(rows[start + i]) * N_BINS + k)] += (np.int64(1) << COUNT_SHIFT) + value
     return total_dl, newly
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def sparsify(histogram: Any, keys: Any, counts: Any) -> int:
-    """Move the cells that are not zero to (keys, counts), zero them, and return how many there were."""
-    found = 0
-    for i in range(histogram.size):
-        if histogram[i] != 0:
-            keys[found] = i
-            counts[found] = histogram[i]
-            histogram[i] = 0
-            found += 1
-    return found
+def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: Any, error_sums: Any) -> tuple[int, int]:
+    """Move the packed cells that are not empty to sparse arrays and empty them.
+
+    Returns the number of cells (in `keys`, `counts`) and of classes (in the last three).
+    """
+    cells = 0
+    classes = 0
+    for row in range(packed.size // N_BINS):
+        row_cells = packed[row * N_BINS : (row + 1) * N_BINS]
+        anything = np.int64(0)
+        for k in range(N_BINS):
+            anything |= row_cells[k]
+        if anything == 0:
+            continue
+        pixels = np.int64(0)
+        errors = np.int64(0)
+        for k in range(N_BINS):
+            value = row_cells[k]
+            if value != 0:
+                keys[cells] = row * N_BINS + k
+                counts[cells] = value >> COUNT_SHIFT
+                pixels += value >> COUNT_SHIFT
+                errors += value & ((np.int64(1) << COUNT_SHIFT) - 1)
+                row_cells[k] = 0
+                cells += 1
+        class_ids[classes] = row
+        class_counts[classes] = pixels
+        error_sums[classes] = errors
+        classes += 1
+    return cells, classes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -195,44 +195,58 @@ class PairCounter:
         self._centers = np.ascontiguousarray(classes.centers).ravel()
         size = len(classes) * _ab_kernel.N_BINS
         self._packed = np.zeros(size, np.int64)
-        self._histogram = np.zeros(size, np.int64)
         self._keys = np.empty(size, np.int64)
         self._counts = np.empty(size, np.int64)
+        self._per_class = np.empty((3, len(classes)), np.int64)
+        self._owner: Photo | None = None
+        self._lab = np.empty(0, np.float32)
+        self._rows = np.empty(0, np.int32)
+        self._chroma = 0.0
 
     def prepare(self, truth: Photo) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float]:
-        """Lab (float32, L then a then b), class and largest chroma of the truth's pixels, computed once per truth."""
-        key = ("ab_error", self.classes.digest)
-        if key not in truth.derived:
-            lab = np.empty(3 * truth.n_pixels, np.float32)
-            rows = np.empty(truth.n_pixels, np.int32)
+        """Lab (float32, L then a then b), class and largest chroma of the truth's pixels.
+
+        Computed once for a truth that is asked for several times in a row; the arrays are valid until the next truth
+        (fresh pages for every image would cost as much as a tenth of the counting).
+        """
+        if truth is not self._owner:
+            if len(self._rows) != truth.n_pixels:
+                self._lab = np.empty(3 * truth.n_pixels, np.float32)
+                self._rows = np.empty(truth.n_pixels, np.int32)
             chroma = self._kernel.prepare_truth(
-                truth.rgb8.reshape(-1), self._cells, self._candidates, self._offsets, self._centers, lab, rows
+                truth.rgb8.reshape(-1),
+                self._cells,
+                self._candidates,
+                self._offsets,
+                self._centers,
+                self._lab,
+                self._rows,
             )
-            truth.derived[key] = (lab, rows, float(chroma))
-        found: tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float] = truth.derived[key]
-        return found
+            self._chroma = float(chroma)
+            self._owner = truth
+        return self._lab, self._rows, self._chroma
 
     def count(self, truth: Photo, prediction: Photo) -> PairCounts:
         """Count one pair; both photos have the same size."""
         lab, rows, _ = self.prepare(truth)
-        sums = np.zeros(len(self.classes), np.int64)
-        lightness, newly = self._kernel.count_pair(
-            truth.rgb8.reshape(-1), lab, rows, prediction.rgb8.reshape(-1), self._packed, self._histogram, sums
-        )
-        found = self._kernel.sparsify(self._histogram, self._keys, self._counts)
-        keys, counts = self._keys[:found].copy(), self._counts[:found].copy()
-        classes = keys // self._kernel.N_BINS
-        first = np.flatnonzero(np.diff(classes, prepend=-1))
-        class_id = classes[first]
-        return PairCounts(
-            class_id=class_id,
-            class_count=np.add.reduceat(counts, first),
-            error_sum=sums[class_id],
-            bin_key=keys,
-            bin_count=counts,
-            lightness_change=float(lightness) / truth.n_pixels,
-            newly_clipped=int(newly),
-        )
+        parts = []
+        lightness, newly = 0.0, 0
+        for begin in range(0, truth.n_pixels, self._kernel.MAX_PIXELS):
+            end = min(begin + self._kernel.MAX_PIXELS, truth.n_pixels)
+            change, clipped = self._kernel.count_pair(
+                truth.rgb8.reshape(-1), lab, rows, prediction.rgb8.reshape(-1), begin, end, self._packed
+            )
+            lightness += change
+            newly += clipped
+            cells, classes = self._kernel.unpack(self._packed, self._keys, self._counts, *self._per_class)
+            class_id, class_count, error_sum = self._per_class[:, :classes].copy()
+            parts.append(
+                PairCounts(
+                    class_id, class_count, error_sum, self._keys[:cells].copy(), self._counts[:cells].copy(), 0.0, 0
+                )
+            )
+        whole = parts[0] if len(parts) == 1 else _added(parts)
+        return replace(whole, lightness_change=lightness / truth.n_pixels, newly_clipped=newly)
 
 
 @dataclass(frozen=True)
@@ -254,6 +268,18 @@ class PairCounts:
     bin_count: Int64Array
     lightness_change: float
     newly_clipped: int
+
+
+def _added(parts: list[PairCounts]) -> PairCounts:
+    """Sum of the counts of the parts of one image."""
+    class_id, where = np.unique(np.concatenate([part.class_id for part in parts]), return_inverse=True)
+    bin_key, cell = np.unique(np.concatenate([part.bin_key for part in parts]), return_inverse=True)
+    class_count, error_sum = np.zeros((2, len(class_id)), np.int64)
+    bin_count = np.zeros(len(bin_key), np.int64)
+    np.add.at(class_count, where, np.concatenate([part.class_count for part in parts]))
+    np.add.at(error_sum, where, np.concatenate([part.error_sum for part in parts]))
+    np.add.at(bin_count, cell, np.concatenate([part.bin_count for part in parts]))
+    return PairCounts(class_id, class_count, error_sum, bin_key, bin_count, 0.0, 0)
 
 
 def table_of(counts: list[PairCounts], n_classes: int) -> AbErrorTable:
