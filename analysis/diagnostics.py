@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -294,27 +296,14 @@ def shrunken_rates(fooled: npt.ArrayLike, image: Labels, confidence: float = 0.9
     InputError
         Fewer than two images.
     """
-    from scipy.optimize import minimize
-    from scipy.special import betaincinv, betaln
+    from scipy.special import betaincinv
 
     y = np.asarray(fooled, dtype=np.float64)
     images, code = np.unique(np.asarray(image).astype(str), return_inverse=True)
     if images.size < 2:
         raise InputError("Shrinking needs at least two images.")
-    n, k = np.bincount(code), np.bincount(code, y)
-    mean = (k.sum() + 0.5) / (n.sum() + 1.0)
-
-    def minus_log_likelihood(theta: FloatArray) -> float:
-        centre, size = 1.0 / (1.0 + math.exp(-theta[0])), math.exp(theta[1])
-        a, b = centre * size, (1.0 - centre) * size
-        return -float(np.sum(betaln(k + a, n - k + b) - betaln(a, b)))
-
-    start = np.array([math.log(mean / (1 - mean)), math.log(5.0)])
-    # Bounds: prior sizes of 0.05 (all images 0 or 1) to 10^4 answers (images do not differ).
-    bounds = [(-12.0, 12.0), (math.log(0.05), math.log(1e4))]
-    best = minimize(minus_log_likelihood, start, bounds=bounds, method="L-BFGS-B")
-    centre, size = 1.0 / (1.0 + math.exp(-best.x[0])), math.exp(best.x[1])
-    a, b = centre * size, (1.0 - centre) * size
+    n, k = np.bincount(code), np.bincount(code, y).astype(np.float64)
+    a, b = _fit_beta_binomial(k, n.astype(np.float64))
     tail = (1.0 - confidence) / 2
     return ShrunkenRates(
         images=images,
@@ -326,3 +315,48 @@ def shrunken_rates(fooled: npt.ArrayLike, image: Labels, confidence: float = 0.9
         a=a,
         b=b,
     )
+
+
+def _fit_beta_binomial(k: FloatArray, n: FloatArray) -> tuple[float, float]:
+    """Maximum likelihood of the beta parameters, by Newton steps on their logarithms.
+
+    Prior sizes a + b stay between 0.05 (every image is always or never taken for real) and 10^4 (images do not
+    differ), where the likelihood of the usual data is flat.
+    """
+    from scipy.special import gammaln, polygamma, psi
+
+    def slope(f: Callable[[Any], Any], a: float, b: float) -> tuple[float, float, float]:
+        """Sums of f over the three gamma functions of the likelihood: in a, in b, in both."""
+        both = float(np.sum(f(n + a + b)) - n.size * f(a + b))
+        one = float(np.sum(f(k + a)) - n.size * f(a))
+        other = float(np.sum(f(n - k + b)) - n.size * f(b))
+        return one, other, both
+
+    def likelihood(theta: FloatArray) -> float:
+        one, other, both = slope(gammaln, *np.exp(theta))
+        return one + other - both
+
+    mean = (k.sum() + 0.5) / (n.sum() + 1.0)
+    theta = np.log([5.0 * mean, 5.0 * (1.0 - mean)])
+    best = likelihood(theta)
+    for _ in range(60):
+        a, b = np.exp(theta)
+        one, other, both = slope(psi, a, b)
+        gradient = np.array([a * (one - both), b * (other - both)])
+        one2, other2, both2 = slope(lambda x: polygamma(1, x), a, b)
+        hessian = np.array([[a * a * (one2 - both2), -a * b * both2], [-a * b * both2, b * b * (other2 - both2)]])
+        hessian += np.diag(gradient)
+        # Away from the maximum the Hessian may not be negative definite: then its eigenvalues are made so.
+        value, vector = np.linalg.eigh(hessian)
+        step = vector @ ((vector.T @ gradient) / np.maximum(np.abs(value), 1e-8))
+        step *= min(1.0, 1.0 / max(float(np.max(np.abs(step))), 1e-300))
+        while likelihood(theta + step) < best and np.max(np.abs(step)) > 1e-9:
+            step /= 2
+        theta = theta + step
+        best = likelihood(theta)
+        size = float(np.sum(np.exp(theta)))
+        if np.max(np.abs(step)) < 1e-7 or not 0.05 < size < 1e4:
+            break
+    size = float(np.sum(np.exp(theta)))
+    a, b = np.exp(theta) * (min(max(size, 0.05), 1e4) / size)
+    return float(a), float(b)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.comparison import compare
-from analysis.crossed import CrossedDesign, FloatArray, variance_components
+from analysis.crossed import MINIMUM_RESIDUAL_DF, CrossedDesign, FloatArray, variance_components
 from analysis.fool_rate import fool_rate, t_quantile
 from evalkit.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAXIMUM_PARTICIPANTS",
     "PlanningModel",
+    "PurchaseAdvice",
     "SimulatedPower",
     "StudyDesign",
     "detectable_difference",
@@ -26,6 +27,7 @@ __all__ = [
     "equivalence_power",
     "expected_std_error",
     "participants_needed",
+    "raters_or_images",
     "simulate_answers",
     "simulate_power",
 ]
@@ -398,7 +400,9 @@ def _variance_and_df(model: PlanningModel, design: StudyDesign) -> tuple[float, 
     e = model.residual / n
     variance = a + b - e
     images = design.expected_images
-    df_e = max(n - design.n_participants - images + 1, 1.0)
+    df_e = n - design.n_participants - images + 1
+    if df_e < MINIMUM_RESIDUAL_DF:  # images hardly repeat: as in `variance_components`
+        return variance, design.n_participants - 1.0
     df = variance**2 / (a**2 / (design.n_participants - 1) + b**2 / (images - 1) + e**2 / df_e)
     return variance, df
 
@@ -441,3 +445,46 @@ def _check_share(name: str, value: float) -> None:
         raise InputError(
             f"The {name} is {value:g}; a fraction between 0 and 1 is allowed, for example 0.05 for 5 points."
         )
+
+
+@dataclass(frozen=True)
+class PurchaseAdvice:
+    """Whether more participants or more images shorten the interval more.
+
+    Attributes
+    ----------
+    std_error : float
+        Of the design as it stands.
+    with_twice_the_participants, with_twice_the_images : float
+        Standard errors after doubling one of the two.
+    floor : float
+        Standard error that no number of participants goes below with these images.
+    """
+
+    std_error: float
+    with_twice_the_participants: float
+    with_twice_the_images: float
+    floor: float
+
+    @property
+    def sentence(self) -> str:
+        """The advice in one line, in percentage points."""
+        better = "raters" if self.with_twice_the_participants < self.with_twice_the_images else "images"
+        return (
+            f"Buy raters or images? {better.capitalize()}: the standard error of {100 * self.std_error:.1f} points "
+            f"becomes {100 * self.with_twice_the_participants:.1f} with twice the participants and "
+            f"{100 * self.with_twice_the_images:.1f} with twice the images; with these images no number of "
+            f"participants brings it below {100 * self.floor:.1f}."
+        )
+
+
+def raters_or_images(model: PlanningModel, design: StudyDesign) -> PurchaseAdvice:
+    """Compare the worth of doubling participants with that of doubling images."""
+    return PurchaseAdvice(
+        std_error=expected_std_error(model, design),
+        with_twice_the_participants=expected_std_error(
+            model, replace(design, n_participants=2 * design.n_participants)
+        ),
+        with_twice_the_images=expected_std_error(model, replace(design, n_images=2 * design.n_images)),
+        floor=math.sqrt(model.image / design.n_images),
+    )

@@ -31,7 +31,7 @@ from evalkit.scoring import BlockScorer, make_plan, score
 
 
 def crops(folder: Path | None, n: int) -> list[np.ndarray]:
-    """n crops of 256 x 256 of real photos, evenly spread over the photos."""
+    """N crops of 256 x 256 of real photos, evenly spread over the photos."""
     if folder is None:
         import skimage.data
         from sklearn.datasets import load_sample_images

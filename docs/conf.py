@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -70,13 +71,17 @@ def _draw_figures(app: Sphinx) -> None:
     folder = HERE / "_build" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for script in sorted((HERE / "figures").glob("[!_]*.py")):
-        newest = max(
-            (folder.glob(f"{script.stem}-*.svg")), key=lambda path: path.stat().st_mtime, default=None
-        )
+        newest = max((folder.glob(f"{script.stem}-*.svg")), key=lambda path: path.stat().st_mtime, default=None)
         if newest is None or newest.stat().st_mtime < script.stat().st_mtime:
             runpy.run_path(str(script), run_name="figure")["main"](folder)
 
 
+def _keep_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep ``|dL|`` in a docstring an absolute value; reStructuredText would look for a substitution."""
+    lines[:] = [re.sub(r"(?<!`)\|(\w+)\|(?!`)", r"\|\1\|", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
-    """Hook the figures into the build."""
+    """Hook the figures and the docstrings into the build."""
     app.connect("builder-inited", _draw_figures)
+    app.connect("autodoc-process-docstring", _keep_bars, priority=900)  # after numpydoc

@@ -54,8 +54,7 @@ def import_torchvision() -> ModuleType:
         if error.name not in ("torch", "torchvision"):
             raise
         raise InputError(
-            f"{error.name} is not installed, and the classifiers need it: "
-            'pip install "colorization-evalkit[vgg]"'
+            f'{error.name} is not installed, and the classifiers need it: pip install "colorization-evalkit[vgg]"'
         ) from error
     except RuntimeError as error:
         if _FAILURE not in str(error):
@@ -65,7 +64,7 @@ def import_torchvision() -> ModuleType:
 
 
 def _declare_operators() -> None:
-    from torch.library import Library
+    from torch.library import Library  # type: ignore[import-not-found,unused-ignore]
 
     library = Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:

@@ -88,7 +88,8 @@ class Accumulator:
         table = None
         if self._counter is not None:
             table = table_of([self._counter.count(truth, prediction)], len(self.options.classes))
-        return self.metric.terms(ImageStatistics(("pair",), np.array([truth.n_pixels]), columns, table))[0]
+        terms = self.metric.terms(ImageStatistics(("pair",), np.array([truth.n_pixels]), columns, table))
+        return np.asarray(terms[0])
 
     def merge(self, other: Accumulator) -> None:
         """Add the pairs of another accumulator of the same metric and options.

@@ -134,7 +134,7 @@ _TO_XYZ = (XYZ_FROM_RGB / WHITE_D65[:, None]).ravel()
 _CHUNK = 2048  # pixels a pass: the eleven buffers below stay inside the first two cache levels
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _lab_planes(rgb: Any, table: Any, matrix: Any, lightness: Any, a: Any, b: Any) -> None:
     n = lightness.size
     linear = np.empty(3 * _CHUNK, np.float64)

@@ -138,9 +138,7 @@ def read_validation_labels(path: str | Path) -> Sequence[int]:
             raise InputError(f"{path}, row {row}: {_file_name(number)} is there for the second time")
         labels[number] = int(match["label"])
     if labels.keys() != set(range(1, N_VALIDATION + 1)):
-        raise InputError(
-            f"{path} has {len(labels)} labels; it must have one for each of {N_VALIDATION} photos"
-        )
+        raise InputError(f"{path} has {len(labels)} labels; it must have one for each of {N_VALIDATION} photos")
     if max(labels.values()) == N_CLASSES and min(labels.values()) == 1:
         raise InputError(
             f"{path} numbers the classes 1 to {N_CLASSES}: these are the ILSVRC ids of the development kit "

@@ -72,7 +72,7 @@ def _photo(name: str) -> Rgb8:
     """One colour photo, uint8, shape (H, W, 3)."""
     try:
         import skimage.data
-        from sklearn.datasets import load_sample_image  # type: ignore[import-untyped]
+        from sklearn.datasets import load_sample_image
     except ImportError as error:
         raise InputError(
             f"the demo's photos ship with scikit-image and scikit-learn, and {error.name} is not installed: "

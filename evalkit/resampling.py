@@ -10,7 +10,7 @@ columns are computed beside them (`TermMatrix` says how).
 References
 ----------
 .. [1] Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
-.. [2] Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 9(3), 1981.
+.. [2] Shao and Tu, "The Jackknife and Bootstrap", 1995, section 5.2 (random half-samples).
 .. [3] Hanley and MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies",
    Computer Methods and Programs in Biomedicine 83(1), 2006.
 """
@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,10 @@ __all__ = [
     "Interval",
     "SwapTest",
     "TermMatrix",
+    "WeightScheme",
     "abc_interval_ratio",
+    "degrees_of_freedom",
+    "half_sample_interval",
     "image_weights",
     "interval",
     "jackknife_interval",
@@ -49,20 +52,26 @@ ScoreFunction = Callable[[FloatArray], FloatArray]
 Column = tuple[npt.NDArray[Any], ScoreFunction]
 """Additive terms of one number, shape (n_images, k), and the score of their sums, (..., k) to (...)."""
 
-POISSON_BYTE = np.repeat(np.arange(6, dtype=np.uint8), (94, 95, 46, 16, 4, 1))
-"""Image weight for each value of a random byte.
+WeightScheme = Literal["poisson", "half"]
 
-Poisson(1) probabilities rounded to multiples of 1/256 such that mean and variance are exactly 1, which is all
-that standard errors depend on. The third central moment is 0.984 instead of 1, total variation from
-Poisson(1) is 0.006.
+WEIGHT_OF_BYTE: dict[WeightScheme, npt.NDArray[np.uint8]] = {
+    "poisson": np.repeat(np.arange(6, dtype=np.uint8), (94, 95, 46, 16, 4, 1)),
+    "half": np.repeat(np.array([0, 2], dtype=np.uint8), 128),
+}
+"""Image weight for each value of a random byte; both have mean and variance of exactly 1.
+
+Standard errors depend on no more than that. ``"poisson"`` rounds Poisson(1) to multiples of 1/256: its third
+central moment is 0.984 instead of 1, its total variation from Poisson(1) 0.006; on skewed ratios of 100
+images it moves neither standard error nor ends by more than the Monte Carlo error of a million replicates.
+``"half"`` keeps each image with probability 1/2, at weight 2.
 """
-MAX_WEIGHT = int(POISSON_BYTE.max())
-BLOCK_ELEMENTS = 2**22
-"""Numbers in the largest temporary array, 32 MB as float64."""
-MAX_UNDEFINED = 0.25
+MAX_WEIGHT = max(int(table.max()) for table in WEIGHT_OF_BYTE.values())
+BLOCK_ELEMENTS = 2**21
+"""Numbers in a block of weights, 16 MB as float64; results do not depend on it."""
+MAX_UNDEFINED = 0.3
 """Share of undefined replicates above which one image alone carries the number.
 
-P(weight 0) is 0.367: that share for one image, 0.135 for two.
+One image is left out of 0.37 ("poisson") or 0.5 ("half") of replicates, two together of 0.13 or 0.25.
 """
 
 
@@ -119,12 +128,18 @@ class SwapTest:
 
 
 def image_weights(
-    n_images: int, n_replicates: int = 10_000, seed: int = 0, *, block_rows: int | None = None
+    n_images: int,
+    n_replicates: int = 10_000,
+    seed: int = 0,
+    scheme: WeightScheme = "poisson",
+    *,
+    block_rows: int | None = None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Bootstrap weights, one row a replicate: how often each image counts.
+    """Random weights, one row a replicate: how often each image counts.
 
-    Independent Poisson(1) weights stand for drawing images with replacement ([3]_; the total varies, which
-    ratios do not notice). Row r is made of the same random bytes whatever the block size.
+    ``"poisson"``: independent Poisson(1) weights stand for drawing images with replacement, the bootstrap
+    ([3]_; the total varies, which ratios do not notice). ``"half"``: each image is in or out, see
+    `half_sample_interval`. Row r is made of the same random bytes whatever the block size.
 
     Parameters
     ----------
@@ -132,22 +147,26 @@ def image_weights(
         Columns and rows in total, at least 1.
     seed : int
         Not negative. The same seed gives the same weights everywhere.
+    scheme : {"poisson", "half"}
+        Distribution of the weights.
     block_rows : int, optional
-        Rows a block; by default what keeps a float64 copy of the block at 32 MB.
+        Rows a block; by default what keeps a float64 copy of the block at 16 MB.
 
     Yields
     ------
     ndarray of uint8, shape (rows, n_images)
-        Weights 0 to 5. A row may be all zero (probability exp(-n_images)): no image drawn, every score
-        undefined.
+        Weights 0 to 5. A row may be all zero (probability exp(-n_images), or 2**-n_images): no image drawn,
+        every score undefined.
 
     Raises
     ------
     InputError
-        For counts below 1 or a negative seed.
+        For counts below 1, a negative seed, or an unknown scheme.
     """
+    if scheme not in WEIGHT_OF_BYTE:
+        raise InputError(f"There are no weights named {scheme!r}; allowed are {', '.join(WEIGHT_OF_BYTE)}.")
     for random_bytes in _random_bytes(n_images, n_replicates, seed, stream=0, block_rows=block_rows):
-        yield np.take(POISSON_BYTE, random_bytes)
+        yield np.take(WEIGHT_OF_BYTE[scheme], random_bytes)
 
 
 def _random_bytes(
@@ -211,9 +230,7 @@ class TermMatrix:
                 self.n_images = len(checked)
                 distinct[np.ones(self.n_images).tobytes()] = 0  # sums to the total weight
             rows = np.ascontiguousarray(_on_exact_grid(checked, MAX_WEIGHT).T)
-            self._positions.append(
-                np.array([distinct.setdefault(row.tobytes(), len(distinct)) for row in rows])
-            )
+            self._positions.append(np.array([distinct.setdefault(row.tobytes(), len(distinct)) for row in rows]))
             self._scores.append(score)
         if not self._scores:
             raise InputError("There is no column to resample; give at least one pair of terms and score.")
@@ -242,7 +259,7 @@ class TermMatrix:
         ndarray of float64, shape (rows, n_columns)
             NaN where a score is undefined, and in rows whose weights are all zero.
         """
-        sums = weights.astype(np.float64) @ self._terms
+        sums = np.asarray(weights, dtype=np.float64) @ self._terms
         scores = np.empty((len(weights), self.n_columns))
         for j, (positions, score) in enumerate(zip(self._positions, self._scores, strict=True)):
             scores[:, j] = _quietly(score, np.take(sums, positions, axis=1))
@@ -250,8 +267,10 @@ class TermMatrix:
         return scores
 
 
-def replicate_scores(columns: Iterable[Column], n_replicates: int = 10_000, seed: int = 0) -> FloatArray:
-    """Bootstrap replicates of many scores under one shared set of weights.
+def replicate_scores(
+    columns: Iterable[Column], n_replicates: int = 10_000, seed: int = 0, scheme: WeightScheme = "poisson"
+) -> FloatArray:
+    """Replicates of many scores under one shared set of random weights.
 
     Parameters
     ----------
@@ -259,7 +278,7 @@ def replicate_scores(columns: Iterable[Column], n_replicates: int = 10_000, seed
         As for `TermMatrix`.
     n_replicates : int
         Rows of the result.
-    seed : int
+    seed, scheme
         As for `image_weights`.
 
     Returns
@@ -284,8 +303,16 @@ def replicate_scores(columns: Iterable[Column], n_replicates: int = 10_000, seed
     """
     matrix = TermMatrix(columns)
     rows = max(1, BLOCK_ELEMENTS // max(matrix.n_images, matrix.n_distinct_terms))
-    blocks = image_weights(matrix.n_images, n_replicates, seed, block_rows=rows)
-    return np.concatenate([matrix.scores(weights) for weights in blocks])
+    blocks = image_weights(matrix.n_images, n_replicates, seed, scheme, block_rows=rows)
+    return np.concatenate([matrix.scores(weights) for weights in _as_floats(blocks, rows, matrix.n_images)])
+
+
+def _as_floats(blocks: Iterable[npt.NDArray[np.uint8]], rows: int, n_images: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Blocks as float64 in one reused buffer: fresh memory for each would cost as much as the sums."""
+    buffer = np.empty((rows, n_images))
+    for block in blocks:
+        np.copyto(buffer[: len(block)], block)
+        yield buffer[: len(block)]
 
 
 def _quietly(score: ScoreFunction, sums: FloatArray) -> FloatArray:
@@ -297,24 +324,16 @@ def _quietly(score: ScoreFunction, sums: FloatArray) -> FloatArray:
 def _checked_terms(terms: npt.NDArray[Any], name: str, n_images: int | None) -> npt.NDArray[Any]:
     terms = np.asarray(terms)
     if terms.ndim != 2 or not terms.size:
-        raise InputError(
-            f"The terms of {name} have shape {terms.shape}; (images, terms) is needed, each at least 1."
-        )
+        raise InputError(f"The terms of {name} have shape {terms.shape}; (images, terms) is needed, each at least 1.")
     if n_images is not None and len(terms) != n_images:
-        raise InputError(
-            f"The terms of {name} have {len(terms)} images, those before it {n_images}; all need as many."
-        )
+        raise InputError(f"The terms of {name} have {len(terms)} images, those before it {n_images}; all need as many.")
     if not np.isfinite(terms).all():
         image, term = np.argwhere(~np.isfinite(terms))[0]
-        raise InputError(
-            f"Term {term} of image {image} in {name} is not finite; give a term and a count of 0 instead."
-        )
+        raise InputError(f"Term {term} of image {image} in {name} is not finite; give a term and a count of 0 instead.")
     return terms
 
 
-def _on_exact_grid(
-    terms: npt.NDArray[Any], max_weight: int, magnitude: FloatArray | None = None
-) -> FloatArray:
+def _on_exact_grid(terms: npt.NDArray[Any], max_weight: int, magnitude: FloatArray | None = None) -> FloatArray:
     """Terms rounded so that all sums with weights 0..max_weight are exact in float64; see `TermMatrix`."""
     values = terms.astype(np.float64)
     if magnitude is None:
@@ -345,9 +364,8 @@ def interval(
     level : float
         Nominal coverage, inside (0, 1).
     correct_bias : bool
-        Shift the replicates so that their mean is the estimate. Use it where replicates miss something that
-        the sample has (rare classes: a replicate holds 1 - 1/e of the images); see `jackknife_interval` for a
-        better interval there.
+        Shift the replicates so that their mean is the estimate: where replicates miss something that the
+        sample has, say rare classes. `half_sample_interval` is better there.
 
     Returns
     -------
@@ -374,9 +392,7 @@ def interval(
     # From the first replicate, so that equal replicates have a deviation of exactly 0.
     std_error = float(np.std(defined - defined[0], ddof=1))
     if std_error == 0 and math.isclose(defined[0], estimate, rel_tol=1e-9):
-        return Interval(
-            0.0, estimate, estimate, n_undefined
-        )  # replicates agree to the grid of `TermMatrix` only
+        return Interval(0.0, estimate, estimate, n_undefined)  # replicates agree to the grid of `TermMatrix` only
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     shift = float(defined.mean()) - estimate if correct_bias else 0.0
     return Interval(std_error, float(low) - shift, float(high) - shift, n_undefined)
@@ -435,13 +451,85 @@ def leave_one_out_scores(terms: npt.NDArray[Any], score: ScoreFunction) -> Float
     return np.concatenate([_quietly(score, total - exact[i : i + rows]) for i in range(0, len(exact), rows)])
 
 
-def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Interval from leave-one-out scores: for the class-rebalanced AuC with the truth's own shares.
+def degrees_of_freedom(leave_one_out: npt.ArrayLike) -> float:
+    """How many independent deviations a standard error effectively rests on.
 
-    Standard error by the jackknife, ends by Student's t. The degrees of freedom are those of the variance
-    estimate by moments (Satterthwaite): 2 (sum u^2)^2 / (sum u^4 - (sum u^2)^2 / n), u = deviation of the
-    leave-one-out scores, at most n - 1. They fall where a few images carry the score. No random numbers; a
-    tenth of a second for 10,000 images.
+    By moments (Satterthwaite) of the jackknife variance: 2 (sum u^2)^2 / (sum u^4 - (sum u^2)^2 / n), with u
+    the deviations of the leave-one-out scores from their mean. About n for well-behaved scores, a handful
+    where few images carry the score.
+
+    Parameters
+    ----------
+    leave_one_out : array_like, shape (n_images,)
+        From `leave_one_out_scores`; for a paired difference, the difference of two of them.
+
+    Returns
+    -------
+    float
+        Between 4 and n - 1 (below 4 the estimate is more noise than information: intervals got wider by a
+        tenth and covered no more); NaN for a single image, or where the score is undefined without some
+        image.
+    """
+    scores = np.asarray(leave_one_out, dtype=np.float64)
+    n = scores.size
+    if n < 2 or np.isnan(scores).any():
+        return math.nan
+    squares = (scores - scores.mean()) ** 2
+    total = float(squares.sum())
+    concentration = float((squares**2).sum()) / total**2 - 1 / n if total > 0 else 0.0
+    moments = 2 / concentration if concentration > 0 else math.inf
+    return min(max(moments, 4.0), n - 1.0)
+
+
+def half_sample_interval(estimate: float, replicates: npt.ArrayLike, freedom: float, level: float = 0.95) -> Interval:
+    """Interval from half-sample replicates: for the class-rebalanced AuC with the truth's own class shares.
+
+    Parameters
+    ----------
+    estimate : float
+        The score of all images.
+    replicates : array_like, shape (n_replicates,)
+        Its replicates from ``replicate_scores(..., scheme="half")``, or the difference of two columns. A
+        thousand are enough, because only their standard deviation is used.
+    freedom : float
+        From `degrees_of_freedom`.
+    level : float
+        Nominal coverage, inside (0, 1).
+
+    Returns
+    -------
+    Interval
+        estimate +- t * (standard deviation of the replicates). Width 0 where all replicates agree; NaN with a
+        reason where one image alone carries the number.
+
+    Raises
+    ------
+    InputError
+        For a level outside (0, 1).
+
+    Notes
+    -----
+    The mean over the classes present rises and falls with the rare classes that a sample happens to meet. A
+    bootstrap replicate seldom loses a rare class again (each image stays with probability 0.63 and then
+    counts more), so its spread is a quarter too small, and no shift or reading of its percentiles repairs
+    that. Half-samples (each image in or out with probability 1/2) vary as much as fresh samples do. They are
+    centred elsewhere, since the score falls as the set grows; only their spread is used, so nothing is left
+    to correct: the estimate is unbiased for the expected score of n images, the only one that is comparable.
+
+    COVERAGE
+    """
+    _check_level(level)
+    spread = interval(estimate, replicates, level)
+    if spread.reason:
+        return spread
+    if math.isnan(freedom):
+        return Interval.missing("One image alone carries this number.", spread.n_undefined)
+    margin = _student_t_quantile((1 + level) / 2, freedom) * spread.std_error
+    return Interval(spread.std_error, estimate - margin, estimate + margin, spread.n_undefined)
+
+
+def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Interval from leave-one-out scores alone, without random numbers.
 
     Parameters
     ----------
@@ -455,48 +543,23 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
     Returns
     -------
     Interval
-        NaN with a reason for a single image, or where the score is undefined without some image.
+        estimate +- t * jackknife standard error. NaN with a reason for a single image, or where the score is
+        undefined without some image.
 
     Raises
     ------
     InputError
         For a level outside (0, 1).
-
-    Notes
-    -----
-    Why not the bootstrap there: the mean over the classes present depends on which rare classes the sample
-    met, and a bootstrap replicate cannot meet a class that the sample missed. The jackknife variance is at
-    least the true one in expectation ([2]_), for any statistic. Measured: samples of n drawn from 3,264
-    patches of 204 photos, prediction gray; share of nominal 95 % intervals that hold the expected score at
-    that n (the score falls with n, so nothing else is comparable), in brackets the score of the whole
-    population; SE over the true standard deviation.
-
-    ============================  ============  ============  =====
-    interval                      n = 100       n = 300       SE
-    ============================  ============  ============  =====
-    percentile                    54 (0)        53 (0)        0.77
-    percentile, bias corrected    80 (0)        81 (0)        0.77
-    basic                         52 (18)       48 (20)       0.77
-    BCa                           24 (0)        14 (0)
-    jackknife, normal             90 (9)        92 (8)        1.04
-    jackknife, t (this)           95 (26)       96 (27)       1.04
-    ============================  ============  ============  =====
     """
     _check_level(level)
     scores = np.asarray(leave_one_out, dtype=np.float64)
     n_undefined = int(np.isnan(scores).sum())
     if math.isnan(estimate):
         return Interval.missing("The score itself is undefined.", n_undefined)
-    if scores.size < 2 or n_undefined:
+    freedom = degrees_of_freedom(scores)
+    if math.isnan(freedom):
         return Interval.missing("One image alone carries this number.", n_undefined)
-    from_first = scores - scores[0]
-    squares = (from_first - from_first.mean()) ** 2
-    total, n = float(squares.sum()), scores.size
-    if total == 0:
-        return Interval(0.0, estimate, estimate)
-    std_error = math.sqrt(total * (n - 1) / n)
-    spread = float((squares / total) @ (squares / total)) - 1 / n
-    freedom = min(2 / spread, n - 1) if spread > 0 else n - 1
+    std_error = float(np.std(scores - scores[0])) * math.sqrt(scores.size - 1)
     margin = _student_t_quantile((1 + level) / 2, freedom) * std_error
     return Interval(std_error, estimate - margin, estimate + margin)
 
@@ -527,9 +590,7 @@ def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, lev
     _check_level(level)
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if top.shape != bottom.shape or top.ndim != 1:
-        raise InputError(
-            f"Numerator and denominator have shapes {top.shape} and {bottom.shape}; (images,) is needed."
-        )
+        raise InputError(f"Numerator and denominator have shapes {top.shape} and {bottom.shape}; (images,) is needed.")
     _checked_terms(np.column_stack([top, bottom]), "the ratio", None)
     if np.count_nonzero(bottom) < 2 or bottom.sum() == 0:
         return Interval.missing("Fewer than two images carry this ratio.")
@@ -652,9 +713,7 @@ def sign_flip_tests(
         a = _checked_terms(a_terms, f"the first method of pair {place}", n_images)
         b = _checked_terms(b_terms, f"the second method of pair {place}", len(a))
         if a.shape != b.shape:
-            raise InputError(
-                f"The two methods of pair {place} have {a.shape[1]} and {b.shape[1]} terms an image."
-            )
+            raise InputError(f"The two methods of pair {place} have {a.shape[1]} and {b.shape[1]} terms an image.")
         n_images = len(a)
         # One grid for both: then differences and their sums are exact too.
         magnitude = np.abs(a.astype(np.float64)).sum(axis=0) + np.abs(b.astype(np.float64)).sum(axis=0)
@@ -668,8 +727,9 @@ def sign_flip_tests(
     observed = [float(_quietly(score, a)) - float(_quietly(score, b)) for a, b, score in totals]
     counts = [0] * len(totals)
     rows = max(1, BLOCK_ELEMENTS // max(n_images, stacked.shape[1]))
-    for block in _random_bytes(-(-n_images // 8), n_draws, seed, stream=1, block_rows=rows):
-        kept = np.unpackbits(block, axis=1, count=n_images).astype(np.float64)
+    random_bytes = _random_bytes(-(-n_images // 8), n_draws, seed, stream=1, block_rows=rows)
+    bits = (np.unpackbits(block, axis=1, count=n_images) for block in random_bytes)
+    for kept in _as_floats(bits, rows, n_images):
         for j, moved in enumerate(np.split(kept @ stacked, ends, axis=1)):
             a, b, score = totals[j]
             drawn = np.abs(_quietly(score, b + moved) - _quietly(score, a - moved))

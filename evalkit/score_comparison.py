@@ -61,18 +61,18 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     """
     runs = [Scores.read(first), Scores.read(second)]
     pairs = _method_pairs(runs)
-    metrics = [name for name in runs[0].metrics if name in runs[1].metrics]
-    if not metrics:
+    shared = [name for name in runs[0].metrics if name in runs[1].metrics]
+    if not shared:
         raise InputError(f"{first} and {second} share no metric")
     for method, other in pairs:
-        for metric in metrics:
-            odd = differing_fields(runs[0][method, metric].signature, runs[1][other, metric].signature)
+        for name in shared:
+            odd = differing_fields(runs[0][method, name].signature, runs[1][other, name].signature)
             if odd:
                 text = ", ".join(
                     f"{key} ({one or 'absent'} against {two or 'absent'})" for key, (one, two) in odd.items()
                 )
                 raise InputError(
-                    f"{metric} of {first} and {second} cannot be compared: their signatures differ in {text}"
+                    f"{name} of {first} and {second} cannot be compared: their signatures differ in {text}"
                 )
     found = []
     folders = [first, second]
@@ -83,7 +83,7 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
             load_statistics(folders[i] / "statistics", records[i], name, tables[i])[0]
             for i, name in enumerate((method, other))
         ]
-        for metric in create_metrics(metrics, records[0].options):
+        for metric in create_metrics(shared, records[0].options):
             terms = [metric.terms(rows) for rows in statistics]
             values = [runs[0][method, metric.name].value, runs[1][other, metric.name].value]
             difference = values[1] - values[0]

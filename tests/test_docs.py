@@ -1,14 +1,14 @@
 """Every command and every Python example that the documentation shows runs, and prints what is shown.
 
 Each page plays in a folder of its own that holds three folders of six small photos, `truth`, `mine` (half the
-saturation) and `other` (hues turned). Its blocks run in order:
+saturation) and `other` (hues turned by 40 degrees). Its blocks run in order:
 
 - ``console``: lines that start with ``$ `` are run by bash; what follows is compared with what they print,
   where ``...`` stands for anything; a command shown without output may print what it likes.
 - ``python``: run as a program of its own.
 
 A hidden line before a block changes that: ``% test: skip because REASON`` for commands that need weights, the
-internet or much time, ``% test: exit 2`` for a command that is meant to fail. In README.md, where ``%`` would
+internet or much time, ``% test: exit 2`` for a block whose last command is meant to fail. In README.md, where ``%`` would
 show, the same stands in an HTML comment.
 """
 
@@ -33,17 +33,15 @@ import yaml
 from PIL import Image
 from skimage.color import rgb2lab
 
+from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *sorted(
-        path for path in (ROOT / "docs").rglob("*.md") if not path.is_relative_to(ROOT / "docs" / "_build")
-    ),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_relative_to(ROOT / "docs" / "_build")),
 ]
 FENCE = re.compile(r"\s*(`{3,})(console|python)\s*")
-DIRECTIVE = re.compile(
-    r"\s*(?:%|<!--) test: (?:exit (?P<status>\d+)|skip because (?P<reason>.+?))\s*(?:-->)?\s*"
-)
+DIRECTIVE = re.compile(r"\s*(?:%|<!--) test: (?:exit (?P<status>\d+)|skip because (?P<reason>.+?))\s*(?:-->)?\s*")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -80,9 +78,11 @@ def examples(text: str, page: str) -> Iterator[Example]:
             command = (sys.executable, "-c", "\n".join(block))
             yield Example(page, start + 1, command, "", status, skipped)
             continue
-        for offset, command, shown in console_commands(block):
+        found = list(console_commands(block))
+        for number, (offset, command, shown) in enumerate(found, start=1):
             bash = ("bash", "-euo", "pipefail", "-c", command)
-            yield Example(page, start + 1 + offset, bash, shown, status, skipped)
+            wanted = status if number == len(found) else 0
+            yield Example(page, start + 1 + offset, bash, shown, wanted, skipped)
 
 
 def console_commands(block: list[str]) -> Iterator[tuple[int, str, str]]:
@@ -95,12 +95,11 @@ def console_commands(block: list[str]) -> Iterator[tuple[int, str, str]]:
         yield start, "\n".join(block[start : last + 1])[2:], "\n".join(block[last + 1 : end]).strip("\n")
 
 
-def turned(photo: np.ndarray, saturation: float, hue: int) -> np.ndarray:
-    """The photo with its saturation scaled and its hues turned (Pillow's hue, 256 steps a turn)."""
-    hsv = np.asarray(Image.fromarray(photo).convert("HSV")).astype(int)
-    hsv[..., 0] = (hsv[..., 0] + hue) % 256
-    hsv[..., 1] = np.rint(hsv[..., 1] * saturation)
-    return np.asarray(Image.fromarray(hsv.astype(np.uint8), "HSV").convert("RGB"))
+def changed(photo: np.ndarray, saturation: float, degrees: float) -> np.ndarray:
+    """The photo with its ab scaled and turned about the neutral axis; L stays."""
+    lab = srgb8_to_lab(photo)
+    ab = (lab[..., 1] + 1j * lab[..., 2]) * saturation * np.exp(1j * np.deg2rad(degrees))
+    return lab_to_srgb8(np.stack([lab[..., 0], ab.real, ab.imag], axis=-1))[0]
 
 
 @pytest.fixture
@@ -108,11 +107,12 @@ def folder(tmp_path, photos) -> Path:
     """The folder that a page plays in."""
     for name in ("truth", "mine", "other"):
         (tmp_path / name).mkdir()
-    for name, photo in photos.items():
-        crop = np.ascontiguousarray(photo[100:196, 100:196])
-        Image.fromarray(crop).save(tmp_path / "truth" / f"{name}.png")
-        Image.fromarray(turned(crop, 0.5, 0)).save(tmp_path / "mine" / f"{name}.png")
-        Image.fromarray(turned(crop, 1.0, 40)).save(tmp_path / "other" / f"{name}.png")
+    for name in ("astronaut", "chelsea", "coffee"):  # lossless files: no decoder can change a shown number
+        for number, left in enumerate((100, 260), start=1):
+            crop = np.ascontiguousarray(photos[name][100:228, left : left + 128])
+            Image.fromarray(crop).save(tmp_path / "truth" / f"{name}-{number}.png")
+            Image.fromarray(changed(crop, 0.5, 0)).save(tmp_path / "mine" / f"{name}-{number}.png")
+            Image.fromarray(changed(crop, 1.0, 40)).save(tmp_path / "other" / f"{name}-{number}.png")
     return tmp_path
 
 
@@ -125,9 +125,7 @@ def play(example: Example, folder: Path) -> None:
         "NO_COLOR": "1",
         "PYTHONWARNINGS": "error",
     }
-    result = subprocess.run(
-        example.command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    result = subprocess.run(example.command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     printed = result.stdout + result.stderr
     assert result.returncode == example.status, f"{where}\nexit status {result.returncode}\n{printed}"
     same = doctest.OutputChecker().check_output(example.shown + "\n", printed, FLAGS)
@@ -193,9 +191,7 @@ class TestTheMechanism:
             play(example, tmp_path)
 
     def test_skips_are_only_for_what_they_are_meant_for(self):
-        allowed = re.compile(
-            r"it (needs|downloads) .*(weights|internet|labels|ImageNet)|it takes .*|CI runs it"
-        )
+        allowed = re.compile(r"it (needs|downloads) .*(weights|internet|labels|ImageNet)|it takes .*|CI runs it")
         reasons = [
             (page.name, match["reason"])
             for page in PAGES
@@ -229,9 +225,7 @@ def test_a_metric_is_added_by_following_contributing(folder):
     kept = {}
     for path in (folder / "truth").iterdir():
         chroma = [
-            np.hypot(
-                *rgb2lab(np.asarray(Image.open(folder / side / path.name)))[..., 1:].transpose(2, 0, 1)
-            ).mean()
+            np.hypot(*rgb2lab(np.asarray(Image.open(folder / side / path.name)))[..., 1:].transpose(2, 0, 1)).mean()
             for side in ("truth", "mine")
         ]
         kept[path.stem] = chroma[1] / chroma[0]

@@ -37,9 +37,7 @@ def gamut() -> np.ndarray:
     first, second = (plane.ravel() for plane in np.meshgrid(steps, steps))
     # A solid projects to the same region as its surface: six faces of the cube are enough.
     faces = [
-        np.insert(np.column_stack([first, second]), axis, value, axis=1)
-        for axis in range(3)
-        for value in (0, 255)
+        np.insert(np.column_stack([first, second]), axis, value, axis=1) for axis in range(3) for value in (0, 255)
     ]
     ab = srgb8_to_lab(np.concatenate(faces))[:, 1:]
     counts, _, _ = np.histogram2d(ab[:, 1], ab[:, 0], bins=np.arange(-128, 129, 2))
@@ -58,18 +56,14 @@ def draw(colours: dict[str, Any]) -> Figure:
     middle = np.arange(-127, 128, 2)
     axes.contour(middle, middle, gamut(), levels=[0.5], colors=[colours["ink"]], linewidths=0.9)
 
-    axes.annotate(
-        "", TRUTH, (0, 0), arrowprops={"arrowstyle": "<->", "color": "black", "shrinkA": 4, "shrinkB": 4}
-    )
+    axes.annotate("", TRUTH, (0, 0), arrowprops={"arrowstyle": "<->", "color": "black", "shrinkA": 4, "shrinkB": 4})
     axes.plot(*TRUTH, "o", color="black", markersize=6, markeredgecolor="white")
     axes.plot(0, 0, "s", color="black", markersize=6, markeredgecolor="white")
     label = {"fontsize": 9.5, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5}}
     axes.text(TRUTH[0] + 6, TRUTH[1] + 4, "true colour", color="black", **label)
     axes.text(-7, -11, "gray", color="black", ha="right", **label)
     axes.text(17, 33, f"d = {np.hypot(*TRUTH):.0f}", color="black", ha="right", **label)
-    axes.annotate(
-        "edge of sRGB", (-79.0, 81.0), (-118, 108), arrowprops={"arrowstyle": "-", "color": colours["ink"]}
-    )
+    axes.annotate("edge of sRGB", (-79.0, 81.0), (-118, 108), arrowprops={"arrowstyle": "-", "color": colours["ink"]})
 
     axes.set(xlim=(-120, 120), ylim=(-120, 120), xlabel="a  (green to red)", ylabel="b  (blue to yellow)")
     axes.set_xticks(range(-100, 101, 50))

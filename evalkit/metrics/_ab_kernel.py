@@ -58,7 +58,7 @@ MAX_PIXELS = 2**19
 _FAST = {"contract", "arcp", "nsz", "nnan", "ninf", "reassoc"}
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, t: Any, root: Any, lightness: Any, a: Any, b: Any) -> None:
     """Lab of pixels start..start+size in float32; `linear`, `t`, `root` are work space of three chunks each."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
@@ -89,7 +89,7 @@ def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, t: Any, root: Any, 
         b[i] = np.float32(200.0) * (ty[i] - tz[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="never")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", inline="never")
 def _ab_exact(red: int, green: int, blue: int) -> tuple[float, float]:
     """A and b of one pixel in float64, as the reference computes them."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX64
@@ -103,7 +103,7 @@ def _ab_exact(red: int, green: int, blue: int) -> tuple[float, float]:
     return 500.0 * (fx - fy), 200.0 * (fy - fz)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="never")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", inline="never")
 def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any) -> int:
     """Nearest centre in float64 among the candidates of the cell; the lower index wins a tie."""
     cell = int(np.floor(a) + ORIGIN) * CELLS + int(np.floor(b) + ORIGIN)
@@ -116,7 +116,7 @@ def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, bins: Any, fixed: Any) -> None:
     """Bin of each ab error (-1 where float32 cannot tell) and the error in fixed-point steps, both as float32."""
     for i in range(size):
@@ -131,19 +131,19 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, bins: Any, fixe
         fixed[i] = min(fixed[i], np.float32(MAX_ERROR)) * np.float32(ERROR_SCALE) + np.float32(0.5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
-def _sum_of_changes(one: Any, other: Any, size: int) -> float:
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
     """Sum of the absolute differences."""
-    total = np.float32(0.0)
+    total: Any = np.float32(0.0)
     for i in range(size):
         total += abs(one[i] - other[i])
-    return float(total)
+    return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
-def _newly_clipped(truth: Any, prediction: Any, size: int) -> int:
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
     """Pixels with a channel at 0 or 255 in the prediction and none in the truth."""
-    newly = 0
+    newly: Any = 0
     for i in range(size):
         # x + 1 wraps 255 to 0: a channel at either end is one that is then at most 1.
         p0, p1, p2 = prediction[3 * i], prediction[3 * i + 1], prediction[3 * i + 2]
@@ -154,7 +154,7 @@ def _newly_clipped(truth: Any, prediction: Any, size: int) -> int:
     return newly
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
     """Cell of each colour as float32, -1 where float32 cannot tell."""
     for i in range(size):
@@ -167,25 +167,25 @@ def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
         cell[i] = place if (off_u < limit) & (off_v < limit) else np.float32(-1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
-def _largest_square(a: Any, b: Any, size: int) -> float:
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _largest_square(a: Any, b: Any, size: int) -> Any:
     """Largest squared chroma."""
-    largest = np.float32(0.0)
+    largest: Any = np.float32(0.0)
     for i in range(size):
         square = a[i] * a[i] + b[i] * b[i]
         largest = square if square > largest else largest
     return largest
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
-def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, rows: Any) -> float:
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, rows: Any) -> Any:
     """Lab (float32, 3 x n) and class (int32) of every pixel of the truth; returns the largest chroma."""
     n = rows.size
     linear = np.ones(3 * _CHUNK, np.float32)
     t = np.ones(3 * _CHUNK, np.float32)
     root = np.ones(3 * _CHUNK, np.float32)
     cell = np.empty(_CHUNK, np.float32)
-    largest = np.float32(0.0)
+    largest: Any = np.float32(0.0)
     for start in range(0, n, _CHUNK):
         size = min(_CHUNK, n - start)
         lightness = lab[start : start + size]
@@ -204,7 +204,7 @@ def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: 
     return np.sqrt(largest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def count_pair(
     truth_rgb: Any, truth_lab: Any, rows: Any, rgb: Any, begin: int, end: int, packed: Any
 ) -> tuple[float, int]:
@@ -220,7 +220,7 @@ def count_pair(
     bins = np.empty(_CHUNK, np.float32)
     error = np.empty(_CHUNK, np.float32)
     total_dl = 0.0
-    newly = 0
+    newly: Any = 0
     for start in range(begin, end, _CHUNK):
         size = min(_CHUNK, end - start)
         _lab_chunk(rgb, start, size, linear, t, root, lightness, a, b)
@@ -253,7 +253,7 @@ def count_pair(
     return total_dl, newly
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: Any, error_sums: Any) -> tuple[int, int]:
     """Move the packed cells that are not empty to sparse arrays and empty them.
 
@@ -286,7 +286,7 @@ def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: An
     return cells, classes
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def build_cells(centers: Any, cells: Any, candidates: Any, offsets: Any) -> int:
     """Fill the cell table of `evalkit.ab_classes.AbClasses.cell_table`; returns the number of candidates."""
     q = centers.size // 2

@@ -43,9 +43,7 @@ def as_rgb8(name: str, image: npt.ArrayLike) -> Rgb8:
     except ValueError as error:
         raise InputError(f"{name}: the images of a batch must have one size") from error
     if array.dtype != np.uint8:
-        raise InputError(
-            f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; scale and round them first"
-        )
+        raise InputError(f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; scale and round them first")
     if array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise InputError(f"{name}: expected shape (H, W, 3) or (N, H, W, 3), got {array.shape}")
     if 0 in array.shape[-3:]:

@@ -21,7 +21,8 @@ _COS6, _SIN6 = math.cos(math.radians(6)), math.sin(math.radians(6))
 _COS30, _SIN30 = math.cos(math.radians(30)), math.sin(math.radians(30))
 _COS63, _SIN63 = math.cos(math.radians(63)), math.sin(math.radians(63))
 _COS275, _SIN275 = math.cos(math.radians(275)), math.sin(math.radians(275))
-_DEGREES = 180.0 / math.pi
+# Eight times an angle in radians, in steps of 25 degrees.
+_EIGHT_IN_STEPS = 8.0 * 180.0 / math.pi / 25.0
 
 # Inlined by name: left to the compiler, the longest helper stays a call, and the loop stays scalar, five
 # times slower.
@@ -37,9 +38,7 @@ def _chroma_weight(chroma: float) -> float:
 
 
 @_inlined
-def _mean_hue(
-    a1: float, b1: float, chroma1: float, a2: float, b2: float, chroma2: float
-) -> tuple[float, float]:
+def _mean_hue(a1: float, b1: float, chroma1: float, a2: float, b2: float, chroma2: float) -> tuple[float, float]:
     """Cosine and sine of the mean hue h': the bisector of the smaller angle between two chroma vectors."""
     dot = a1 * a2 + b1 * b2
     if dot >= 0.0:
@@ -67,51 +66,50 @@ def _mean_hue(
 
 @_inlined
 def _hue_difference(a1: float, b1: float, chroma1: float, a2: float, b2: float, chroma2: float) -> float:
-    """Signed 2 sqrt(C1' C2') sin(dh' / 2), without cancellation at small angles."""
+    """Signed 2 sqrt(C1' C2') sin(dh' / 2)."""
     dot, cross = a1 * a2 + b1 * b2, a1 * b2 - a2 * b1
     product = chroma1 * chroma2
+    # Its square is 2 (C1' C2' - dot); in small angles that difference loses digits, and as the product with
+    # C1' C2' + dot is the squared cross product, it is had by a division.
+    square = 2.0 * (product - dot)
     if dot >= 0.0:
         # A neutral colour has no hue difference (the cross product is 0); the 1 only avoids 0 / 0.
-        size = cross * math.sqrt(2.0 / (product + dot if product > 0.0 else 1.0))
-    else:
-        size = math.sqrt(2.0 * (product - dot))
-        if cross < 0.0:
-            size = -size
-    return size
+        square = 2.0 * cross * cross / (product + dot if product > 0.0 else 1.0)
+    size = math.sqrt(square)
+    return size if cross >= 0.0 else -size
 
 
 @_inlined
 def _rotation(cos_hue: float, sin_hue: float) -> float:
     """sin(2 dtheta), dtheta = 30 exp(-((h' - 275) / 25)^2) in degrees, 0 <= h' < 360."""
+    # Cosine and sine of the angle h' - 275 degrees, and tan(angle / 8) from cosines of its half and its quarter.
     x, y = cos_hue * _COS275 + sin_hue * _SIN275, sin_hue * _COS275 - cos_hue * _SIN275
-    # Angle h' - 275 degrees from its cosine x and sine y: tan(angle / 2), halved twice more, then the
-    # arctangent series. Where x < -0.9 the bell is below 1e-16, and so it is for h' in [0, 90), 185 degrees
-    # or more away from 275 by the formula, which does not wrap around.
-    tangent = y / max(1.0 + x, 0.1)
-    tangent = tangent / (1.0 + math.sqrt(1.0 + tangent * tangent))
-    tangent = tangent / (1.0 + math.sqrt(1.0 + tangent * tangent))
+    half = math.sqrt(0.5 * max(1.0 + x, 0.1))
+    quarter = math.sqrt(0.5 * (1.0 + half))
+    tangent = y / (4.0 * half * quarter * (1.0 + quarter))
     t = tangent * tangent
-    series = 1 / 11 - t * (1 / 13 - t * (1 / 15 - t * (1 / 17)))
-    series = 1 - t * (1 / 3 - t * (1 / 5 - t * (1 / 7 - t * (1 / 9 - t * series))))
-    angle = 8.0 * tangent * series * _DEGREES / 25.0
-    # exp(-angle^2) as the 64th power of the exponential series of a small number.
-    u = -min(angle * angle, 40.0) / 64.0
-    series = 1 + u / 7 * (1 + u / 8 * (1 + u / 9 * (1 + u / 10 * (1 + u / 11))))
-    bell = 1 + u * (1 + u / 2 * (1 + u / 3 * (1 + u / 4 * (1 + u / 5 * (1 + u / 6 * series)))))
+    arctangent = 1 / 9 - t * (1 / 11 - t * (1 / 13 - t * (1 / 15 - t * (1 / 17))))
+    arctangent = tangent * (1.0 - t * (1 / 3 - t * (1 / 5 - t * (1 / 7 - t * arctangent))))
+    steps = arctangent * _EIGHT_IN_STEPS
+    # exp(-steps^2) as the 64th power of the exponential series of a small number.
+    u = min(steps * steps, 40.0) * (-1 / 64)
+    bell = 1 / 24 + u * (1 / 120 + u * (1 / 720 + u * (1 / 5040 + u * (1 / 40320))))
+    bell = 1.0 + u * (1.0 + u * (1 / 2 + u * (1 / 6 + u * bell)))
     bell *= bell
     bell *= bell
     bell *= bell
     bell *= bell
     bell *= bell
     bell *= bell
+    # Where x < -0.9 (and the tangent above is cut off) the bell is below 1e-16. So it is for h' from 0 to 90, which
+    # the formula, as it does not wrap around, puts 185 degrees or more away from 275.
     if x < -0.9 or (sin_hue >= 0.0 and cos_hue > 0.0):
         bell = 0.0
     # 2 dtheta is at most 60 degrees: the sine series to the power 15.
     z = bell * (math.pi / 3)
     s = z * z
-    return z * (
-        1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72 * (1 - s / 110 * (1 - s / 156 * (1 - s / 210))))))
-    )
+    sine = 1 / 362880 - s * (1 / 39916800 - s * (1 / 6227020800 - s * (1 / 1307674368000)))
+    return z * (1.0 - s * (1 / 6 - s * (1 / 120 - s * (1 / 5040 - s * sine))))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -148,7 +146,9 @@ def color_differences(
         rotation = -2.0 * _rotation(c, s) * _chroma_weight(mean_chroma)
         from_middle = 0.5 * (lightness1[i] + lightness2[i]) - 50.0
         middle = from_middle * from_middle
-        l_term = delta_l / (1.0 + 0.015 * middle / math.sqrt(20.0 + middle))
+        root = math.sqrt(20.0 + middle)
+        # delta_l / S_L, S_L = 1 + 0.015 middle / root.
+        l_term = delta_l * root / (root + 0.015 * middle)
         c_term = delta_c / (1.0 + 0.045 * mean_chroma)
         h_term = delta_h / (1.0 + 0.015 * mean_chroma * t)
         # Equation 22, k_L = k_C = k_H = 1.

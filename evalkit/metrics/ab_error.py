@@ -160,7 +160,7 @@ class AbErrorTable:
     def totals(self, values: npt.NDArray[Any]) -> Int64Array:
         """Sum of the entries of each image, shape (n,)."""
         running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
-        return running[self.offsets[1:]] - running[self.offsets[:-1]]
+        return np.asarray(running[self.offsets[1:]] - running[self.offsets[:-1]], dtype=np.int64)
 
     def dense(self, values: npt.NDArray[Any]) -> Int64Array:
         """Entries as a matrix, shape (n, Q)."""

@@ -49,7 +49,7 @@ class Photo:
     @property
     def n_pixels(self) -> int:
         """Number of pixels, H * W."""
-        return self.rgb8.shape[0] * self.rgb8.shape[1]
+        return int(self.rgb8.shape[0] * self.rgb8.shape[1])
 
     @cached_property
     def lab(self) -> FloatArray:

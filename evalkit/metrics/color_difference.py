@@ -81,14 +81,10 @@ def ciede2000_lab(lab_1: npt.ArrayLike, lab_2: npt.ArrayLike) -> FloatArray:
     """
     first, second = np.asarray(lab_1), np.asarray(lab_2)
     if first.shape != second.shape or first.ndim == 0 or first.shape[-1] != 3:
-        raise InputError(
-            f"expected two Lab arrays of one shape (..., 3), got {first.shape} and {second.shape}"
-        )
+        raise InputError(f"expected two Lab arrays of one shape (..., 3), got {first.shape} and {second.shape}")
     for name, array in (("lab_1", first), ("lab_2", second)):
         if array.dtype == np.uint8:
-            raise InputError(
-                f"{name}: expected L, a and b in CIE units, got 8-bit values (see evalkit.colorspace)"
-            )
+            raise InputError(f"{name}: expected L, a and b in CIE units, got 8-bit values (see evalkit.colorspace)")
     planes = [np.moveaxis(lab, -1, 0).reshape(3, -1).astype(np.float64, order="C") for lab in (first, second)]
     return _differences(*planes).reshape(first.shape[:-1])
 

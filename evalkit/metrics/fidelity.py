@@ -266,9 +266,7 @@ class AbRmse(Metric):
         """Squared error and number of values (two a pixel), shape (n, 2); zeros where unscored."""
         squared_error = statistics.columns["ab_squared_error"]
         known = np.isfinite(squared_error)
-        return np.column_stack(
-            [np.where(known, squared_error, 0.0), np.where(known, 2.0 * statistics.n_pixels, 0.0)]
-        )
+        return np.column_stack([np.where(known, squared_error, 0.0), np.where(known, 2.0 * statistics.n_pixels, 0.0)])
 
     def score(self, sums: npt.NDArray[np.float64]) -> FloatArray:
         """Root of the mean over all values; NaN when there is none."""

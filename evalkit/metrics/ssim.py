@@ -146,9 +146,7 @@ class _Raster(NamedTuple):
             yield slice(top * row, (top + height) * row), height
 
 
-def _mean_index(
-    photo: Photo, key: object, truth: _Raster, prediction: npt.NDArray[Any], *, luminance: bool
-) -> float:
+def _mean_index(photo: Photo, key: object, truth: _Raster, prediction: npt.NDArray[Any], *, luminance: bool) -> float:
     """Mean over the valid region and all channels of SSIM, or of its contrast-structure term alone.
 
     What only depends on the truth is kept in ``photo.derived`` under ``key``.
@@ -225,9 +223,7 @@ class SsimRgb(MeanMetric):
     title = "SSIM"
     better = "higher"
     decimals = 4
-    summary = (
-        "structural similarity on 8-bit sRGB, Gaussian 11 x 11, mean over channels and images (Wang 2004)"
-    )
+    summary = "structural similarity on 8-bit sRGB, Gaussian 11 x 11, mean over channels and images (Wang 2004)"
 
     def value(self, truth: Photo, prediction: Photo) -> float:
         """SSIM of one pair; NaN below 11 pixels."""

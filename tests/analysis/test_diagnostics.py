@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from analysis.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
 from analysis.fool_rate import fool_rate
@@ -85,6 +85,28 @@ def test_shrunken_rates_recover_the_distribution_and_beat_the_raw_ones() -> None
     assert abs(found.rate[top].mean() - truth[top].mean()) < 0.08 < abs(found.raw[top].mean() - truth[top].mean())
     inside = (found.ci_low <= truth) & (truth <= found.ci_high)
     assert inside.mean() == pytest.approx(0.95, abs=0.025)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_beta_distribution_has_the_largest_likelihood(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 30, size=60)
+    k = rng.binomial(n, rng.beta(0.5 + seed, 2, size=60))
+    found = shrunken_rates(
+        np.concatenate([np.arange(m) < x for m, x in zip(n, k, strict=True)]), np.repeat(np.arange(60), n)
+    )
+
+    def minus_log_likelihood(theta: np.ndarray) -> float:
+        return -stats.betabinom.logpmf(k, n, *np.exp(theta)).sum()
+
+    best = optimize.minimize(minus_log_likelihood, np.log([found.a, found.b]), method="Nelder-Mead")
+    assert minus_log_likelihood(np.log([found.a, found.b])) == pytest.approx(best.fun, abs=1e-6)
+
+
+def test_images_that_do_not_differ_share_one_rate() -> None:
+    found = shrunken_rates(np.tile([0.0, 1.0], 50), np.repeat(np.arange(10), 10))
+    assert np.ptp(found.rate) < 1e-3
+    assert found.a + found.b == pytest.approx(1e4, rel=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
