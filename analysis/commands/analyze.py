@@ -1,0 +1,288 @@
+"""The command ``evalkit analyze``: from the trial table to rates, intervals, comparisons and diagnostics."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.study_analysis import StudyAnalysis, SubsetAnalysis
+    from analysis.trials import TrialTable
+
+__all__ = ["analyze"]
+
+
+@click.command(short_help="Fool rates, comparisons and diagnostics of a human test.")
+@click.argument("trials", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results.")
+@click.option("--baseline", metavar="METHOD", help="Compare every method with this one, instead of all pairs.")
+@click.option(
+    "--estimand",
+    type=click.Choice(["participants+images", "participants"]),
+    default="participants+images",
+    show_default=True,
+    help="What intervals generalise to: new people and new images, or new people on these images.",
+)
+@click.option(
+    "--exclude", type=click.Path(path_type=Path), metavar="RULES.toml", help="Exclusions declared before the data."
+)
+@click.option(
+    "--equivalence-margin",
+    type=click.FloatRange(0, 50, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Percentage points around 50 that count as equal.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(50, 100, min_open=True, max_open=True),
+    default=95.0,
+    show_default=True,
+    help="Nominal coverage of intervals, percent.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.Choice(["zhang2016", "participants", "pigeonhole"]),
+    multiple=True,
+    help="Also write these bootstraps to bootstrap.csv; may be repeated.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="0 for the exact distribution, else seeded Monte Carlo with so many resamples.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; may be repeated.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["table", "amt-real-vs-fake"]),
+    default="table",
+    show_default=True,
+    help="A table with one row per trial, or the results CSV of AMT_Real_vs_Fake.",
+)
+@click.option(
+    "--practice", type=click.IntRange(0), default=10, show_default=True, help="AMT: first trials to leave out."
+)
+@click.option("--truth-folder", metavar="NAME", help="AMT: folder of the photos; by default the most frequent one.")
+@click.option("--vigilance-folder", metavar="NAME", help="AMT: folder of the vigilance images.")
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="Name of a column in a foreign table.")
+@click.option("--constant", "constants", multiple=True, metavar="OURS=VALUE", help="One entry for all rows.")
+@click.option("--missing", multiple=True, metavar="OURS=CODE", help="An entry that means: not answered.")
+@click.option("--mapping", type=click.Path(path_type=Path), metavar="FILE.toml", help="The same and more, as a file.")
+@click.option(
+    "--duplicates",
+    type=click.Choice(["error", "first"]),
+    default="error",
+    show_default=True,
+    help="When a participant met an image of a method twice.",
+)
+def analyze(
+    trials: Path,
+    out: Path,
+    baseline: str | None,
+    estimand: Any,
+    exclude: Path | None,
+    equivalence_margin: float,
+    confidence: float,
+    bootstrap: tuple[Any, ...],
+    resamples: int,
+    seed: int,
+    methods: tuple[str, ...],
+    file_format: str,
+    practice: int,
+    truth_folder: str | None,
+    vigilance_folder: str | None,
+    columns: tuple[str, ...],
+    constants: tuple[str, ...],
+    missing: tuple[str, ...],
+    mapping: Path | None,
+    duplicates: Any,
+) -> None:
+    """Analyse TRIALS: a CSV, Parquet or JSON file with one row per trial, or a study folder.
+
+    Rates come with an interval for new people and new images. The bootstrap of Zhang et al. stands beside it.
+    All data are analysed, and what the declared exclusions leave; everything left out is counted.
+    """
+    from importlib.metadata import version
+
+    from analysis.amt_results import read_amt_results
+    from analysis.exclusions import read_exclusions
+    from analysis.study_analysis import AnalysisOptions, analyze_study, write_analysis
+    from analysis.trial_files import read_trials
+
+    if file_format == "amt-real-vs-fake":
+        table = read_amt_results(
+            trials,
+            practice=practice,
+            truth_folder=truth_folder,
+            vigilance_folder=vigilance_folder,
+            duplicates=duplicates,
+        )
+    else:
+        table = read_trials(trials, mapping=_mapping(mapping, columns, constants, missing), duplicates=duplicates)
+    if methods:
+        table = _only(table, methods)
+    rules = read_exclusions(exclude) if exclude else ()
+    options = AnalysisOptions(
+        baseline=baseline,
+        estimand=estimand,
+        confidence=confidence / 100,
+        equivalence_margin=equivalence_margin / 100,
+        bootstrap=bootstrap,
+        resamples=resamples,
+        seed=seed,
+    )
+    analysis = analyze_study(table, rules, options)
+    written = write_analysis(analysis, out, source=trials, version=version("colorization-evalkit"))
+    print_summary(analysis)
+    click.echo(f"Wrote {', '.join(path.name for path in written)} to {out}.")
+
+
+def _mapping(file: Path | None, columns: tuple[str, ...], constants: tuple[str, ...], missing: tuple[str, ...]) -> Any:
+    from dataclasses import replace
+
+    from analysis.trial_files import ColumnMapping
+
+    mapping = ColumnMapping.from_toml(file) if file else ColumnMapping()
+    codes = {name: (*mapping.missing.get(name, ()), code) for name, code in _pairs("--missing", missing)}
+    return replace(
+        mapping,
+        columns={**mapping.columns, **dict(_pairs("--column", columns))},
+        constants={**mapping.constants, **dict(_pairs("--constant", constants))},
+        missing={**mapping.missing, **codes},
+    )
+
+
+def _pairs(option: str, entries: tuple[str, ...]) -> list[tuple[str, str]]:
+    from evalkit.errors import InputError
+
+    for entry in entries:
+        if "=" not in entry:
+            raise InputError(f"{option} {entry!r} has no '='; {option} OURS=THEIRS is allowed.")
+    return [(entry.partition("=")[0], entry.partition("=")[2]) for entry in entries]
+
+
+def _only(table: TrialTable, methods: tuple[str, ...]) -> TrialTable:
+    import numpy as np
+
+    from evalkit.errors import InputError
+
+    names = ("method_first", "method_second") if table.preset == "preference" else ("method",)
+    for method in methods:
+        if method not in table.methods:
+            raise InputError(f"--method {method!r} is not in {table.source}; it has {', '.join(table.methods)}.")
+    keep = np.all([np.isin(table[name], methods) for name in names], axis=0)
+    # Vigilance and catch trials belong to participants, whatever method they carry.
+    keep |= np.isin(table["kind"], ("vigilance", "catch")) & np.isin(table["participant"], table["participant"][keep])
+    return table.where(keep, "methods not asked for")
+
+
+def print_summary(analysis: StudyAnalysis) -> None:
+    """Print the tables of the headline subset, what was left out, and what one has to know."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width
+        console = Console(highlight=False, width=120)
+    for subset in analysis.subsets:
+        console.print(f"\n[bold]{subset.name.capitalize()}[/bold], intervals for new {_claim(analysis)}")
+        _print_subset(console, subset, analysis)
+    if analysis.left_out:
+        console.print("\nNot in these rates:")
+        for entry in analysis.left_out:
+            people = f", all trials of {entry.n_participants} participants" if entry.n_participants else ""
+            console.print(f"  {entry.n_trials:>6} trials  {entry.reason}{people}")
+    if analysis.rules and len(analysis.subsets) == 1:
+        console.print("The declared exclusions removed nothing.")
+
+
+def _claim(analysis: StudyAnalysis) -> str:
+    both = analysis.options.estimand == "participants+images"
+    return "participants and images" if both else "participants on these images"
+
+
+def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnalysis) -> None:
+    notes = list(subset.notes)
+    if subset.rates is not None:
+        _print_rates(console, subset, analysis)
+        notes += [f"{record.method}: {record.note}" for record in subset.rates if record.note]
+    if subset.differences is not None and len(subset.differences):
+        _print_differences(console, subset)
+        notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.differences if r.note]
+    if subset.scale is not None:
+        table = _table("method", "strength", "+-", "interval")
+        for k in (-subset.scale.strength).argsort():
+            s = subset.scale
+            interval = f"{s.ci_low[k]:.2f} to {s.ci_high[k]:.2f}"
+            table.add_row(s.methods[k], f"{s.strength[k]:.2f}", f"{s.std_error[k]:.2f}", interval)
+        console.print(table)
+    for note in notes:
+        console.print(f"  note: {note}")
+
+
+def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalysis) -> None:
+    rating = subset.trials.preset == "rating"
+    title = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean"}[subset.trials.preset]
+    interval = f"{100 * analysis.options.confidence:g} % interval"
+    near = "" if rating else f"50 +- {100 * analysis.options.equivalence_margin:g}"
+    table = _table("method", title, "+-", interval, "Zhang16", "people", "images", "trials", near)
+    factor = 1 if rating else 100
+    for record in subset.rates or ():
+        mean, paper = record.mean, record.paper
+        if mean is None:
+            table.add_row(record.method, "-", "-", "-", "-", "-", "-", str(record.n_trials), "")
+            continue
+        verdict = "" if math.isnan(record.equivalence_p) else f"p {record.equivalence_p:.3f}"
+        table.add_row(
+            record.method,
+            _number(factor * mean.estimate),
+            _number(factor * mean.std_error),
+            f"{_number(factor * mean.ci_low)} to {_number(factor * mean.ci_high)}",
+            f"+- {_number(factor * paper.std_error)}" if paper else "-",
+            str(mean.n_participants),
+            str(mean.n_images),
+            str(mean.n_trials),
+            verdict,
+        )
+    console.print(table)
+
+
+def _print_differences(console: Console, subset: SubsetAnalysis) -> None:
+    factor = 1 if subset.trials.preset == "rating" else 100
+    table = _table("A - B", "points" if factor == 100 else "", "interval", "p (Holm)", "P(A < B) Zhang16")
+    for record in subset.differences or ():
+        found = record.result
+        name = f"{record.method_a} - {record.method_b}"
+        if found is None:
+            table.add_row(name, "-", "-", "-", "-")
+            continue
+        p = "-" if math.isnan(record.p_holm) else "< 0.0001" if record.p_holm < 1e-4 else f"{record.p_holm:.4f}"
+        less = f"{record.probability_less:.3f}" if not math.isnan(record.probability_less) else "-"
+        interval = f"{factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f}"
+        table.add_row(name, f"{factor * found.difference:+.1f}", interval, p, less)
+    console.print(table)
+
+
+def _table(*headings: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        first = number == 0
+        table.add_column(
+            heading, justify="left" if first else "right", no_wrap=not first, min_width=16 if first else None
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import analysis
+from analysis.commands.analyze import analyze
+from analysis.fool_rate import fool_rate
+from analysis.resampling import nested_bootstrap
+from analysis.trial_files import read_trials
+from evalkit.errors import InputError
+
+Write = Callable[..., Path]
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(analyze, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_writes_every_table_and_says_so(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    result = run(
+        write_csv(study_rows), "--out", tmp_path / "out", "--bootstrap", "zhang2016", "--bootstrap", "pigeonhole"
+    )
+    names = ("fool_rates.csv", "comparisons.csv", "per_image.csv", "per_participant.csv", "variance_components.csv",
+             "bootstrap.csv", "diagnostics.json", "run.json")  # fmt: skip
+    for name in names:
+        assert (tmp_path / "out" / name).is_file()
+        assert name in result.output
+    columns = [
+        "method",
+        "fool_rate",
+        "std_error",
+        "ci_low",
+        "ci_high",
+        "df",
+        "std_error_zhang2016",
+        "ci_low_zhang2016",
+        "ci_high_zhang2016",
+        "n_participants",
+        "n_images",
+        "n_trials",
+        "dprime",
+        "vigilance_accuracy",
+        "equivalence_p",
+        "estimand",
+    ]
+    assert list(rows_of(tmp_path / "out" / "fool_rates.csv")[0])[:16] == columns
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert len(record["sha256"]) == 64
+    assert record["options"]["estimand"] == "participants+images"
+
+
+def test_the_table_holds_what_the_array_core_says(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    run(write_csv(study_rows), "--out", tmp_path)
+    test = [row for row in study_rows if row["kind"] == "test" and row["method"] == "mine"]
+    expected = fool_rate([r["fooled"] for r in test], [r["participant"] for r in test], [r["image"] for r in test])
+    found = next(row for row in rows_of(tmp_path / "fool_rates.csv") if row["method"] == "mine")
+    assert float(found["fool_rate"]) == expected.estimate
+    assert float(found["ci_low"]) == expected.ci_low
+    people = sorted({r["participant"] for r in test})
+    counts = [sum(r["fooled"] for r in test if r["participant"] == p) for p in people]
+    assert float(found["std_error_zhang2016"]) == pytest.approx(nested_bootstrap(counts, 10).std_error)
+    watched = [r["fooled"] for r in study_rows if r["kind"] == "vigilance" and r["method"] == "mine"]
+    assert float(found["vigilance_accuracy"]) == pytest.approx(1 - np.mean(watched))
+    vigilance = rows_of(tmp_path / "fool_rates.csv")[-1]
+    assert (vigilance["method"], vigilance["n_trials"]) == ("vigilance", "24")
+
+
+def test_all_data_stand_beside_what_the_exclusions_left(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "late"\nflags = ["late"]\n')
+    result = run(write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
+    rows = rows_of(tmp_path / "fool_rates.csv")
+    late = sum(row["flags"] == "late" for row in study_rows)
+    assert [row["subset"] for row in rows] == ["all"] * 3 + ["after exclusions"] * 3
+    assert int(rows[0]["n_trials"]) > int(rows[3]["n_trials"])
+    assert f"{late} trials  late" in result.output
+    left_out = json.loads((tmp_path / "run.json").read_text())["left_out"]
+    in_rates = sum(int(row["n_trials"]) for row in rows[3:5])
+    assert in_rates + sum(entry["n_trials"] for entry in left_out) == len(study_rows)
+    assert "practice" in result.output
+    assert left_out[0] == {"reason": "late", "n_trials": late, "n_participants": 0}
+
+
+def test_unscored_trials_are_counted(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    rows = [{**row, "fooled": "", "response": ""} if row["image"] == "test5" else row for row in study_rows]
+    assert "12 trials  unscored: no answer" in run(write_csv(rows), "--out", tmp_path).output
+
+
+def test_a_baseline_makes_the_family_smaller(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    run(write_csv(study_rows), "--out", tmp_path, "--baseline", "gray")
+    rows = rows_of(tmp_path / "comparisons.csv")
+    assert [(row["method_a"], row["method_b"]) for row in rows] == [("mine", "gray"), ("vigilance", "gray")]
+    assert rows[0]["p_holm"] == rows[0]["p_value"]
+    assert rows[1]["p_holm"] == ""
+
+
+def test_monte_carlo_bootstraps_follow_their_seed(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    path = write_csv(study_rows)
+    found = []
+    for seed in (1, 1, 2):
+        run(path, "--out", tmp_path, "--bootstrap", "participants", "--resamples", 200, "--seed", seed)
+        found.append(rows_of(tmp_path / "bootstrap.csv"))
+    assert found[0] == found[1] != found[2]
+    assert found[0][0]["n_resamples"] == "200"
+
+
+def test_preference_studies_get_a_scale_and_a_win_matrix(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "participant": f"p{p}",
+            "image": f"i{t}",
+            "method_first": a,
+            "method_second": b,
+            "response": "first" if rng.random() < (0.7 if a < b else 0.3) else "second",
+        }
+        for p in range(10)
+        for t in range(12)
+        for a, b in [rng.permutation(["x", "y", "z"])[:2]]
+    ]
+    result = run(write_csv(rows), "--out", tmp_path)
+    assert "strength" in result.output
+    scale = rows_of(tmp_path / "preference_scale.csv")
+    assert scale[0]["method"] == "x"
+    assert len(rows_of(tmp_path / "win_matrix.csv")) == 6
+    assert not (tmp_path / "fool_rates.csv").exists()
+
+
+def test_ratings_stay_on_their_own_scale(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    rows = [["who", "img", "score"], *([f"p{p}", f"i{i}", rng.integers(1, 8)] for p in range(8) for i in range(9))]
+    result = run(write_csv(rows, delimiter=";"), "--out", tmp_path, "--column", "participant=who", "--column", "image=img",
+                 "--column", "rating=score", "--constant", "method=faces", "--missing", "rating=4")  # fmt: skip
+    row = rows_of(tmp_path / "mean_ratings.csv")[0]
+    assert 1 < float(row["mean_rating"]) < 7
+    assert row["dprime"] == row["equivalence_p"] == ""
+    assert "unscored: no rating" in result.output
+
+
+def test_an_amt_results_file_is_analysed(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for worker in range(5):
+        row = {"WorkerId": f"w{worker}"}
+        for t in range(1, 13):
+            row |= {f"Input.gt_side{t}": "left", f"Input.images_left{t}": f"gt/{t}", f"Input.images_right{t}": f"m/{t}",
+                    f"Answer.selection{t}": rng.choice(["left", "right"])}  # fmt: skip
+        rows.append(row)
+    run(write_csv(rows), "--out", tmp_path, "--format", "amt-real-vs-fake", "--practice", 2, "--truth-folder", "gt")
+    assert rows_of(tmp_path / "fool_rates.csv")[0]["n_trials"] == "50"
+
+
+def test_only_the_methods_asked_for(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    result = run(write_csv(study_rows), "--out", tmp_path, "--method", "mine")
+    assert [row["method"] for row in rows_of(tmp_path / "fool_rates.csv")] == ["mine", "vigilance"]
+    assert "methods not asked for" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--baseline", "yours"], "baseline 'yours' is not a method of trials.csv; it has gray, mine"),
+        (["--method", "yours"], "--method 'yours' is not in trials.csv"),
+        (["--column", "participant"], "has no '='"),
+    ],
+)
+def test_bad_options_are_a_plain_sentence(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], options: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(write_csv(study_rows), "--out", tmp_path, *options)
+
+
+def test_a_method_of_one_trial_is_refused_by_name_and_row(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    extra = {**study_rows[-1], "participant": "px", "session": "sx", "method": "stray"}
+    with pytest.raises(InputError, match=r"trials.csv row 170: method stray \(1 scored trial\) cannot be analysed"):
+        run(write_csv([*study_rows, extra]), "--out", tmp_path)
+
+
+def test_exclusions_that_leave_a_method_too_small_keep_its_row_with_a_note(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    people = json.dumps([f"p1-{k}" for k in range(5)])
+    (tmp_path / "rules.toml").write_text(f'[[rule]]\nname = "left"\nparticipants = {people}\n')
+    run(write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
+    row = next(r for r in rows_of(tmp_path / "fool_rates.csv") if r["method"] == "mine" and r["subset"] != "all")
+    assert row["fool_rate"] == ""
+    assert "one participant" in row["note"]
+
+
+def test_exclusions_that_leave_nothing_are_refused(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "slow"\nresponse_ms_above = 0\n')
+    with pytest.raises(InputError, match="leave no scored test trial"):
+        run(write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
+
+
+def test_a_method_nobody_was_fooled_by_has_an_honest_row(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    rows = [
+        {**r, "fooled": "", "response": "first", "real_position": "second"} if r["method"] == "gray" else r
+        for r in study_rows
+    ]
+    run(write_csv(rows), "--out", tmp_path)
+    row = next(r for r in rows_of(tmp_path / "fool_rates.csv") if r["method"] == "gray")
+    assert (row["fool_rate"], row["ci_low"], row["interval"]) == ("0.0", "0.0", "clopper-pearson")
+    assert row["std_error"] == ""
+    assert "no standard error" in row["note"]
+
+
+def test_the_python_interface_gives_the_same_numbers(write_csv: Write, study_rows: list[dict]) -> None:
+    trials = analysis.read_trials(write_csv(study_rows))
+    frame = analysis.fool_rates(trials).to_frame()
+    assert frame["method"].tolist() == ["mine", "gray", "vigilance"]
+    differences = analysis.comparisons(trials).to_frame()
+    assert differences["difference"].iloc[0] == pytest.approx(frame["fool_rate"][1] - frame["fool_rate"][0])
+    with pytest.raises(AttributeError, match="no attribute 'scores'"):
+        _ = analysis.scores
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    order = np.random.default_rng(0).permutation(len(study_rows))
+    one = read_trials(write_csv(study_rows))
+    other = read_trials(write_csv([study_rows[k] for k in order]))
+    for a, b in zip(analysis.fool_rates(one), analysis.fool_rates(other), strict=True):
+        assert a.mean is not None
+        assert b.mean is not None
+        assert (b.mean.estimate, b.mean.ci_low) == pytest.approx((a.mean.estimate, a.mean.ci_low))
