@@ -208,7 +208,7 @@ def measure_workers(truth: Path, methods: list[Path], workers: int, rounds: int)
     with tempfile.TemporaryDirectory() as folder, WorkerPool(plan, Path(folder), workers) as pool:
         for _ in range(rounds + 1):
             start = time.perf_counter()
-            pool.run(range(plan.n_blocks))
+            sum(pool.run(range(plan.n_blocks)))
             best = min(best, time.perf_counter() - start)
     return best
 

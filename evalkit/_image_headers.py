@@ -89,7 +89,6 @@ class PngHeader(NamedTuple):
     """EXIF orientation, 1 to 8; 1 where none is stored."""
     cicp: bytes | None
     """Coding-independent code points (PNG, third edition): primaries, transfer, matrix, range."""
-    frames: int
     plain: bool
     """No interlacing, colour key, animation, or critical chunk beyond the four that every PNG may have."""
 
@@ -111,7 +110,7 @@ def read_png_header(data: bytes) -> PngHeader:
         raise MalformedImage("it ends inside its first chunk, or that chunk is not a header")
     width, height, bit_depth, color_type, _, _, interlace = _IHDR.unpack_from(data, 16)
     icc = cicp = None
-    orientation = frames = 1
+    orientation = 1
     plain = interlace == 0
     position = 33
     while position + 12 <= size:
@@ -122,7 +121,7 @@ def read_png_header(data: bytes) -> PngHeader:
                 break
             if kind == b"IEND":
                 plain = plain and width > 0 and height > 0
-                return PngHeader(width, height, bit_depth, color_type, icc, orientation, cicp, frames, plain)
+                return PngHeader(width, height, bit_depth, color_type, icc, orientation, cicp, plain)
             body = position + 8
             if kind == b"iCCP":
                 icc = _unpack_icc(data[body : body + length])
@@ -130,10 +129,7 @@ def read_png_header(data: bytes) -> PngHeader:
                 orientation = exif_orientation(data[body : body + length])
             elif kind == b"cICP":
                 cicp = data[body : body + length]
-            elif kind == b"acTL" and length == 8:
-                frames = int.from_bytes(data[body : body + 4], "big")
-                plain = False
-            elif kind == b"tRNS" or (kind[0] < 0x61 and kind != b"PLTE"):
+            elif kind in (b"tRNS", b"acTL") or (kind[0] < 0x61 and kind != b"PLTE"):
                 plain = False
         position = end
     raise MalformedImage("it ends before its last chunk")

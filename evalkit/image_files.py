@@ -225,8 +225,6 @@ def decoder_versions() -> dict[str, str]:
 def _read_png(data: bytes, kind: str) -> StoredImage:
     header = read_png_header(data)
     check_size(header.width, header.height)
-    if header.frames > 1:
-        raise UnusableImage(f"holds {header.frames} frames; an animation cannot be scored")
     # Code points 1, 13, 0, 1 (ITU-T H.273) are sRGB; others (Display P3, HDR) would need a conversion.
     if header.cicp not in (None, b"\x01\x0d\x00\x01"):
         raise UnusableImage("declares a colour space other than sRGB in its cICP chunk; convert it first")

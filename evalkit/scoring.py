@@ -11,14 +11,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -34,7 +36,7 @@ from evalkit.statistics_store import Row, block_of, write_shard
 if TYPE_CHECKING:
     from evalkit.scores import Scores
 
-__all__ = ["BLOCK_SIZE", "Plan", "Progress", "score"]
+__all__ = ["BLOCK_SIZE", "Plan", "Progress", "WorkerPool", "available_cores", "score"]
 
 BLOCK_SIZE = 32
 """Images a block: some 0.1 s of work, and the most that an interruption costs each worker."""
@@ -190,6 +192,8 @@ _scorer: BlockScorer | None = None
 
 def _start_worker(plan: Plan, folder: Path) -> None:
     global _scorer
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _scorer = BlockScorer(plan, folder)
 
 
@@ -199,43 +203,78 @@ def _work(index: int) -> int:
     return _scorer.score(index)
 
 
+class WorkerPool:
+    """Scores blocks of a plan, in this process or in several; a context manager.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the shards go.
+    workers : int
+        Processes; 1 works in this one.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, workers: int) -> None:
+        self._workers = workers
+        self._scorer = BlockScorer(plan, folder) if workers == 1 else None
+        self._pool: ProcessPoolExecutor | None = None
+        if workers > 1:
+            # forkserver: forking this process after numba or torch started threads would hang; its server imports
+            # once and hands every worker a copy.
+            context = get_context("forkserver" if os.name == "posix" else "spawn")
+            if os.name == "posix":
+                context.set_forkserver_preload(["evalkit._preload"])
+            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, blocks: Iterable[int]) -> Iterator[int]:
+        """Score blocks; yields the number of images of each as it is finished, in no particular order.
+
+        Raises
+        ------
+        InputError
+            What a block found wrong with its images, or that a worker was killed.
+        """
+        if self._scorer is not None:
+            yield from map(self._scorer.score, blocks)
+            return
+        if self._pool is None:
+            raise RuntimeError("the pool is closed")
+        running: set[Future[int]] = set()
+        queue = iter(blocks)
+        try:
+            # A bounded queue: of ten thousand blocks a few wait in memory, and an error stops the rest at once.
+            while True:
+                for index in islice(queue, 4 * self._workers - len(running)):
+                    running.add(self._pool.submit(_work, index))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from [future.result() for future in finished]
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep "
+                "what is finished"
+            ) from None
+
+
 def _run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> None:
     total = len(plan.names)
     done = total - sum(len(plan.block(index)) for index in blocks)
     progress(done, total)
-    if workers == 1 or len(blocks) <= 1:
-        scorer = BlockScorer(plan, folder)
-        for index in blocks:
-            done += scorer.score(index)
-            progress(done, total)
+    if not blocks:
         return
-    # forkserver: forking this process after numba or torch started threads would hang; its server imports once and
-    # hands every worker a copy.
-    context = get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload(["evalkit._preload"])
-    with ProcessPoolExecutor(min(workers, len(blocks)), context, _start_worker, (plan, folder)) as pool:
-        queue = iter(blocks)
-        running: set[Future[int]] = set()
-        try:
-            for index in queue:
-                running.add(pool.submit(_work, index))
-                if len(running) >= 4 * workers:
-                    finished, running = wait(running, return_when=FIRST_COMPLETED)
-                    done += sum(future.result() for future in finished)
-                    progress(done, total)
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                done += sum(future.result() for future in finished)
-                progress(done, total)
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep what "
-                "is finished"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
+        for count in pool.run(blocks):
+            done += count
+            progress(done, total)
 
 
 def make_plan(

@@ -44,9 +44,6 @@ def _mean_hue(a1: float, b1: float, chroma1: float, a2: float, b2: float, chroma
     if dot >= 0.0:
         # The sum of the two vectors, scaled to one length.
         x, y = chroma2 * a1 + chroma1 * a2, chroma2 * b1 + chroma1 * b2
-        if chroma1 * chroma2 == 0.0:
-            # A neutral colour has no hue: the mean is the hue of the other one.
-            x, y = a1 + a2, b1 + b2
     else:
         # Beyond a right angle the sum loses digits; the bisector is perpendicular to the difference.
         x, y = chroma1 * b2 - chroma2 * b1, chroma2 * a1 - chroma1 * a2
@@ -58,7 +55,7 @@ def _mean_hue(a1: float, b1: float, chroma1: float, a2: float, b2: float, chroma
             x, y = -x, -y
     square = x * x + y * y
     if square == 0.0:
-        # Both neutral: any direction, it is only ever multiplied by zero chroma.
+        # One colour is neutral: any hue does, for the terms it enters are multiplied by a hue difference of 0.
         x, square = 1.0, 1.0
     scale = 1.0 / math.sqrt(square)
     return x * scale, y * scale
