@@ -79,7 +79,7 @@ class PriorCounts:
             if counts.ndim != 1 or len(counts) < 2 or counts.min() < 0:
                 raise ValueError("counts are not a list of two or more numbers of pixels")
             return cls(str(record["classes"]), str(record["classes_digest"]), counts, int(record["n_images"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error!r})") from None
 
 
