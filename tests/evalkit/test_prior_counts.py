@@ -1,0 +1,96 @@
+"""Class shares of a photo set: the counts of a plain nearest-centre search, merged by addition."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evalkit.ab_classes import load_prior, preset
+from evalkit.errors import InputError
+from evalkit.prior_counts import PriorCounts, count_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photos: dict[str, np.ndarray]) -> Path:
+    (tmp_path / "photos").mkdir()
+    for name, photo in photos.items():
+        Image.fromarray(photo[50:130, 60:160]).save(tmp_path / "photos" / f"{name}.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("classes", ["zhang2016", "seed2024"])
+def test_counts_agree_with_scikit_image_and_a_tree_search(classes: str, folder: Path) -> None:
+    from scipy.spatial import cKDTree
+    from skimage.color import rgb2lab
+
+    centers = preset(classes).centers
+    ab = np.concatenate([rgb2lab(np.array(Image.open(p)))[..., 1:].reshape(-1, 2) for p in folder.iterdir()])
+    distance, nearest = cKDTree(centers).query(ab, k=2)
+    counts = count_folder(folder, preset(classes)).counts
+    assert counts.sum() == len(ab)
+    # Both may choose for a pixel within 0.01 of a boundary.
+    close = distance[:, 1] - distance[:, 0] < 0.02
+    expected = np.bincount(nearest[:, 0], minlength=len(centers))
+    unsure = np.bincount(nearest[close].ravel(), minlength=len(centers))
+    assert np.all(np.abs(counts - expected) <= unsure)
+    assert close.mean() < 0.01
+
+
+def test_counts_of_parts_add_up_in_any_order(folder: Path, tmp_path: Path) -> None:
+    classes = preset("zhang2016")
+    whole = count_folder(folder, classes)
+    parts = []
+    for path in folder.iterdir():
+        single = tmp_path / path.stem
+        single.mkdir()
+        path.rename(single / path.name)
+        parts.append(count_folder(single, classes))
+    for order in (parts, parts[::-1]):
+        total = order[0]
+        for part in order[1:]:
+            total = total.merge(part)
+        assert total.to_json() == whole.to_json()
+
+
+def test_the_file_reads_back_and_serves_as_prior(folder: Path, tmp_path: Path) -> None:
+    counts = count_folder(folder, preset("zhang2016"))
+    path = tmp_path / "prior.json"
+    path.write_text(counts.to_json())
+    assert PriorCounts.read(path).to_json() == counts.to_json()
+    np.testing.assert_array_equal(load_prior(path, preset("zhang2016")).shares, counts.counts / counts.counts.sum())
+
+
+def test_progress_counts_photos(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    count_folder(folder, preset("zhang2016"), lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 6) for done in range(7)]
+
+
+def test_counts_of_different_classes_do_not_add_up(folder: Path) -> None:
+    one, two = (count_folder(folder, preset(name)) for name in ("zhang2016", "seed2024"))
+    with pytest.raises(InputError, match=r"different ab classes \(zhang2016 and seed2024\)"):
+        one.merge(two)
+    cut = PriorCounts(one.classes, one.classes_digest, one.counts[:-1], one.n_images)
+    with pytest.raises(InputError, match="different ab classes"):
+        one.merge(cut)
+
+
+@pytest.mark.parametrize("counts", [7, [[1, 2]], [1, -2], [], ["x"], [1e400]])
+def test_counts_that_are_no_list_of_pixels_are_refused(counts: object, tmp_path: Path) -> None:
+    path = tmp_path / "prior.json"
+    record = {"classes": "zhang2016", "classes_digest": "x", "n_images": 1, "counts": counts}
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"prior\.json: not a prior file"):
+        PriorCounts.read(path)
+
+
+def test_a_missing_file_and_a_damaged_photo_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.json"):
+        PriorCounts.read(tmp_path / "nowhere.json")
+    (folder / "coffee.png").write_bytes((folder / "coffee.png").read_bytes()[:100])
+    with pytest.raises(InputError, match=r"coffee\.png"):
+        count_folder(folder, preset("zhang2016"))
