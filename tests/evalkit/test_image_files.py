@@ -603,7 +603,7 @@ REFUSED = {
     "transparent palette": (encoded(GRAY.convert("P"), "PNG", transparency=int(NOISE[0, 0, 0])), "transparent"),
     "transparent WebP": (encoded(see_through(9), "WEBP", lossless=True), "has transparent pixels"),
     "transparent TIFF": (encoded(see_through(9), "TIFF"), "has transparent pixels"),
-    "animated PNG": (animation("PNG"), "holds 2 frames"),
+    "animated PNG": (animation("PNG"), "holds 2 frames or pages"),
     "animated WebP": (animation("WEBP"), "holds 2 frames or pages"),
     "TIFF of two pages": (animation("TIFF"), "holds 2 frames or pages"),
     "CMYK JPEG": (encoded(Image.fromarray(NOISE).convert("CMYK"), "JPEG"), "stores CMYK inks; convert it"),
@@ -650,7 +650,9 @@ def test_pillow_alone_refuses_the_same_files(what: str) -> None:
         decode_bytes(REFUSED[what][0])
 
 
-def test_a_jpeg_with_a_preview_behind_the_photo_is_one_image() -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_jpeg_with_a_preview_behind_the_photo_is_one_image(fast: bool, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("only_fast_decoders" if fast else "no_fast_decoders")
     # Phones write such files (MPF); the second picture is a preview or a gain map.
     data = encoded(NOISE, "MPO", save_all=True, append_images=[Image.fromarray(255 - NOISE)])
     first = encoded(NOISE, "JPEG")
@@ -693,16 +695,13 @@ def test_a_truncated_file_is_refused_or_gives_the_whole_image(what: str, fractio
 
 
 @pytest.mark.parametrize("what", [w for w in WHOLE if w.startswith("PNG")])
-@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
-def test_a_png_with_any_bit_flipped_is_refused_or_gives_the_same_image(what: str, position: float, bit: int) -> None:
-    data = bytearray(WHOLE[what])
-    data[int(position * len(data))] ^= 1 << bit
-    try:
-        image = decode_bytes(bytes(data))
-    except InputError:
-        return
-    np.testing.assert_array_equal(image.rgb8, decode_bytes(WHOLE[what]).rgb8)
+def test_a_png_with_a_bit_flipped_anywhere_is_refused(what: str) -> None:
+    data = WHOLE[what]
+    for position in range(len(data) - 4):  # no pixel hangs on the sum of the last, empty chunk
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        with pytest.raises(InputError):
+            decode_bytes(bytes(damaged))
 
 
 @pytest.mark.parametrize("what", WHOLE)
