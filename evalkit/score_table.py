@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -43,23 +43,19 @@ def _best(scores: Scores, metric: type[Metric]) -> set[str]:
 def _cell(metric: type[Metric], score: Score, best: bool) -> Text:
     if math.isnan(score.value):
         return Text("unscored", style="dim italic")
-    text = Text(_number(metric, score.value), style="bold green" if best else "")
-    text.append(" *" if best else "  ")
+    text = Text.assemble((_number(metric, score.value) + (" *" if best else "  "), "bold green" if best else ""))
     if not math.isnan(score.ci_low):
         low, high = _number(metric, score.ci_low), _number(metric, score.ci_high)
         text.append(f"\n{low} – {high}  ", style="dim")
     return text
 
 
-def score_table(scores: Scores) -> RenderableType:
-    """Table and notes of a run."""
-    metrics = [load_metric(name) for name in scores.metrics]
+def _columns_table(scores: Scores, metrics: Sequence[type[Metric]], best: Mapping[str, set[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("method", no_wrap=True)
     for metric in metrics:
         arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
         table.add_column(metric.title + arrow, justify="right", no_wrap=True)
-    best = {metric.name: _best(scores, metric) for metric in metrics}
     for method in scores.methods:
         anchor = method in scores.record.builtins
         name = Text(method, style="italic" if anchor else "")
@@ -67,6 +63,25 @@ def score_table(scores: Scores) -> RenderableType:
             name.append("\nanchor", style="dim")
         cells = [_cell(metric, scores[method, metric.name], method in best[metric.name]) for metric in metrics]
         table.add_row(name, *cells)
+    return table
+
+
+def score_table(scores: Scores, width: int = 400) -> RenderableType:
+    """Table and notes of a run; what is wider than `width` characters continues in a further table beneath."""
+    metrics = [load_metric(name) for name in scores.metrics]
+    best = {metric.name: _best(scores, metric) for metric in metrics}
+    tables: list[RenderableType] = []
+    ruler = Console(width=1000)
+    rest = metrics
+    while rest:
+        fitting = len(rest)
+        while fitting > 1:
+            needed = ruler.measure(_columns_table(scores, rest[:fitting], best)).maximum
+            if needed <= width:
+                break
+            fitting -= 1
+        tables.append(_columns_table(scores, rest[:fitting], best))
+        rest = rest[fitting:]
     n = len(set(scores.per_image["image"].to_pylist()))
     notes = [
         f"{n} images; beneath each value its 95 % interval over images" if scores.record.n_bootstrap else f"{n} images"
@@ -75,7 +90,7 @@ def score_table(scores: Scores) -> RenderableType:
         notes.append("AuC in per cent")
     if any(best.values()):
         notes.append("* best of the column, anchors apart")
-    lines: list[RenderableType] = [table, Text("; ".join(notes) + ".", style="dim")]
+    lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]
     reasons = dict.fromkeys((s.method, s.metric, s.reason) for s in scores.summary if s.reason)
     lines += [Text(f"{method}, {metric}: {reason}", style="dim") for method, metric, reason in reasons]
     lines += [Text.assemble(("Warning: ", "yellow"), warning) for warning in scores.warnings]
@@ -121,6 +136,6 @@ def print_scores(scores: Scores, *, as_json: bool, quiet: bool, where: str | Non
         # Into a file or pipe: as wide as the table, never folded.
         if not console.is_terminal:
             console.width = 400
-        console.print(score_table(scores))
+        console.print(score_table(scores, console.width))
         if where:
             console.print(Text(f"Results in {where}", style="dim"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference import (
@@ -103,7 +103,6 @@ class TestCounts:
         expected = histogram_of(truth, prediction, classes.centers)
         np.testing.assert_array_equal(counted(truth, prediction, classes).histogram(), expected)
 
-    @settings(deadline=None)
     @given(st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)).flatmap(
         lambda shape: st.tuples(arrays(np.uint8, shape), arrays(np.uint8, shape))
     ))  # fmt: skip
