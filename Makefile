@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --const
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.for-demo  ## Score colorizations of photos that ship with scikit-image and scikit-learn (no download, no torch)
+demo: $(VENV)/.for-demo  ## Score 60 crops of photos that ship with scikit-image and scikit-learn
 	$(BIN)/evalkit demo --out demo
 
 # pytest runs last: its closing lines name, one line each, whatever was absent and what was skipped for it.
