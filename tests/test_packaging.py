@@ -27,9 +27,7 @@ HEAVY = {"numpy", "numba", "PIL", "pyarrow", "torch", "torchvision", "scipy", "p
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=900
-    )
+    return subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 # --- the wheel ----------------------------------------------------------------------------------------------
@@ -68,7 +66,7 @@ def test_the_wheel_holds_the_three_packages_typed_and_nothing_else(wheel):
         str(path.relative_to(ROOT))
         for package in FLOORS
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.parts[len(ROOT.parts) :])
     } - set(names)
     assert not missing, "these files of the packages are not in the wheel"
 

@@ -90,9 +90,7 @@ class TestLabelFiles:
     def test_the_development_kits_ids_are_refused_and_explained(self, tmp_path):
         path = tmp_path / "ILSVRC2012_validation_ground_truth.txt"
         path.write_text(lines(1 + k % 1000 for k in range(50_000)))
-        with pytest.raises(
-            InputError, match=r"ILSVRC ids of the development kit.*subtracting 1 does not mend"
-        ):
+        with pytest.raises(InputError, match=r"ILSVRC ids of the development kit.*subtracting 1 does not mend"):
             read_validation_labels(path)
 
     @pytest.mark.parametrize(

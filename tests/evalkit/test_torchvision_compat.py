@@ -17,9 +17,7 @@ FAILURE = "operator torchvision::nms does not exist"
 @pytest.fixture(scope="module")
 def torchvision():
     for package in ("torch", "torchvision"):
-        require(
-            importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)"
-        )
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
     from evalkit._torchvision_compat import import_torchvision
 
     return import_torchvision()
