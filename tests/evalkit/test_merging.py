@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scoring_folders import finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
@@ -32,6 +33,8 @@ def part(photo_set: Path, root: Path, keep: Callable[[int], bool]) -> Path:
 def assert_equal_results(one: Path, two: Path) -> None:
     for name in ("summary.csv", "curves.csv"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
+    tables = [pq.read_table(out / "per_image.parquet") for out in (one, two)]
+    assert tables[0].to_pylist() == tables[1].to_pylist()
 
 
 @pytest.mark.parametrize("reverse", [False, True])
