@@ -113,6 +113,9 @@ def analyze(
     """
     from importlib.metadata import version
 
+    from analysis.commands._needs import need
+
+    need("scipy")
     from analysis.amt_results import read_amt_results
     from analysis.exclusions import read_exclusions
     from analysis.study_analysis import AnalysisOptions, analyze_study, write_analysis

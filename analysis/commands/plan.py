@@ -89,6 +89,9 @@ def plan(
 
     Participants and images both vary; the assumed spread is that of published studies of this kind, or a pilot's.
     """
+    from analysis.commands._needs import need
+
+    need("scipy", *(("matplotlib",) if out else ()))
     from analysis.planning import PlanningModel, StudyDesign, raters_or_images, simulate_power
     from evalkit.errors import InputError
 

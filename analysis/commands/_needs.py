@@ -1,0 +1,24 @@
+"""What the commands of this package need beside the core installation."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from evalkit.errors import InputError
+
+__all__ = ["need"]
+
+
+def need(*modules: str) -> None:
+    """Say in one sentence how to install what is absent.
+
+    Raises
+    ------
+    InputError
+        When one of the modules is not installed.
+    """
+    absent = [module for module in modules if find_spec(module) is None]
+    if absent:
+        raise InputError(
+            f'This command needs {" and ".join(absent)}: pip install "colorization-evalkit[report]" brings them.'
+        )
