@@ -64,9 +64,8 @@ def import_torchvision() -> ModuleType:
 
 
 def _declare_operators() -> None:
-    from torch.library import Library  # type: ignore[import-not-found,unused-ignore]
-
-    library = Library("torchvision", "FRAGMENT")
+    # By name, like torchvision above: torch's own annotations are partial, and absent where torch is.
+    library = importlib.import_module("torch.library").Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
     _declared.append(library)
