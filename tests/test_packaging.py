@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import require
 from PIL import Image
+
+from tests.conftest import require
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("evalkit", "analysis", "turing_test")

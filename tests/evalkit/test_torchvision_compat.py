@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require
+
+from tests.conftest import require
 
 FAILURE = "operator torchvision::nms does not exist"
 
