@@ -17,9 +17,9 @@ help:  ## Show this list
 demo: $(VENV)/.for-demo  ## Score 60 crops of photos that ship with scikit-image and scikit-learn
 	$(BIN)/evalkit demo --out demo
 
-# pytest runs last: its closing lines name, one line each, whatever was absent and what was skipped for it.
+# pytest runs last: its closing lines say, in one line each, what was absent and how many tests were skipped for it.
 test: lint types docs  ## Lint, check types, build the docs with warnings as errors, run all tests
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest -r fE -p tests.absences -p tests.kernel_cache --numprocesses $(WORKERS)
 
 lint: $(VENV)/.for-test  ## Check style and formatting (ruff)
 	$(BIN)/ruff check .
