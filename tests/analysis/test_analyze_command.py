@@ -107,6 +107,8 @@ def test_a_baseline_makes_the_family_smaller(tmp_path: Path, write_csv: Write, s
     rows = rows_of(tmp_path / "comparisons.csv")
     assert [(row["method_a"], row["method_b"]) for row in rows] == [("mine", "gray"), ("vigilance", "gray")]
     assert rows[0]["p_holm"] == rows[0]["p_value"]
+    assert float(rows[0]["difference"]) > 0
+    assert float(rows[0]["probability_less_zhang2016"]) < 0.1  # P(mine < gray)
     assert rows[1]["p_holm"] == ""
 
 

@@ -40,6 +40,11 @@ def test_participants_who_fail_the_catch_trials_are_left_out(tmp_path: Path, wri
     assert [(e.reason, e.n_trials, e.n_participants) for e in kept.left_out] == [("failed catch trials", 5, 1)]
 
 
+def test_who_reaches_the_limit_stays(tmp_path: Path, write_csv: Write) -> None:
+    declared = rules(tmp_path, '[[rule]]\nname = "none right"\ncatch_right_below = 1')
+    assert len(apply_exclusions(read_trials(write_csv(catch_rows())), declared)) == 10
+
+
 @pytest.mark.parametrize(
     ("condition", "left"),
     [

@@ -121,6 +121,28 @@ def test_one_look_is_the_ordinary_test() -> None:
     assert group_sequential_bounds(1, "pocock")[0] == pytest.approx(1.959964, abs=1e-5)
 
 
+def test_the_confidence_sequence_keeps_the_means_whose_capital_stays_below_the_limit() -> None:
+    """The betting process written out: a mean goes when one of two gamblers against it is rich enough."""
+    x = np.random.default_rng(4).binomial(40, 0.3, size=60) / 40
+    low, high = betting_confidence_sequence(x, grid=200)
+    kept = []
+    for m in (np.arange(200) + 0.5) / 200:
+        up = down = 1.0
+        total, squares, mean, spread, alive = 0.5, 0.25, 0.5, 0.25, True
+        for i, value in enumerate(x, start=1):
+            bet = np.sqrt(2 * np.log(2 / 0.05) / (spread * i * np.log(i + 1)))
+            up *= 1 + min(bet, 0.5 / m) * (value - m)
+            down *= 1 - min(bet, 0.5 / (1 - m)) * (value - m)
+            alive &= max(up, down) / 2 < 1 / 0.05
+            total += value
+            mean = total / (i + 1)
+            squares += (value - mean) ** 2
+            spread = squares / (i + 1)
+        if alive:
+            kept.append(m)
+    assert (low[-1], high[-1]) == pytest.approx((kept[0] - 0.0025, kept[-1] + 0.0025))
+
+
 def test_the_confidence_sequence_holds_at_all_times_together() -> None:
     rng = np.random.default_rng(0)
     held = 0

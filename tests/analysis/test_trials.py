@@ -111,6 +111,13 @@ def test_the_first_of_repeated_trials_can_be_kept_and_the_rest_is_counted(
     assert trials.value[-1] == study_rows[-1]["fooled"]
 
 
+def test_practice_may_repeat_but_vigilance_may_not(write_csv: Write, study_rows: list[dict]) -> None:
+    assert len(read_trials(write_csv([*study_rows, study_rows[0]]))) == 169
+    assert study_rows[2]["kind"] == "vigilance"
+    with pytest.raises(InputError, match=r"image vigilance2 of method gray \(rows 4 and 170\)"):
+        read_trials(write_csv([*study_rows, study_rows[2]]))
+
+
 def test_what_is_left_out_is_counted(write_csv: Write, study_rows: list[dict]) -> None:
     trials = read_trials(write_csv(study_rows))
     fewer = trials.where(trials["participant"] != "p0-0", "left early")
