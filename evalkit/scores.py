@@ -30,7 +30,7 @@ from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_error import AbErrorOptions, curve
 from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
-from evalkit.resampling import Interval, interval, jackknife_interval, leave_one_out_scores, replicate_scores
+from evalkit.resampling import Interval, interval, jackknife_interval, replicate_scores
 from evalkit.signature import format_signature
 from evalkit.statistics_store import DIAGNOSTICS, atomic_file, drop_notes, read_method, read_scalars
 
@@ -313,18 +313,17 @@ class Scores:
                 curves[method] = Curve(np.arange(len(plain)), plain, rebalanced)
             columns = []
             for metric in metrics:
-                terms = metric.terms(statistics)
-                single = metric.score(terms)
+                scored_terms = _score_terms(metric, statistics)
+                single, value = scored_terms.per_image, scored_terms.value
                 values.setdefault(metric.name, np.full(scalars.num_rows, np.nan))
                 scored = ~np.isnan(single)
                 reason = _reason(metric, statistics, scored)
-                value = float(metric.score(exact_sum(terms)))
                 counted = scored & np.isfinite(single)
                 estimates.append(
                     (method, metric, value, int(counted.sum()), int(statistics.n_pixels[counted].sum()), reason)
                 )
                 values[metric.name][_rows_of(scalars, method, keep)] = single
-                columns.append((metric, terms, value))
+                columns.append(scored_terms)
             intervals += _intervals(columns, record)
         run_fields = {"set": image_set_field(names), "n": str(len(names)), "size": record.size_field}
         if record.allow_missing:
@@ -425,17 +424,47 @@ def check_n_bootstrap(n_bootstrap: int) -> None:
         raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; allowed: 0 or at least 100")
 
 
-def _intervals(columns: Sequence[tuple[Metric, npt.NDArray[Any], float]], record: RunRecord) -> list[Interval]:
+PART = 512
+"""Images whose class matrices are dense at a time: 3 MB with 313 classes, however many images there are."""
+
+
+@dataclass(frozen=True)
+class _ScoredTerms:
+    """One metric of one method: value, values of the images, and what its interval is made of."""
+
+    metric: Metric
+    value: float
+    per_image: FloatArray
+    terms: npt.NDArray[Any] | None
+    leave_one_out: FloatArray | None
+
+
+def _score_terms(metric: Metric, statistics: ImageStatistics) -> _ScoredTerms:
+    if metric.interval == "bootstrap":
+        terms = metric.terms(statistics)
+        return _ScoredTerms(metric, float(metric.score(exact_sum(terms))), metric.score(terms), terms, None)
+    # Integer terms, one pair of columns a class: too wide to hold for all images at once.
+    parts = [range(start, min(start + PART, len(statistics))) for start in range(0, len(statistics), PART)]
+    total = np.sum([exact_sum(metric.terms(statistics.part(part))) for part in parts], axis=0)
+    single, others = [], []
+    for part in parts:
+        terms = metric.terms(statistics.part(part))
+        single.append(metric.score(terms))
+        others.append(metric.score(total - terms))
+    return _ScoredTerms(metric, float(metric.score(total)), np.concatenate(single), None, np.concatenate(others))
+
+
+def _intervals(columns: Sequence[_ScoredTerms], record: RunRecord) -> list[Interval]:
     """Interval of each column; one shared stream of image weights, so that all replicates are paired."""
     if record.n_bootstrap == 0:
         return [Interval.missing("no interval was asked for (--bootstrap 0)") for _ in columns]
-    resampled = [(terms, metric.score) for metric, terms, _ in columns if metric.interval == "bootstrap"]
+    resampled = [(column.terms, column.metric.score) for column in columns if column.terms is not None]
     replicates = iter(replicate_scores(resampled, record.n_bootstrap, record.seed).T if resampled else ())
     return [
-        interval(value, next(replicates))
-        if metric.interval == "bootstrap"
-        else jackknife_interval(value, leave_one_out_scores(terms, metric.score))
-        for metric, terms, value in columns
+        interval(column.value, next(replicates))
+        if column.leave_one_out is None
+        else jackknife_interval(column.value, column.leave_one_out)
+        for column in columns
     ]
 
 

@@ -157,6 +157,21 @@ class AbErrorTable:
             reduced_to=options,
         )
 
+    def part(self, rows: range) -> AbErrorTable:
+        """A run of consecutive images."""
+        entries = slice(self.offsets[rows.start], self.offsets[rows.stop])
+        cells = slice(self.bin_offsets[rows.start], self.bin_offsets[rows.stop])
+        return replace(
+            self,
+            offsets=self.offsets[rows.start : rows.stop + 1] - self.offsets[rows.start],
+            class_id=self.class_id[entries],
+            class_count=self.class_count[entries],
+            error_sum=self.error_sum[entries],
+            bin_offsets=self.bin_offsets[rows.start : rows.stop + 1] - self.bin_offsets[rows.start],
+            bin_key=self.bin_key[cells],
+            bin_count=self.bin_count[cells],
+        )
+
     def totals(self, values: npt.NDArray[Any]) -> Int64Array:
         """Sum of the entries of each image, shape (n,)."""
         running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])

@@ -83,6 +83,16 @@ class ImageStatistics:
     def __len__(self) -> int:
         return len(self.images)
 
+    def part(self, rows: range) -> ImageStatistics:
+        """Statistics of a run of consecutive images."""
+        start, stop = rows.start, rows.stop
+        return ImageStatistics(
+            self.images[start:stop],
+            self.n_pixels[start:stop],
+            {name: column[start:stop] for name, column in self.columns.items()},
+            None if self.ab_error is None else self.ab_error.part(rows),
+        )
+
 
 class Metric(ABC):
     """A number about how close a prediction is to the truth, or about the prediction alone.
