@@ -1,6 +1,6 @@
 """Do the intervals hold what they promise? Coverage and false alarms of the human test, by simulated studies.
 
-    python benchmarks/coverage.py [--studies 2000] [--seed 2016] [--out docs/benchmarks/coverage.md]
+    python benchmarks/interval_coverage.py [--studies 2000] [--seed 2016] [--out docs/benchmarks/coverage.md]
 
 Answers follow a logit model with normal participants and images. Every simulated study is analysed by the public
 functions of `analysis`, as a real one would be; beside them what papers usually print. About two minutes on one core.
@@ -241,7 +241,7 @@ Simulated studies: answers follow a logit model with normally distributed partic
 a fool rate of 32.3 % unless said otherwise. Each of {options.studies:,} studies per design is analysed by the public
 functions, as a real one would be. The Monte Carlo error of a figure near 5 or 95 % is {error:.1f} points. To run it again:
 
-    python benchmarks/coverage.py --studies {options.studies} --seed {options.seed} --out docs/benchmarks/coverage.md
+    python benchmarks/interval_coverage.py --studies {options.studies} --seed {options.seed} --out docs/benchmarks/coverage.md
 
 ## Coverage of nominal 95 % intervals, percent
 
