@@ -51,23 +51,29 @@ def crops(folder: Path | None, n: int) -> list[np.ndarray]:
     return found
 
 
-def write_folders(root: Path, images: list[np.ndarray], kind: str, quality: int) -> tuple[Path, list[Path]]:
-    """A folder of truth and four of predictions: colours of another photo, at four strengths."""
-    from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+def recoloured(images: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """The images as truth, and with another photo's colours at four strengths as predictions."""
+    from evalkit.colorizers.lab_join import join_lab
+    from evalkit.colorspace import lab_planes
 
-    labs = [srgb8_to_lab(image) for image in images]
+    planes = [lab_planes(image) for image in images]
+    found = {"truth": images}
+    for name, strength in (("m1", 1.0), ("m2", 0.8), ("m3", 0.6), ("m4", 0.4)):
+        found[name] = [
+            join_lab(own[0], strength * other[1], strength * other[2])[0].reshape(256, 256, 3)
+            for own, other in zip(planes, [*planes[1:], planes[0]], strict=True)
+        ]
+    return found
+
+
+def write_folders(root: Path, images: dict[str, list[np.ndarray]], kind: str, quality: int) -> tuple[Path, list[Path]]:
+    """A folder of truth and four of predictions, as PNG or JPEG."""
     folders = []
-    for name, strength in (("truth", None), ("m1", 1.0), ("m2", 0.8), ("m3", 0.6), ("m4", 0.4)):
+    for name, pictures in images.items():
         folder = root / kind / name
         folder.mkdir(parents=True)
         folders.append(folder)
-        for k, lab in enumerate(labs):
-            if strength is None:
-                rgb8 = images[k]
-            else:
-                mixed = lab.copy()
-                mixed[..., 1:] = strength * labs[(k + 1) % len(labs)][..., 1:]
-                rgb8, _ = lab_to_srgb8(mixed)
+        for k, rgb8 in enumerate(pictures):
             if kind == "PNG":
                 Image.fromarray(rgb8).save(folder / f"{k:04d}.png")
             else:
@@ -142,10 +148,11 @@ def main() -> None:
     arguments = parser.parse_args()
     text = io.StringIO()
     images = crops(arguments.photos, arguments.pairs)
+    pictures = recoloured(images)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("PNG", "JPEG"):
-            truth, methods = write_folders(Path(folder), images, kind, arguments.quality)
+            truth, methods = write_folders(Path(folder), pictures, kind, arguments.quality)
             evalkit_blocks(truth, methods[:1])  # compile and load outside the clock
             mine = score(
                 truth,
