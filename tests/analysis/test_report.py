@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from analysis.commands.report import report
+from analysis.published import PUBLISHED, published_rows
+from analysis.score_folder import read_score_folder
+from analysis.study_analysis import AnalysisOptions, analyze_study
+from analysis.tables import build_table
+from analysis.trial_files import read_trials
+from evalkit.errors import InputError
+
+Write = Callable[..., Path]
+IMAGES = [f"test{t}" for t in range(4, 14)]
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(report, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def picture_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for image in IMAGES:
+        for name in ("truth", "gray", "mine"):
+            (folder / name).mkdir(exist_ok=True)
+            pixels = rng.integers(0, 256, size=(24, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{image}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(picture_folders: Path) -> Path:
+    """A real scoring run on small pictures."""
+    from evalkit.cli import main
+
+    out = picture_folders / "scores"
+    methods = [f"--method={name}={picture_folders / name}" for name in ("gray", "mine")]
+    arguments = ["score", f"--truth={picture_folders / 'truth'}", *methods, f"--out={out}", "--metrics=ab_auc,psnr_rgb"]
+    with pytest.raises(SystemExit) as done:
+        main([*arguments, "--bootstrap=100", "--workers=1", "--quiet"])
+    assert done.value.code in (0, None)
+    return out
+
+
+class Links(HTMLParser):
+    """Collects everything a page would load, and its ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "data") and value and not value.startswith("#"):
+                self.loads.append(value)
+            if name == "id" and value:
+                self.ids.append(value)
+
+
+def read_page(path: Path) -> Links:
+    page = Links()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def test_one_file_holds_everything_and_loads_nothing(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, picture_folders: Path
+) -> None:
+    output = run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path / "out", "--published", "zhang2016",
+                 "--baseline", "gray", "--truth", picture_folders / "truth", "--method", f"gray={picture_folders / 'gray'}",
+                 "--method", f"mine={picture_folders / 'mine'}")  # fmt: skip
+    assert "report.html" in output
+    page = read_page(tmp_path / "out" / "report.html")
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.loads)
+    assert "script" not in page.tags
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("svg") == 8
+    assert page.tags.count("img") > 40
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "published" in text
+    assert "Does any metric predict the fool rate?" in text
+    for name in ("table.csv", "table.md", "table.tex", "table.html", "metric_agreement.csv", "figures/forest.pdf"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+
+
+def test_figures_embed_their_fonts(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    run("--trials", write_csv(study_rows), "--out", tmp_path)
+    pdf = (tmp_path / "figures" / "forest.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_the_same_numbers_give_the_same_files(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    trials = write_csv(study_rows)
+    for name in ("one", "two"):
+        run("--trials", trials, "--out", tmp_path / name)
+    for path in sorted((tmp_path / "one").rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path.name
+
+
+def test_works_with_scores_only(tmp_path: Path, scores: Path) -> None:
+    run("--scores", scores, "--out", tmp_path)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    folder = read_score_folder(scores)
+    assert float(rows["mine"]["ab_auc"]) == folder.summary["mine", "ab_auc"].value
+    assert "signature" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "figures" / "curves.pdf").is_file()
+
+
+def test_the_methods_paragraph_says_what_was_done(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    (tmp_path / "rules.toml").write_text('[[rule]]\nname = "late pictures"\nflags = ["late"]\n')
+    run("--trials", write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
+    text = (tmp_path / "report.html").read_text()
+    for part in (
+        "Participants (n = 12)",
+        "late pictures",
+        "new participants and new images",
+        "All data, before",
+        "sha256",
+    ):
+        assert part in text
+    assert "simulated observers" not in text
+
+
+def test_simulated_answers_are_marked(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    rows = [{**row, "platform": "simulated"} for row in study_rows]
+    run("--trials", write_csv(rows), "--out", tmp_path)
+    assert "come from <strong>simulated observers</strong>" in (tmp_path / "report.html").read_text()
+
+
+def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    header = ["participant", "image", "method_first", "method_second", "response"]
+    rows = [
+        [f"p{p}", f"i{t}", *rng.permutation(["x", "y"]), rng.choice(["first", "second"])]
+        for p in range(9)
+        for t in range(9)
+    ]
+    run("--trials", write_csv([header, *rows]), "--out", tmp_path)
+    assert "Bradley-Terry" in (tmp_path / "report.html").read_text()
+
+
+def test_names_cannot_break_any_format(write_csv: Write, study_rows: list[dict]) -> None:
+    rows = [{**row, "method": "a|b_<i>&50%" if row["method"] == "mine" else row["method"]} for row in study_rows]
+    analysis = analyze_study(read_trials(write_csv(rows)), (), AnalysisOptions(baseline="gray"))
+    table = build_table(None, analysis.headline)
+    assert r"a$|$b\_$<$i$>$\&50\%" in table.to_latex()
+    assert r"a\|b\_<i>&50%" in table.to_markdown()
+    assert "a|b_&lt;i&gt;&amp;50%" in table.to_html()
+    assert "<i>" not in table.to_html()
+
+
+def test_every_renderer_shows_the_same_number(write_csv: Write, study_rows: list[dict]) -> None:
+    analysis = analyze_study(read_trials(write_csv(study_rows)))
+    table = build_table(None, analysis.headline)
+    assert analysis.headline.rates is not None
+    mean = analysis.headline.rates["mine"].mean
+    assert mean is not None
+    shown = f"{100 * mean.estimate:.1f} ± {100 * mean.std_error:.1f}"
+    assert shown in table.to_markdown()
+    assert shown in table.to_html()
+    assert shown.replace("±", r"$\pm$") in table.to_latex()
+    record = next(row for row in table.records() if row["method"] == "mine")
+    assert (record["fooled"], record["fooled_std_error"]) == (mean.estimate, mean.std_error)
+
+
+def test_published_rows_are_those_of_the_paper() -> None:
+    rows = {row.method: row for row in published_rows("zhang2016")}
+    assert len(rows) == len(PUBLISHED["zhang2016"]) == 9
+    assert (rows["Full"].fooled, rows["Full"].fooled_std_error, rows["Full"].ab_auc_rebal) == (32.3, 2.2, 67.3)
+    assert rows["Gray"].fooled is None
+    with pytest.raises(InputError, match="no published table 'zhang2017'; zhang2016 is allowed"):
+        published_rows("zhang2017")
+
+
+def test_the_latex_table_compiles(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, request: pytest.FixtureRequest
+) -> None:
+    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
+    engine = shutil.which("pdflatex")
+    if engine is None:
+        pytest.skip("pdflatex is not installed: the LaTeX table was not compiled")
+    text = (tmp_path / "table.tex").read_text()
+    document = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}" + text
+    (tmp_path / "paper.tex").write_text(document + "\\end{document}\n")
+    done = subprocess.run(
+        [engine, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout[-500:]
+
+
+def test_the_latex_table_is_balanced(tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path) -> None:
+    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
+    text = (tmp_path / "table.tex").read_text()
+    for tabular in re.findall(r"\\begin{tabular}{(l[r]+)}(.*?)\\end{tabular}", text, flags=re.DOTALL):
+        columns, body = tabular
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(columns) - 1}
+        assert len(columns) <= 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "needs scores"),
+        (["--scores", "nowhere"], "holds no finished scoring run"),
+        (["--method", "a=b"], "both --truth DIR and --method"),
+        (["--truth", ".", "--method", "a"], "has no '='"),
+        (["--truth", "nowhere", "--method", "a=b"], "nowhere is no folder"),
+    ],
+)
+def test_bad_options_are_a_plain_sentence(tmp_path: Path, options: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run("--out", tmp_path, *options)
+
+
+def test_the_agreement_table_counts_its_pairs(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
+) -> None:
+    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path)
+    with (tmp_path / "metric_agreement.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["over"] for row in rows} == {"images of gray", "images of mine"}
+    assert {row["n"] for row in rows} == {"10"}
+    assert json.loads((scores / "run.json").read_text())["methods"] == ["gray", "mine"]
