@@ -201,10 +201,10 @@ class TermMatrix:
     stored and summed once.
 
     Sums are exact. Terms are rounded to a power of two so coarse that every weighted sum is a whole number of
-    steps below 2**53: then no addition rounds, in whatever order a BLAS adds. Integers whose weighted sums
-    stay below 2**53 are not changed; floats move by at most 2**-53 of 10 times the sum of magnitudes (for
-    10,000 images about 1e-11 of a typical term). The same sums in float32, 1.7 times faster, would be off by
-    1e-6, which moves digits.
+    steps below 2**53: then no addition rounds, in whatever order a BLAS adds. Integers are not changed while ten
+    times the sum of their magnitudes stays below 2**53; means of floats over 10,000 images moved by 3e-13 of
+    their size. Sums in float32 would take half the time, but move scores by up to 5e-7, on every machine
+    differently.
     """
 
     def __init__(self, columns: Iterable[Column]) -> None:
@@ -463,16 +463,33 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
     Notes
     -----
     Why not the bootstrap: the mean over the classes present moves with the rare classes that a sample happens to
-    meet, and a replicate cannot meet a class that the sample missed. Its spread is a quarter too small, which no
-    shift and no reading of its percentiles repairs. The jackknife recomputes the shares too, and in expectation its
-    variance is at least (n - 1)/n times that of the score of n - 1 images, for any statistic ([2]_). There is no bias to correct: the estimate is
-    unbiased for the expected score of n images. That is the target, because the score falls as the set grows.
+    meet, in photos several at once. A replicate cannot meet a class that the sample missed, so its spread is a fifth
+    too small, which no shift and no reading of its percentiles repairs. The jackknife recomputes the shares too, and
+    in expectation its variance is at least (n - 1)/n times that of the score of n - 1 images, for any statistic
+    ([2]_). There is no bias to correct: the estimate is unbiased for the expected score of n images, and that is the
+    target, because the score falls as the set grows.
 
-    COVERAGE
+    Measured with ``benchmarks/bench_bootstrap.py --coverage``: 800 samples of n of 3,264 patches of 204 photos. Share
+    (in %) of nominal 95 % intervals that hold the expected score at n, in brackets the score of the whole population,
+    and SE over the true standard deviation; for gray, and for its paired difference to another photo's colours.
+
+    ============================  =========  =========  ====  ===========  ===========  ====
+    interval                      gray, 100  gray, 300  SE    paired, 100  paired, 300  SE
+    ============================  =========  =========  ====  ===========  ===========  ====
+    percentile                    55 (0)     52 (0)     0.79  89 (89)      92 (91)      0.80
+    percentile, bias corrected    80 (0)     82 (0)     0.79  86 (87)      90 (90)      0.80
+    basic                         52 (17)    48 (19)    0.79  80 (80)      84 (84)      0.80
+    BCa                           29 (0)     16 (0)     0.79  82 (83)      87 (86)      0.80
+    bootstrap, normal             85 (2)     86 (0)     0.79  85 (86)      89 (90)      0.80
+    jackknife, normal             91 (8)     94 (7)     1.05  95 (94)      96 (96)      1.09
+    jackknife, t (this)           96 (23)    96 (21)    1.05  97 (97)      98 (97)      1.09
+    ============================  =========  =========  ====  ===========  ===========  ====
+
+    On samples of 50 or 100 whole photos out of 204 it held in 90 to 97 %, the bias-corrected percentiles in 73 to 92 %.
 
     The degrees of freedom are those of the variance estimate by moments (Satterthwaite): 2 (sum u^2)^2 / (sum u^4 -
     (sum u^2)^2 / n), with u the deviations of the leave-one-out scores. They are few where few images carry the
-    score; below 4 they are more noise than information (wider by a tenth at the same coverage), hence the floor.
+    score. The floor of 4 made intervals up to 15 % narrower and cost at most 0.6 points of coverage.
     """
     _check_level(level)
     scores = np.asarray(leave_one_out, dtype=np.float64)
@@ -534,14 +551,10 @@ def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, lev
     acceleration = float((influence**3).sum()) / (6 * power**1.5)
     direction = influence / (n**2 * sigma)  # of the least favourable family through the sample
     slope_top, slope_bottom = float(direction @ top), float(direction @ bottom)
-    # Second derivatives of a ratio in closed form where the book takes differences: along `direction`, and
-    # summed over all images (the bias).
-    curvature = -slope_bottom / bottom.mean()
-    bias = -float((bottom - bottom.mean()) @ influence) / (n**2 * bottom.mean())
-    z0 = normal.inv_cdf(2 * normal.cdf(acceleration) * normal.cdf(curvature - bias / sigma))
 
     def end(share: float) -> float:
-        z = z0 + normal.inv_cdf(share)
+        # The book's z0 holds a term for bias less curvature too: for a ratio the two are equal and cancel.
+        z = acceleration + normal.inv_cdf(share)
         step = z / (1 - acceleration * z) ** 2
         return float((top.mean() + step * slope_top) / (bottom.mean() + step * slope_bottom))
 

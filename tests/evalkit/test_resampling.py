@@ -190,9 +190,9 @@ def test_equal_terms_and_absent_classes_are_stored_once(class_terms):
     pixels = class_terms[:, 40:]
     absent = np.zeros((60, 10), dtype=np.int64)
     columns = [(np.hstack([k * class_terms[:, :40], pixels, absent]), lambda sums: sums[..., 0]) for k in (1, 2, 3)]
+    columns.append((np.full((60, 1), -0.0), lambda sums: sums[..., 0]))
     used = int(pixels.any(axis=0).sum())
-    zeros = 1
-    total_weight = 1
+    total_weight = zeros = 1
     assert TermMatrix(columns).n_distinct_terms == total_weight + 4 * used + zeros
 
 
@@ -220,7 +220,9 @@ def test_bias_correction_moves_the_mean_of_the_replicates_to_the_estimate():
 def test_equal_images_give_an_interval_of_width_zero(value):
     terms = means(np.full(30, value))
     estimate = float(ratio(terms.sum(axis=0)))
-    assert interval(estimate, replicate_scores([(terms, ratio)], 500)[:, 0]) == Interval(0.0, estimate, estimate)
+    for n_replicates in (500, 1000, 3000):
+        replicates = replicate_scores([(terms, ratio)], n_replicates)[:, 0]
+        assert interval(estimate, replicates) == Interval(0.0, estimate, estimate)
     jackknife = jackknife_interval(value, leave_one_out_scores(terms, ratio))
     assert jackknife.low == pytest.approx(value, abs=1e-12)
     assert jackknife.high == pytest.approx(value, abs=1e-12)
@@ -265,10 +267,11 @@ def test_a_column_differs_from_itself_by_exactly_nothing(skewed):
 
 
 def test_pairing_removes_what_the_images_share(skewed):
-    noise = np.random.default_rng(0).normal(0, 0.01, 200)
+    noise = np.random.default_rng(0).normal(3, 0.01, 200)
     replicates = replicate_scores([(means(skewed), ratio), (means(skewed + noise), ratio)])
     found = paired_difference(replicates[:, 1], replicates[:, 0], float(noise.mean()))
     assert found.std_error == pytest.approx(noise.std() / math.sqrt(200), rel=0.05)
+    assert found.low < noise.mean() < found.high
 
 
 def test_the_jackknife_of_a_mean_is_the_textbook_standard_error():
