@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import doctest
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -28,12 +29,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 from skimage.color import rgb2lab
 
 from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.metrics import load_metric, metric_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -239,3 +242,28 @@ def test_the_citation_file_has_what_citation_tools_ask_for():
     assert record.keys() >= {"cff-version", "message", "title", "authors", "version", "license"}
     assert record["version"] == importlib.metadata.version("colorization-evalkit")
     assert record["license"] == "BSD-3-Clause"
+
+
+def test_every_column_key_and_signature_field_is_documented(folder):
+    import evalkit
+
+    evalkit.score(folder / "truth", {"mine": folder / "mine", "random": None}, out=folder / "out", n_bootstrap=100)
+    out = folder / "out"
+    shard = next((out / "statistics").glob("*.parquet"))
+    metrics = set(evalkit.Scores.read(out).metrics)
+    names = {
+        *(out / "summary.csv").read_text().splitlines()[0].split(","),
+        *(out / "curves.csv").read_text().splitlines()[0].split(","),
+        *pq.read_schema(out / "per_image.parquet").names,
+        *json.loads((out / "run.json").read_text()),
+    }
+    shard_names = set(pq.read_schema(shard).names)
+    kept = {column for name in metric_names() for column in load_metric(name).create(evalkit.AbErrorOptions()).columns}
+    files = (ROOT / "docs" / "reference" / "files.md").read_text()
+    assert {name for name in (names | shard_names) - metrics - kept if f"`{name}`" not in files} == set()
+
+    fields = {"set", "n", "size", "common", "seed", "v"}
+    for name in metric_names():
+        fields |= set(load_metric(name).create(evalkit.AbErrorOptions()).fields)
+    signatures = (ROOT / "docs" / "reference" / "signatures.md").read_text()
+    assert {field for field in fields if f"`{field}`" not in signatures} == set()
