@@ -33,20 +33,14 @@ def ctest10k(labels: Path, out: Path) -> None:
     """
     from evalkit.datasets import CTEST10K_DIGEST, read_validation_labels
     from evalkit.datasets import ctest10k as rebuild
+    from evalkit.errors import InputError
+    from evalkit.statistics_store import atomic_file
 
     names = rebuild(read_validation_labels(labels))
-    _write_atomically(out, "".join(f"{name}\n" for name in names))
-    click.echo(f"{out}: {len(names)} names, sha256 {CTEST10K_DIGEST}")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Write the whole file or nothing: a half-written list would pass for a shorter test set."""
-    from evalkit.errors import InputError
-
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        # Whole or not at all: half a list would pass for a smaller test set.
+        with atomic_file(out) as file:
+            file.write("".join(f"{name}\n" for name in names).encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    click.echo(f"{out}: {len(names)} names, sha256 {CTEST10K_DIGEST}")
