@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.crossed import FloatArray
+from analysis.crossed import CrossedDesign, FloatArray, one_way_variances
 from analysis.rates import MethodRate
 from analysis.records import Row
 from analysis.trials import TrialTable
@@ -60,6 +60,16 @@ _STYLE: Any = {
 }
 
 
+def _look(number: int) -> dict[str, Any]:
+    """Colour, marker and line of the n-th method; no two of the first 64 agree in all three."""
+    turn = number // 8
+    return {
+        "color": COLOURS[number % 8],
+        "marker": MARKERS[(number + 3 * turn) % 8],
+        "linestyle": LINES[(number + turn) % 8],
+    }
+
+
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     import matplotlib as mpl
@@ -88,7 +98,7 @@ def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: 
             axes.axvspan(50 - 100 * margin, 50 + 100 * margin, color="0.9", linewidth=0)
             axes.axvline(50, color="0.4", linewidth=0.8, linestyle="--")
             if any(r.mean.ci_high < 0.5 - margin for r in shown if r.mean):
-                axes.annotate("cannot be told apart", (50, 1.0), xycoords=("data", "axes fraction"), ha="center",
+                axes.annotate(f"equal to 50 % within {100 * margin:g}", (50, 1.0), xycoords=("data", "axes fraction"), ha="center",
                               va="bottom", fontsize=6, color="0.3")  # fmt: skip
         for position, record in enumerate(reversed(shown)):
             assert record.mean is not None
@@ -109,9 +119,7 @@ def curve_figure(curves: Mapping[str, FloatArray]) -> Figure:
             axes.plot(
                 threshold,
                 100 * fraction,
-                color=COLOURS[number % 8],
-                linestyle=LINES[number % 8],
-                marker=MARKERS[number % 8],
+                **_look(number),
                 markevery=(5 + 3 * number, 30),
                 markersize=3.5,
                 linewidth=1.2,
@@ -133,11 +141,11 @@ def image_scatter_figure(
         for number, (method, (x, y)) in enumerate(values.items()):
             correlation = rho.get(method, math.nan)
             label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
-            axes.plot(x, 100 * y, linestyle="", marker=MARKERS[number % 8], markersize=3.2, color=COLOURS[number % 8],
-                      markerfacecolor="none", markeredgewidth=0.7, label=label)  # fmt: skip
+            look = {**_look(number), "linestyle": ""}
+            axes.plot(x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label)
         axes.set_xlabel(metric_title)
         axes.set_ylabel("image fools people, % (shrunken)")
-        axes.legend(loc="best", handletextpad=0.2)
+        figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
     return figure
 
 
@@ -148,9 +156,10 @@ def vigilance_figure(methods: Mapping[str, Any]) -> Figure:
             points = [p for p in found.get("vigilance_curve", []) if "estimate" in p]
             x = np.array([100 * p["threshold"] for p in points]) + 0.6 * (number - len(methods) / 2)
             y = np.array([[100 * p[key] for key in ("estimate", "ci_low", "ci_high")] for p in points]).reshape(-1, 3)
-            axes.errorbar(x, y[:, 0], yerr=np.abs(y[:, 1:].T - y[:, 0]), color=COLOURS[number % 8], linewidth=1.0,
-                          linestyle=LINES[number % 8], marker=MARKERS[number % 8], markersize=3.2, elinewidth=0.6,
-                          label=method)  # fmt: skip
+            spread = np.abs(y[:, 1:].T - y[:, 0])
+            axes.errorbar(
+                x, y[:, 0], yerr=spread, **_look(number), markersize=3.2, linewidth=1.0, elinewidth=0.6, label=method
+            )
         axes.set_xlabel("vigilance trials right at least, %")
         axes.set_ylabel("fooled, %")
         figure.legend(loc="outside upper center", ncols=3)
@@ -158,14 +167,18 @@ def vigilance_figure(methods: Mapping[str, Any]) -> Figure:
 
 
 def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
-    """Rate over the session in equal stretches of trials, all methods together, with binomial whiskers."""
+    """Rate over the session in equal stretches of trials, all methods together; 95 %, participants as clusters."""
     trial = test["trial"]
     edges = np.linspace(trial.min(), trial.max() + 1, min(bins, int(np.ptp(trial)) + 1) + 1)
     index = np.clip(np.digitize(trial, edges) - 1, 0, edges.size - 2)
-    count = np.bincount(index, minlength=edges.size - 1)
-    rate = np.bincount(index, test.value, minlength=edges.size - 1) / np.maximum(count, 1)
-    error = 1.96 * np.sqrt(np.maximum(rate * (1 - rate), 0) / np.maximum(count, 1))
-    centre = (edges[:-1] + edges[1:] - 1) / 2
+    filled = np.unique(index)
+    rate, error = np.empty(filled.size), np.empty(filled.size)
+    for position, stretch in enumerate(filled):
+        inside = index == stretch
+        design = CrossedDesign.from_labels(test["participant"][inside], np.arange(inside.sum()))
+        rate[position] = test.value[inside].mean()
+        error[position] = 1.96 * math.sqrt(one_way_variances(test.value[inside], design).participant)
+    centre = ((edges[:-1] + edges[1:] - 1) / 2)[filled]
     with _figure(COLUMN_WIDTH, 2.0) as (figure, axes):
         axes.errorbar(centre, 100 * rate, yerr=100 * error, color=COLOURS[0], marker="o", markersize=3.5, linewidth=1.0)
         axes.set_xlabel("trial of the session")

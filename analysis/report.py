@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis import figures as draw
 from analysis.agreement import MetricAgreement, image_pairs_of, metric_agreement
+from analysis.columns import OUTPUT_COLUMNS
 from analysis.figures import save_figure
 from analysis.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
 from analysis.published import published_rows
@@ -22,6 +23,7 @@ from analysis.records import write_csv
 from analysis.score_folder import ScoreFolder
 from analysis.study_analysis import StudyAnalysis, SubsetAnalysis
 from analysis.tables import ReportTable, build_table
+from analysis.trial_files import find_trial_file
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     if content.scores and headline and headline.rates:
         agreement = metric_agreement(content.scores, headline.rates, headline.tables["per_image"])
         written.append(out / "metric_agreement.csv")
-        write_csv(written[-1], [entry.row() for entry in agreement])
+        write_csv(written[-1], [entry.row() for entry in agreement], list(OUTPUT_COLUMNS[written[-1].name]))
     shown = []
     (out / "figures").mkdir(exist_ok=True)
     for entry in report_figures(content, agreement):
@@ -334,11 +336,9 @@ def _provenance(content: ReportInput) -> str:
     if content.study:
         record["analysis"] = asdict(content.study.options)
         record["exclusion_rules"] = [asdict(rule) for rule in content.study.rules]
-    if content.trial_file and content.trial_file.is_file():
-        record["trials"] = {
-            "file": content.trial_file.name,
-            "sha256": hashlib.sha256(content.trial_file.read_bytes()).hexdigest(),
-        }
+    if content.trial_file:
+        file = find_trial_file(content.trial_file)
+        record["trials"] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     if content.scores:
         record["signatures"] = sorted({entry.signature for entry in content.scores.summary.values() if entry.signature})
         for key in ("inputs", "seed", "versions"):

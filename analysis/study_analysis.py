@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from analysis.breakdowns import component_rows, diagnose, image_rows, participant_rows
+from analysis.columns import OUTPUT_COLUMNS
 from analysis.crossed import Estimand
 from analysis.differences import Comparisons, comparisons
 from analysis.exclusions import ExclusionRule, apply_exclusions
 from analysis.preference import PreferenceScale, WinMatrix, preference_scale, win_matrix
 from analysis.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.records import Row, write_csv
+from analysis.trial_files import find_trial_file
 from analysis.trials import LeftOut, TrialTable
 from evalkit.errors import InputError
 
@@ -252,7 +254,7 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version:
     out : Path
         Folder, made when absent; files of the same names are replaced.
     source : Path
-        The trial file, whose SHA-256 goes into the run record.
+        The trial file or study folder; the SHA-256 of the file goes into the run record.
     version : str
         Of this package.
 
@@ -281,17 +283,17 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version:
     written = []
     for name, rows in tables.items():
         written.append(out / f"{name}.csv")
-        write_csv(written[-1], rows, _COMPARISON_COLUMNS if name == "comparisons" else None)
+        write_csv(written[-1], rows, list(OUTPUT_COLUMNS[f"{name}.csv"]))
     written.append(out / "diagnostics.json")
     _write_json(written[-1], {subset.name: subset.diagnostics for subset in analysis.subsets})
     written.append(out / "run.json")
-    file = source if source.is_file() else None
+    file = find_trial_file(source)
     _write_json(
         written[-1],
         {
             "version": version,
-            "source": source.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file else None,
+            "source": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "preset": preset,
             "options": asdict(analysis.options),
             "rules": [asdict(rule) for rule in analysis.rules],
@@ -310,24 +312,6 @@ _RATE_FILE = {
     "naturalness": ("natural_rates", "natural_rate"),
     "rating": ("mean_ratings", "mean_rating"),
 }
-_COMPARISON_COLUMNS = (
-    "method_a",
-    "method_b",
-    "difference",
-    "std_error",
-    "ci_low",
-    "ci_high",
-    "df",
-    "p_value",
-    "p_holm",
-    "equivalence_p",
-    "probability_less_zhang2016",
-    "n_shared_participants",
-    "n_shared_images",
-    "estimand",
-    "subset",
-    "note",
-)
 
 
 def _scale_rows(subset: SubsetAnalysis) -> list[Row]:

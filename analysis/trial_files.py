@@ -17,7 +17,7 @@ import numpy.typing as npt
 from analysis.trials import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
 
-__all__ = ["ColumnMapping", "read_raw_table", "read_trials"]
+__all__ = ["ColumnMapping", "find_trial_file", "read_raw_table", "read_trials"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 
@@ -114,6 +114,22 @@ def read_trials(
 
 def read_raw_table(path: Path) -> RawTable:
     """Cells of a table as text; see `read_trials` for the formats and errors."""
+    path = find_trial_file(path)
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    if path.suffix == ".json":
+        return _read_json(path)
+    return _read_csv(path)
+
+
+def find_trial_file(path: Path) -> Path:
+    """The file itself, or the trials of a study folder.
+
+    Raises
+    ------
+    InputError
+        When there is none, or its format is not known.
+    """
     if path.is_dir():
         candidates = [path / folder / f"trials{suffix}" for folder in (".", "export") for suffix in SUFFIXES]
         found = [candidate for candidate in candidates if candidate.is_file()]
@@ -127,11 +143,7 @@ def read_raw_table(path: Path) -> RawTable:
         raise InputError(f"{path} does not exist; a CSV, Parquet or JSON file or a study folder is allowed.")
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path.name} ends in {path.suffix!r}; {', '.join(SUFFIXES)} are allowed.")
-    if path.suffix == ".parquet":
-        return _read_parquet(path)
-    if path.suffix == ".json":
-        return _read_json(path)
-    return _read_csv(path)
+    return path
 
 
 def apply_mapping(raw: RawTable, mapping: ColumnMapping) -> RawTable:

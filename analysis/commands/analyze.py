@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.commands._trial_options import read_with_options, trial_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,30 +62,7 @@ __all__ = ["analyze"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; may be repeated.")
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice(["table", "amt-real-vs-fake"]),
-    default="table",
-    show_default=True,
-    help="A table with one row per trial, or the results CSV of AMT_Real_vs_Fake.",
-)
-@click.option(
-    "--practice", type=click.IntRange(0), default=10, show_default=True, help="AMT: first trials to leave out."
-)
-@click.option("--truth-folder", metavar="NAME", help="AMT: folder of the photos; by default the most frequent one.")
-@click.option("--vigilance-folder", metavar="NAME", help="AMT: folder of the vigilance images.")
-@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="Name of a column in a foreign table.")
-@click.option("--constant", "constants", multiple=True, metavar="OURS=VALUE", help="One entry for all rows.")
-@click.option("--missing", multiple=True, metavar="OURS=CODE", help="An entry that means: not answered.")
-@click.option("--mapping", type=click.Path(path_type=Path), metavar="FILE.toml", help="The same and more, as a file.")
-@click.option(
-    "--duplicates",
-    type=click.Choice(["error", "first"]),
-    default="error",
-    show_default=True,
-    help="When a participant met an image of a method twice.",
-)
+@trial_options
 def analyze(
     trials: Path,
     out: Path,
@@ -96,15 +75,7 @@ def analyze(
     resamples: int,
     seed: int,
     methods: tuple[str, ...],
-    file_format: str,
-    practice: int,
-    truth_folder: str | None,
-    vigilance_folder: str | None,
-    columns: tuple[str, ...],
-    constants: tuple[str, ...],
-    missing: tuple[str, ...],
-    mapping: Path | None,
-    duplicates: Any,
+    **reading: Any,
 ) -> None:
     """Analyse TRIALS: a CSV, Parquet or JSON file with one row per trial, or a study folder.
 
@@ -116,21 +87,10 @@ def analyze(
     from analysis.commands._needs import need
 
     need("scipy")
-    from analysis.amt_results import read_amt_results
     from analysis.exclusions import read_exclusions
     from analysis.study_analysis import AnalysisOptions, analyze_study, write_analysis
-    from analysis.trial_files import read_trials
 
-    if file_format == "amt-real-vs-fake":
-        table = read_amt_results(
-            trials,
-            practice=practice,
-            truth_folder=truth_folder,
-            vigilance_folder=vigilance_folder,
-            duplicates=duplicates,
-        )
-    else:
-        table = read_trials(trials, mapping=_mapping(mapping, columns, constants, missing), duplicates=duplicates)
+    table = read_with_options(trials, **reading)
     if methods:
         table = _only(table, methods)
     rules = read_exclusions(exclude) if exclude else ()
@@ -147,30 +107,6 @@ def analyze(
     written = write_analysis(analysis, out, source=trials, version=version("colorization-evalkit"))
     print_summary(analysis)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {out}.")
-
-
-def _mapping(file: Path | None, columns: tuple[str, ...], constants: tuple[str, ...], missing: tuple[str, ...]) -> Any:
-    from dataclasses import replace
-
-    from analysis.trial_files import ColumnMapping
-
-    mapping = ColumnMapping.from_toml(file) if file else ColumnMapping()
-    codes = {name: (*mapping.missing.get(name, ()), code) for name, code in _pairs("--missing", missing)}
-    return replace(
-        mapping,
-        columns={**mapping.columns, **dict(_pairs("--column", columns))},
-        constants={**mapping.constants, **dict(_pairs("--constant", constants))},
-        missing={**mapping.missing, **codes},
-    )
-
-
-def _pairs(option: str, entries: tuple[str, ...]) -> list[tuple[str, str]]:
-    from evalkit.errors import InputError
-
-    for entry in entries:
-        if "=" not in entry:
-            raise InputError(f"{option} {entry!r} has no '='; {option} OURS=THEIRS is allowed.")
-    return [(entry.partition("=")[0], entry.partition("=")[2]) for entry in entries]
 
 
 def _only(table: TrialTable, methods: tuple[str, ...]) -> TrialTable:

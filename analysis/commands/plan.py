@@ -62,6 +62,7 @@ IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
 @click.option("--unpaired", is_flag=True, help="The methods are shown on different images.")
 @click.option("--simulate", type=click.IntRange(0), default=400, show_default=True,
               help="Simulated studies that confirm the result; 0 for none.")  # fmt: skip
+@click.option("--looks", type=click.IntRange(2, 50), help="Also print limits for so many looks at the data.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for plan.csv, plan.pdf and plan.png."
@@ -82,6 +83,7 @@ def plan(
     image_correlation: float,
     unpaired: bool,
     simulate: int,
+    looks: int | None,
     seed: int,
     out: Path | None,
 ) -> None:
@@ -137,6 +139,8 @@ def plan(
             f"{100 * chosen['power']:.0f} %), standard error {100 * found.mean_std_error:.2f} points (true "
             f"{100 * found.true_std_error:.2f}), coverage {100 * found.coverage:.0f} %."
         )
+    if looks:
+        _print_looks(looks)
     if out is not None:
         _write(out, rows, model, base, counts, goal)
 
@@ -209,6 +213,15 @@ def _print_rows(rows: list[dict[str, Any]], goal: dict[str, float | None], power
     Console(highlight=False).print(table)
 
 
+def _print_looks(looks: int) -> None:
+    from analysis.sequential import group_sequential_bounds
+
+    click.echo(f"Stop at look 1 .. {looks} of {looks}, equally spaced, when |t| exceeds (overall level 5 %):")
+    for kind, name in (("pocock", "Pocock"), ("obrien-fleming", "O'Brien-Fleming")):
+        limits = " ".join(f"{limit:.3f}" for limit in group_sequential_bounds(looks, kind))  # type: ignore[arg-type]
+        click.echo(f"  {name:<16} {limits}")
+
+
 def _write(
     out: Path,
     rows: list[dict[str, Any]],
@@ -217,12 +230,12 @@ def _write(
     counts: list[int],
     goal: dict[str, float | None],
 ) -> None:
+    from analysis.columns import OUTPUT_COLUMNS
     from analysis.plan_figure import write_plan_figure
     from analysis.records import write_csv
 
     out.mkdir(parents=True, exist_ok=True)
-    columns = ("images", "participants", "std_error", "power", "detectable_difference", "answers_per_method")
-    write_csv(out / "plan.csv", rows, columns)
+    write_csv(out / "plan.csv", rows, list(OUTPUT_COLUMNS["plan.csv"]))
     target = goal["margin"] / 2.93 if goal["margin"] else None
     shown = counts if len(counts) > 1 else [count for count in IMAGE_COUNTS if count >= base.n_trials]
     for suffix in ("pdf", "png"):

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from analysis.commands._trial_options import read_with_options, trial_options
+
 __all__ = ["report"]
 
 
@@ -31,9 +33,7 @@ __all__ = ["report"]
     show_default=True,
     help="Percentage points around 50 that count as equal.",
 )
-@click.option(
-    "--mapping", type=click.Path(path_type=Path), metavar="FILE.toml", help="Columns of a foreign trial table."
-)
+@trial_options
 @click.option("--truth", type=click.Path(path_type=Path), metavar="DIR", help="Photos, for the galleries.")
 @click.option("--method", "methods", multiple=True, metavar="NAME=DIR", help="Colorizations, for the galleries.")
 @click.option("--title", default="Colorization: scores and human judgement", show_default=True, help="Heading.")
@@ -46,10 +46,10 @@ def report(
     estimand: Any,
     exclude: Path | None,
     equivalence_margin: float,
-    mapping: Path | None,
     truth: Path | None,
     methods: tuple[str, ...],
     title: str,
+    **reading: Any,
 ) -> None:
     """Write the report of scores, of a human test, or of both.
 
@@ -65,12 +65,11 @@ def report(
     from analysis.report import ReportInput, write_report
     from analysis.score_folder import read_score_folder
     from analysis.study_analysis import AnalysisOptions, analyze_study
-    from analysis.trial_files import ColumnMapping, read_trials
     from evalkit.errors import InputError
 
     study = None
     if trials is not None:
-        table = read_trials(trials, mapping=ColumnMapping.from_toml(mapping) if mapping else None)
+        table = read_with_options(trials, **reading)
         options = AnalysisOptions(baseline=baseline, estimand=estimand, equivalence_margin=equivalence_margin / 100)
         study = analyze_study(table, read_exclusions(exclude) if exclude else (), options)
     for entry in methods:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import analysis
+from analysis.columns import OUTPUT_COLUMNS
 from analysis.commands.analyze import analyze
 from analysis.fool_rate import fool_rate
 from analysis.resampling import nested_bootstrap
@@ -226,6 +227,27 @@ def test_a_method_nobody_was_fooled_by_has_an_honest_row(
     assert (row["fool_rate"], row["ci_low"], row["interval"]) == ("0.0", "0.0", "clopper-pearson")
     assert row["std_error"] == ""
     assert "no standard error" in row["note"]
+
+
+def test_naturalness_has_a_rate_of_its_own(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    header = ["participant", "image", "method", "response"]
+    rows = [[f"p{p}", f"i{i}", "mine", rng.choice(["yes", "no"])] for p in range(9) for i in range(9)]
+    run(write_csv([header, *rows]), "--out", tmp_path)
+    found = rows_of(tmp_path / "natural_rates.csv")[0]
+    assert float(found["natural_rate"]) == pytest.approx(np.mean([row[3] == "yes" for row in rows]))
+
+
+def test_every_column_is_explained(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    run(write_csv(study_rows), "--out", tmp_path, "--bootstrap", "zhang2016")
+    header = ["participant", "image", "method_first", "method_second", "response"]
+    rows = [[f"p{p}", f"i{i}", "x", "y", ["first", "second"][(p + i) % 2]] for p in range(5) for i in range(5)]
+    run(write_csv([header, *rows]), "--out", tmp_path)
+    files = [path for path in tmp_path.glob("*.csv") if path.name != "trials.csv"]
+    assert len(files) == 8
+    for path in files:
+        with path.open(newline="") as file:
+            assert next(csv.reader(file)) == list(OUTPUT_COLUMNS[path.name]), path.name
 
 
 def test_the_python_interface_gives_the_same_numbers(write_csv: Write, study_rows: list[dict]) -> None:

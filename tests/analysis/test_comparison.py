@@ -14,6 +14,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from analysis.comparison import compare, mcnemar
 from analysis.equivalence import equivalence, non_inferiority
 from analysis.multiplicity import benjamini_hochberg, holm
+from analysis.planning import StudyDesign, simulate_answers
 from analysis.sensitivity import dprime, dprime_unbiased
 from evalkit.errors import InputError
 
@@ -105,6 +106,18 @@ def test_the_order_of_rows_changes_nothing() -> None:
     order_a, order_b = np.random.default_rng(1).permutation(72), np.random.default_rng(2).permutation(56)
     shuffled = [column[order_a] for column in data[:3]] + [column[order_b] for column in data[3:]]
     assert compare(*shuffled).p_value == pytest.approx(compare(*data).p_value)
+
+
+def test_unequal_groups_raise_no_more_false_alarms_than_they_should() -> None:
+    """A small version of benchmarks/coverage.py: 400 studies of equal methods, so 5 % +- 1.1."""
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(400):
+        effect = rng.standard_normal(30)
+        one = simulate_answers(StudyDesign(30, 30, 30), -0.8, 0.6, effect, rng)
+        two = simulate_answers(StudyDesign(8, 30, 30), -0.8, 0.6, effect, rng)
+        alarms += compare(*one, two[0], two[1] + 1000, two[2]).p_value <= 0.05
+    assert 0.015 <= alarms / 400 <= 0.085
 
 
 def test_two_constant_methods_have_exact_conservative_limits() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.fool_rate import clopper_pearson, fool_rate, rating_mean, wilson
+from analysis.planning import PlanningModel, StudyDesign, simulate_answers
 from evalkit.errors import InputError
 
 TABLE = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=float)
@@ -41,6 +42,21 @@ def test_trials_weigh_equally_and_the_mean_of_participant_means_stands_beside() 
     rate = fool_rate([1, 1, 1, 0, 0, 1], ["a", "a", "a", "a", "b", "b"], [1, 2, 3, 4, 1, 2])
     assert rate.estimate == pytest.approx(4 / 6)
     assert rate.participant_mean == pytest.approx((0.75 + 0.5) / 2)
+
+
+@pytest.mark.parametrize("n_images", [25, 150, 5000])
+def test_the_interval_holds_what_it_promises(n_images: int) -> None:
+    """A small version of benchmarks/coverage.py: 400 studies, so 95 % +- 1.1."""
+    rng = np.random.default_rng(n_images)
+    model = PlanningModel.from_logit(0.32, 0.6, 1.0)
+    intercept, sd_p, sd_i = model.logit_sds()
+    design = StudyDesign(20, 25, n_images)
+    held = 0
+    for _ in range(400):
+        answers = simulate_answers(design, intercept, sd_p, sd_i * rng.standard_normal(n_images), rng)
+        rate = fool_rate(*answers)
+        held += rate.ci_low <= 0.32 <= rate.ci_high
+    assert 0.92 <= held / 400 <= 0.985
 
 
 @pytest.mark.parametrize("value", [0, 1])

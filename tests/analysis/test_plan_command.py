@@ -41,6 +41,12 @@ def test_equivalence_with_few_images_is_out_of_reach() -> None:
     assert "No number of participants" in run("--equivalence-margin", 5, "--images", 40)
 
 
+def test_looks_before_the_end_have_their_limits() -> None:
+    output = run("--difference", 10, "--simulate", 0, "--looks", 2)
+    assert "Pocock           2.178 2.178" in output
+    assert "O'Brien-Fleming  2.797 1.977" in output
+
+
 def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[dict]) -> None:
     output = run("--from", write_csv(study_rows), "--participants", 20, "--images", 50, "--simulate", 0)
     assert "Fool rate 50 %" not in output

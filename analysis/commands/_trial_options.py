@@ -1,0 +1,111 @@
+"""Options that say how a trial table is read, shared by the commands that read one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from analysis.trial_files import ColumnMapping
+    from analysis.trials import TrialTable
+
+__all__ = ["read_with_options", "trial_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--format",
+        "file_format",
+        type=click.Choice(["table", "amt-real-vs-fake"]),
+        default="table",
+        show_default=True,
+        help="A table with one row per trial, or the results CSV of AMT_Real_vs_Fake.",
+    ),
+    click.option(
+        "--practice", type=click.IntRange(0), default=10, show_default=True, help="AMT: first trials to leave out."
+    ),
+    click.option("--truth-folder", metavar="NAME", help="AMT: folder of the photos; by default the most frequent one."),
+    click.option("--vigilance-folder", metavar="NAME", help="AMT: folder of the vigilance images."),
+    click.option(
+        "--column", "columns", multiple=True, metavar="OURS=THEIRS", help="Name of a column in a foreign table."
+    ),
+    click.option("--constant", "constants", multiple=True, metavar="OURS=VALUE", help="One entry for all rows."),
+    click.option("--missing", multiple=True, metavar="OURS=CODE", help="An entry that means: not answered."),
+    click.option(
+        "--mapping", type=click.Path(path_type=Path), metavar="FILE.toml", help="The same and more, as a file."
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["error", "first"]),
+        default="error",
+        show_default=True,
+        help="When a participant met an image of a method twice.",
+    ),
+)
+
+
+def trial_options(function: F) -> F:
+    """Add the options; the command receives them as keyword arguments for `read_with_options`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def read_with_options(
+    path: Path,
+    *,
+    file_format: str,
+    practice: int,
+    truth_folder: str | None,
+    vigilance_folder: str | None,
+    columns: tuple[str, ...],
+    constants: tuple[str, ...],
+    missing: tuple[str, ...],
+    mapping: Path | None,
+    duplicates: Any,
+) -> TrialTable:
+    """Read a trial table as the options say."""
+    from analysis.amt_results import read_amt_results
+    from analysis.trial_files import read_trials
+
+    if file_format == "amt-real-vs-fake":
+        return read_amt_results(
+            path,
+            practice=practice,
+            truth_folder=truth_folder,
+            vigilance_folder=vigilance_folder,
+            duplicates=duplicates,
+        )
+    return read_trials(path, mapping=_mapping(mapping, columns, constants, missing), duplicates=duplicates)
+
+
+def _mapping(
+    file: Path | None, columns: tuple[str, ...], constants: tuple[str, ...], missing: tuple[str, ...]
+) -> ColumnMapping:
+    from dataclasses import replace
+
+    from analysis.trial_files import ColumnMapping
+
+    mapping = ColumnMapping.from_toml(file) if file else ColumnMapping()
+    codes = dict(mapping.missing)
+    for name, code in _pairs("--missing", missing):
+        codes[name] = (*codes.get(name, ()), code)
+    return replace(
+        mapping,
+        columns={**mapping.columns, **dict(_pairs("--column", columns))},
+        constants={**mapping.constants, **dict(_pairs("--constant", constants))},
+        missing=codes,
+    )
+
+
+def _pairs(option: str, entries: tuple[str, ...]) -> list[tuple[str, str]]:
+    from evalkit.errors import InputError
+
+    for entry in entries:
+        if "=" not in entry:
+            raise InputError(f"{option} {entry!r} has no '='; {option} OURS=THEIRS is allowed.")
+    return [(entry.partition("=")[0], entry.partition("=")[2]) for entry in entries]
