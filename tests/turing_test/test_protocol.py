@@ -1,0 +1,187 @@
+"""Presets, the checks of every option, and the commented study file."""
+
+import dataclasses
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.errors import InputError
+from turing_test.protocol import PRESETS, SECTIONS, Protocol, options, parse_setting
+from turing_test.study_file import format_protocol, parse_protocol, read_protocol
+
+
+class TestThePresetOfThePaper:
+    def test_shows_what_the_papers_tool_showed(self):
+        p = Protocol.of_preset("zhang2016")
+        assert (p.size, p.image_ms, p.first_blank_ms, p.blank_ms, p.gap_ms) == (256, 1000, 1200, 900, 600)
+        assert (p.answer_delay_ms, p.feedback_ms, p.practice_trials, p.test_trials) == (100, 2400, 10, 40)
+        assert (p.vigilance_trials, p.sessions_per_method) == (4, 40)
+
+    def test_excludes_nobody(self):
+        p = Protocol.of_preset("zhang2016")
+        assert (p.vigilance_min, p.catch_pass) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "sequential", "real_vs_fake", "images"),
+    [
+        ("zhang2016", True, True, 2),
+        ("simultaneous", False, True, 2),
+        ("preference", True, False, 2),
+        ("naturalness", False, False, 1),
+    ],
+)
+def test_presets_differ_in_what_is_on_screen(preset, sequential, real_vs_fake, images):
+    p = Protocol.of_preset(preset)
+    assert (p.sequential, p.real_vs_fake, p.images_per_trial) == (sequential, real_vs_fake, images)
+
+
+def test_catch_trials_come_on_top_of_the_test():
+    p = Protocol.of_preset("zhang2016", catch_trials=6)
+    assert (p.shown_test_trials, p.session_trials, p.images_needed) == (46, 56, 66)
+
+
+class TestImpossibleStudiesAreRefused:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"image_ms": "1000"}, 'image_ms is "1000"; allowed is a whole number from 20 to 60000'),
+            ({"image_ms": 1000.0}, "image_ms is 1000.0; allowed is a whole number"),
+            ({"image_ms": True}, "image_ms is true; allowed is a whole number"),
+            ({"image_ms": 0}, "image_ms is 0; allowed is a whole number from 20"),
+            ({"color_vision": 1}, "color_vision is 1; allowed is true or false"),
+            ({"fit": "stretch"}, 'fit is "stretch"; allowed is "crop" or "warp"'),
+            ({"name": ""}, 'name is ""; allowed is 1 to 64 letters'),
+            ({"name": "../x"}, "name is"),
+            ({"consent_file": "../../secret"}, "consent_file is"),
+            ({"consent_file": ".."}, "consent_file is"),
+            ({"contact": "a\nb"}, "contact is"),
+            ({"mturk_frame_hosts": ("http://evil",)}, "mturk_frame_hosts is"),
+            ({"mturk_frame_hosts": ("https://a; script-src *",)}, "mturk_frame_hosts is"),
+            ({"public_url": "study.example.org"}, "public_url is"),
+            ({"prolific_completed": "a b"}, "prolific_completed is"),
+            ({"vigilance_trials": 40}, "vigilance_trials is 40 of test_trials = 40; allowed are fewer"),
+            ({"vigilance_trials": 5}, "allowed is an even number"),
+            ({"vigilance_min": 5}, "vigilance_min is 5, but vigilance_trials is 4"),
+            ({"catch_pass": 5}, "catch_pass is 5, but catch_trials is 0"),
+            ({"size": 1024}, "min_width is 640, narrower than size"),
+            ({"imagems": 5}, "no key 'imagems' \\(did you mean 'image_ms'\\?\\)"),
+        ],
+    )
+    def test_the_key_and_what_is_allowed_are_named(self, changes, message):
+        with pytest.raises(InputError, match=message):
+            Protocol.of_preset("zhang2016", **changes)
+
+    @pytest.mark.parametrize("preset", ["preference", "naturalness"])
+    @pytest.mark.parametrize("key", ["vigilance_trials", "catch_trials", "feedback_ms"])
+    def test_nothing_is_right_or_wrong_without_a_truth(self, preset, key):
+        with pytest.raises(InputError, match=f"{key} is 2 with preset"):
+            Protocol.of_preset(preset, **{key: 2})
+
+    def test_one_image_has_no_gap(self):
+        with pytest.raises(InputError, match="gap_ms is 600"):
+            Protocol.of_preset("naturalness", gap_ms=600)
+
+    def test_two_images_side_by_side_need_room(self):
+        with pytest.raises(InputError, match="allowed is at least 800"):
+            Protocol.of_preset("simultaneous", size=400)
+
+    def test_an_unknown_preset_is_answered_with_the_nearest(self):
+        with pytest.raises(InputError, match="did you mean 'zhang2016'"):
+            Protocol.of_preset("zhang2017")
+
+
+class TestTheStudyFile:
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_reads_back_what_was_written(self, preset):
+        protocol = Protocol.of_preset(preset, name="pilot 1", contact='Ann "A" \\ Ünal <a@b.c>')
+        assert parse_protocol(format_protocol(protocol)) == protocol
+
+    @given(
+        contact=st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=50),
+        name=st.text(string.ascii_letters + string.digits, min_size=1, max_size=64),
+        image_ms=st.integers(20, 60_000),
+        open_link=st.booleans(),
+        hosts=st.lists(st.sampled_from(["https://a.org", "https://b-c.org"])),
+    )
+    def test_reads_back_any_value(self, contact, name, image_ms, open_link, hosts):
+        protocol = Protocol(
+            contact=contact, name=name, image_ms=image_ms, open_link=open_link, mturk_frame_hosts=tuple(hosts)
+        )
+        assert parse_protocol(format_protocol(protocol)) == protocol
+
+    def test_explains_every_option(self):
+        text = format_protocol(Protocol())
+        for field in dataclasses.fields(Protocol):
+            assert re.search(rf"# .+\n{field.name} = ", text), field.name
+
+    def test_absent_keys_have_the_value_of_the_preset(self):
+        assert parse_protocol('preset = "naturalness"') == Protocol.of_preset("naturalness")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[timing]\nimage_sm = 5", r"in section \[timing\], there is no key 'image_sm' \(did you mean 'image_ms'"),
+            ("[timings]\nimage_ms = 500", r"no section 'timings' \(did you mean 'timing'"),
+            ("image_ms = 500", r"'image_ms' stands in the top of the file.*allowed is section \[timing\]"),
+            ("[timing]\nname = 'x'", r"'name' stands in section \[timing\]; allowed is the top of the file"),
+            ("[timing]\nimage_ms = 1.5", "image_ms is 1.5; allowed is a whole number"),
+            ("[timing]\nimage_ms = 2020-01-01", "image_ms is"),
+            ("[timing.image_ms]\nx = 1", "image_ms is"),
+            ("preset = 3", "preset is 3; allowed is"),
+            ("[recruiting]\nmturk_frame_hosts = [1]", "mturk_frame_hosts is"),
+            ("[timing", "is no valid TOML"),
+        ],
+    )
+    def test_mistakes_name_file_and_key(self, tmp_path, text, message):
+        path = tmp_path / "study.toml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=message) as caught:
+            read_protocol(path)
+        assert str(caught.value).startswith(str(path))
+
+    def test_a_missing_file_is_a_plain_sentence(self, tmp_path):
+        with pytest.raises(InputError, match="cannot be read as a study file"):
+            read_protocol(tmp_path / "none.toml")
+
+    def test_every_option_belongs_to_a_section(self):
+        assert {option.section for option in options()} == set(SECTIONS)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("image_ms=500", ("image_ms", 500)),
+            ("color_vision = true", ("color_vision", True)),
+            ("contact=a = b", ("contact", "a = b")),
+            (
+                "mturk_frame_hosts=https://a.org, https://b.org",
+                ("mturk_frame_hosts", ("https://a.org", "https://b.org")),
+            ),
+        ],
+    )
+    def test_values_have_the_type_of_the_key(self, text, expected):
+        assert parse_setting(text) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("image_ms", "no '='"),
+            ("image_ms=fast", "image_ms is 'fast'; allowed is a whole number"),
+            ("color_vision=1", "allowed is true or false"),
+            ("imagems=5", "did you mean 'image_ms'"),
+        ],
+    )
+    def test_mistakes_name_the_key(self, text, message):
+        with pytest.raises(InputError, match=message):
+            parse_setting(text)
+
+
+def test_the_digest_changes_with_every_value():
+    digests = {Protocol().digest, Protocol(image_ms=999).digest, Protocol(contact="x").digest}
+    assert len(digests) == 3
+    assert Protocol().digest == Protocol().digest
