@@ -1,0 +1,186 @@
+"""The database: the same behaviour on SQLite and PostgreSQL, also when it is locked, full or gone."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from evalkit.errors import InputError
+from turing_test import tables
+from turing_test.migrations import newest_revision
+from turing_test.storage import Storage, StorageUnavailable
+
+
+def add_event(kind: str):
+    def work(connection: sa.Connection) -> int:
+        done = connection.execute(sa.insert(tables.event).values(at=time.time(), kind=kind))
+        return int(done.inserted_primary_key[0])
+
+    return work
+
+
+def kinds(connection: sa.Connection) -> list[str]:
+    return list(connection.execute(sa.select(tables.event.c.kind).order_by(tables.event.c.kind)).scalars())
+
+
+def pages(connection: sa.Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+
+
+def test_migrations_make_exactly_the_declared_tables(storage):
+    with storage.engine.connect() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), tables.metadata)
+    assert difference == []
+
+
+def test_upgrading_twice_changes_nothing(storage):
+    storage.write(add_event("kept"))
+    storage.upgrade()
+    assert storage.read(kinds) == ["kept"]
+
+
+def test_two_servers_that_start_at_once_make_the_tables_once(database_url):
+    opened = [Storage(database_url, busy_timeout_s=20) for _ in range(4)]
+    threads = [threading.Thread(target=one.upgrade) for one in opened]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened[0].read(kinds) == []
+    for one in opened:
+        one.close()
+
+
+def test_a_database_of_a_newer_toolkit_is_refused_in_a_sentence(storage):
+    storage.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(InputError, match=f"revision 9999.*newest is {newest_revision()}"):
+        storage.upgrade()
+
+
+@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense"])
+def test_other_databases_are_refused_and_passwords_not_repeated(url):
+    with pytest.raises(InputError, match="allowed is") as error:
+        Storage(url)
+    assert "secret" not in str(error.value)
+
+
+def test_what_fails_changes_nothing_and_the_others_of_its_group_are_kept(storage):
+    def fail(connection: sa.Connection) -> None:
+        add_event("lost")(connection)
+        time.sleep(0.002)
+        raise KeyError("refused")
+
+    refused: list[BaseException] = []
+
+    def try_to_fail() -> None:
+        try:
+            storage.write(fail)
+        except KeyError as error:
+            refused.append(error)
+
+    threads = [
+        threading.Thread(target=try_to_fail if i % 3 == 0 else lambda: storage.write(add_event("kept")))
+        for i in range(30)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert storage.read(kinds) == ["kept"] * 20
+    assert len(refused) == 10
+
+
+def test_an_acknowledged_write_is_seen_by_another_connection_at_once(storage, database_url):
+    other = Storage(database_url)
+    for i in range(20):
+        storage.write(add_event(f"{i:02}"))
+        assert len(other.read(kinds)) == i + 1
+    other.close()
+
+
+def test_commits_wait_for_the_disk(storage):
+    def setting(connection: sa.Connection) -> object:
+        what = "PRAGMA synchronous" if storage.is_sqlite else "SHOW synchronous_commit"
+        return connection.execute(sa.text(what)).scalar()
+
+    full = 2  # https://sqlite.org/pragma.html#pragma_synchronous
+    assert storage.read(setting) == (full if storage.is_sqlite else "on")
+    assert storage.write(setting) == (full if storage.is_sqlite else "on")
+
+
+def test_a_locked_database_is_a_sentence_and_passes(storage, database_url):
+    holder = Storage(database_url)
+    held, release = threading.Event(), threading.Event()
+
+    def hold(connection: sa.Connection) -> None:
+        if not storage.is_sqlite:
+            connection.execute(sa.text("LOCK TABLE event"))
+        held.set()
+        release.wait(30)
+
+    thread = threading.Thread(target=lambda: holder.write(hold))
+    thread.start()
+    held.wait(10)
+    with pytest.raises(StorageUnavailable, match=r"cannot be used now: .*lock"):
+        storage.write(add_event("refused"))
+    release.set()
+    thread.join()
+    storage.write(add_event("kept"))
+    assert storage.read(kinds) == ["kept"]
+    holder.close()
+
+
+def test_a_full_disk_is_a_sentence_and_passes(tmp_path):
+    storage = Storage(f"sqlite:///{tmp_path / 'study.db'}")
+    storage.upgrade()
+    storage.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 40"))
+    while storage.read(pages) < 38:
+        storage.write(add_event("x" * 3000))
+    written = len(storage.read(kinds))
+    with pytest.raises(StorageUnavailable, match="the disk is full"):
+        storage.write(add_event("x" * 30_000))
+    assert len(storage.read(kinds)) == written
+    storage.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 4000"))
+    storage.write(add_event("later"))
+    assert len(storage.read(kinds)) == written + 1
+    storage.close()
+
+
+def test_a_database_that_is_gone_is_a_sentence(tmp_path):
+    with pytest.raises(StorageUnavailable, match="cannot be used now"):
+        Storage(f"sqlite:///{tmp_path / 'nowhere' / 'study.db'}").upgrade()
+    with pytest.raises(StorageUnavailable, match="cannot be used now"):
+        Storage(f"postgresql://study@/study?host={tmp_path}").upgrade()
+
+
+def test_a_mistake_in_our_own_sql_is_not_called_a_locked_database(storage):
+    with pytest.raises(sa.exc.DBAPIError):
+        storage.write(lambda c: c.execute(sa.text("SELECT * FROM nothing_here")))
+    with pytest.raises(sa.exc.DBAPIError):
+        storage.read(lambda c: c.execute(sa.text("SELECT * FROM nothing_here")))
+
+
+def test_sqlite_writers_share_commits(tmp_path):
+    storage = Storage(f"sqlite:///{tmp_path / 'study.db'}", busy_timeout_s=20)
+    storage.upgrade()
+    commits = []
+    sa.event.listen(storage.engine, "commit", lambda connection: commits.append(1))
+    blocker = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")  # the first writer waits, the others gather behind it
+    threads = [threading.Thread(target=lambda: storage.write(add_event("x"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    blocker.execute("COMMIT")
+    for thread in threads:
+        thread.join()
+    blocker.close()
+    assert len(storage.read(kinds)) == 20
+    assert len(commits) <= 5
+    storage.close()
