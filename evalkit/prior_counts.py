@@ -98,6 +98,6 @@ def count_folder(
     counts = np.zeros(len(classes), np.int64)
     progress(0, len(files))
     for done, path in enumerate(files, start=1):
-        counts += np.bincount(counter.prepare(Photo(decode(path).rgb8))[1], minlength=len(classes))
+        counts += np.bincount(counter.classes_of(Photo(decode(path).rgb8)), minlength=len(classes))
         progress(done, len(files))
     return PriorCounts(classes.name, classes.digest, counts, len(files))

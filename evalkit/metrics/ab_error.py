@@ -215,19 +215,19 @@ class PairCounter:
         self._per_class = np.empty((3, len(classes)), np.int64)
         self._owner: Photo | None = None
         self._lab = np.empty(0, np.float32)
-        self._rows = np.empty(0, np.int32)
+        self._first_bins = np.empty(0, np.int32)
         self._chroma = 0.0
 
     def prepare(self, truth: Photo) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float]:
-        """Lab (float32, L then a then b), class and largest chroma of the truth's pixels.
+        """Lab (float32, L then a then b), number of the class's first bin, and largest chroma of the truth's pixels.
 
         Computed once for a truth that is asked for several times in a row; the arrays are valid until the next truth
         (fresh pages for every image would cost as much as a tenth of the counting).
         """
         if truth is not self._owner:
-            if len(self._rows) != truth.n_pixels:
+            if len(self._first_bins) != truth.n_pixels:
                 self._lab = np.empty(3 * truth.n_pixels, np.float32)
-                self._rows = np.empty(truth.n_pixels, np.int32)
+                self._first_bins = np.empty(truth.n_pixels, np.int32)
             chroma = self._kernel.prepare_truth(
                 truth.rgb8.reshape(-1),
                 self._cells,
@@ -235,21 +235,25 @@ class PairCounter:
                 self._offsets,
                 self._centers,
                 self._lab,
-                self._rows,
+                self._first_bins,
             )
             self._chroma = float(chroma)
             self._owner = truth
-        return self._lab, self._rows, self._chroma
+        return self._lab, self._first_bins, self._chroma
+
+    def classes_of(self, truth: Photo) -> npt.NDArray[np.int32]:
+        """Ab class of each pixel, shape (H * W,), int32."""
+        return self.prepare(truth)[1] // np.int32(self._kernel.N_BINS)
 
     def count(self, truth: Photo, prediction: Photo) -> PairCounts:
         """Count one pair; both photos have the same size."""
-        lab, rows, _ = self.prepare(truth)
+        lab, first_bins, _ = self.prepare(truth)
         parts = []
         lightness, newly = 0.0, 0
         for begin in range(0, truth.n_pixels, self._kernel.MAX_PIXELS):
             end = min(begin + self._kernel.MAX_PIXELS, truth.n_pixels)
             change, clipped = self._kernel.count_pair(
-                truth.rgb8.reshape(-1), lab, rows, prediction.rgb8.reshape(-1), begin, end, self._packed
+                truth.rgb8.reshape(-1), lab, first_bins, prediction.rgb8.reshape(-1), begin, end, self._packed
             )
             lightness += change
             newly += clipped

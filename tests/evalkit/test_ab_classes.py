@@ -86,7 +86,7 @@ class TestClassOfAColour:
         close = 0
         for red in range(0, 256, 5):
             colours = cube_slice(red)
-            _, fast, _ = counter.prepare(Photo(colours[None]))
+            fast = counter.classes_of(Photo(colours[None]))
             distance, nearest = tree.query(lab_of(colours)[:, 1:], k=2)
             differs = fast != nearest[:, 0]
             # The float64 decision is exact; only a tie to the last digit may go to the other of two centres.
@@ -113,7 +113,7 @@ class TestClassOfAColour:
         colours = cube_slice(90)
         for q in (2, 4000):
             classes = AbClasses("test", np.random.default_rng(q).uniform(-100, 100, (q, 2)))
-            _, fast, _ = PairCounter(classes).prepare(Photo(colours[None]))
+            fast = PairCounter(classes).classes_of(Photo(colours[None]))
             np.testing.assert_array_equal(fast, cKDTree(classes.centers).query(lab_of(colours)[:, 1:])[1])
 
 
