@@ -17,7 +17,19 @@ import numpy.typing as npt
 
 from evalkit.errors import InputError
 
-__all__ = ["PRESETS", "AbClasses", "Prior", "load_classes", "load_prior", "preset", "rebalancing_weights"]
+__all__ = [
+    "PRESETS",
+    "SOFT_NEIGHBORS",
+    "AbClasses",
+    "Prior",
+    "annealed_mean",
+    "load_classes",
+    "load_prior",
+    "preset",
+    "rebalancing_weights",
+    "smoothed_shares",
+    "soft_encode",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -279,3 +291,103 @@ def rebalancing_weights(shares: npt.ArrayLike, rebalancing: float = 0.0) -> Floa
         weights = np.where(mixed > 0, 1.0 / mixed, 0.0)
     scale: FloatArray = weights / (p * weights).sum(axis=-1, keepdims=True)
     return scale
+
+
+def smoothed_shares(shares: npt.ArrayLike, classes: AbClasses) -> FloatArray:
+    """Class shares smoothed by a Gaussian in the ab plane: p tilde of Zhang et al. 2016, section 2.2.
+
+    The mass of each class is spread over all classes in proportion to a Gaussian of `AbClasses.smoothing_sigma`, so
+    the result sums to 1 and no class that a near colour could have stays at zero.
+
+    Parameters
+    ----------
+    shares : array_like, shape (Q,)
+        Class shares or counts, non-negative; normalised here.
+    classes : AbClasses
+
+    Returns
+    -------
+    ndarray of float64, shape (Q,)
+    """
+    p = np.asarray(shares, dtype=np.float64)
+    squared = ((classes.centers[:, None] - classes.centers) ** 2).sum(axis=2)
+    kernel = np.exp(-squared / (2.0 * classes.smoothing_sigma**2))
+    smooth: FloatArray = (p / p.sum()) @ (kernel / kernel.sum(axis=1, keepdims=True))
+    return smooth
+
+
+SOFT_NEIGHBORS = 10
+"""Nearest centres that share a pixel in the soft-encoding: the number of the paper's code (its text says 5)."""
+
+
+def soft_encode(ab: npt.ArrayLike, classes: AbClasses, n_neighbors: int = SOFT_NEIGHBORS) -> FloatArray:
+    """Spread each colour over its nearest classes (Zhang et al. 2016, section 2.1): the plain reference.
+
+    Each of the ``n_neighbors`` nearest centres gets a weight exp(-d^2 / (2 sigma^2)) by its distance d; the weights of
+    a colour sum to 1.
+
+    Parameters
+    ----------
+    ab : array_like, shape (..., 2)
+        Colours, CIE Lab units.
+    classes : AbClasses
+    n_neighbors : int, default 10
+        Of centres at the same distance the one listed first is nearer.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., Q)
+
+    Examples
+    --------
+    >>> encoded = soft_encode([5.0, 0.0], preset("zhang2016"))  # half way between (0, 0) and (10, 0)
+    >>> int((encoded > 0).sum()), np.round(np.sort(encoded)[-2:], 4).tolist()
+    (10, [0.3934, 0.3934])
+    """
+    points = np.asarray(ab, dtype=np.float64)
+    flat = points.reshape(-1, 2)
+    encoded = np.zeros((len(flat), len(classes)))
+    for start in range(0, len(flat), 4096):
+        squared = ((flat[start : start + 4096, None] - classes.centers) ** 2).sum(axis=2)
+        nearest = np.argsort(squared, axis=1, kind="stable")[:, :n_neighbors]
+        found = np.take_along_axis(squared, nearest, axis=1)
+        # Relative to the nearest: the same shares, and a colour far outside does not underflow to 0 / 0.
+        weights = np.exp((found[:, :1] - found) / (2.0 * classes.sigma**2))
+        weights /= weights.sum(axis=1, keepdims=True)
+        np.put_along_axis(encoded[start : start + 4096], nearest, weights, axis=1)
+    return encoded.reshape(*points.shape[:-1], len(classes))
+
+
+def annealed_mean(probabilities: npt.ArrayLike, classes: AbClasses, temperature: float | None = None) -> FloatArray:
+    """Colour of a distribution over classes (Zhang et al. 2016, eq. 5): the plain reference.
+
+    The distribution is sharpened to softmax(log z / T); its expectation is the colour. T = 1 is the mean; the limit
+    T = 0 is the mode (the class listed first on a tie).
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (..., Q)
+        z, non-negative with a positive sum; any scale.
+    classes : AbClasses
+    temperature : float, optional
+        T >= 0; that of the classes where not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., 2)
+
+    Raises
+    ------
+    InputError
+        If T is negative or not finite.
+    """
+    t = classes.temperature if temperature is None else temperature
+    if not 0 <= t < np.inf:
+        raise InputError(f"the temperature is {t}; it must be 0 (the mode) or a positive number")
+    z = np.asarray(probabilities, dtype=np.float64)
+    if t == 0:
+        mode: FloatArray = classes.centers[z.argmax(axis=-1)]
+        return mode
+    powered = (z / z.max(axis=-1, keepdims=True)) ** (1.0 / t)
+    mean: FloatArray = (powered / powered.sum(axis=-1, keepdims=True)) @ classes.centers
+    return mean

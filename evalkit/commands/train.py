@@ -1,0 +1,224 @@
+"""The command ``evalkit train``: train a variant of the seed's colorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evalkit.colorizers.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from evalkit.colorizers.training import StepReport
+
+__all__ = ["train"]
+
+DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": (300, 64, 4e-3)}
+"""Steps, crop size and learning rate by network."""
+
+
+@click.command(short_help="Train the seed's colorizer, or a variant, on a folder of photos.")
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of colour photos, searched with its sub-folders.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the weights, the log and the pictures.",
+)
+@click.option("--variant", type=click.Choice(list(VARIANTS)), default="full", show_default=True, help="What to train.")
+@click.option(
+    "--preset",
+    "classes",
+    default="seed2024",
+    show_default=True,
+    metavar="seed2024|zhang2016|FILE",
+    help="Ab classes, with their sigma, lambda and temperature.",
+)
+@click.option(
+    "--network",
+    "layout",
+    type=click.Choice(list(DEFAULTS)),
+    default="full",
+    show_default=True,
+    help="Its size: the published one, a small one for CPU work, a tiny one for tests.",
+)
+@click.option(
+    "--prior",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Class shares for the rebalancing; default: those of the photos themselves.",
+)
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Weights to start from; l2-finetuned needs those of a network that classifies.",
+)
+@click.option("--steps", type=int, default=None, help="Updates; the learning rate falls to zero over them.")
+@click.option("--batch-size", type=int, default=None, help="Crops an update, over all processes [32; tiny: 8].")
+@click.option(
+    "--accumulate",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Parts to take the batch in: less memory, the same gradient.",
+)
+@click.option("--crop-size", type=int, default=None, help="Side of the crops in pixels, a multiple of 8.")
+@click.option("--learning-rate", type=float, default=None, help="Largest learning rate.")
+@click.option("--weight-decay", type=float, default=1e-3, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="First weights, order of the photos, crops.")
+@click.option(
+    "--amp",
+    type=click.Choice(["off", "bf16", "fp16"]),
+    default="off",
+    show_default=True,
+    help="Mixed precision: bf16 on recent CPUs and GPUs, fp16 on older GPUs.",
+)
+@click.option("--channels-last/--channels-first", default=True, show_default=True, help="Memory layout.")
+@click.option("--compile", "compile_network", is_flag=True, help="Let torch compile the network (needs a compiler).")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Cores that torch computes on.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load data.")
+@click.option("--save-every", type=click.IntRange(1), default=500, show_default=True, metavar="STEPS")
+@click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, metavar="STEPS")
+@click.option(
+    "--panel-every",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    metavar="STEPS",
+    help="How often to write pictures to OUT/panels.",
+)
+@click.option("--data-source", default="", metavar="TEXT", help="Where the photos come from, for the checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue the run in OUT; the result is that of one never stopped.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
+def train(
+    source: Path,
+    out: Path,
+    variant: str,
+    classes: str,
+    layout: str,
+    prior: Path | None,
+    init: Path | None,
+    steps: int | None,
+    batch_size: int | None,
+    accumulate: int,
+    crop_size: int | None,
+    learning_rate: float | None,
+    weight_decay: float,
+    seed: int,
+    amp: str,
+    channels_last: bool,
+    compile_network: bool,
+    device: str,
+    threads: int | None,
+    workers: int,
+    save_every: int,
+    log_every: int,
+    panel_every: int,
+    data_source: str,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train the network of the seed on your photos.
+
+    \b
+    evalkit train --input photos/ --variant full --network small --out run/
+    evalkit train --input photos/ --variant full --network small --out run/ --resume
+    torchrun --nproc-per-node 8 --no-python evalkit train --input photos/ --device cuda --amp bf16 --out run/
+
+    Gray photos and files that cannot be read are skipped and counted (OUT/photos.csv). The weights are in
+    OUT/weights.pt, the log in OUT/log.csv, pictures of the progress in OUT/panels.
+    """  # noqa: D301
+    from evalkit.ab_classes import load_classes
+    from evalkit.colorizers.torch_needed import need_torch
+
+    need_torch()
+    import torch
+
+    from evalkit.colorizers.training import TrainingOptions
+    from evalkit.colorizers.training import train as run
+    from evalkit.commands._shared import progress_bar
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    default_steps, default_size, default_rate = DEFAULTS[layout]
+    options = TrainingOptions(
+        variant,
+        load_classes(classes),
+        layout,
+        steps or default_steps,
+        batch_size or (8 if layout == "tiny" else 32),
+        accumulate,
+        crop_size or default_size,
+        learning_rate or default_rate,
+        weight_decay,
+        seed,
+        amp,
+    )
+    with progress_bar("looking at photos", "photos", hidden=quiet) as survey, training_bar(variant, quiet) as show:
+        report = run(
+            source,
+            out,
+            options,
+            prior=prior,
+            init=init,
+            data_source=data_source,
+            device=device,
+            channels_last=channels_last,
+            compile_network=compile_network,
+            workers=workers,
+            save_every=save_every,
+            log_every=log_every,
+            panel_every=panel_every,
+            resume=resume,
+            on_survey=survey,
+            on_step=show,
+        )
+    if not quiet:
+        skipped = [
+            f"{len(names)} {what}"
+            for names, what in ((report.survey.gray, "gray"), (report.survey.unreadable, "unreadable"))
+            if names
+        ]
+        click.echo(
+            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {options.steps} steps on "
+            f"{len(report.survey.photos)} photos" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
+        )
+
+
+@contextmanager
+def training_bar(title: str, hidden: bool) -> Iterator[Callable[[StepReport], None]]:
+    """A bar with loss, images per second and time left on standard error; only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None, state="", visible=False)
+
+        def show(report: StepReport) -> None:
+            state = f"loss {report.loss:.4f}, {report.images_per_second:.0f} images/s"
+            bar.update(task, completed=report.step, total=report.steps, state=state, visible=True)
+
+        yield show
