@@ -1,0 +1,245 @@
+// A session from consent to thanks. The server's view says where it stands; this page shows that and reports back.
+
+import { Api, Refused } from "./api.js";
+import { Compositor, nextFrame, visibility } from "./browser_clock.js";
+import { describeDisplay, isCapable } from "./display.js";
+import { Images } from "./images.js";
+import { Presenter } from "./presentation.js";
+import { nextAction, Notice, part, Screens } from "./screens.js";
+import { drawCrisp, Stage } from "./stage.js";
+import { TrialScreen } from "./trial.js";
+
+const PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"; // what MTurk sends instead of an assignment while a worker looks
+const REDIRECT_AFTER = 2500; // ms to read the thanks
+
+export async function startSession(root) {
+  const session = new Session(root);
+  try {
+    await session.run();
+  } catch (error) {
+    await session.fail(error);
+  }
+}
+
+class Session {
+  #root;
+  #screens;
+  #api;
+  #images;
+  #presenter;
+  #trials = null;
+  #calibrated = false;
+  #compositor;
+
+  constructor(root) {
+    this.#root = root;
+    this.#screens = new Screens(root);
+    this.#api = new Api(root.dataset.token, new Notice(part(document, "notice")));
+    this.#images = new Images((url) => this.#api.image(url));
+    this.#compositor = new Compositor(part(document, "mark"));
+    this.#presenter = new Presenter(nextFrame, this.#compositor, visibility);
+  }
+
+  async run() {
+    if (!isCapable()) {
+      this.#screens.show("incompatible");
+      return;
+    }
+    const resumed = this.#api.token !== "";
+    let view = resumed ? await this.#api.view() : await this.#consent();
+    if (!view) return;
+    this.#offerWithdrawal(view);
+    if (view.phase === "device") view = await this.#device();
+    if (view.phase === "vision") view = await this.#vision(view);
+    if (view.phase !== "done") view = await this.#allTrials(view, resumed);
+    this.#finish(view);
+  }
+
+  async fail(error) {
+    if (!(error instanceof Refused)) console.error(error);
+    // Most often the session ended meanwhile (it expired, say): then that is what to tell.
+    const view = error instanceof Refused && this.#api.token ? await this.#api.view().catch(() => null) : null;
+    if (view?.phase === "done") {
+      this.#finish(view);
+      return;
+    }
+    const screen = this.#screens.show("error");
+    part(screen, "sentence").textContent = error instanceof Refused ? error.message : "";
+    part(screen, "safe").hidden = this.#api.token === "";
+    this.#withdrawButton.hidden = true;
+    await nextAction(screen);
+    location.reload();
+  }
+
+  // --- before the trials ------------------------------------------------------------------------------------------
+
+  /** The first view of a new session; null in a platform's preview, where nothing is asked or sent. */
+  async #consent() {
+    const screen = this.#screens.show("consent");
+    const query = Object.fromEntries(new URLSearchParams(location.search));
+    if (query.assignmentId === PREVIEW) {
+      part(screen, "choice").hidden = true;
+      part(screen, "preview").hidden = false;
+      return null;
+    }
+    const consent = (await nextAction(screen)) === "agree";
+    const { link, consentHash } = this.#root.dataset;
+    const view = await this.#api.start({ query, link: link || null, consent, consent_hash: consentHash });
+    if (this.#api.token && view.phase !== "done") {
+      history.replaceState(null, "", `/s/${encodeURIComponent(this.#api.token)}`); // a reload resumes
+    }
+    return view;
+  }
+
+  async #device() {
+    const screen = this.#screens.show("device");
+    const next = screen.querySelector('[data-action="next"]');
+    await this.#calibrate();
+    part(screen, "measuring").hidden = true;
+    part(screen, "measured").hidden = false;
+    next.disabled = false;
+    await nextAction(screen);
+    return this.#api.device(describeDisplay(this.#presenter.interval.ms));
+  }
+
+  async #vision(view) {
+    const screen = this.#screens.show("vision");
+    const form = part(screen, "answer");
+    const canvas = part(screen, "plate");
+    const answers = [];
+    for (const plate of await this.#images.get(view.plates)) {
+      canvas.width = canvas.height = Math.round(300 * devicePixelRatio);
+      drawCrisp(canvas, plate);
+      form.reset();
+      form.elements.number.focus();
+      answers.push(await plateAnswer(form));
+    }
+    return this.#api.vision(answers);
+  }
+
+  // --- trials -----------------------------------------------------------------------------------------------------
+
+  async #allTrials(view, resumed) {
+    const started = view.trial && view.trial.number > 1;
+    await this.#interlude(resumed && started ? "resume" : "instructions");
+    let first = true;
+    while (view.phase !== "done") {
+      const { phase } = view.trial;
+      const next = await this.#trial(view, first);
+      first = false;
+      if (phase === "practice" && next.trial?.phase === "test") await this.#interlude("ready");
+      view = next;
+    }
+    return view;
+  }
+
+  /** A sheet between trials; the display is measured while it is read, if it was not yet. */
+  async #interlude(name) {
+    const pressed = nextAction(this.#screens.show(name));
+    if (!this.#calibrated) await this.#calibrate();
+    await pressed;
+  }
+
+  /** Play one trial; the view that comes after it. */
+  async #trial(view, first) {
+    const { trial, timing } = view;
+    const screen = this.#screens.show("trial");
+    this.#trials ??= new TrialScreen(screen, new Stage(screen, view.size), this.#presenter, this.#compositor);
+    this.#trials.progress(trial.phase, view.progress);
+    let images = null;
+    let end = null;
+    let shown = Promise.resolve();
+    if (trial.mode === "show") {
+      images = await this.#images.get(trial.images);
+      const begun = await this.#api.begin(trial.number);
+      if (begun.replaced) return begun.view;
+      const sequential = view.preset === "zhang2016" || view.preset === "preference";
+      const presented = await this.#trials.present(images, timing, { first, sequential });
+      end = presented.end;
+      shown = presented.record().then((record) => this.#api.shown(trial.number, record));
+      shown.catch(() => {}); // awaited below, after the answer
+      this.#images.prepare([...trial.images, ...(view.next_images ?? [])]); // while the participant thinks
+    }
+    const { response, responseMs } = await this.#trials.ask(end, timing.answer_delay_ms, { seen: images === null });
+    await shown;
+    const next = await this.#api.answer(trial.number, response, responseMs);
+    if (next.feedback && timing.feedback_ms) {
+      await this.#trials.explain(next.feedback, images, timing.feedback_ms);
+    }
+    return next;
+  }
+
+  async #calibrate() {
+    await this.#presenter.calibrate();
+    this.#calibrated = true;
+  }
+
+  // --- the end ----------------------------------------------------------------------------------------------------
+
+  #finish(view) {
+    this.#withdrawButton.hidden = true;
+    const { outcome, code, redirect, form } = view.outcome;
+    const screen = this.#screens.show(outcome);
+    if (form) showForm(part(screen, "form"), form);
+    else if (redirect) showRedirect(part(screen, "redirect"), redirect);
+    else if (code) showCode(part(screen, "code"), code);
+  }
+
+  get #withdrawButton() {
+    return document.querySelector('[data-action="withdraw"]');
+  }
+
+  #offerWithdrawal(view) {
+    const button = this.#withdrawButton;
+    const dialog = part(document, "withdraw-dialog");
+    button.hidden = view.phase === "done";
+    button.addEventListener("click", () => dialog.showModal());
+    dialog.addEventListener("close", async () => {
+      if (dialog.returnValue !== "yes") return;
+      await this.#api.withdraw().catch((error) => this.fail(error));
+      location.reload(); // whatever was going on here ends, and the page shows how the session ended
+    });
+  }
+}
+
+/** What was typed into the form, or "" for "I see no number". */
+function plateAnswer(form) {
+  return new Promise((resolve) => {
+    const stop = new AbortController();
+    const done = (answer) => {
+      stop.abort();
+      resolve(answer);
+    };
+    const { signal } = stop;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      done(form.elements.number.value.trim());
+    }, { signal });
+    form.querySelector('[data-action="none"]').addEventListener("click", () => done(""), { signal });
+  });
+}
+
+function showForm(form, { action, fields }) {
+  form.action = action;
+  for (const [name, value] of Object.entries(fields)) {
+    form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+  }
+  form.hidden = false;
+}
+
+function showRedirect(place, url) {
+  place.querySelector("a").href = url;
+  place.hidden = false;
+  setTimeout(() => location.assign(url), REDIRECT_AFTER);
+}
+
+function showCode(place, code) {
+  part(place, "code-value").textContent = code;
+  const button = place.querySelector('[data-action="copy"]');
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(code);
+    button.textContent = button.dataset.done;
+  });
+  place.hidden = false;
+}
