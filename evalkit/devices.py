@@ -1,0 +1,144 @@
+"""Where networks run: the choice of the device, batches that fit its memory, one thread a process.
+
+Networks run on one CPU thread in every process of a scoring run; the run uses all cores by working in several processes.
+So a number never depends on how many threads torch happened to use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["BatchRunner", "choose_device", "default_batch_size", "one_thread"]
+
+CPU_BATCH = 8
+"""As fast as any larger batch on one CPU thread, in a quarter of the memory of 32."""
+GPU_BATCH = 64
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (CUDA, else Apple's MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    InputError
+        If there is no such device on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device {name!r} is unknown; allowed: auto, cpu, cuda, cuda:N, mps.") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device {name!r} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r}: torch finds {torch.cuda.device_count()} CUDA devices here; try --device auto."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r}: torch finds no Apple GPU here; try --device auto.")
+    return device
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Images a batch when nothing is asked for."""
+    return CPU_BATCH if device.type == "cpu" else GPU_BATCH
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one CPU thread, and multiply 32-bit floats in full precision on a GPU; both are put back after."""
+    import torch
+
+    threads = torch.get_num_threads()
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+
+
+class BatchRunner:
+    """Runs a function over many items in batches of one size, halving it when memory runs out.
+
+    The last batch is filled up with copies of its last item, so that the result of an item does not depend on how many
+    others there are (libraries choose other algorithms for other sizes, which round differently).
+
+    Parameters
+    ----------
+    function : callable
+        Array of shape (n, ...) to array of shape (n, ...).
+    batch_size : int
+        Items a batch.
+    """
+
+    def __init__(self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], batch_size: int) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch size {batch_size}: at least 1 is needed.")
+        self.function = function
+        self.batch_size = batch_size
+        self.notes: set[str] = set()
+
+    def __call__(self, items: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Apply the function to all items, shape (n, ...)."""
+        results: list[npt.NDArray[Any]] = []
+        start = 0
+        while start < len(items):
+            batch = items[start : start + self.batch_size]
+            n = len(batch)
+            if n < self.batch_size:
+                batch = np.concatenate([batch, np.repeat(batch[-1:], self.batch_size - n, axis=0)])
+            try:
+                with one_thread():
+                    results.append(self.function(batch)[:n])
+            except (RuntimeError, MemoryError) as error:
+                self._halve(error)
+                continue
+            start += n
+        return np.concatenate(results)
+
+    def _halve(self, error: Exception) -> None:
+        if not _out_of_memory(error):
+            raise error
+        if self.batch_size == 1:
+            raise InputError(
+                "out of memory with a batch of one image; choose another --device, or fewer --workers"
+            ) from error
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = self.batch_size // 2
+        self.notes.add(f"out of memory with a batch of {self.batch_size} images; went on with {half}")
+        self.batch_size = half
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

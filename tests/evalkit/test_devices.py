@@ -1,0 +1,115 @@
+"""Batches: filled up, halved when memory runs out; devices that are not there are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from evalkit.errors import InputError
+from tests.conftest import require
+
+
+@pytest.fixture(autouse=True)
+def torch():
+    require(importlib.util.find_spec("torch") is not None, "torch is not installed (the extra `vgg`)")
+    import torch
+
+    return torch
+
+
+def test_every_item_gets_its_own_result_and_all_batches_have_one_size():
+    from evalkit.devices import BatchRunner
+
+    sizes = []
+
+    def double(batch):
+        sizes.append(len(batch))
+        return 2 * batch
+
+    items = np.arange(11.0)[:, None]
+    assert np.array_equal(BatchRunner(double, 4)(items), 2 * items)
+    assert sizes == [4, 4, 4]
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu", "python"])
+def test_the_batch_is_halved_until_it_fits_and_that_is_said(torch, kind):
+    from evalkit.devices import BatchRunner
+
+    failure = {
+        "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        "cpu": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        "python": MemoryError(),
+    }[kind]
+
+    def small_only(batch):
+        if len(batch) > 2:
+            raise failure
+        return batch
+
+    run = BatchRunner(small_only, 8)
+    assert np.array_equal(run(np.arange(7)), np.arange(7))
+    assert run.batch_size == 2
+    assert run.notes == {
+        "out of memory with a batch of 8 images; went on with 4",
+        "out of memory with a batch of 4 images; went on with 2",
+    }
+
+
+def test_one_image_that_does_not_fit_ends_the_run_in_a_sentence(torch):
+    from evalkit.devices import BatchRunner
+
+    def never(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match="out of memory with a batch of one image"):
+        BatchRunner(never, 2)(np.arange(3))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    from evalkit.devices import BatchRunner
+
+    def broken(batch):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        BatchRunner(broken, 2)(np.arange(3))
+    with pytest.raises(InputError, match="batch size 0"):
+        BatchRunner(broken, 0)
+
+
+def test_networks_run_on_one_thread_and_threads_are_put_back(torch):
+    from evalkit.devices import one_thread
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_auto_takes_the_best_device_there_is(torch, monkeypatch):
+    from evalkit.devices import choose_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gpu", "unknown; allowed: auto, cpu, cuda"), ("cuda:99", "torch finds"), ("meta", "not supported")],
+)
+def test_a_device_that_is_not_there_is_refused(name, message):
+    from evalkit.devices import choose_device
+
+    with pytest.raises(InputError, match=message):
+        choose_device(name)
