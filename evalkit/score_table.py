@@ -87,14 +87,34 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
         f"{n} images; beneath each value its 95 % interval over images" if scores.record.n_bootstrap else f"{n} images"
     ]
     if any(metric.percent for metric in metrics):
-        notes.append("AuC in per cent")
+        notes.append(" and ".join(_percent_words(metrics)) + " in per cent")
     if any(best.values()):
         notes.append("* best of the column, anchors apart")
     lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]
-    reasons = dict.fromkeys((s.method, s.metric, s.reason) for s in scores.summary if s.reason)
-    lines += [Text(f"{method}, {metric}: {reason}", style="dim") for method, metric, reason in reasons]
+    lines += [Text(line, style="dim") for line in _reasons(scores)]
     lines += [Text.assemble(("Warning: ", "yellow"), warning) for warning in scores.warnings]
     return Group(*lines)
+
+
+def _reasons(scores: Scores) -> list[str]:
+    """Why values are missing; a reason that several values share stands once."""
+    metrics_of: dict[tuple[str, str], list[str]] = {}
+    for score in scores.summary:
+        if score.reason:
+            metrics_of.setdefault((score.reason, score.method), []).append(score.metric)
+    methods_of: dict[tuple[str, str], list[str]] = {}
+    for (reason, method), names in metrics_of.items():
+        methods_of.setdefault((reason, ", ".join(names)), []).append(method)
+    return [
+        f"{metrics}: {reason}" if methods == list(scores.methods) else f"{', '.join(methods)}, {metrics}: {reason}"
+        for (reason, metrics), methods in methods_of.items()
+    ]
+
+
+def _percent_words(metrics: Sequence[type[Metric]]) -> list[str]:
+    shown = [metric.name for metric in metrics if metric.percent]
+    kinds = {"AuC": "_auc", "accuracy": "_top"}
+    return [word for word, part in kinds.items() if any(part in name for name in shown)] or ["shares"]
 
 
 def comparison_table(differences: Sequence[Difference]) -> RenderableType:

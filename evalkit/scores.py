@@ -30,9 +30,17 @@ from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_error import AbErrorOptions, curve
 from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
+from evalkit.metrics.blocks import BlockMetric, Settings
 from evalkit.resampling import Interval, interval, jackknife_interval, replicate_scores
 from evalkit.signature import format_signature
-from evalkit.statistics_store import DIAGNOSTICS, atomic_file, drop_notes, read_method, read_scalars
+from evalkit.statistics_store import (
+    DIAGNOSTICS,
+    atomic_file,
+    drop_notes,
+    read_method,
+    read_scalars,
+    read_vectors,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +122,10 @@ class RunRecord:
     allow_missing: bool
     inputs: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[Mapping[str, str]] = ()
+    settings_of: Mapping[str, Settings] = field(default_factory=dict)
+    """What the metrics that need a network settled on, by name."""
+    notes: tuple[str, ...] = ()
+    """What the run noticed, beside what the statistics show."""
 
     @property
     def size_field(self) -> str:
@@ -136,6 +148,10 @@ class RunRecord:
                 "quadrature": self.options.quadrature,
                 "max_threshold": self.options.max_threshold,
                 "lambda": self.options.rebalancing,
+                "networks": {
+                    name: {"fields": dict(found.fields), "reason": found.reason}
+                    for name, found in self.settings_of.items()
+                },
             },
             "size": self.size,
             "fit": self.fit,
@@ -144,6 +160,7 @@ class RunRecord:
             "allow_missing": self.allow_missing,
             "inputs": dict(self.inputs),
             "missing": [dict(entry) for entry in self.missing],
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -180,6 +197,8 @@ class RunRecord:
                 allow_missing=data["allow_missing"],
                 inputs=data["inputs"],
                 missing=tuple(data["missing"]),
+                settings_of={name: Settings(**found) for name, found in options.get("networks", {}).items()},
+                notes=tuple(data.get("notes", ())),
             )
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; name a finished --out folder of 'evalkit score'") from None
@@ -195,13 +214,15 @@ def load_statistics(
     rows = scalars.filter(pa.array(mask))
     if keep is not None:
         rows = rows.filter(pa.array([name in keep for name in rows["image"].to_pylist()]))
-    metrics = create_metrics(record.metrics, record.options)
+    metrics = create_metrics(record.metrics, record.options, record.settings_of)
     columns = {name: rows[name].to_numpy() for metric in metrics for name in metric.columns}
     table = histogram = None
     if any(metric.uses_ab_error for metric in metrics):
         table, histogram = read_method(folder, method, record.options, keep)
     images = tuple(rows["image"].to_pylist())
-    return ImageStatistics(images, rows["n_pixels"].to_numpy(), columns, table), histogram
+    wanted = [name for metric in metrics for name in metric.vectors]
+    vectors = read_vectors(folder, method, wanted, keep) if wanted else {}
+    return ImageStatistics(images, rows["n_pixels"].to_numpy(), columns, table, vectors), histogram
 
 
 @dataclass(frozen=True)
@@ -251,7 +272,7 @@ class Scores:
         return pd.DataFrame([{name: getattr(score, name) for name in SUMMARY_COLUMNS} for score in self.summary])
 
     @classmethod
-    def from_run(cls, plan: Plan, folder: Path, *, n_bootstrap: int) -> Scores:
+    def from_run(cls, plan: Plan, folder: Path, *, n_bootstrap: int, notes: tuple[str, ...] = ()) -> Scores:
         """Summarise the shards of a run that has just finished."""
         record = RunRecord(
             methods=plan.methods,
@@ -264,6 +285,8 @@ class Scores:
             n_bootstrap=n_bootstrap,
             allow_missing=bool(plan.pairs.missing),
             missing=tuple(plan.pairs.missing),
+            settings_of=plan.settings_of,
+            notes=notes,
         )
         return cls.summarise(folder, record)
 
@@ -293,7 +316,7 @@ class Scores:
         """
         check_n_bootstrap(record.n_bootstrap)
         scalars = read_scalars(folder)
-        metrics = create_metrics(record.metrics, record.options)
+        metrics = create_metrics(record.metrics, record.options, record.settings_of)
         if keep is not None:
             unknown = sorted(keep - set(scalars["image"].to_pylist()))
             if unknown:
@@ -303,8 +326,9 @@ class Scores:
         names: tuple[str, ...] = ()
         curves: dict[str, Curve] = {}
         values: dict[str, npt.NDArray[np.float64]] = {}
-        estimates: list[tuple[str, Metric, float, int, int, str]] = []
+        estimates: list[tuple[str, str, Mapping[str, str], float, int, int, str]] = []
         intervals: list[Interval] = []
+        cautions: list[str] = []
         for method in record.methods:
             statistics, histogram = load_statistics(folder, record, method, scalars, keep)
             names = statistics.images
@@ -318,10 +342,14 @@ class Scores:
                 values.setdefault(metric.name, np.full(scalars.num_rows, np.nan))
                 scored = ~np.isnan(single)
                 reason = _reason(metric, statistics, scored)
+                cautions.append(metric.caution(method, value, int(scored.sum())))
                 counted = scored & np.isfinite(single)
                 estimates.append(
-                    (method, metric, value, int(counted.sum()), int(statistics.n_pixels[counted].sum()), reason)
-                )
+                    (
+                        method, metric.name, metric.fields_of(statistics), value,
+                        int(counted.sum()), int(statistics.n_pixels[counted].sum()), reason,
+                    )
+                )  # fmt: skip
                 values[metric.name][_rows_of(scalars, method, keep)] = single
                 columns.append(scored_terms)
             intervals += _intervals(columns, record)
@@ -331,21 +359,25 @@ class Scores:
         release = version(DISTRIBUTION)
         summary = tuple(
             Score(
-                method, metric.name, value, interval.std_error, interval.low, interval.high, n_images, n_pixels,
+                method, name, value, interval.std_error, interval.low, interval.high, n_images, n_pixels,
                 format_signature(
-                    metric.name,
+                    name,
                     {**run_fields, **({"seed": str(record.seed)} if method == "random" and method in record.builtins else {})},
-                    metric.fields,
+                    fields,
                     release,
                 ),
                 reason,
             )
-            for (method, metric, value, n_images, n_pixels, reason), interval in zip(estimates, intervals, strict=True)
+            for (method, name, fields, value, n_images, n_pixels, reason), interval in zip(
+                estimates, intervals, strict=True
+            )
         )  # fmt: skip
-        table = _per_image(scalars, values, keep)
+        details = dict.fromkeys(name for metric in metrics for name in metric.details)
+        table = _per_image(scalars, values, list(details), keep)
         _refuse_copies(table, record)
         record = replace(record, inputs=_input_digests(table, record))
-        return cls(summary, curves, table, _warnings(table, record), record)
+        warnings = (*_warnings(table, record), *filter(None, cautions))
+        return cls(summary, curves, table, warnings, record)
 
     def rescored(
         self, out: str | Path, *, options: AbErrorOptions | None = None, images: Sequence[str] | None = None
@@ -404,7 +436,10 @@ class Scores:
         """``run.json``: versions, options, digests of inputs, what was left out and why, warnings."""
         from evalkit.image_files import decoder_versions
 
-        packages = {name: version(name) for name in (DISTRIBUTION, "numpy", "numba", "pillow", "pyarrow")}
+        used = [DISTRIBUTION, "numpy", "numba", "pillow", "pyarrow"]
+        if any(not found.reason for found in self.record.settings_of.values()):
+            used += ["torch", "torchvision"]
+        packages = {name: version(name) for name in used}
         return {
             "format": 1,
             **self.record.to_json(),
@@ -442,7 +477,9 @@ class _ScoredTerms:
 def _score_terms(metric: Metric, statistics: ImageStatistics) -> _ScoredTerms:
     if metric.interval == "bootstrap":
         terms = metric.terms(statistics)
-        return _ScoredTerms(metric, float(metric.score(exact_sum(terms))), metric.score(terms), terms, None)
+        return _ScoredTerms(
+            metric, float(metric.score(exact_sum(terms))), metric.per_image(statistics), terms, None
+        )
     # Integer terms, one pair of columns a class: too wide to hold for all images at once.
     parts = [range(start, min(start + PART, len(statistics))) for start in range(0, len(statistics), PART)]
     total = np.sum([exact_sum(metric.terms(statistics.part(part))) for part in parts], axis=0)
@@ -469,6 +506,8 @@ def _intervals(columns: Sequence[_ScoredTerms], record: RunRecord) -> list[Inter
 
 
 def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.bool_]) -> str:
+    if isinstance(metric, BlockMetric) and metric.settings.reason:
+        return f"unscored: {metric.settings.reason}"
     left_out = len(statistics) - int(scored.sum())
     infinite = 0
     for name in metric.columns:
@@ -477,7 +516,7 @@ def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.
     if infinite:
         reasons.append(f"{infinite} of {len(statistics)} images are identical to the truth (infinite, counted apart)")
     if left_out - infinite > 0:
-        reasons.append(f"{left_out - infinite} of {len(statistics)} images are unscored (too small for this metric)")
+        reasons.append(f"{left_out - infinite} of {len(statistics)} images are unscored ({metric.unscored_because})")
     return "; ".join(reasons)
 
 
@@ -489,16 +528,26 @@ def _rows_of(scalars: pa.Table, method: str, keep: frozenset[str] | None) -> npt
 
 
 def _per_image(
-    scalars: pa.Table, values: Mapping[str, npt.NDArray[np.float64]], keep: frozenset[str] | None
+    scalars: pa.Table,
+    values: Mapping[str, npt.NDArray[np.float64]],
+    details: Sequence[str],
+    keep: frozenset[str] | None,
 ) -> pa.Table:
     table = scalars.select(["image", "method", "n_pixels"])
     for name, column in values.items():
         table = table.append_column(name, pa.array(column, from_pandas=True))
+    for name in details:
+        table = table.append_column(name, _missing_as_null(scalars[name]))
     for name in DIAGNOSTICS:
         table = table.append_column(name, scalars[name])
     if keep is not None:
         table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
     return table.replace_schema_metadata(None).combine_chunks()
+
+
+def _missing_as_null(column: pa.ChunkedArray) -> pa.Array:
+    values = column.to_numpy()
+    return pa.array(values, mask=values < 0) if values.dtype.kind == "i" else pa.array(values, from_pandas=True)
 
 
 def _column(table: pa.Table, method: str, name: str) -> list[Any]:
@@ -535,7 +584,7 @@ def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
 
 
 def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
-    found = list(record.options.prior.warnings) if record.options.prior else []
+    found = [*(record.options.prior.warnings if record.options.prior else ()), *record.notes]
     first = record.methods[0]
     n = len(_column(table, first, "image"))
     gray = sum(bool(value) for value in _column(table, first, "gray_truth"))

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from multiprocessing import get_context
@@ -28,9 +28,11 @@ from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.errors import InputError
 from evalkit.image_files import DecodedImage, decode, resize
 from evalkit.image_pairs import PairTable, check_same_size, pair_folders
-from evalkit.metrics import DEFAULT_METRICS, create_metrics
+from evalkit.labels import labels_digest, labels_for
+from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
 from evalkit.metrics.ab_error import AbErrorOptions, PairCounter
 from evalkit.metrics.base import Metric, Photo
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings, missing_value
 from evalkit.statistics_store import Row, block_of, write_shard
 
 if TYPE_CHECKING:
@@ -67,6 +69,12 @@ class Plan:
     fit : {"warp", "crop"}
     seed : int
         Seed of the ``random`` method.
+    networks : NetworkOptions
+        Device, batch size, weights files.
+    settings_of : mapping of str to Settings
+        What the metrics that are measured block by block settled on.
+    labels : mapping of str to int
+        True class by image; empty where no metric needs it.
     """
 
     pairs: PairTable
@@ -77,6 +85,9 @@ class Plan:
     size: int | None = None
     fit: str = "warp"
     seed: int = 0
+    networks: NetworkOptions = field(default_factory=NetworkOptions)
+    settings_of: Mapping[str, Settings] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,6 +114,8 @@ class Plan:
             "fit": self.fit if self.size else None,
             "seed": self.seed,
             "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
+            "networks": {name: [dict(found.fields), found.reason] for name, found in self.settings_of.items()},
+            "labels": labels_digest(self.labels),
         }
 
     @cached_property
@@ -128,12 +141,29 @@ class BlockScorer:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self.folder = folder
-        self.metrics: list[Metric] = create_metrics(plan.metrics, plan.options)
+        self.metrics: list[Metric] = create_metrics(plan.metrics, plan.options, plan.settings_of)
         self.columns: dict[str, type[np.generic]] = {}
+        self.vectors: dict[str, int] = {}
         for metric in self.metrics:
             self.columns.update(metric.columns)
+            self.vectors.update(metric.vectors)
+        self.missing = {name: missing_value(kind) for name, kind in self.columns.items()}
+        self.meters = self._open_meters()
         self.counter = PairCounter(plan.options.classes) if any(m.uses_ab_error for m in self.metrics) else None
         self.builtins = plan.makers
+
+    def _open_meters(self) -> list[BlockMeter]:
+        """One meter for all metrics that share it; none for metrics whose network is missing."""
+        meters: dict[str, BlockMeter] = {}
+        for metric in self.metrics:
+            if isinstance(metric, BlockMetric) and not metric.settings.reason and metric.meter_key not in meters:
+                meters[metric.meter_key] = metric.open_meter(self.plan.networks, self.plan.labels)
+        return list(meters.values())
+
+    @property
+    def notes(self) -> set[str]:
+        """What the meters noticed."""
+        return set().union(*(meter.notes for meter in self.meters))
 
     def _decode(self, path: Path) -> tuple[DecodedImage, Any]:
         image = decode(path)
@@ -163,8 +193,13 @@ class BlockScorer:
                     file, rgb8 = self._decode(path)
                     check_same_size(plan.names[i], method, truth.rgb8.shape, rgb8.shape)
                     diagnostics["format"], diagnostics["sha256"] = file.format, file.sha256
-                rows.append(self._measure(plan.names[i], method, truth, Photo(rgb8), diagnostics))
-        write_shard(self.folder / shard_name(index), rows, self.columns, digest)
+                prediction = Photo(rgb8)
+                rows.append(self._measure(plan.names[i], method, truth, prediction, diagnostics))
+                for meter in self.meters:
+                    meter.add(plan.names[i], method, truth, prediction)
+        for meter in self.meters:
+            rows = [_with_statistics(row, found) for row, found in zip(rows, meter.finish(), strict=True)]
+        write_shard(self.folder / shard_name(index), rows, self.columns, digest, self.vectors)
         return len(plan.block(index))
 
     def _measure(self, image: str, method: str, truth: Photo, prediction: Photo, diagnostics: dict[str, Any]) -> Row:
@@ -176,10 +211,19 @@ class BlockScorer:
             diagnostics["gray_truth"] = self.counter.prepare(truth)[2] < GRAY_CHROMA
         suspect = counts is None or int(counts.error_sum.sum()) == 0
         diagnostics["identical"] = suspect and np.array_equal(truth.rgb8, prediction.rgb8)
-        scalars: dict[str, float] = {}
+        scalars: dict[str, float] = dict(self.missing)
         for metric in self.metrics:
-            scalars.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
-        return Row(image, method, truth.n_pixels, scalars, diagnostics, counts)
+            if not isinstance(metric, BlockMetric):
+                scalars.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
+        nothing = {name: np.full(length, np.nan, np.float32) for name, length in self.vectors.items()}
+        return Row(image, method, truth.n_pixels, scalars, diagnostics, counts, nothing)
+
+
+def _with_statistics(row: Row, found: Mapping[str, Any]) -> Row:
+    """A row with what a meter found: scalars and feature vectors."""
+    vectors = {name: value for name, value in found.items() if name in row.vectors}
+    scalars = {name: value for name, value in found.items() if name not in vectors}
+    return replace(row, scalars={**row.scalars, **scalars}, vectors={**row.vectors, **vectors})
 
 
 def shard_name(index: int) -> str:
@@ -197,10 +241,10 @@ def _start_worker(plan: Plan, folder: Path) -> None:
     _scorer = BlockScorer(plan, folder)
 
 
-def _work(index: int) -> int:
+def _work(index: int) -> tuple[int, set[str]]:
     if _scorer is None:
         raise RuntimeError("worker was not started")
-    return _scorer.score(index)
+    return _scorer.score(index), _scorer.notes
 
 
 class WorkerPool:
@@ -217,6 +261,8 @@ class WorkerPool:
 
     def __init__(self, plan: Plan, folder: Path, workers: int) -> None:
         self._workers = workers
+        self.notes: set[str] = set()
+        """What a reader of the results should know."""
         self._scorer = BlockScorer(plan, folder) if workers == 1 else None
         self._pool: ProcessPoolExecutor | None = None
         if workers > 1:
@@ -243,11 +289,13 @@ class WorkerPool:
             What a block found wrong with its images, or that a worker was killed.
         """
         if self._scorer is not None:
-            yield from map(self._scorer.score, blocks)
+            for index in blocks:
+                yield self._scorer.score(index)
+                self.notes |= self._scorer.notes
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")
-        running: set[Future[int]] = set()
+        running: set[Future[tuple[int, set[str]]]] = set()
         queue = iter(blocks)
         try:
             # A bounded queue: of ten thousand blocks a few wait in memory, and an error stops the rest at once.
@@ -257,7 +305,9 @@ class WorkerPool:
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from [future.result() for future in finished]
+                for count, notes in [future.result() for future in finished]:
+                    self.notes |= notes
+                    yield count
         except BrokenProcessPool:
             raise InputError(
                 "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep "
@@ -265,16 +315,18 @@ class WorkerPool:
             ) from None
 
 
-def _run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> None:
+def _run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> tuple[str, ...]:
+    """Score blocks; returns what a reader of the results should know."""
     total = len(plan.names)
     done = total - sum(len(plan.block(index)) for index in blocks)
     progress(done, total)
     if not blocks:
-        return
+        return ()
     with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
         for count in pool.run(blocks):
             done += count
             progress(done, total)
+        return tuple(sorted(pool.notes))
 
 
 def make_plan(
@@ -287,6 +339,7 @@ def make_plan(
     fit: str = "warp",
     seed: int = 0,
     allow_missing: bool = False,
+    networks: NetworkOptions | None = None,
 ) -> Plan:
     """Check everything that can be checked before an image is decoded.
 
@@ -307,11 +360,23 @@ def make_plan(
     if fit not in ("warp", "crop"):
         raise InputError(f"unknown fit {fit!r}; allowed: warp, crop")
     options = options or AbErrorOptions()
+    networks = networks or NetworkOptions()
     create_metrics(metrics, options)
+    chosen = with_companions(metrics)
+    settled = {
+        metric.name: metric.settle(networks)
+        for metric in create_metrics(chosen, options)
+        if isinstance(metric, BlockMetric)
+    }
+    if settled and "truth" not in methods:
+        # What a network makes of the true photos frames every other number; they are a row of their own.
+        methods = {"truth": None, **methods}
     folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
     pairs = pair_folders(Path(truth), folders, allow_missing=allow_missing)
     builtins = tuple(name for name, folder in methods.items() if folder is None)
-    return Plan(pairs, builtins, tuple(methods), tuple(metrics), options, size, fit, seed)
+    needs_labels = any("labels" in metric.needs for metric in create_metrics(chosen, options))
+    labels = labels_for(networks.labels, pairs.names) if needs_labels and networks.labels is not None else {}
+    return Plan(pairs, builtins, tuple(methods), chosen, options, size, fit, seed, networks, settled, labels)
 
 
 def score(
@@ -330,7 +395,9 @@ def score(
     resume: bool = False,
     overwrite: bool = False,
     per_image_csv: bool = False,
+    networks: NetworkOptions | None = None,
     progress: Progress = lambda done, total: None,
+    notify: Callable[[str], None] = lambda sentence: None,
 ) -> Scores:
     """Score folders of colorizations against a folder of true photos.
 
@@ -365,8 +432,12 @@ def score(
         Replace the results in `out`.
     per_image_csv : bool
         Write ``per_image.csv`` beside ``per_image.parquet``.
+    networks : NetworkOptions, optional
+        Labels, weights, device, batch size and precision of the metrics that need a network.
     progress : callable
         Called with images done and images in all.
+    notify : callable
+        Called before the first image with each sentence that cannot wait for the results: that weights are missing.
 
     Returns
     -------
@@ -380,8 +451,11 @@ def score(
     from evalkit.scores import Scores, check_n_bootstrap
 
     plan = make_plan(
-        truth, methods, metrics=metrics, options=options, size=size, fit=fit, seed=seed, allow_missing=allow_missing
-    )
+        truth, methods, metrics=metrics, options=options, size=size, fit=fit, seed=seed, allow_missing=allow_missing,
+        networks=networks,
+    )  # fmt: skip
+    for reason, names in _reasons(plan).items():
+        notify(f"{', '.join(names)} will stay unscored: {reason}")
     if workers < 1:
         raise InputError(f"{workers} workers: at least 1 is needed")
     check_n_bootstrap(n_bootstrap)
@@ -389,21 +463,29 @@ def score(
         from tempfile import TemporaryDirectory
 
         with TemporaryDirectory(prefix="evalkit-") as temporary:
-            _run_blocks(plan, Path(temporary), range(plan.n_blocks), workers, progress)
-            return Scores.from_run(plan, Path(temporary), n_bootstrap=n_bootstrap)
+            notes = _run_blocks(plan, Path(temporary), range(plan.n_blocks), workers, progress)
+            return Scores.from_run(plan, Path(temporary), n_bootstrap=n_bootstrap, notes=notes)
     target = Path(out)
     unfinished = target / ".unfinished"
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
     try:
-        _run_blocks(plan, unfinished, blocks, workers, progress)
+        notes = _run_blocks(plan, unfinished, blocks, workers, progress)
     except BaseException:
         _forget_if_empty(target, unfinished)
         raise
-    scores = Scores.from_run(plan, unfinished, n_bootstrap=n_bootstrap)
+    scores = Scores.from_run(plan, unfinished, n_bootstrap=n_bootstrap, notes=notes)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
+
+
+def _reasons(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, settings in plan.settings_of.items():
+        if settings.reason:
+            found.setdefault(settings.reason, []).append(name)
+    return found
 
 
 def _stale(plan: Plan, folder: Path, index: int) -> bool:

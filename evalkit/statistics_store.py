@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +28,7 @@ __all__ = [
     "read_method",
     "read_scalars",
     "read_shard",
+    "read_vectors",
     "shard_paths",
     "write_shard",
 ]
@@ -64,6 +65,7 @@ class Row:
     scalars: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     counts: PairCounts | None
+    vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -88,7 +90,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.generic]], block: str) -> None:
+def write_shard(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Mapping[str, type[np.generic]],
+    block: str,
+    vectors: Mapping[str, int] | None = None,
+) -> None:
     """Write the rows of one block; the file appears complete under its name or not at all.
 
     Parameters
@@ -99,6 +107,8 @@ def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.g
         Scalar columns of the metrics.
     block : str
         Digest of what the block was made from; a resumed run reuses the shard only if it is the same.
+    vectors : mapping of str to int, optional
+        Feature vectors of the metrics and their lengths.
     """
     data: dict[str, Any] = {
         "image": pa.array([row.image for row in rows], pa.string()),
@@ -116,6 +126,9 @@ def write_shard(path: Path, rows: Sequence[Row], columns: Mapping[str, type[np.g
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
             values = pa.array(np.concatenate(parts).astype(type_.to_pandas_dtype()))
             data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
+    for name, length in (vectors or {}).items():
+        values = pa.array(np.concatenate([row.vectors[name] for row in rows]).astype(np.float32, copy=False))
+        data[name] = pa.FixedSizeListArray.from_arrays(values, length)
     table = pa.table(data)
     with atomic_file(path) as file:
         pq.write_table(
@@ -170,7 +183,7 @@ def read_shard(path: Path, columns: Sequence[str] | None = None, *, lists: bool 
     """
     try:
         if not lists:
-            columns = [name for name in pq.read_schema(path).names if name not in _LISTS]
+            columns = [field.name for field in pq.read_schema(path) if not pa.types.is_nested(field.type)]
         # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
         return pq.read_table(path, columns=columns, use_threads=False, memory_map=False)
     except (OSError, pa.ArrowInvalid) as error:
@@ -183,6 +196,24 @@ def read_scalars(folder: Path) -> pa.Table:
     for path in shard_paths(folder):
         parts.append(read_shard(path, lists=False))
     return pa.concat_tables(parts)
+
+
+def read_vectors(
+    folder: Path, method: str, names: Sequence[str], keep: frozenset[str] | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Feature vectors of one method, shape (n_images, length), by column."""
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
+    for path in shard_paths(folder):
+        table = read_shard(path, ["image", "method", *names])
+        mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
+        if keep is not None:
+            mask &= np.array([name in keep for name in table["image"].to_pylist()])
+        rows = table.filter(pa.array(mask))
+        for name in names:
+            column = rows[name].combine_chunks()
+            values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+            parts[name].append(values.reshape(len(rows), column.type.list_size))
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def _lists(table: pa.Table, mask: npt.NDArray[np.bool_]) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._networks import make_network_options, network_options
 from evalkit.commands._shared import ab_options, make_ab_options, output_options, progress_bar
 
 __all__ = ["compare", "merge", "rescore", "score"]
@@ -53,6 +54,7 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     show_default=True,
     help="How to resize: ignore the aspect ratio, or short side and centre crop.",
 )
+@network_options
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -86,6 +88,13 @@ def score(
     rebalancing: float,
     size: int | None,
     fit: str,
+    labels: str | None,
+    weights: tuple[str, ...],
+    classifiers: tuple[str, ...],
+    preprocessing: tuple[str, ...],
+    device: str,
+    batch_size: int | None,
+    precision: str,
     workers: int | None,
     n_bootstrap: int,
     seed: int,
@@ -121,6 +130,7 @@ def score(
         named[name] = folder
     names = DEFAULT_METRICS if metrics is None else tuple(filter(None, (part.strip() for part in metrics.split(","))))
     options = make_ab_options(classes, prior, quadrature, max_threshold, rebalancing)
+    networks = make_network_options(labels, weights, classifiers, preprocessing, device, batch_size, precision)
     with progress_bar("scoring", "images", hidden=quiet or as_json) as show:
         scores = run(
             truth,
@@ -137,7 +147,9 @@ def score(
             resume=resume,
             overwrite=overwrite,
             per_image_csv=per_image_csv,
+            networks=networks,
             progress=show,
+            notify=lambda sentence: None if quiet else click.echo(sentence, err=True),
         )
     print_scores(scores, as_json=as_json, quiet=quiet, where=str(out))
 

@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from evalkit.metrics.ab_error import AbErrorOptions
     from evalkit.metrics.base import Metric
+    from evalkit.metrics.blocks import Settings
 
-__all__ = ["BUILT_IN", "DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names"]
+__all__ = ["BUILT_IN", "DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names", "with_companions"]
 
 BUILT_IN = {
     "ab_auc": "evalkit.metrics.ab_error:AbAuc",
@@ -37,7 +40,20 @@ BUILT_IN = {
     "colorfulness_abs": "evalkit.metrics.colorfulness:ColorfulnessAbs",
     "colorfulness_diff": "evalkit.metrics.colorfulness:ColorfulnessDiff",
     "colorfulness_set_diff": "evalkit.metrics.colorfulness:ColorfulnessSetDiff",
+    "vgg16_top1": "evalkit.metrics.classification:accuracy_metric",
+    "vgg16_top1_kept": "evalkit.metrics.classification:accuracy_metric",
+    "vgg16_top5": "evalkit.metrics.classification:accuracy_metric",
+    "vgg16_top5_kept": "evalkit.metrics.classification:accuracy_metric",
+    "vgg16_caffe_top1": "evalkit.metrics.classification:accuracy_metric",
+    "vgg16_caffe_top5": "evalkit.metrics.classification:accuracy_metric",
 }
+"""Where a metric is: a class, or a function that makes the class from the name."""
+
+FAMILIES = {
+    "evalkit.metrics.classification:accuracy_metric": ("_top1", "_top5", "_top1_kept", "_top5_kept"),
+}
+"""Functions that make metrics whose names are not all known beforehand, by the endings of those names."""
+
 DEFAULT_METRICS = ("ab_auc", "ab_auc_rebal", "ab_rmse", "psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness")
 """Computed when nothing is asked for: the field's metrics that need no weights."""
 
@@ -61,15 +77,15 @@ def load_metric(name: str) -> type[Metric]:
     InputError
         If there is no such metric (with the nearest name), or the package that registered it does not load.
     """
-    try:
-        location = _locations()[name]
-    except KeyError:
+    location = _locations().get(name) or _family(name)
+    if location is None:
         near = difflib.get_close_matches(name, metric_names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(metric_names())}"
-        raise InputError(f"unknown metric {name!r}{hint} ('evalkit metrics' lists them)") from None
+        raise InputError(f"unknown metric {name!r}{hint} ('evalkit metrics' lists them)")
     module, _, attribute = location.partition(":")
     try:
-        found: type[Metric] = getattr(import_module(module), attribute)
+        loaded: type[Metric] | Callable[[str], type[Metric]] = getattr(import_module(module), attribute)
+        found: type[Metric] = loaded if isinstance(loaded, type) else loaded(name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"metric {name} ({location}) does not load: {error}") from None
     if found.name != name:
@@ -77,8 +93,28 @@ def load_metric(name: str) -> type[Metric]:
     return found
 
 
-def create_metrics(names: Sequence[str], options: AbErrorOptions) -> list[Metric]:
-    """Metrics by name, under the options of a run.
+def _family(name: str) -> str | None:
+    for location, endings in FAMILIES.items():
+        if name.endswith(endings) and not name.startswith("_"):
+            return location
+    return None
+
+
+def with_companions(names: Sequence[str]) -> tuple[str, ...]:
+    """Names, each followed by the metrics that a table shows beside it (the share kept beside an accuracy, say)."""
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        for companion in load_metric(name).companions:
+            if companion not in names:
+                found[companion] = None
+    return tuple(found)
+
+
+def create_metrics(
+    names: Sequence[str], options: AbErrorOptions, settings: Mapping[str, Settings] | None = None
+) -> list[Metric]:
+    """Metrics by name, under the options of a run and what it settled on.
 
     Raises
     ------
@@ -90,4 +126,11 @@ def create_metrics(names: Sequence[str], options: AbErrorOptions) -> list[Metric
     twice = {name for name in names if list(names).count(name) > 1}
     if twice:
         raise InputError(f"metric {sorted(twice)[0]} is given twice")
-    return [load_metric(name).create(options) for name in names]
+    metrics = [load_metric(name).create(options) for name in names]
+    if settings:
+        from evalkit.metrics.blocks import BlockMetric
+
+        for metric in metrics:
+            if isinstance(metric, BlockMetric) and metric.name in settings:
+                metric.settings = settings[metric.name]
+    return metrics

@@ -79,6 +79,8 @@ class ImageStatistics:
     n_pixels: npt.NDArray[np.int64]
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     ab_error: AbErrorTable | None = None
+    vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """Feature vectors, shape (n, k), by column name; only those of metrics that ask for them."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,6 +93,7 @@ class ImageStatistics:
             self.n_pixels[start:stop],
             {name: column[start:stop] for name, column in self.columns.items()},
             None if self.ab_error is None else self.ab_error.part(rows),
+            {name: vectors[start:stop] for name, vectors in self.vectors.items()},
         )
 
 
@@ -117,6 +120,12 @@ class Metric(ABC):
     """Digits after the point on the terminal."""
     uses_ab_error: ClassVar[bool] = False
     """Whether `terms` reads ``statistics.ab_error``."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Metrics that a table shows wherever it shows this one, for example the share kept beside an accuracy."""
+    details: ClassVar[tuple[str, ...]] = ()
+    """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
+    unscored_because: ClassVar[str] = "too small for this metric"
+    """Why single images may be unscored, for the reason that the tables give."""
 
     interval: Literal["bootstrap", "jackknife"] = "bootstrap"
     """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes)."""
@@ -129,6 +138,11 @@ class Metric(ABC):
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:
         """Per-image scalars that `measure` returns, in order: name and storage type."""
+        return {}
+
+    @property
+    def vectors(self) -> Mapping[str, int]:
+        """Feature vectors stored per image beside `columns`: name and length."""
         return {}
 
     def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
@@ -147,6 +161,14 @@ class Metric(ABC):
     def fields(self) -> Mapping[str, str]:
         """Signature fields of this metric alone, for example ``{"quad": "exact150"}``."""
         return {}
+
+    def fields_of(self, statistics: ImageStatistics) -> Mapping[str, str]:
+        """Signature fields, with those that only the statistics know (say, the digest of the labels)."""
+        return self.fields
+
+    def caution(self, method: str, value: float, n_images: int) -> str:
+        """A sentence about a value that is most likely a mistake of the set-up; empty otherwise."""
+        return ""
 
     def per_image(self, statistics: ImageStatistics) -> FloatArray:
         """The metric on each image alone, shape (n_images,); NaN where undefined."""

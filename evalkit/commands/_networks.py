@@ -1,0 +1,92 @@
+"""Options of the metrics that need a network: labels, weights, preprocessing, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from evalkit.metrics.blocks import NetworkOptions
+
+__all__ = ["make_network_options", "network_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class BatchSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """``auto`` or a number of images."""
+
+    name = "batch size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """None for ``auto``."""
+        if value is None or value == "auto":
+            return None
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value!r}: allowed are auto and whole numbers from 1.", param, ctx)
+        return int(value)
+
+
+def network_options(function: F) -> F:
+    """Add the options of networks."""
+    for option in (
+        click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
+                     help="Floating point numbers that networks compute with."),
+        click.option("--batch-size", type=BatchSize(), default="auto", show_default=True, metavar="auto|N",
+                     help="Images a batch; results do not depend on it."),
+        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
+                     help="Where networks run."),
+        click.option("--preprocess", "preprocessing", multiple=True, metavar="NAME=HOW",
+                     help="How a classifier's images are resized, for example vgg16=warp256-crop224; by default as "
+                          "torchvision does for its weights."),
+        click.option("--classifier", "classifiers", multiple=True, metavar="NAME=MODULE:FUNCTION",
+                     help="A classifier of your own, scored as NAME_top1 and NAME_top5."),
+        click.option("--weights", multiple=True, metavar="NAME=FILE",
+                     help="Weights file of a network; others are taken from the torch hub cache ('evalkit weights')."),
+        click.option("--labels", default=None, metavar="FILE|folders|names",
+                     help="True classes for accuracies: CSV (file,class_index), Caffe's val.txt, or the synset ids that "
+                          "name the folders or begin the file names."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def make_network_options(
+    labels: str | None,
+    weights: Sequence[str],
+    classifiers: Sequence[str],
+    preprocessing: Sequence[str],
+    device: str,
+    batch_size: int | None,
+    precision: str,
+) -> NetworkOptions:
+    """Options of the networks of a run from the words of the command line."""
+    from evalkit.metrics.blocks import NetworkOptions
+
+    files = {name: Path(file).expanduser() for name, file in _named("--weights", weights, "FILE").items()}
+    return NetworkOptions(
+        labels,
+        files,
+        _named("--classifier", classifiers, "package.module:function"),
+        _named("--preprocess", preprocessing, "HOW"),
+        device,
+        batch_size,
+        precision,  # type: ignore[arg-type]
+    )
+
+
+def _named(option: str, texts: Sequence[str], what: str) -> dict[str, str]:
+    from evalkit.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise InputError(f"{option} {text}: expected NAME={what}.")
+        if name in found:
+            raise InputError(f"{option}: {name} is given twice.")
+        found[name] = value
+    return found

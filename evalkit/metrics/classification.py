@@ -1,0 +1,290 @@
+"""Does a classifier still recognise the colorized image? Accuracy after colorization.
+
+R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016, section 4.2: the colorizations go into an
+off-the-shelf VGG-16 [1]_ that was trained on colour photos and is not tuned; the accuracy on the true photos and on
+gray ones frames the result.
+
+References
+----------
+.. [1] K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.devices import BatchRunner, default_batch_size
+from evalkit.errors import InputError
+from evalkit.labels import DEVKIT_NUMBERING, labels_digest
+from evalkit.metrics.base import FloatArray, ImageStatistics, Photo
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
+from evalkit.metrics.classifiers import Classifier, settle_classifier
+
+__all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers"]
+
+ACCURACY_NAME = re.compile(r"(?P<network>\w+?)_top(?P<k>[15])(?P<kept>_kept)?")
+
+N_FOR_CHANCE = 50
+CHANCE_LEVEL = 0.01
+"""Guessing gives 0.001; photos of one's own, labelled rightly, give many times this even to a poor network."""
+
+TITLES = {"vgg16": "VGG-16", "vgg16_caffe": "VGG-16 Caffe"}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says about n images.
+
+    Attributes
+    ----------
+    predicted : ndarray of int64, shape (n,)
+        The class of the highest score; of equal ones the first.
+    probability : ndarray of float64, shape (n,)
+        Softmax probability of the true class.
+    rank : ndarray of int64, shape (n,)
+        Place of the true class among all, 1 the highest; of equal scores the first class comes first, so that a network
+        that answers the same everywhere recognises nothing by accident.
+    """
+
+    predicted: npt.NDArray[np.int64]
+    probability: FloatArray
+    rank: npt.NDArray[np.int64]
+
+
+def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
+    """Predicted class, probability and rank of the true class.
+
+    Parameters
+    ----------
+    logits : array_like, shape (n, n_classes)
+        Class scores before the softmax.
+    truth : array_like of int, shape (n,)
+        True classes, 0 to n_classes - 1.
+
+    Returns
+    -------
+    Answers
+        Where a score is not finite: predicted and rank -1, probability NaN.
+
+    Raises
+    ------
+    InputError
+        If a true class is out of range.
+
+    Examples
+    --------
+    >>> found = answers([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]], [0, 2])
+    >>> found.predicted.tolist(), found.rank.tolist()
+    ([0, 1], [1, 2])
+    """
+    scores: FloatArray = np.asarray(logits, dtype=np.float64)
+    classes: npt.NDArray[np.int64] = np.asarray(truth, dtype=np.int64)
+    wrong = classes[(classes < 0) | (classes >= scores.shape[1])]
+    if wrong.size:
+        raise InputError(
+            f"class index {wrong[0]} is out of range; the classifier knows the classes 0 to {scores.shape[1] - 1}."
+        )
+    finite: npt.NDArray[np.bool_] = np.all(np.isfinite(scores), axis=1)
+    scores = np.where(finite[:, None], scores, 0.0)
+    own = np.take_along_axis(scores, classes[:, None], axis=1)
+    ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < classes[:, None]))
+    highest = scores.max(axis=1, keepdims=True)
+    probability = np.exp(own - highest)[:, 0] / np.exp(scores - highest).sum(axis=1)
+    return Answers(
+        np.where(finite, scores.argmax(axis=1), -1),
+        np.where(finite, probability, np.nan),
+        np.where(finite, 1 + ahead.sum(axis=1), -1),
+    )
+
+
+class ClassifierMeter(BlockMeter):
+    """Classifies every image of a block, the true ones once for all methods."""
+
+    def __init__(self, classifier: Classifier, labels: Mapping[str, int], batch_size: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.labels = labels
+        self.run = BatchRunner(classifier.logits, batch_size)
+        self._pending: list[npt.NDArray[Any]] = []
+        self._logits: list[FloatArray] = []
+        self._images: list[str] = []
+        self._rows: list[tuple[int, int]] = []
+        self._truth = -1
+        self._truth_pixels: npt.NDArray[Any] | None = None
+        self._classes: list[int] = []
+
+    def _enqueue(self, pixels: npt.NDArray[Any], image: str) -> int:
+        self._pending.append(pixels)
+        self._classes.append(self.labels[image])
+        if len(self._pending) == self.run.batch_size:
+            self._flush()
+        return len(self._classes) - 1
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._logits.append(self.run(np.stack(self._pending)))
+            self.notes |= self.run.notes
+            self._pending.clear()
+
+    def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
+        """Resize and crop one pair; classify when a batch is full."""
+        if not self._images or self._images[-1] != image:
+            self._truth_pixels = self.classifier.prepare(truth.rgb8)
+            self._truth = self._enqueue(self._truth_pixels, image)
+        pixels = self.classifier.prepare(prediction.rgb8)
+        same = self._truth_pixels is not None and np.array_equal(pixels, self._truth_pixels)
+        self._rows.append((self._truth if same else self._enqueue(pixels, image), self._truth))
+        self._images.append(image)
+
+    def finish(self) -> Sequence[Mapping[str, Any]]:
+        """True class, predicted class, probability, rank, rank of the true photo."""
+        self._flush()
+        found = answers(np.concatenate(self._logits), self._classes)
+        name = self.classifier.name
+        rows = [
+            {
+                "class_index": self._classes[k],
+                f"{name}_class": found.predicted[k],
+                f"{name}_probability": found.probability[k],
+                f"{name}_rank": found.rank[k],
+                f"{name}_truth_rank": found.rank[truth],
+            }
+            for k, truth in self._rows
+        ]
+        self._logits, self._classes, self._images, self._rows = [], [], [], []
+        return rows
+
+
+class TopAccuracy(BlockMetric):
+    """Share of images whose true class is among the k that a classifier ranks highest."""
+
+    network: ClassVar[str]
+    """Name of the classifier."""
+    k: ClassVar[int]
+    """How many of the highest classes count."""
+
+    better = "higher"
+    percent = True
+    decimals = 1
+    unscored_because = "the classifier gave no finite scores"
+
+    @property
+    def columns(self) -> Mapping[str, type[np.generic]]:
+        """True class; predicted class, probability and rank of the true class; rank of it on the true photo."""
+        return {
+            "class_index": np.int32,
+            f"{self.network}_class": np.int32,
+            f"{self.network}_probability": np.float64,
+            f"{self.network}_rank": np.int32,
+            f"{self.network}_truth_rank": np.int32,
+        }
+
+    @property
+    def meter_key(self) -> str:
+        """One meter a classifier."""
+        return f"classifier:{self.network}"
+
+    def settle(self, options: NetworkOptions) -> Settings:
+        """Weights, preprocessing, precision."""
+        if options.labels is None:
+            raise InputError(
+                f"metric {self.name} needs the true classes: give --labels FILE (or --labels folders, --labels names)."
+            )
+        return settle_classifier(self.network, options)
+
+    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+        """Load the network."""
+        classifier = Classifier(self.network, options)
+        return ClassifierMeter(classifier, labels, options.batch_size or default_batch_size(classifier.device))
+
+    @property
+    def own_fields(self) -> Mapping[str, str]:
+        """Mean over images; what the run settles on."""
+        return {"agg": "image", "net": self.network}
+
+    def fields_of(self, statistics: ImageStatistics) -> Mapping[str, str]:
+        """With the digest of the true classes."""
+        classes = dict(zip(statistics.images, statistics.columns["class_index"].tolist(), strict=True))
+        return {**self.fields, "labels": labels_digest(classes)}
+
+    def caution(self, method: str, value: float, n_images: int) -> str:
+        """Accuracy on the true photos no better than guessing: the classes are numbered in another way."""
+        if method != "truth" or n_images < N_FOR_CHANCE or value > CHANCE_LEVEL * self.k:
+            return ""
+        return (
+            f"{self.title} accuracy on the true photos is {100 * value:.1f} %, as by guessing: the labels number the classes "
+            f"in another way than the classifier; if they come from the development kit, {DEVKIT_NUMBERING}"
+        )
+
+    def _correct(self, rank: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        return ((rank >= 1) & (rank <= self.k)).astype(np.int64)
+
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Whether it is recognised, and whether the classifier answered at all; shape (n, 2)."""
+        rank = statistics.columns[f"{self.network}_rank"]
+        return np.column_stack([self._correct(rank), (rank >= 1).astype(np.int64)])
+
+    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
+        """Share of images recognised; NaN without any."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1], np.nan), dtype=np.float64)
+
+
+class TopAccuracyKept(TopAccuracy):
+    """Accuracy divided by the accuracy on the true photos: the share of recognition that survives colorization."""
+
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Whether it is recognised, whether its true photo is; images that the classifier answered, shape (n, 2)."""
+        rank = statistics.columns[f"{self.network}_rank"]
+        truth_rank = statistics.columns[f"{self.network}_truth_rank"]
+        answered = (rank >= 1) & (truth_rank >= 1)
+        return np.column_stack([self._correct(rank) * answered, self._correct(truth_rank) * answered])
+
+    def per_image(self, statistics: ImageStatistics) -> FloatArray:
+        """A single image has no ratio: 1 where it is recognised, else 0."""
+        rank = statistics.columns[f"{self.network}_rank"]
+        return np.where(rank >= 1, self._correct(rank), np.nan).astype(np.float64)
+
+
+@lru_cache(maxsize=64)
+def accuracy_metric(name: str) -> type[TopAccuracy]:
+    """The metric ``NETWORK_top1``, ``NETWORK_top5`` or one of them with ``_kept``, for any name of a classifier.
+
+    Raises
+    ------
+    InputError
+        If the name has another form.
+    """
+    match = ACCURACY_NAME.fullmatch(name)
+    if match is None:
+        raise InputError(f"metric {name!r}: an accuracy is called NETWORK_top1 or NETWORK_top5.")
+    network, k, kept = match["network"], int(match["k"]), match["kept"] is not None
+    title = f"{TITLES.get(network, network)} top-{k}"
+    needs = ("labels", f"weights:{network}")
+    definition = (
+        f"{title} accuracy after colorization divided by that on the true photos"
+        if kept
+        else f"share of images whose true class is {'the first' if k == 1 else 'among the first five'} of {TITLES.get(network, network)} (Zhang 2016, 4.2)"
+    )
+    return type(
+        "TopAccuracyKept" if kept else "TopAccuracy",
+        (TopAccuracyKept if kept else TopAccuracy,),
+        {
+            "__module__": __name__,
+            "name": name,
+            "title": f"{title} kept" if kept else title,
+            "summary": definition,
+            "needs": needs,
+            "network": network,
+            "k": k,
+            "companions": () if kept else (f"{name}_kept",),
+            "details": (f"{network}_class", f"{network}_probability", f"{network}_rank"),
+        },
+    )
