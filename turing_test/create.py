@@ -134,7 +134,7 @@ def _create(
 ) -> Created:
     if truth is None or not methods:
         raise InputError(f"{root}: a new study needs --truth DIR and at least one --method NAME=DIR.")
-    _refuse_other_folder(root)
+    _refuse_other_folder(root, protocol.consent_file)
     sources = _sources(truth, methods, allow_missing, protocol, str(root / STUDY_FILE))
     existed = root.exists()
     try:
@@ -249,10 +249,10 @@ def _sources(
     return Sources(pairs, builtin)
 
 
-def _refuse_other_folder(root: Path) -> None:
+def _refuse_other_folder(root: Path, consent_file: str) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; name a folder for the study.")
-    ours = {STUDY_FILE, KEY, "stimuli"}
+    ours = {STUDY_FILE, KEY, "stimuli", consent_file}
     if root.is_dir() and not (root / STUDY_FILE).exists():
         other = sorted(path.name for path in root.iterdir() if path.name not in ours)
         if other:

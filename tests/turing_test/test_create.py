@@ -1,0 +1,322 @@
+"""A study is created whole or not at all, says what a change changes, and stays as it is once it has answers."""
+
+import sqlite3
+import stat
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from evalkit.errors import InputError
+from turing_test.commands import study_files
+from turing_test.create import create_study
+from turing_test.freeze import FROZEN, freeze, read_stamp
+from turing_test.study_folder import read_study
+
+SETTINGS = {"size": 64, "practice_trials": 1, "test_trials": 3, "vigilance_trials": 1, "reserve_trials": 1}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Folders of five small images: the truth, and two methods."""
+    rng = np.random.default_rng(0)
+    for name in ("truth", "mine", "other"):
+        (tmp_path / name).mkdir()
+        for k in range(5):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name / f"{k}.png")
+    return tmp_path
+
+
+def create(sources, methods=("mine", "other"), **options):
+    options = {"settings": SETTINGS, **options}
+    return create_study(sources / "study", sources / "truth", {name: sources / name for name in methods}, **options)
+
+
+def files(folder):
+    """Every file below a folder and its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def edit(study, old, new):
+    path = study / "study.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def store_session(study, *, simulated):
+    """What the server leaves behind, as far as `create` looks at it."""
+    with sqlite3.connect(study / "study.db") as database:
+        database.execute("CREATE TABLE session (id INTEGER, simulated BOOLEAN)")
+        database.execute("INSERT INTO session VALUES (1, ?)", (simulated,))
+    database.close()
+
+
+class TestANewStudy:
+    def test_reads_back(self, sources):
+        created = create(sources)
+        study = read_study(sources / "study")
+        assert study == created.study
+        assert created.is_new
+        assert study.protocol.name == "study"
+        assert study.manifest.methods == ("mine", "other")
+        assert study.stimulus_path(study.find("0", "method", "mine")).is_file()
+
+    def test_has_a_secret_that_only_its_owner_reads(self, sources):
+        study = create(sources).study
+        assert stat.S_IMODE((sources / "study" / "secret.key").stat().st_mode) == 0o600
+        assert len(study.key) == 32
+        assert study.key.hex() not in repr(study)
+
+    def test_uses_a_study_file_that_is_there(self, sources):
+        (sources / "study").mkdir()
+        (sources / "study" / "study.toml").write_text("[timing]\nimage_ms = 500\n")
+        assert create(sources).study.protocol.image_ms == 500
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"settings": {**SETTINGS, "test_trials": 41, "vigilance_trials": 3}}, "need 43 different photos, and there are 5"),
+            ({"settings": {"imagems": 1}}, "did you mean 'image_ms'"),
+            ({"preset": "preference", "methods": ["mine"], "settings": {"size": 64, "test_trials": 1, "reserve_trials": 0}},
+             "compares two methods, and the study has 1"),
+        ],
+    )  # fmt: skip
+    def test_that_cannot_be_leaves_nothing_behind(self, sources, options, message):
+        with pytest.raises(InputError, match=message):
+            create(sources, **options)
+        assert not (sources / "study").exists()
+
+    def test_with_a_damaged_image_leaves_nothing_behind(self, sources):
+        path = sources / "other" / "4.png"
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(InputError, match=r"4\.png"):
+            create(sources)
+        assert not (sources / "study").exists()
+
+    def test_does_not_move_into_a_folder_of_something_else(self, sources):
+        with pytest.raises(InputError, match=r"holds other files \(0\.png, 1\.png, 2\.png and 2 more\)"):
+            create_study(sources / "mine", sources / "truth", {"other": sources / "other"}, settings=SETTINGS)
+
+    def test_needs_folders(self, sources):
+        with pytest.raises(InputError, match="needs --truth DIR and at least one --method"):
+            create_study(sources / "study")
+
+    def test_does_not_test_the_photos_against_themselves(self, sources):
+        with pytest.raises(InputError, match="cannot be told from the photo"):
+            create_study(sources / "study", sources / "truth", {"truth": None}, settings=SETTINGS)
+
+
+class TestAChange:
+    def test_of_nothing_changes_nothing(self, sources):
+        create(sources)
+        before = files(sources / "study")
+        assert create(sources).changes == ()
+        after = files(sources / "study")
+        before.pop("built.json"), after.pop("built.json")
+        assert before == after
+
+    def test_of_a_number_is_named_and_needs_no_folders(self, sources):
+        create(sources)
+        edit(sources / "study", "image_ms = 1000", "image_ms = 500")
+        (sources / "truth").rename(sources / "moved")
+        created = create_study(sources / "study")
+        assert created.changes == ("image_ms: 1000 -> 500",)
+        assert not created.is_new
+        assert create_study(sources / "study").changes == ()
+
+    def test_of_an_option_that_decides_stimuli_builds_them_again(self, sources):
+        create(sources)
+        before = files(sources / "study")
+        created = create_study(sources / "study", settings={"catch_trials": 1, "reserve_trials": 0})
+        assert created.changes == ("catch_trials: 0 -> 1", "reserve_trials: 1 -> 0")
+        assert created.study.manifest.has_role("catch")
+        assert read_study(sources / "study") == created.study
+        assert {name for name in before if name.startswith("stimuli")} <= set(files(sources / "study"))
+
+    def test_of_images_names_them(self, sources, tmp_path):
+        create(sources)
+        rng = np.random.default_rng(1)
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(sources / "mine" / "3.png")
+        for name in ("truth", "mine"):
+            (sources / name / "0.png").rename(sources / name / "00.png")
+        created = create(sources, methods=["mine"], settings={})
+        assert "images: 1 new (00)" in created.changes
+        assert "images: 1 gone (0)" in created.changes
+        assert "methods: 1 gone (other)" in created.changes
+        assert [change for change in created.changes if change.startswith("stimuli")] != []
+        assert "mine 3" in " ".join(created.changes)
+        found = {path.stem for path in (sources / "study" / "stimuli").rglob("*.png")}
+        assert found == set(created.study.manifest.stimuli)
+
+    def test_of_the_longest_file_alone_is_no_change_of_pixels(self, sources):
+        for name in ("truth", "mine", "other"):
+            Image.new("RGB", (64, 64), (9, 9, 9)).save(sources / name / "0.png")
+        created = create(sources, settings={**SETTINGS, "vigilance_trials": 0, "test_trials": 2})
+        noise = np.random.default_rng(1).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+        for name in ("truth", "mine", "other"):
+            for path in (sources / name).iterdir():
+                Image.new("RGB", (64, 64), (9, 9, 9)).save(path)
+        small = create(sources, settings={})
+        Image.fromarray(noise[:64, :64]).save(sources / "mine" / "0.png")
+        again = create(sources, settings={})
+        assert created.study.manifest.stimulus_bytes > small.study.manifest.stimulus_bytes
+        assert again.study.manifest.stimulus_bytes > small.study.manifest.stimulus_bytes
+        assert again.changes == ("stimuli: 1 with other pixels (mine 0)",)
+
+    def test_that_fails_leaves_the_study_as_it_was(self, sources):
+        create(sources)
+        before = files(sources / "study")
+        (sources / "mine" / "4.png").write_bytes(b"no image")
+        with pytest.raises(InputError, match=r"4\.png"):
+            create(sources)
+        assert files(sources / "study") == before
+
+    def test_of_the_preset_is_made_in_the_file(self, sources):
+        create(sources)
+        with pytest.raises(InputError, match='says preset = "zhang2016", not "preference"'):
+            create(sources, preset="preference")
+
+
+class TestAStudyWithAnswers:
+    @pytest.mark.parametrize(
+        ("simulated", "message"),
+        [(False, "has 1 sessions of participants"), (True, "has 1 simulated sessions.*Delete .*study.db")],
+    )
+    def test_stays_as_it_is(self, sources, simulated, message):
+        create(sources)
+        store_session(sources / "study", simulated=simulated)
+        edit(sources / "study", "gap_ms = 600", "gap_ms = 500")
+        before = files(sources / "study")
+        with pytest.raises(InputError, match=message) as caught:
+            create_study(sources / "study")
+        assert "gap_ms: 600 -> 500" in str(caught.value)
+        assert files(sources / "study") == before
+
+    def test_keeps_its_stimuli_when_images_change(self, sources):
+        create(sources)
+        store_session(sources / "study", simulated=False)
+        Image.new("RGB", (64, 64)).save(sources / "mine" / "0.png")
+        before = files(sources / "study")
+        with pytest.raises(InputError, match="1 with other pixels"):
+            create(sources)
+        assert files(sources / "study") == before
+
+    def test_may_be_created_again_without_a_change(self, sources):
+        create(sources)
+        store_session(sources / "study", simulated=False)
+        assert create(sources).changes == ()
+
+    def test_is_not_judged_by_a_database_that_cannot_be_read(self, sources):
+        create(sources)
+        (sources / "study" / "study.db").write_bytes(b"garbage" * 1000)
+        edit(sources / "study", "gap_ms = 600", "gap_ms = 500")
+        with pytest.raises(InputError, match=r"cannot be read .*so nothing was changed"):
+            create_study(sources / "study")
+
+
+class TestFreezing:
+    def test_stamps_once(self, sources):
+        study = create(sources).study
+        stamp = freeze(study)
+        assert len(stamp.sha256) == 64
+        assert freeze(study) == stamp == read_stamp(sources / "study")
+
+    @pytest.mark.parametrize("part", ["study_file", "stimuli", "consent"])
+    def test_notices_any_change(self, sources, part):
+        (sources / "study").mkdir()
+        (sources / "study" / "agree.txt").write_text("I agree.")
+        create(sources, settings={**SETTINGS, "consent_file": "agree.txt"})
+        freeze(read_study(sources / "study"))
+        if part == "study_file":
+            edit(sources / "study", "image_ms = 1000", "image_ms = 999")
+        elif part == "consent":
+            (sources / "study" / "agree.txt").write_text("I agree to anything.")
+        else:
+            stimulus = next((sources / "study" / "stimuli").rglob("*.png"))
+            stimulus.write_bytes(stimulus.read_bytes()[:-1])
+        with pytest.raises(InputError, match="damaged" if part == "stimuli" else f"changed since: {part}"):
+            freeze(read_study(sources / "study"))
+
+    def test_refuses_changes_from_then_on(self, sources):
+        freeze(create(sources).study)
+        with pytest.raises(InputError, match=r"is frozen.*gap_ms: 600 -> 1"):
+            create_study(sources / "study", settings={"gap_ms": 1})
+
+    def test_a_stamp_changed_by_hand_is_refused(self, sources):
+        freeze(create(sources).study)
+        path = sources / "study" / FROZEN
+        path.write_text(path.read_text().replace('"evalkit": "', '"evalkit": "9'))
+        with pytest.raises(InputError, match="changed by hand"):
+            read_stamp(sources / "study")
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("size = 64", "size = 128", "size is 128, but the stimuli were built for 64"),
+            ('name = "study"', 'name = "two"', "name is two, but the stimuli were built for study"),
+            ("catch_trials = 0", "catch_trials = 1", "catch_trials is 1, but no catch images were built"),
+            ("color_vision = false", "color_vision = true", "color_vision is true, but no plates"),
+            ("reserve_trials = 1", "reserve_trials = 2", "need 6 different photos, and there are 5"),
+        ],
+    )
+    def test_refuses_a_study_file_that_the_stimuli_do_not_serve(self, sources, old, new, message):
+        create(sources)
+        edit(sources / "study", old, new)
+        with pytest.raises(InputError, match=message):
+            read_study(sources / "study")
+
+    def test_refuses_what_is_no_study(self, tmp_path):
+        with pytest.raises(InputError, match="is no study"):
+            read_study(tmp_path)
+
+    def test_refuses_a_damaged_secret(self, sources):
+        create(sources)
+        (sources / "study" / "secret.key").write_text("x")
+        with pytest.raises(InputError, match=r"secret\.key: is not the study's secret"):
+            read_study(sources / "study")
+
+    @pytest.mark.parametrize(("text", "message"), [(None, "cannot be read as the consent"), (" \n", "is empty")])
+    def test_refuses_a_consent_file_without_text(self, sources, text, message):
+        study = create(sources, settings={**SETTINGS, "consent_file": "agree.txt"}).study
+        if text is not None:
+            (sources / "study" / "agree.txt").write_text(text)
+        with pytest.raises(InputError, match=message):
+            study.consent_text()
+
+
+class TestTheCommand:
+    def run(self, command, *words):
+        result = CliRunner().invoke(command, [*map(str, words)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def test_creates_changes_and_freezes(self, sources):
+        study = sources / "study"
+        settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        methods = ["--method", f"mine={sources / 'mine'}", "--method", "gray"]
+        printed = self.run(study_files.create, study, "--truth", sources / "truth", *methods, *settings)
+        assert "5 photos, 2 methods (gray, mine); 20 stimuli of" in printed
+        assert "1 practice and 3 test trials" in printed
+        assert "Nothing changed." in self.run(study_files.create, study)
+        assert "image_ms: 1000 -> 700" in self.run(study_files.create, study, "--set", "image_ms=700")
+        assert read_stamp(study) is None
+        assert self.run(study_files.freeze, study).startswith(read_stamp(study).sha256)
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--method", "grey"], "did you mean 'gray'"),
+            (["--method", "gray", "--method", "gray"], "the name 'gray' is given twice"),
+            (["--method", "gray", "--set", "size"], "no '='"),
+        ],
+    )
+    def test_tells_mistakes_in_a_sentence(self, sources, words, message):
+        result = CliRunner().invoke(
+            study_files.create, [str(sources / "study"), "--truth", str(sources / "truth"), *words]
+        )
+        assert isinstance(result.exception, InputError)
+        assert message in str(result.exception)
