@@ -15,7 +15,7 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     from evalkit.colorizers.base import Rgb8
 
-__all__ = ["FolderReport", "colorize_folder"]
+__all__ = ["FolderReport", "check_folders", "colorize_folder"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def colorize_folder(
     from evalkit.image_files import decode, write_png
     from evalkit.image_pairs import find_images
 
-    _check_folders(source, target, allow_content=resume or overwrite)
+    check_folders(source, target, allow_content=resume or overwrite)
     photos = find_images(source)
     names = sorted(photos)
     colorizer = builtin(method, names, seed)
@@ -119,7 +119,14 @@ def colorize_folder(
     return FolderReport(len(names) - len(kept), len(kept), n_pixels, n_clipped)
 
 
-def _check_folders(source: Path, target: Path, *, allow_content: bool) -> None:
+def check_folders(source: Path, target: Path, *, allow_content: bool) -> None:
+    """Refuse folders that a run could damage.
+
+    Raises
+    ------
+    InputError
+        If one lies in the other, the output is a file, or it has content that nobody said to keep or replace.
+    """
     inside, outside = source.resolve(), target.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
         raise InputError(f"the output folder {target} and the input folder {source} must lie apart.")

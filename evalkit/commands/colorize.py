@@ -1,4 +1,4 @@
-"""The command ``evalkit colorize``: the built-in methods, written to folders."""
+"""The command ``evalkit colorize``: built-in methods and trained networks, written to folders."""
 
 from __future__ import annotations
 
@@ -7,55 +7,112 @@ from pathlib import Path
 import click
 
 from evalkit.colorizers.base import BUILTIN_METHODS
+from evalkit.colorizers.variants import PUBLISHED, VARIANTS
 
 __all__ = ["colorize"]
 
 
-@click.command(short_help="Colour a folder of photos with a built-in method.")
-@click.argument("method", type=click.Choice(BUILTIN_METHODS))
-@click.option(
-    "--input",
-    "source",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder of true photos, searched with its sub-folders.",
-)
-@click.option(
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder for the PNG files, which keep the names of the photos.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Who lends the colours (random).")
+@click.command(short_help="Colour a folder of photos with a built-in method or a trained network.")
+@click.argument("method", type=click.Choice([*BUILTIN_METHODS, *VARIANTS, *PUBLISHED]))
+@click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="DIR",
+              help="Folder of photos, searched with its sub-folders.")
+@click.option("--output", "target", type=click.Path(path_type=Path), required=True, metavar="DIR",
+              help="Folder for the PNG files, which keep the names of the photos.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Who lends the colours (random); the samples.")
 @click.option("--resume", is_flag=True, help="Keep images that are there, make the others.")
 @click.option("--overwrite", is_flag=True, help="Write over images of the same names; other files stay.")
-def colorize(method: str, source: Path, target: Path, seed: int, resume: bool, overwrite: bool) -> None:
+@click.option("--weights", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Checkpoint of the network; default: the small one that comes with evalkit.")
+@click.option("--preset", default=None, metavar="seed2024|zhang2016|FILE", help="Ab classes that it must speak.")
+@click.option("--temperature", type=float, default=None,
+              help="T of the annealed mean, 0 for the mode; default: that of its classes.")
+@click.option("--network-size", type=int, default=None, metavar="PIXELS",
+              help="Side of the network's input, a multiple of 8; default: what it was trained with.")
+@click.option("--samples", type=click.IntRange(0), default=0, metavar="K",
+              help="Draw K colorizations of each photo, into NAME/0.png, NAME/1.png, ...")
+@click.option("--coherence", type=float, default=0.25, show_default=True,
+              help="How far neighbours agree in a sample: share of the photo's side.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Photos that go through together.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
+def colorize(
+    method: str,
+    source: Path,
+    target: Path,
+    seed: int,
+    resume: bool,
+    overwrite: bool,
+    weights: Path | None,
+    preset: str | None,
+    temperature: float | None,
+    network_size: int | None,
+    samples: int,
+    coherence: float,
+    batch_size: int,
+    device: str,
+    gallery: Path | None,
+) -> None:
     """Colour every photo of a folder with METHOD.
 
     \b
-      truth    the photo itself, as PNG
-      gray     the photo's L, ab zero
-      random   the photo's L with the ab of another photo of the folder: a seeded
-               permutation in which none keeps its own; a donor of another size
-               is resized first (bicubic, RGB)
+      truth           the photo itself, as PNG
+      gray            the photo's L, ab zero
+      random          the photo's L with the ab of another photo of the folder: a
+                      seeded permutation in which none keeps its own; a donor of
+                      another size is resized first (bicubic, RGB)
+      l2              a network that predicts ab
+      l2-finetuned    the same, trained on from the classification network
+      classification  a network that predicts a distribution over ab classes
+      full            the same, with rare colours weighted up in training
+      eccv16          the paper authors' released networks, from the file
+      siggraph17      that you name with --weights
+
+    A network sees the photo's L resized to its own size; its colours are brought to the photo's size and
+    joined with the photo's own L. Photos may have any size, EXIF orientation, one channel or 16 bits.
 
     Colours are joined in CIE Lab, rounded to 8 bits and clipped into the sRGB gamut; the share of clipped
     pixels is printed at the end. The same names and seed give the same files.
     """  # noqa: D301 - click knows the paragraph by the control character itself
+    from evalkit.colorizers.folder import colorize_folder
+    from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
 
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
+    if method in BUILTIN_METHODS:
+        if weights or preset or samples or temperature is not None or network_size is not None:
+            raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
+        with progress_bar(method, "images") as show:
+            report = colorize_folder(
+                method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
+            )
+    else:
+        from evalkit.ab_classes import load_classes
+        from evalkit.colorizers.torch_needed import need_torch
 
-    from evalkit.colorizers.folder import colorize_folder
-    from evalkit.commands._shared import progress_bar
+        need_torch()
+        from evalkit.colorizers.learned_folder import Recipe, colorize_photos
 
-    with progress_bar(method, "images") as show:
-        report = colorize_folder(method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show)
+        classes = None if preset is None else load_classes(preset)
+        recipe = Recipe(method, weights, classes, temperature, network_size, samples, coherence, seed)
+        with progress_bar(method, "images") as show:
+            report = colorize_photos(
+                recipe,
+                source,
+                target,
+                device=device,
+                batch_size=batch_size,
+                resume=resume,
+                overwrite=overwrite,
+                on_image=show,
+            )
     images = f"{report.n_made} image{'' if report.n_made == 1 else 's'}"
     kept = f", {report.n_kept} were there already" if report.n_kept else ""
     clipped = f"; {report.clip_rate:.3%} of the pixels clipped into the sRGB gamut" if report.n_made else ""
     click.echo(f"{target}: {images} by {method}{kept}{clipped}")
+    if gallery is not None:
+        from evalkit.colorizers.gallery import write_gallery
+
+        shown = write_gallery(gallery, source, target, f"Coloured by {method}")
+        click.echo(f"{gallery}: {shown} photos")

@@ -1,0 +1,96 @@
+"""A page of photos before and after: for black-and-white photos that have no truth to be scored against."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from evalkit.errors import InputError
+from evalkit.image_files import decode
+from evalkit.image_pairs import find_images
+from evalkit.metrics.base import Rgb8
+from evalkit.statistics_store import atomic_file
+
+__all__ = ["write_gallery"]
+
+SIDE = 480
+"""Longer side of the pictures on the page, pixels."""
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ margin: 2rem auto; max-width: 1040px; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }}
+figure {{ margin: 0 0 2.5rem; }}
+.pair {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 8px; }}
+img {{ width: 100%; height: auto; display: block; }}
+figcaption {{ margin-top: .3rem; color: #555; overflow-wrap: anywhere; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #181818; color: #ddd; }} figcaption {{ color: #aaa; }} }}
+</style></head><body>
+<h1>{title}</h1>
+<p>Each photo as it was given, and as it was coloured. The colours are plausible ones; nobody can know the true ones
+from a black-and-white photo.</p>
+"""
+
+
+def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
+    """Write one HTML file that loads nothing: every photo of a folder beside its colorizations.
+
+    Parameters
+    ----------
+    page : Path
+        The file.
+    source, target : Path
+        Folders of the photos, and of what ``evalkit colorize`` made of them (``NAME.png``, or ``NAME/0.png`` ...).
+    title : str
+
+    Returns
+    -------
+    int
+        Number of photos shown.
+
+    Raises
+    ------
+    InputError
+        If no photo has a colorization.
+    """
+    parts = [_HEAD.format(title=html.escape(title))]
+    shown = 0
+    for name, photo in find_images(source).items():
+        results = list(_results(target, name))
+        if not results:
+            continue
+        shown += 1
+        pictures = [(photo, "as given"), *((path, f"coloured {k}" if k else "coloured") for k, path in results)]
+        images = "".join(
+            f'<img alt="{html.escape(name)}, {what}" src="{_data_url(decode(path).rgb8)}">' for path, what in pictures
+        )
+        parts.append(f'<figure><div class="pair">{images}</div><figcaption>{html.escape(name)}</figcaption></figure>\n')
+    if not shown:
+        raise InputError(f"{target} holds no colorization of a photo of {source}")
+    with atomic_file(page) as file:
+        file.write(("".join(parts) + "</body></html>\n").encode())
+    return shown
+
+
+def _results(target: Path, name: str) -> Iterator[tuple[int, Path]]:
+    single = target / f"{name}.png"
+    if single.is_file():
+        yield 0, single
+    k = 0
+    while (path := target / name / f"{k}.png").is_file():
+        yield k + 1, path
+        k += 1
+
+
+def _data_url(rgb8: Rgb8) -> str:
+    image = Image.fromarray(rgb8)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=88, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
