@@ -1,0 +1,49 @@
+"""Small studies for the tests of the server: the files are sealed like real ones, but hold no photos."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Any
+
+from turing_test.manifest import Manifest, Plate, Stimulus
+from turing_test.protocol import Protocol
+from turing_test.study_file import format_protocol
+from turing_test.study_folder import Study, read_study
+
+STIMULUS_BYTES = 700
+
+
+def make_study(
+    folder: Path, preset: str = "zhang2016", *, n_images: int = 16, n_methods: int = 2, **changes: Any
+) -> Study:
+    """Write a study; by default 2 practice and 8 test trials of which 2 are vigilance, 2 in reserve."""
+    small: dict[str, Any] = {"practice_trials": 2, "test_trials": 8, "reserve_trials": 2, "size": 64}
+    if preset in ("zhang2016", "simultaneous"):
+        small["vigilance_trials"] = 2
+    protocol = Protocol.of_preset(preset, **{**small, **changes})
+    images = tuple(f"photo {i:03}" for i in range(n_images))
+    methods = tuple(f"method {chr(97 + i)}" for i in range(n_methods))
+    stimuli: dict[str, Stimulus] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def seal(meaning: object) -> str:
+        content = (b"\x89PNG\r\n\x1a\n" + hashlib.sha256(repr(meaning).encode()).digest()).ljust(STIMULUS_BYTES, b"\0")
+        sha = hashlib.sha256(content).hexdigest()
+        path = folder / "stimuli" / sha[:2] / f"{sha}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return sha
+
+    for image in images:
+        for role in ("truth", "vigilance", "catch"):
+            stimuli[seal((image, role))] = Stimulus(image, role)
+        for method in methods:
+            stimuli[seal((image, method))] = Stimulus(image, "method", method)
+    plates = tuple(Plate(seal(("plate", i)), f"{i}2") for i in range(1, 6)) if protocol.color_vision else ()
+    manifest = Manifest(protocol.name, STIMULUS_BYTES, protocol.size, images, methods, stimuli, plates)
+    (folder / "manifest.json").write_text(manifest.to_json())
+    (folder / "study.toml").write_text(format_protocol(protocol))
+    (folder / "secret.key").write_text(secrets.token_hex(32))
+    return read_study(folder)

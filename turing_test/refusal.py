@@ -1,0 +1,27 @@
+"""What a participant asked for and does not get: one plain sentence and an HTTP status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Refused"]
+
+
+class Refused(Exception):
+    """A request that changes nothing.
+
+    Parameters
+    ----------
+    status : int
+        400 malformed, 403 not allowed, 404 unknown, 409 not now.
+    sentence : str
+        For a person.
+    **more
+        Further keys of the JSON answer.
+    """
+
+    def __init__(self, status: int, sentence: str, **more: Any) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.more = more

@@ -1,0 +1,39 @@
+"""Tokens that participants hold, and the digests of them, of people and of places that the database holds."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+__all__ = ["TOKEN_PATTERN", "completion_code", "digest", "keyed_digest", "new_label", "new_token"]
+
+TOKEN_PATTERN = r"[A-Za-z0-9_-]{24}"
+"""What a token looks like: 18 random bytes, 144 bits."""
+
+_CLEAR = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # nothing to mistake for another: no I, O, 0, 1
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(18)
+
+
+def digest(token: str) -> str:
+    """SHA-256 (hex) of a token: whoever reads the database cannot enter a session."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def keyed_digest(key: bytes, *parts: str) -> str:
+    """HMAC-SHA-256 (hex) of texts: worker ids are short enough to be tried, so the key stays outside the database."""
+    return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def new_label() -> str:
+    """A name for a session in the export; says nothing about the person or the order of arrival."""
+    return secrets.token_hex(6)
+
+
+def completion_code() -> str:
+    """A code that a participant can copy by hand."""
+    return "".join(secrets.choice(_CLEAR) for _ in range(10))
