@@ -65,7 +65,7 @@ class Session {
     }
     const screen = this.#screens.show("error");
     part(screen, "sentence").textContent = error instanceof Refused ? error.message : "";
-    part(screen, "safe").hidden = this.#api.token === "";
+    part(screen, "safe").hidden = this.#api.token === "" || error.status === 404;
     this.#withdrawButton.hidden = true;
     await nextAction(screen);
     location.reload();

@@ -1,0 +1,40 @@
+"""The browser of the end-to-end tests: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.conftest import require
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextmanager
+def chromium(*more_arguments: str) -> Iterator[Any]:
+    """A headless Chromium (playwright.sync_api.Browser) with a profile of its own, closed at the end."""
+    executable = shutil.which("chromium")
+    require(executable is not None, "Chromium is not installed (package chromium), so no page was tested in a browser")
+    playwright = pytest_import("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=[*ARGUMENTS, *more_arguments])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def pytest_import(name: str) -> Any:
+    """A module that only these tests need."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        require(False, f"the package {name.partition('.')[0]} is not installed, so no page was tested in a browser")
+        raise

@@ -1,0 +1,120 @@
+"""Every language says everything, and the page shows what the texts say."""
+
+import re
+from pathlib import Path
+
+import flask
+import jinja2
+import pytest
+
+import turing_test.web
+from evalkit.errors import InputError
+from turing_test.protocol import PRESETS, Protocol
+from turing_test.texts import check_texts, languages, read_texts
+from turing_test.texts.page import consent_paragraphs, consent_sha256, minutes, page_variables
+
+TEMPLATES = Path(turing_test.web.__file__).parent / "templates"
+
+
+def render(protocol, **visit):
+
+    app = flask.Flask("page", root_path=str(TEMPLATES.parent), template_folder="templates", static_folder="static")
+    app.jinja_env.undefined = jinja2.StrictUndefined
+    with app.test_request_context():
+        return flask.render_template(
+            "participant.html", **page_variables(protocol), **{"token": "", "link": "", **visit}
+        )
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_language_has_every_text(language):
+    assert read_texts(language).keys() == read_texts("en").keys()
+
+
+def test_english_and_german_are_shipped():
+    assert {"en", "de"} <= set(languages())
+
+
+@pytest.mark.parametrize("language", languages())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_a_whole_page_in_every_language(language, preset):
+    page = render(Protocol.of_preset(preset, language=language))
+    texts = read_texts(language)
+    assert f'<html lang="{language}">' in page
+    assert texts["question"][preset] in page
+    assert not re.search(r"\{[a-z_%{]|\}\}", page)  # everything was filled in
+    assert re.findall(r'data-screen="(\w+)"', page) == [
+        *("consent", "device", "vision", "instructions", "ready", "resume", "trial"),
+        *("completed", "declined", "screened_out", "incompatible", "withdrawn", "expired", "error"),
+    ]
+
+
+def test_a_page_without_real_photos_does_not_speak_of_fakes():
+    about = render(Protocol.of_preset("naturalness"))
+    assert "Fake colors" not in about
+    assert "Real colors" not in about
+
+
+def test_the_page_holds_no_inline_script_or_style():
+    page = render(Protocol(), token="abc")
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+    assert "<style" not in page
+    assert not re.search(r"\s(style|on[a-z]+)=", page)
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    files = [*TEMPLATES.glob("*.html"), *TEMPLATES.parent.glob("static/**/*.*")]
+    assert len(files) > 15
+    for file in files:
+        if file.name.startswith("dashboard"):
+            continue
+        addresses = re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]{2,}", file.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org"}, file.name  # the name of SVG, which is not loaded
+
+
+def test_every_module_that_is_imported_is_preloaded_and_exists():
+    static = TEMPLATES.parent / "static" / "participant"
+    imported = {name for file in static.glob("*.js") for name in re.findall(r'from "\./([\w.]+)"', file.read_text())}
+    listed = set(re.findall(r'"(\w+\.js)"', (TEMPLATES / "participant.html").read_text()))
+    assert imported == listed
+    assert imported <= {file.name for file in static.glob("*.js")}
+
+
+def test_the_consent_text_is_what_its_hash_says():
+    protocol = Protocol(contact="Ada <ada@example.org>")
+    variables = page_variables(protocol)
+    assert variables["consent_hash"] == consent_sha256(variables["consent"])
+    assert variables["consent"][-1] == "Questions? Ask Ada <ada@example.org>."
+    assert "Ada &lt;ada@example.org&gt;" in render(protocol)
+    assert page_variables(Protocol())["consent_hash"] != variables["consent_hash"]
+
+
+def test_a_studys_own_consent_text_is_shown_as_it_is():
+    own = "We {mean} this.\n\nAnd that:\n- one\n- two\n"
+    assert consent_paragraphs(Protocol(), own) == ["We {mean} this.", "And that:\n- one\n- two"]
+
+
+def test_the_announced_time_is_that_of_the_protocol():
+    # 50 trials of 0.9 + 1 + 0.6 + 1 + 0.1 + 1.5 s, and 10 explanations of 2.4 s: 279 s
+    assert minutes(Protocol()) == 5
+    assert minutes(Protocol.of_preset("naturalness")) == 3  # 44 trials of 3.5 s
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(InputError, match=r"language is 'xx', and there are no texts of it; allowed are de, en\."):
+        read_texts("xx")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"a": {"b": "{n} trials"}}, "fr.toml: has no text a.c; en.toml shows what it should say."),
+        ({"a": {"b": "{n} trials", "c": "x", "d": "y"}}, "fr.toml: knows a text a.d that the page does not show"),
+        ({"a": {"b": "trials", "c": "x"}}, "fr.toml: a.b fills in nothing; allowed is n."),
+        ({"a": {"b": "{n} {m}", "c": "x"}}, "fr.toml: a.b fills in m, n; allowed is n."),
+    ],
+)
+def test_a_wrong_translation_is_named(texts, message):
+    with pytest.raises(InputError) as error:
+        check_texts(texts, {"a": {"b": "{n} trials", "c": "x"}}, "fr.toml")
+    assert message in str(error.value)
