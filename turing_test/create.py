@@ -24,6 +24,7 @@ from turing_test.files import write_atomically
 from turing_test.freeze import FROZEN
 from turing_test.manifest import Manifest
 from turing_test.protocol import Protocol
+from turing_test.recruiters import mturk_question, prolific_url
 from turing_test.sealing import unseal
 from turing_test.stimuli import Sources, build_stimuli
 from turing_test.study_file import format_protocol, read_protocol
@@ -32,6 +33,7 @@ from turing_test.study_folder import (
     DATABASE,
     KEY,
     MANIFEST,
+    RECRUITING,
     STUDY_FILE,
     Study,
     check_enough_images,
@@ -370,7 +372,23 @@ def _write(study: Study, built: Mapping[str, Any], *, rewrite: bool) -> None:
     if rewrite and not ((root / STUDY_FILE).exists() and read_protocol(root / STUDY_FILE) == study.protocol):
         write_atomically(root / STUDY_FILE, format_protocol(study.protocol).encode())
     write_atomically(root / BUILT, (json.dumps(built, indent=1, ensure_ascii=False) + "\n").encode())
+    _write_recruiting(root, study.protocol.public_url)
     write_atomically(root / MANIFEST, study.manifest.to_json().encode())
+
+
+def _write_recruiting(root: Path, public_url: str) -> None:
+    """What crowd platforms ask for, once it is known where the study is served."""
+    folder = root / RECRUITING
+    made = {"prolific_url.txt": prolific_url(public_url) + "\n"} if public_url else {}
+    if public_url.startswith("https://"):
+        made["mturk_question.xml"] = mturk_question(public_url)
+    if made:
+        folder.mkdir(exist_ok=True)
+    for name in ("prolific_url.txt", "mturk_question.xml"):
+        if name in made:
+            write_atomically(folder / name, made[name].encode())
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _files(manifest: Manifest) -> set[str]:

@@ -11,7 +11,6 @@ References
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ __all__ = [
     "Recruiter",
     "find_recruiter",
     "mturk_question",
-    "person_hash",
     "prolific_url",
 ]
 
@@ -52,20 +50,24 @@ class Arrival:
     ----------
     platform : {"link", "mturk", "prolific"}
     person : str or None
-        What identifies the person on that platform, stored only as `person_hash`; None for an open link.
+        What identifies the person on that platform; only a digest under the study's secret is stored. None for an open
+        link, and for a one-time link, which is an identity of its own.
     verified : bool
         Whether the platform (or a one-time link) vouches that this is one person.
     preview : bool
         A look at the task before accepting it: no session, no stimuli.
-    ticket : mapping of str to str
-        What the platform must get back at the end; kept with the session until then.
+    place : str or None
+        The platform's id of this one participation: whoever brings it again goes on where they were.
+    handles : mapping of str to str
+        What the platform must get back at the end; kept with the session until then, so never the person.
     """
 
     platform: str
     person: str | None = field(repr=False)
     verified: bool
     preview: bool = False
-    ticket: Mapping[str, str] = field(default_factory=dict, repr=False)
+    place: str | None = field(default=None, repr=False)
+    handles: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Recruiter(Interface):
             When the query is not what the platform sends.
         """
 
-    def leave(self, outcome: str, code: str, ticket: Mapping[str, str], protocol: Protocol) -> Ending:
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """How to send somebody back.
 
         Parameters
@@ -121,8 +123,8 @@ class Recruiter(Interface):
             ``screened_out``, ``incompatible``, ``withdrawn`` or ``expired``. It must be decided and stored.
         code : str
             The session's own completion code.
-        ticket : mapping
-            `Arrival.ticket`.
+        handles : mapping
+            `Arrival.handles`.
         protocol : Protocol
         """
 
@@ -140,10 +142,10 @@ class Link:
     platform = "link"
 
     def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
-        """A one-time link is the person's identity; an open one says nothing about who comes."""
-        return Arrival(self.platform, link, verified=link is not None)
+        """A one-time link stands for a person; an open one says nothing about who comes."""
+        return Arrival(self.platform, None, verified=link is not None)
 
-    def leave(self, outcome: str, code: str, ticket: Mapping[str, str], protocol: Protocol) -> Ending:
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Show the code."""
         return Ending(code=code) if outcome in DONE else Ending()
 
@@ -168,16 +170,16 @@ class MTurk:
             raise InputError(
                 f"turkSubmitTo is not a site of Mechanical Turk; allowed are {' and '.join(SUBMIT_HOSTS)}."
             )
-        ticket = {"assignmentId": assignment, "turkSubmitTo": submit_to}
-        return Arrival(self.platform, query["workerId"], verified=True, ticket=ticket)
+        handles = {"assignmentId": assignment, "turkSubmitTo": submit_to}
+        return Arrival(self.platform, query["workerId"], verified=True, place=assignment, handles=handles)
 
-    def leave(self, outcome: str, code: str, ticket: Mapping[str, str], protocol: Protocol) -> Ending:
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Submit the assignment when all was done; otherwise the worker returns it, which leaves no mark."""
-        submit_to = ticket.get("turkSubmitTo")
+        submit_to = handles.get("turkSubmitTo")
         if outcome not in DONE or submit_to not in SUBMIT_HOSTS:
             return Ending()
         # MTurk refuses a submission without at least one field besides the assignment.
-        fields = {"assignmentId": ticket["assignmentId"], "code": code}
+        fields = {"assignmentId": handles["assignmentId"], "code": code}
         return Ending(form=Form(f"{submit_to}/mturk/externalSubmit", fields))
 
     def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
@@ -193,9 +195,9 @@ class Prolific:
     def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
         """``PROLIFIC_PID, STUDY_ID, SESSION_ID``."""
         _check_ids(query, PROLIFIC_QUERY, "Prolific")
-        return Arrival(self.platform, query["PROLIFIC_PID"], verified=True)
+        return Arrival(self.platform, query["PROLIFIC_PID"], verified=True, place=query["SESSION_ID"])
 
-    def leave(self, outcome: str, code: str, ticket: Mapping[str, str], protocol: Protocol) -> Ending:
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Go back with the code that the study file has for the outcome; without one, nowhere."""
         codes = {
             "completed": protocol.prolific_completed,
@@ -234,17 +236,6 @@ def find_recruiter(query: Mapping[str, str]) -> Recruiter:
     if any(name in query for name in ("assignmentId", "workerId", "turkSubmitTo")):
         return PLATFORMS["mturk"]
     return PLATFORMS["link"]
-
-
-def person_hash(key: bytes, study: str, arrival: Arrival) -> str | None:
-    """What is stored of a person: HMAC-SHA-256 (hex) under the study's secret, None for an open link.
-
-    Without the secret nobody can find out who took part, even with a list of all workers; across studies the same
-    person cannot be recognised.
-    """
-    if arrival.person is None:
-        return None
-    return hmac.digest(key, "\0".join((study, arrival.platform, arrival.person)).encode(), "sha256").hex()
 
 
 def _check_ids(query: Mapping[str, str], names: tuple[str, ...], platform: str) -> None:

@@ -6,6 +6,7 @@
     STUDY/manifest.json                  what each sealed image is
     STUDY/stimuli/ab/abcd….png           the sealed images, named by the SHA-256 of their bytes
     STUDY/secret.key                     32 random bytes as hex, readable by the owner alone
+    STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
     STUDY/built.json                     from which folders and options the stimuli were built
     STUDY/study.db                       the answers (SQLite), once served
 """
@@ -22,13 +23,14 @@ from turing_test.manifest import Manifest
 from turing_test.protocol import Protocol
 from turing_test.study_file import read_protocol
 
-__all__ = ["BUILT", "DATABASE", "KEY", "MANIFEST", "STUDY_FILE", "Study", "check_study", "read_study"]
+__all__ = ["BUILT", "DATABASE", "KEY", "MANIFEST", "RECRUITING", "STUDY_FILE", "Study", "check_study", "read_study"]
 
 STUDY_FILE = "study.toml"
 MANIFEST = "manifest.json"
 KEY = "secret.key"
 BUILT = "built.json"
 DATABASE = "study.db"
+RECRUITING = "recruiting"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PIL import Image
 from evalkit.errors import InputError
 from turing_test.commands import study_files
 from turing_test.create import create_study
+from turing_test.demo import create_demo_study
 from turing_test.freeze import FROZEN, freeze, read_stamp
 from turing_test.study_folder import read_study
 
@@ -177,6 +178,23 @@ class TestAChange:
         create(sources)
         with pytest.raises(InputError, match='says preset = "zhang2016", not "preference"'):
             create(sources, preset="preference")
+
+
+class TestRecruiting:
+    def test_what_platforms_ask_for_is_written_once_the_address_is_known(self, sources):
+        recruiting = create(sources).study.folder / "recruiting"
+        assert not recruiting.exists()
+        create_study(sources / "study", settings={"public_url": "https://study.example.org"})
+        assert "<ExternalURL>https://study.example.org</ExternalURL>" in (recruiting / "mturk_question.xml").read_text()
+        assert "PROLIFIC_PID={{%PROLIFIC_PID%}}" in (recruiting / "prolific_url.txt").read_text()
+        create_study(sources / "study", settings={"public_url": "http://localhost:8000"})
+        assert [path.name for path in recruiting.iterdir()] == ["prolific_url.txt"]
+
+
+def test_the_demo_needs_nothing_but_what_is_installed(tmp_path):
+    study = create_demo_study(tmp_path / "demo")
+    assert read_study(tmp_path / "demo") == study
+    assert (len(study.manifest.images), study.manifest.methods) == (60, ("mild", "strong"))
 
 
 class TestAStudyWithAnswers:

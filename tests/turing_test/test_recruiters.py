@@ -15,7 +15,6 @@ from turing_test.recruiters import (
     Ending,
     find_recruiter,
     mturk_question,
-    person_hash,
     prolific_url,
 )
 
@@ -36,9 +35,9 @@ def test_the_query_tells_the_platform(query, platform):
 
 
 class TestAPlainLink:
-    def test_once_used_is_a_person_and_open_is_nobody(self):
+    def test_once_used_is_one_person_and_open_is_nobody(self):
         link = PLATFORMS["link"]
-        assert link.arrive({}, "abc") == Arrival("link", "abc", verified=True)
+        assert link.arrive({}, "abc") == Arrival("link", None, verified=True)
         assert link.arrive({}, None) == Arrival("link", None, verified=False)
 
     def test_ends_with_a_code(self):
@@ -54,19 +53,19 @@ class TestMechanicalTurk:
 
     def test_an_accepted_assignment_is_submitted_with_another_field(self):
         arrival = PLATFORMS["mturk"].arrive(MTURK, None)
-        assert (arrival.person, arrival.verified, arrival.preview) == ("A1B2", True, False)
-        form = PLATFORMS["mturk"].leave("completed", "XY12", arrival.ticket, CODES).form
+        assert (arrival.person, arrival.place, arrival.verified, arrival.preview) == ("A1B2", "3A", True, False)
+        form = PLATFORMS["mturk"].leave("completed", "XY12", arrival.handles, CODES).form
         assert form.action == "https://www.mturk.com/mturk/externalSubmit"
         assert form.fields == {"assignmentId": "3A", "code": "XY12"}
 
     @pytest.mark.parametrize("outcome", [o for o in OUTCOMES if o not in ("completed", "failed_checks")])
     def test_who_did_not_finish_returns_the_task(self, outcome):
-        ticket = PLATFORMS["mturk"].arrive(MTURK, None).ticket
-        assert PLATFORMS["mturk"].leave(outcome, "XY12", ticket, CODES) == Ending()
+        handles = PLATFORMS["mturk"].arrive(MTURK, None).handles
+        assert PLATFORMS["mturk"].leave(outcome, "XY12", handles, CODES) == Ending()
 
     @pytest.mark.parametrize("host", SUBMIT_HOSTS)
     def test_both_sites_are_accepted(self, host):
-        assert PLATFORMS["mturk"].arrive({**MTURK, "turkSubmitTo": host + "/"}, None).ticket["turkSubmitTo"] == host
+        assert PLATFORMS["mturk"].arrive({**MTURK, "turkSubmitTo": host + "/"}, None).handles["turkSubmitTo"] == host
 
     @pytest.mark.parametrize(
         "host",
@@ -85,7 +84,7 @@ class TestMechanicalTurk:
         with pytest.raises(InputError, match="turkSubmitTo is not a site of Mechanical Turk"):
             PLATFORMS["mturk"].arrive({**MTURK, "turkSubmitTo": host}, None)
 
-    def test_a_forged_ticket_leads_nowhere(self):
+    def test_a_forged_handles_leads_nowhere(self):
         forged = {"assignmentId": "3A", "turkSubmitTo": "https://evil.org"}
         assert PLATFORMS["mturk"].leave("completed", "XY12", forged, CODES) == Ending()
 
@@ -111,6 +110,10 @@ class TestMechanicalTurk:
 
 
 class TestProlific:
+    def test_names_the_person_and_the_submission(self):
+        arrival = PLATFORMS["prolific"].arrive(PROLIFIC, None)
+        assert (arrival.person, arrival.place, arrival.verified) == ("5f0c", "61bb", True)
+
     @pytest.mark.parametrize(
         ("outcome", "code"),
         [
@@ -151,25 +154,9 @@ def test_whatever_is_sent_at_most_one_way_out_is_given_and_only_to_known_places(
         arrival = recruiter.arrive(query, None)
     except InputError:
         return
-    ending = recruiter.leave(outcome, "XY12", arrival.ticket, CODES)
+    ending = recruiter.leave(outcome, "XY12", arrival.handles, CODES)
     assert sum(way is not None for way in (ending.code, ending.redirect, ending.form)) <= 1
 
 
-class TestPersons:
-    def test_are_the_same_within_a_study_and_strangers_elsewhere(self):
-        someone = PLATFORMS["mturk"].arrive(MTURK, None)
-        here = person_hash(b"k" * 32, "study", someone)
-        assert here == person_hash(b"k" * 32, "study", someone)
-        others = {
-            person_hash(b"l" * 32, "study", someone),
-            person_hash(b"k" * 32, "other", someone),
-            person_hash(b"k" * 32, "study", Arrival("prolific", "A1B2", True)),
-        }
-        assert here not in others
-        assert len(others) == 3
-
-    def test_of_an_open_link_are_unknown(self):
-        assert person_hash(b"k" * 32, "study", Arrival("link", None, False)) is None
-
-    def test_do_not_show_in_messages(self):
-        assert "A1B2" not in repr(PLATFORMS["mturk"].arrive(MTURK, None))
+def test_persons_do_not_show_in_messages():
+    assert "A1B2" not in repr(PLATFORMS["mturk"].arrive(MTURK, None))
