@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evalkit.errors import InputError
 from evalkit.metrics.base import Metric, Photo
 
 __all__ = ["BlockMeter", "BlockMetric", "NetworkOptions", "Precision", "Settings", "missing_value"]
@@ -113,6 +114,16 @@ class BlockMetric(Metric):
     @abstractmethod
     def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
         """The meter, its network loaded; called once a process, and only where nothing is missing."""
+
+    def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
+        """Refuse: there is no way to measure one pair at a time.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(f"metric {self.name} is measured by a scoring run (evalkit score), not pair by pair.")
 
     @property
     def fields(self) -> Mapping[str, str]:

@@ -129,7 +129,7 @@ class Preprocessing:
             new_height, new_width = self.size * height // short, self.size * width // short
         if (new_height, new_width) != (height, width):
             resampling = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.filter]
-            rgb8 = np.asarray(Image.fromarray(rgb8).resize((new_width, new_height), resampling))
+            rgb8 = np.array(Image.fromarray(rgb8).resize((new_width, new_height), resampling))
         # torchvision's CenterCrop.
         top, left = round((new_height - self.side) / 2), round((new_width - self.side) / 2)
         return np.ascontiguousarray(rgb8[top : top + self.side, left : left + self.side])
