@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["create", "freeze"]
+__all__ = ["audit", "create", "doctor", "freeze"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 
@@ -98,3 +98,81 @@ def freeze(study: Path) -> None:
     with progress_bar("checking", "stimuli") as show:
         stamp = freeze_study(read_study(study), show)
     click.echo(f"{stamp.sha256}\n{study / FROZEN}: frozen at {stamp.frozen_at} with evalkit {stamp.evalkit}")
+
+
+@click.command(short_help="Visual confounds of every pair.")
+@STUDY
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="CSV file with a row per pair."
+)
+def audit(study: Path, out: Path | None) -> None:
+    """Report what gives the fake away besides its colours.
+
+    Looks at every pair of truth and method as participants see it: changed L, JPEG blocks in one of the two
+    alone, a truth without colour, identical images, files of different size. Mean chroma is reported, not judged.
+    """
+    import csv
+    import io
+    from dataclasses import asdict, fields
+    from statistics import fmean
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from evalkit.commands._shared import progress_bar
+    from turing_test.audit import FINDINGS, PairAudit, audit_study
+    from turing_test.files import write_atomically
+    from turing_test.study_folder import read_study
+
+    found = read_study(study)
+    with progress_bar("auditing", "pairs") as show:
+        pairs = list(audit_study(found, show))
+    if out is not None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(PairAudit)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**asdict(pair), "findings": " ".join(pair.findings)} for pair in pairs)
+        write_atomically(out, text.getvalue().encode())
+    table = Table("method", "pairs", "with findings", "mean |dL|", "chroma", "of the truth", box=None, pad_edge=False)
+    for method in found.manifest.methods:
+        of_method = [pair for pair in pairs if pair.method == method]
+        table.add_row(
+            method,
+            str(len(of_method)),
+            str(sum(bool(pair.findings) for pair in of_method)),
+            f"{fmean(pair.lightness_change for pair in of_method):.2f}",
+            f"{fmean(pair.chroma_method for pair in of_method):.1f}",
+            f"{fmean(pair.chroma_truth for pair in of_method):.1f}",
+        )
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
+    console.print(table)
+    for finding, meaning in FINDINGS.items():
+        here = [pair for pair in pairs if finding in pair.findings]
+        if here:
+            names = ", ".join(f"{pair.image} ({pair.method})" for pair in here[:3])
+            more = f" and {len(here) - 3} more" if len(here) > 3 else ""
+            click.echo(f"\n{finding}: {len(here)} pairs; {meaning}\n  {names}{more}")
+    if not any(pair.findings for pair in pairs):
+        click.echo("\nNo confounds found.")
+
+
+@click.command(short_help="Check that a study is fit to be run.")
+@STUDY
+@click.option("--database", default=None, metavar="URL", help="Database of the answers, if not the file in STUDY.")
+@click.option("--url", default=None, metavar="URL", help="Where the study is served.  [default: its public_url]")
+@click.pass_context
+def doctor(ctx: click.Context, study: Path, database: str | None, url: str | None) -> None:
+    """Check files, consent, secret, disk, database, and, where the study is served, HTTPS, headers and clock.
+
+    Exit status 2 when something is wrong.
+    """
+    from evalkit.commands._shared import progress_bar
+    from turing_test.doctor import examine
+
+    with progress_bar("checking", "stimuli") as show:
+        checks = list(examine(study, database, url, show))
+    marks = {True: "ok", False: "BAD", None: "-"}
+    for check in checks:
+        click.echo(f"{marks[check.ok]:>3}  {check.name:<9} {check.finding}")
+    if any(check.ok is False for check in checks):
+        ctx.exit(2)

@@ -1,0 +1,205 @@
+"""The doctor finds what is broken, says what to do, and never fails itself."""
+
+import http.server
+import threading
+import time
+from email.utils import formatdate
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from PIL import Image
+
+from turing_test import tables
+from turing_test.commands import study_files
+from turing_test.create import create_study
+from turing_test.doctor import examine
+from turing_test.freeze import freeze
+from turing_test.storage import Storage, default_url
+from turing_test.study_folder import read_study
+
+SETTINGS = {
+    "size": 64, "practice_trials": 1, "test_trials": 3, "vigilance_trials": 1, "reserve_trials": 0,
+    "contact": "Ann <ann@example.org>", "ethics_contact": "The board <board@example.org>",
+}  # fmt: skip
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("truth", "mine"):
+        (tmp_path / name).mkdir()
+        for k in range(4):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name / f"{k}.png")
+    return create_study(tmp_path / "study", tmp_path / "truth", {"mine": tmp_path / "mine"}, settings=SETTINGS).study
+
+
+def check(study, name, **where):
+    found = [check for check in examine(study.folder, **where) if check.name == name]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def fill_database(study, manifest, protocol, updated_at):
+    storage = Storage(default_url(study.folder))
+    storage.upgrade()
+    now = time.time()
+
+    def work(connection):
+        connection.execute(sa.delete(tables.study))
+        connection.execute(
+            sa.insert(tables.study).values(
+                name="study", manifest=manifest, protocol=protocol, version="0", created_at=now
+            )
+        )
+        row = {
+            "token_hash": "t", "label": "a", "state": "test", "platform": "link", "verified": False, "simulated": False,
+            "seed": "", "n_trials": 1, "position": 1, "completion_code": "", "created_at": now, "updated_at": updated_at,
+        }  # fmt: skip
+        connection.execute(sa.insert(tables.session).values(**row))
+
+    storage.write(work)
+    storage.close()
+
+
+@pytest.fixture
+def server():
+    """Answers every page with the headers in `server.sent`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response_only(200)
+            for name, value in self.server.sent.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"page")
+
+        def log_message(self, *words):
+            pass
+
+    made = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    made.sent = {**HEADERS, "Date": formatdate(usegmt=True)}
+    made.url = f"http://127.0.0.1:{made.server_port}"
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+class TestTheFiles:
+    def test_of_a_healthy_study_are_well(self, study):
+        found = {check.name: check.ok for check in examine(study.folder)}
+        assert found == {
+            "study": True, "stimuli": True, "consent": True, "freeze": None, "secret": True, "disk": True,
+            "database": None, "server": None,
+        }  # fmt: skip
+
+    def test_of_no_study_are_one_sentence(self, tmp_path):
+        found = list(examine(tmp_path))
+        assert [check.ok for check in found] == [False]
+        assert "is no study" in found[0].finding
+
+    def test_that_are_damaged_are_counted(self, study):
+        path = study.stimulus_path(study.find("0", "truth"))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        found = check(study, "stimuli")
+        assert found.ok is False
+        assert "1 missing or damaged" in found.finding
+
+    def test_a_secret_for_all_eyes_is_bad(self, study):
+        (study.folder / "secret.key").chmod(0o644)
+        found = check(study, "secret")
+        assert found.ok is False
+        assert "chmod 600" in found.finding
+
+    def test_participants_must_know_whom_to_ask(self, study):
+        create_study(study.folder, settings={"contact": "", "ethics_contact": ""})
+        found = check(study, "consent")
+        assert found.ok is False
+        assert "contact and ethics_contact" in found.finding
+
+    def test_a_stamp_holds_as_long_as_nothing_changes(self, study):
+        freeze(study)
+        assert check(study, "freeze").ok is True
+        path = study.folder / "study.toml"
+        path.write_text(path.read_text().replace("gap_ms = 600", "gap_ms = 5"))
+        found = check(study, "freeze")
+        assert found.ok is False
+        assert "changed since" in found.finding
+
+
+class TestTheDatabase:
+    @pytest.mark.parametrize(
+        ("changes", "ok", "finding"),
+        [
+            ({}, True, "1 sessions of participants, 0 simulated"),
+            ({"manifest": "0" * 64}, False, "other stimuli"),
+            ({"protocol": "0" * 64}, False, "another study.toml"),
+            ({"updated_at": 4e9}, False, "clock"),
+        ],
+    )
+    def test_must_belong_to_the_study(self, study, changes, ok, finding):
+        values = {"manifest": study.manifest.digest, "protocol": study.protocol.digest, "updated_at": time.time()}
+        fill_database(study, **{**values, **changes})
+        found = check(read_study(study.folder), "database")
+        assert found.ok is ok
+        assert finding in found.finding
+
+    def test_that_is_damaged_or_elsewhere_is_a_sentence(self, study, tmp_path):
+        study.database.write_bytes(b"garbage" * 1000)
+        assert check(study, "database").ok is False
+        assert check(study, "database", database="mysql://x/y").ok is False
+        assert check(study, "database", database="postgresql://nobody@127.0.0.1:1/none").ok is False
+
+
+class TestTheServer:
+    def test_that_sends_what_it_should_is_well(self, study, server):
+        for name in ("server", "headers", "clock"):
+            found = check(study, name, url=server.url)
+            assert found.ok is True, found
+        assert check(study, "HTTPS", url=server.url).ok is None  # this machine alone
+
+    @pytest.mark.parametrize("name", HEADERS)
+    def test_must_send_every_header(self, study, server, name):
+        del server.sent[name]
+        found = check(study, "headers", url=server.url)
+        assert found.ok is False
+        assert name.lower() in found.finding
+
+    def test_must_set_no_cookies(self, study, server):
+        server.sent["Set-Cookie"] = "a=b"
+        assert "set-cookie is set" in check(study, "headers", url=server.url).finding
+
+    @pytest.mark.parametrize(("seconds", "ok"), [(30, True), (-3600, False), (3600, False)])
+    def test_must_know_the_time(self, study, server, seconds, ok):
+        server.sent["Date"] = formatdate(time.time() + seconds, usegmt=True)
+        assert check(study, "clock", url=server.url).ok is ok
+
+    def test_that_does_not_answer_is_a_sentence(self, study):
+        found = check(study, "server", url="http://127.0.0.1:1")
+        assert found.ok is False
+        assert "does not answer" in found.finding
+
+    def test_must_be_encrypted_elsewhere(self, study):
+        found = check(study, "HTTPS", url="http://study.invalid")
+        assert found.ok is False
+        assert "not encrypted" in found.finding
+
+
+def test_the_command_exits_with_2_when_something_is_bad(study):
+    result = CliRunner().invoke(study_files.doctor, [str(study.folder)])
+    assert result.exit_code == 0, result.output
+    assert " ok  stimuli   12 files" in result.output
+    (study.folder / "secret.key").chmod(0o644)
+    result = CliRunner().invoke(study_files.doctor, [str(study.folder)])
+    assert result.exit_code == 2
+    assert "BAD  secret" in result.output
