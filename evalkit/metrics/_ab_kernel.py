@@ -13,7 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from evalkit.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _TO_XYZ
 
@@ -43,7 +45,7 @@ ORIGIN = 128
 CELLS = 256
 """Cells a side of the ab plane, one unit each, edges on integers."""
 
-_CHUNK = 2048  # pixels a pass: buffers stay inside the first two cache levels
+_CHUNK = 1024  # pixels a pass: buffers stay inside the first cache level
 _TABLE64 = _LINEAR_TABLE
 _TABLE32 = _LINEAR_TABLE.astype(np.float32)
 _MATRIX64 = tuple(float(v) for v in _TO_XYZ)
@@ -61,9 +63,42 @@ _ROOT_SERIES = tuple(np.float32(c) for c in (0.66666663, 0.5555364, 0.493854, 0.
 _FAST = {"contract", "arcp", "nsz", "nnan", "ninf", "reassoc"}
 
 
+@intrinsic
+def _intrinsic_bits(typing_context: Any, value: Any) -> Any:
+    """Bits of a float32 as an int32, in registers; a view of an array would write and read memory."""
+    return types.int32(types.float32), lambda context, builder, signature, args: builder.bitcast(
+        args[0], ir.IntType(32)
+    )
+
+
+@intrinsic
+def _intrinsic_float(typing_context: Any, value: Any) -> Any:
+    """Float32 of the given bits."""
+    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(
+        args[0], ir.FloatType()
+    )
+
+
+# Called by their values alone: the first argument is numba's own.
+_bits_of: Any = _intrinsic_bits
+_float_of: Any = _intrinsic_float
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, inline="always")
+def _compressed(x: Any) -> Any:
+    """CIE's f: cube root, or a line near zero; float32, within 1.2e-7."""
+    c0, c1, c2, c3, c4 = _ROOT_SERIES
+    # A float's bits are close to its logarithm: minus a third of them is 1 / cube root to within 3.5 %.
+    r: Any = _float_of(np.int32(np.float32(_bits_of(x)) * np.float32(-1 / 3) + np.float32(1419914000)))
+    e = np.float32(1.0) - x * r * r * r
+    y = x * r * r
+    y = y + y * e * (c0 + e * (c1 + e * (c2 + e * (c3 + e * c4))))  # y (1 - e)^(-2/3), without a division
+    return y if x > _EPSILON32 else _KAPPA32 * x + _OFFSET32
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, t: Any, root: Any, lightness: Any, a: Any, b: Any) -> None:
-    """Lab of pixels start..start+size in float32; `linear`, `t`, `root` are work space of three chunks each."""
+def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: Any, b: Any) -> None:
+    """Lab of pixels start..start+size in float32; `linear` is work space of three chunks."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
     red, green, blue = linear[:size], linear[_CHUNK : _CHUNK + size], linear[2 * _CHUNK : 2 * _CHUNK + size]
     source = rgb[3 * start : 3 * (start + size)]
@@ -90,26 +125,13 @@ def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, t: Any, root: Any, 
         red[i] = _TABLE32[source[3 * i]]
         green[i] = _TABLE32[source[3 * i + 1]]
         blue[i] = _TABLE32[source[3 * i + 2]]
-    tx, ty, tz = t[:size], t[_CHUNK : _CHUNK + size], t[2 * _CHUNK : 2 * _CHUNK + size]
     for i in range(size):
-        tx[i] = m00 * red[i] + m01 * green[i] + m02 * blue[i]
-        ty[i] = m10 * red[i] + m11 * green[i] + m12 * blue[i]
-        tz[i] = m20 * red[i] + m21 * green[i] + m22 * blue[i]
-    t_bits, root_bits = t.view(np.int32), root.view(np.int32)
-    for i in range(3 * _CHUNK):
-        # A float's bits are close to its logarithm: minus a third of them is 1 / cube root to within 3.5 %.
-        root_bits[i] = np.int32(np.float32(t_bits[i]) * np.float32(-1 / 3) + np.float32(1419914000))
-    c0, c1, c2, c3, c4 = _ROOT_SERIES
-    for i in range(3 * _CHUNK):
-        x, r = t[i], root[i]
-        e = np.float32(1.0) - x * r * r * r
-        y = x * r * r
-        y = y + y * e * (c0 + e * (c1 + e * (c2 + e * (c3 + e * c4))))  # y (1 - e)^(-2/3), without a division
-        t[i] = y if x > _EPSILON32 else _KAPPA32 * x + _OFFSET32
-    for i in range(size):
-        lightness[i] = np.float32(116.0) * ty[i] - np.float32(16.0)
-        a[i] = np.float32(500.0) * (tx[i] - ty[i])
-        b[i] = np.float32(200.0) * (ty[i] - tz[i])
+        fx = _compressed(m00 * red[i] + m01 * green[i] + m02 * blue[i])
+        fy = _compressed(m10 * red[i] + m11 * green[i] + m12 * blue[i])
+        fz = _compressed(m20 * red[i] + m21 * green[i] + m22 * blue[i])
+        lightness[i] = np.float32(116.0) * fy - np.float32(16.0)
+        a[i] = np.float32(500.0) * (fx - fy)
+        b[i] = np.float32(200.0) * (fy - fz)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="never")
@@ -205,7 +227,7 @@ def _largest_square(a: Any, b: Any, size: int, squares: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _row_near_edge(cell: int, cells: Any) -> int:
+def _row_near_edge(cell: Any, cells: Any) -> Any:
     """Row of a colour at the edge of a cell: sure where all cells around belong to one class, else -1.
 
     Without it every neutral pixel (a = b = 0, a corner of four cells) would be decided in float64.
@@ -221,55 +243,70 @@ def _row_near_edge(cell: int, cells: Any) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def prepare_truth(rgb: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, lab: Any, first_bins: Any) -> Any:
-    """Lab (float32, 3 x n) of every pixel of the truth and N_BINS times its class (int32); returns the largest chroma."""
+def _prepare_chunk(
+    rgb: Any, start: int, size: int, table: Any, linear: Any, squares: Any, cell: Any, lab: Any, first_bins: Any
+) -> Any:
+    """Fill `lab` and `first_bins` (see `prepare_truth`) for some pixels; returns their largest squared chroma."""
+    cells, candidates, offsets, centers = table
     n = first_bins.size
-    linear = np.ones(3 * _CHUNK, np.float32)
-    t = np.ones(3 * _CHUNK, np.float32)
-    root = np.ones(3 * _CHUNK, np.float32)
+    lightness = lab[start : start + size]
+    a, b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
+    _lab_chunk(rgb, start, size, linear, lightness, a, b)
+    largest = _largest_square(a, b, size, squares)
+    _cells_of(a, b, size, cell)
+    bins = first_bins[start : start + size]
+    for i in range(size):
+        index = cell[i]
+        row = _row_near_edge(-1 - index, cells) if index < 0 else cells[np.uint32(index)]
+        if row < 0:
+            p = 3 * (start + i)
+            exact_a, exact_b = _ab_exact(rgb[p], rgb[p + 1], rgb[p + 2])
+            row = np.int32(_class_exact(exact_a, exact_b, candidates, offsets, centers))
+        bins[i] = row * np.int32(N_BINS)
+    return largest
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def prepare_truth(rgb: Any, table: Any, lab: Any, first_bins: Any) -> Any:
+    """Lab (float32, 3 x n) of every pixel of the truth and N_BINS times its class (int32); returns the largest chroma.
+
+    `table` holds cells, candidates, offsets (see `build_cells`) and the centres, flat.
+    """
+    n = first_bins.size
+    linear = np.empty(3 * _CHUNK, np.float32)
     cell, squares = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.float32)
     largest: Any = np.float32(0.0)
     for start in range(0, n, _CHUNK):
         size = min(_CHUNK, n - start)
-        lightness = lab[start : start + size]
-        a, b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
-        _lab_chunk(rgb, start, size, linear, t, root, lightness, a, b)
-        largest = max(largest, _largest_square(a, b, size, squares))
-        _cells_of(a, b, size, cell)
-        bins = first_bins[start : start + size]
-        for i in range(size):
-            index = cell[i]
-            row = _row_near_edge(-1 - index, cells) if index < 0 else cells[np.uint32(index)]
-            if row < 0:
-                p = 3 * (start + i)
-                exact_a, exact_b = _ab_exact(rgb[p], rgb[p + 1], rgb[p + 2])
-                row = np.int32(_class_exact(exact_a, exact_b, candidates, offsets, centers))
-            bins[i] = row * np.int32(N_BINS)
+        largest = max(largest, _prepare_chunk(rgb, start, size, table, linear, squares, cell, lab, first_bins))
     return np.sqrt(largest)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def count_pair(
-    truth_rgb: Any, truth_lab: Any, first_bins: Any, rgb: Any, begin: int, end: int, packed: Any
-) -> tuple[float, int]:
+    truth_rgb: Any, table: Any, lab: Any, first_bins: Any, prepare: bool, rgb: Any, begin: int, end: int, packed: Any
+) -> tuple[float, int, float]:
     """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
 
-    Returns the sum of |dL| and the number of pixels with a channel newly at 0 or 255.
+    With `prepare` it does the work of `prepare_truth` on the way, chunk by chunk while the chunk is in the cache.
+    Returns the sum of |dL|, the number of pixels with a channel newly at 0 or 255, and, with `prepare`, the largest
+    chroma of the truth.
     """
     n = first_bins.size
-    linear = np.ones(3 * _CHUNK, np.float32)
-    t = np.ones(3 * _CHUNK, np.float32)
-    root = np.ones(3 * _CHUNK, np.float32)
+    linear = np.empty(3 * _CHUNK, np.float32)
     lightness, a, b = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
     error = np.empty(_CHUNK, np.float32)
     bins, fixed = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     total_dl = 0.0
     newly: Any = 0
+    largest: Any = np.float32(0.0)
     for start in range(begin, end, _CHUNK):
         size = min(_CHUNK, end - start)
-        _lab_chunk(rgb, start, size, linear, t, root, lightness, a, b)
-        true_l = truth_lab[start : start + size]
-        true_a, true_b = truth_lab[n + start : n + start + size], truth_lab[2 * n + start : 2 * n + start + size]
+        if prepare:
+            largest = max(largest, _prepare_chunk(truth_rgb, start, size, table, linear, error, bins, lab, first_bins))
+        _lab_chunk(rgb, start, size, linear, lightness, a, b)
+        true_l = lab[start : start + size]
+        true_a, true_b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
         _errors(a, b, true_a, true_b, size, error, bins, fixed)
         total_dl += _sum_of_changes(lightness, true_l, size)
         p0 = truth_rgb[3 * start : 3 * (start + size)]
@@ -291,7 +328,7 @@ def count_pair(
                     value = np.int64(np.rint(min(d64, float(MAX_ERROR)) * ERROR_SCALE))
             # Unsigned, so that numba does not look for negative indices.
             packed[np.uint64(np.uint32(first[i]) + np.uint32(k))] += (np.int64(1) << COUNT_SHIFT) + value
-    return total_dl, newly
+    return total_dl, newly, np.sqrt(largest)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -206,8 +206,7 @@ class PairCounter:
 
         self._kernel = _ab_kernel
         self.classes = classes
-        self._cells, self._candidates, self._offsets = classes.cell_table
-        self._centers = np.ascontiguousarray(classes.centers).ravel()
+        self._table = (*classes.cell_table, np.ascontiguousarray(classes.centers).ravel())
         size = len(classes) * _ab_kernel.N_BINS
         self._packed = np.zeros(size, np.int64)
         self._keys = np.empty(size, np.int64)
@@ -225,21 +224,17 @@ class PairCounter:
         (fresh pages for every image would cost as much as a tenth of the counting).
         """
         if truth is not self._owner:
-            if len(self._first_bins) != truth.n_pixels:
-                self._lab = np.empty(3 * truth.n_pixels, np.float32)
-                self._first_bins = np.empty(truth.n_pixels, np.int32)
-            chroma = self._kernel.prepare_truth(
-                truth.rgb8.reshape(-1),
-                self._cells,
-                self._candidates,
-                self._offsets,
-                self._centers,
-                self._lab,
-                self._first_bins,
-            )
-            self._chroma = float(chroma)
+            self._make_room(truth.n_pixels)
+            rgb = truth.rgb8.reshape(-1)
+            self._chroma = float(self._kernel.prepare_truth(rgb, self._table, self._lab, self._first_bins))
             self._owner = truth
         return self._lab, self._first_bins, self._chroma
+
+    def _make_room(self, n_pixels: int) -> None:
+        self._owner = None
+        if len(self._first_bins) != n_pixels:
+            self._lab = np.empty(3 * n_pixels, np.float32)
+            self._first_bins = np.empty(n_pixels, np.int32)
 
     def classes_of(self, truth: Photo) -> npt.NDArray[np.int32]:
         """Ab class of each pixel, shape (H * W,), int32."""
@@ -247,14 +242,18 @@ class PairCounter:
 
     def count(self, truth: Photo, prediction: Photo) -> PairCounts:
         """Count one pair; both photos have the same size."""
-        lab, first_bins, _ = self.prepare(truth)
+        fresh = truth is not self._owner
+        if fresh:
+            self._make_room(truth.n_pixels)
+        true_rgb, rgb = truth.rgb8.reshape(-1), prediction.rgb8.reshape(-1)
         parts = []
-        lightness, newly = 0.0, 0
+        lightness, newly, chroma = 0.0, 0, 0.0
         for begin in range(0, truth.n_pixels, self._kernel.MAX_PIXELS):
             end = min(begin + self._kernel.MAX_PIXELS, truth.n_pixels)
-            change, clipped = self._kernel.count_pair(
-                truth.rgb8.reshape(-1), lab, first_bins, prediction.rgb8.reshape(-1), begin, end, self._packed
+            change, clipped, largest = self._kernel.count_pair(
+                true_rgb, self._table, self._lab, self._first_bins, fresh, rgb, begin, end, self._packed
             )
+            chroma = max(chroma, largest)
             lightness += change
             newly += clipped
             cells, classes = self._kernel.unpack(self._packed, self._keys, self._counts, *self._per_class)
@@ -264,6 +263,8 @@ class PairCounter:
                     class_id, class_count, error_sum, self._keys[:cells].copy(), self._counts[:cells].copy(), 0.0, 0
                 )
             )
+        if fresh:
+            self._owner, self._chroma = truth, chroma
         whole = parts[0] if len(parts) == 1 else _added(parts)
         return replace(whole, lightness_change=lightness / truth.n_pixels, newly_clipped=newly)
 
