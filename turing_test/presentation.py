@@ -7,6 +7,7 @@ from the reserve, because a second look is no part of the protocol.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -91,13 +92,26 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
     return storage.write(work)
 
 
-def shown(storage: Storage, study: Study, token: str, position: int, load: str, exposures: list[Exposure]) -> Snapshot:
+def shown(
+    storage: Storage,
+    study: Study,
+    token: str,
+    position: int,
+    load: str,
+    exposures: Sequence[Exposure],
+    interval_ms: float | None = None,
+    resolution_ms: float = 0.0,
+) -> Snapshot:
     """Store the measured display times of a trial; the same request again changes nothing.
 
     Parameters
     ----------
-    exposures : list of Exposure
+    exposures : sequence of Exposure
         One an image, in order.
+    interval_ms : float, optional
+        Time between frames, measured now; without it the refresh rate that the page found at the beginning.
+    resolution_ms : float
+        How coarse the compositor's clock is.
 
     Raises
     ------
@@ -113,8 +127,11 @@ def shown(storage: Storage, study: Study, token: str, position: int, load: str, 
             return snapshot
         if trial.state != "begun" or trial.load != load:
             raise Refused(409, "This trial was not begun on this page.")
-        flags = timing_flags(exposures, study.protocol.image_ms, snapshot.refresh_hz or 60.0)
-        values: dict[str, Any] = {"state": "shown", "shown_at": now, "flags": " ".join(flags)}
+        interval = interval_ms or 1000 / (snapshot.refresh_hz or 60.0)
+        flags = timing_flags(exposures, study.protocol.image_ms, interval, resolution_ms)
+        values: dict[str, Any] = {
+            "state": "shown", "shown_at": now, "interval_ms": interval, "flags": " ".join(flags),
+        }  # fmt: skip
         for side, exposure in zip(("first", "second"), exposures, strict=False):
             values |= {
                 f"{side}_on_ms": exposure.on_ms,

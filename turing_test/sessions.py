@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from turing_test import tables
 from turing_test.assignment import Arm, PlannedTrial, arms, choose_arm, plan_session
 from turing_test.color_vision import passes_screen
+from turing_test.recruiters import Arrival
 from turing_test.refusal import Refused
 from turing_test.snapshot import ACTIVE, Snapshot, find_session
 from turing_test.storage import Storage
@@ -27,41 +28,17 @@ from turing_test.study_folder import Study
 from turing_test.tokens import completion_code, digest, keyed_digest, new_label, new_token
 from turing_test.validity import invalid_sessions
 
-__all__ = ["Arrival", "decline", "look_up", "record_device", "record_vision", "start", "withdraw"]
+__all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record_vision", "start", "withdraw"]
+
+SIMULATED = Arrival("simulated", None, verified=False)
+"""How simulated participants come; only they may answer without display times."""
 
 _S, _T, _L = tables.session, tables.trial, tables.link
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """How a participant came.
-
-    Attributes
-    ----------
-    platform : {"link", "mturk", "prolific", "simulated"}
-    person : str or None
-        The platform's id of the person; only its keyed digest is stored.
-    place : str or None
-        The platform's id of this participation (assignment, submission): with it an interrupted session is found again.
-    link : str or None
-        Token of a one-time link.
-    handles : mapping of str to str
-        What the platform wants to be told at the end; stored as it is, so never the person.
-    """
-
-    platform: str
-    person: str | None = None
-    place: str | None = None
-    link: str | None = None
-    handles: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def simulated(self) -> bool:
-        """Whether this is a simulated participant, who may answer without display times."""
-        return self.platform == "simulated"
-
-
-def start(storage: Storage, study: Study, arrival: Arrival, consent_hash: str) -> tuple[str, Snapshot]:
+def start(
+    storage: Storage, study: Study, arrival: Arrival, consent_hash: str, link: str | None = None
+) -> tuple[str, Snapshot]:
     """Begin a session, or go on with the one that this arrival began before.
 
     Parameters
@@ -71,6 +48,8 @@ def start(storage: Storage, study: Study, arrival: Arrival, consent_hash: str) -
     arrival : Arrival
     consent_hash : str
         SHA-256 of the text that was agreed to.
+    link : str, optional
+        Token of a one-time link.
 
     Returns
     -------
@@ -90,10 +69,10 @@ def start(storage: Storage, study: Study, arrival: Arrival, consent_hash: str) -
         storage.lock_assignment(connection)
         now = time.time()
         expire(connection, study, now)
-        link_id = None if arrival.link is None else _open_link(connection, study, arrival.link, token, now)
+        link_id = None if link is None else _open_link(connection, link, token, now)
         if isinstance(link_id, Snapshot):
             return link_id
-        if arrival.platform == "link" and arrival.link is None and not study.protocol.open_link:
+        if arrival.platform == "link" and link is None and not study.protocol.open_link:
             raise Refused(403, "This study takes part by personal link only; please ask for yours.")
         person = None if arrival.person is None else keyed_digest(study.key, arrival.platform, arrival.person)
         place = None if arrival.place is None else keyed_digest(study.key, arrival.platform, "place", arrival.place)
@@ -101,7 +80,9 @@ def start(storage: Storage, study: Study, arrival: Arrival, consent_hash: str) -
             found = _return_of_person(connection, person, place, token, now)
             if found is not None:
                 return found
-        session_id = _assign(connection, study, arrival, token, person, place, consent_hash, now)
+        row = _session_row(arrival, token, now)
+        row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
+        session_id = _assign(connection, study, row)
         if link_id is not None:
             connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=session_id, used_at=now))
         return find_session(connection, token)
@@ -227,7 +208,7 @@ def _change(connection: Connection, snapshot: Snapshot, values: dict[str, Any]) 
     return snapshot.changed(**{name: value for name, value in values.items() if name != "ended_at"})
 
 
-def _open_link(connection: Connection, study: Study, link: str, token: str, now: float) -> int | Snapshot:
+def _open_link(connection: Connection, link: str, token: str, now: float) -> int | Snapshot:
     """The key of an unused link, or the session that was begun with it."""
     row = connection.execute(sa.select(_L).where(_L.c.token_hash == digest(link)).with_for_update()).first()
     if row is None:
@@ -257,33 +238,21 @@ def _enter_again(connection: Connection, session_id: int, token: str, now: float
     return find_session(connection, token)
 
 
-def _assign(
-    connection: Connection,
-    study: Study,
-    arrival: Arrival,
-    token: str,
-    person: str | None,
-    place: str | None,
-    consent_hash: str,
-    now: float,
-) -> int:
+def _assign(connection: Connection, study: Study, row: dict[str, Any]) -> int:
     seed = secrets.token_hex(16)
     rng = random.Random(seed)
-    counts = _sessions_by_arm(connection, study, arrival.simulated)
+    counts = _sessions_by_arm(connection, study, row["simulated"])
     candidates = arms(study)
     if all(counts.get(arm, 0) >= study.protocol.sessions_per_method for arm in candidates):
         raise Refused(403, "This study has all the participants it needs. Thank you for your interest.", full=True)
     arm = choose_arm(candidates, counts, rng)
-    trials = plan_session(study, arm, _images_shown(connection, study, arm, arrival.simulated), rng)
-    row = _session_row(arrival, token, now) | {
+    trials = plan_session(study, arm, _images_shown(connection, study, arm, row["simulated"]), rng)
+    row = row | {
         "state": "consented",
-        "person_hash": person,
-        "arrival_hash": place,
         "method": arm[0],
         "other_method": arm[1],
         "seed": seed,
         "n_trials": study.protocol.session_trials,
-        "consent_hash": consent_hash,
     }
     session_id: int = connection.execute(sa.insert(_S).values(**row).returning(_S.c.id)).scalar_one()
     connection.execute(
@@ -298,8 +267,8 @@ def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
         "label": new_label(),
         "platform": arrival.platform,
         "arrival": json.dumps(dict(arrival.handles)),
-        "verified": arrival.person is not None or arrival.link is not None,
-        "simulated": arrival.simulated,
+        "verified": arrival.verified,
+        "simulated": arrival.platform == SIMULATED.platform,
         "seed": "",
         "n_trials": 0,
         "position": 1,

@@ -144,5 +144,5 @@ def find_session(connection: Connection, token: str, *, to_change: bool = False)
         raise Refused(404, "There is no such session; open the link of the study again.")
     n = len(_SESSION)
     upcoming = tuple(Upcoming(*row[n:]) for row in rows if row[n] is not None)
-    session: tuple[Any, ...] = tuple(rows[0])[:n]
-    return Snapshot(*session, upcoming)
+    values: list[Any] = [*rows[0][:n], upcoming]
+    return Snapshot(*values)

@@ -41,8 +41,6 @@ study = Table(
     Column("protocol", DIGEST, nullable=False),
     Column("version", Text, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("frozen_at", Double),
-    Column("freeze_digest", DIGEST),
     Column("unlocked_at", Double),
 )
 
@@ -117,6 +115,7 @@ trial = Table(
     Column("second_frames", Integer),
     Column("second_gap_ms", Double),
     Column("second_clock", String(16)),
+    Column("interval_ms", Double),
     Column("flags", Text),
     Column("response", String(8)),
     Column("response_ms", Double),

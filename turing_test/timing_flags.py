@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["FLAGS", "TOLERANCE_FRAMES", "Exposure", "timing_flags"]
@@ -52,17 +53,21 @@ class Exposure:
         return self.off_ms - self.on_ms
 
 
-def timing_flags(exposures: list[Exposure], image_ms: int, refresh_hz: float) -> list[str]:
+def timing_flags(
+    exposures: Sequence[Exposure], image_ms: int, interval_ms: float, resolution_ms: float = 0.0
+) -> list[str]:
     """Flags of a trial whose images were shown.
 
     Parameters
     ----------
-    exposures : list of Exposure
+    exposures : sequence of Exposure
         Of the first and, where there is one, the second image.
     image_ms : int
         How long each should have been on screen.
-    refresh_hz : float
-        Measured refresh rate of the display.
+    interval_ms : float
+        Measured time between two frames of the display.
+    resolution_ms : float
+        How coarse the compositor's clock is.
 
     Returns
     -------
@@ -70,8 +75,9 @@ def timing_flags(exposures: list[Exposure], image_ms: int, refresh_hz: float) ->
         Keys of `FLAGS`.
     """
     flags = ["hidden"] if any(exposure.hidden for exposure in exposures) else []
-    allowed = TOLERANCE_FRAMES * 1000 / refresh_hz
     for side, exposure in zip(("first", "second"), exposures, strict=False):
+        clock_ms = resolution_ms if exposure.clock == "presented" else 0.0
+        allowed = interval_ms + max((TOLERANCE_FRAMES - 1) * interval_ms, clock_ms)
         if abs(exposure.shown_ms - image_ms) > allowed:
             flags.append(f"{side}_duration")
     return flags

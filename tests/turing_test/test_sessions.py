@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from tests.turing_test.studies import make_study
 from turing_test import presentation, sessions, tables
+from turing_test.recruiters import Arrival
 from turing_test.refusal import Refused
-from turing_test.sessions import Arrival
+from turing_test.sessions import SIMULATED
 from turing_test.timing_flags import Exposure
 from turing_test.tokens import digest
 
-LINK = Arrival("link")
+LINK = Arrival("link", None, verified=False)
+PERSONAL = Arrival("link", None, verified=True)
 DEVICE = {"width": 1280, "refresh_hz": 60.0}
 SHOWN = [Exposure(100.0, 1100.0, 60, 16.7, False), Exposure(1700.0, 2700.0, 60, 16.7, False)]
 T, S = tables.trial.c, tables.session.c
@@ -25,6 +27,10 @@ T, S = tables.trial.c, tables.session.c
 @pytest.fixture
 def study(tmp_path):
     return make_study(tmp_path / "study")
+
+
+def person(name, place=None, platform="prolific"):
+    return Arrival(platform, name, verified=True, place=place)
 
 
 def screened(storage, study, arrival=LINK):
@@ -114,7 +120,7 @@ def test_answers_need_images_that_were_shown_unless_simulated(storage, study):
     assert "not shown" in refusal(presentation.answer, storage, study, token, 1, "a", "first", 1.0).sentence
     presentation.begin(storage, study, token, 1, "a")
     assert refusal(presentation.answer, storage, study, token, 1, "a", "first", 1.0).status == 409
-    simulated = screened(storage, study, Arrival("simulated"))
+    simulated = screened(storage, study, SIMULATED)
     done = presentation.answer(storage, study, simulated, 1, "a", "first", 1.0)
     assert done.snapshot.position == 2
     assert rows(storage, T.flags, where=T.state == "answered") == [("untimed",)]
@@ -207,11 +213,10 @@ def test_other_presets_replace_as_well(storage, tmp_path, preset):
 
 
 def test_one_session_a_person_and_no_readable_identity(storage, study):
-    anna = Arrival("prolific", "anna", "submission 1")
-    sessions.start(storage, study, anna, "0" * 64)
-    again = refusal(sessions.start, storage, study, Arrival("prolific", "anna", "submission 2"), "0" * 64)
-    assert again.status == 409
-    sessions.start(storage, study, Arrival("mturk", "anna", "submission 1"), "0" * 64)
+    sessions.start(storage, study, person("anna", "submission 1"), "0" * 64)
+    for place in ("submission 2", None):
+        assert refusal(sessions.start, storage, study, person("anna", place), "0" * 64).status == 409
+    sessions.start(storage, study, person("anna", "submission 1", "mturk"), "0" * 64)
     stored = str(storage.read(lambda c: c.execute(sa.select(tables.session)).all()))
     assert "anna" not in stored
     assert "submission" not in stored
@@ -219,7 +224,7 @@ def test_one_session_a_person_and_no_readable_identity(storage, study):
 
 
 def test_an_interrupted_participation_is_found_again_by_its_place_not_by_the_person_alone(storage, study):
-    arrival = Arrival("mturk", "anna", "assignment 1")
+    arrival = person("anna", "assignment 1", "mturk")
     token = screened(storage, study, arrival)
     do_trial(storage, study, token, 1)
     new, snapshot = sessions.start(storage, study, arrival, "0" * 64)
@@ -233,27 +238,27 @@ def test_a_one_time_link_works_once_and_finds_its_session_again(storage, study):
     links = [f"{i:024}" for i in range(2)]
     values = [{"token_hash": digest(link), "created_at": 0.0} for link in links]
     storage.write(lambda c: c.execute(sa.insert(tables.link), values))
-    one, _ = sessions.start(storage, study, Arrival("link", link=links[0]), "0" * 64)
-    two, _ = sessions.start(storage, study, Arrival("link", link=links[0]), "0" * 64)
+    one, _ = sessions.start(storage, study, PERSONAL, "0" * 64, links[0])
+    two, _ = sessions.start(storage, study, PERSONAL, "0" * 64, links[0])
     assert storage.read(lambda c: c.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar_one()) == 1
     assert refusal(sessions.look_up, storage, one).status == 404
     assert sessions.look_up(storage, two).position == 1
-    assert refusal(sessions.start, storage, study, Arrival("link", link="x" * 24), "0" * 64).status == 404
+    assert refusal(sessions.start, storage, study, PERSONAL, "0" * 64, "x" * 24).status == 404
     assert storage.read(lambda c: c.execute(sa.select(S.verified)).scalars().all()) == [True]
 
 
 def test_a_study_without_open_link_takes_personal_links_only(storage, tmp_path):
     study = make_study(tmp_path / "study", open_link=False)
     assert "personal link" in refusal(sessions.start, storage, study, LINK, "0" * 64).sentence
-    sessions.start(storage, study, Arrival("prolific", "p", "s"), "0" * 64)
+    sessions.start(storage, study, person("p"), "0" * 64)
 
 
 def test_declining_stores_no_person_and_takes_no_place(storage, study):
-    _, snapshot = sessions.decline(storage, Arrival("prolific", "anna", "x", handles={"a": "b"}))
+    _, snapshot = sessions.decline(storage, person("anna"))
     assert snapshot.state == "declined"
     row = storage.read(lambda c: c.execute(sa.select(tables.session)).one())
     assert (row.person_hash, row.arrival_hash, row.method, row.n_trials) == (None, None, None, 0)
-    sessions.start(storage, study, Arrival("prolific", "anna", "x"), "0" * 64)
+    sessions.start(storage, study, person("anna"), "0" * 64)
 
 
 # --- other ends --------------------------------------------------------------------------------------------------
@@ -349,7 +354,7 @@ def test_replacing_those_who_drop_out_restores_the_balance(storage, tmp_path):
     rng = random.Random(7)
     while True:
         try:
-            token = screened(storage, study, Arrival("simulated"))
+            token = screened(storage, study, SIMULATED)
         except Refused as refused:
             assert refused.more == {"full": True}  # noqa: PT017
             break
@@ -366,7 +371,7 @@ def test_replacing_those_who_drop_out_restores_the_balance(storage, tmp_path):
 
 def test_simulated_sessions_take_no_place_of_people(storage, tmp_path):
     study = make_study(tmp_path / "study", sessions_per_method=1, n_methods=1)
-    screened(storage, study, Arrival("simulated"))
+    screened(storage, study, SIMULATED)
     screened(storage, study)
 
 

@@ -49,8 +49,6 @@ def upgrade() -> None:
         sa.Column("protocol", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("frozen_at", sa.Double(), nullable=True),
-        sa.Column("freeze_digest", sa.String(length=64), nullable=True),
         sa.Column("unlocked_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_study"),
     )
@@ -106,6 +104,7 @@ def upgrade() -> None:
         sa.Column("second_frames", sa.Integer(), nullable=True),
         sa.Column("second_gap_ms", sa.Double(), nullable=True),
         sa.Column("second_clock", sa.String(length=16), nullable=True),
+        sa.Column("interval_ms", sa.Double(), nullable=True),
         sa.Column("flags", sa.Text(), nullable=True),
         sa.Column("response", sa.String(length=8), nullable=True),
         sa.Column("response_ms", sa.Double(), nullable=True),
