@@ -23,10 +23,13 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PublishedWeights", "cache_folder", "fetch", "file_digest", "load_state", "published_weights"]
+__all__ = ["LISTED", "PublishedWeights", "cache_folder", "fetch", "file_digest", "load_state", "published_weights"]
 
 CHUNK = 1 << 20
-MEGABYTE = 1e6
+
+LISTED = ("vgg16",)
+"""Networks of built-in metrics, for ``evalkit weights`` without a name."""
+
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 
 

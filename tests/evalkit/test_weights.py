@@ -217,3 +217,28 @@ def test_a_missing_file_and_one_without_tensors_are_told(torch, tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="holds no tensors by name"):
         load_state(tmp_path / "list.pth")
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def command(self, server, monkeypatch):
+        from click.testing import CliRunner
+
+        import evalkit.weights
+        from evalkit.commands.weights import weights
+
+        monkeypatch.setattr(evalkit.weights, "published_weights", lambda name: server.weights())
+        return lambda *words: CliRunner().invoke(weights, words)
+
+    def test_it_fetches_and_says_where(self, command, server):
+        result = command("net")
+        assert result.exit_code == 0
+        assert result.output.strip() == f"net: {server.weights().path}"
+        assert server.weights().path.read_bytes() == CONTENT
+
+    def test_without_a_name_it_lists_and_fetches_nothing(self, command, server):
+        assert "not fetched; evalkit weights net" in command().output
+        assert command("net", "--json").output.count('"present": false') == 1
+        assert server.ranges == []
+        command("net", "-q")
+        assert f"in {server.weights().path}" in command().output
