@@ -21,7 +21,23 @@ ROOT = Path(__file__).parents[1]
 FLOORS = ("evalkit", "analysis", "turing_test")
 """The packages from the ground up: each may import those before it, never those after it."""
 
-TORCH_ROOMS: frozenset[str] = frozenset()
+TORCH_ROOMS = frozenset(
+    f"evalkit.colorizers.{name}"
+    for name in (
+        "checkpoints",
+        "decoding",
+        "distribution",
+        "learned",
+        "learned_folder",
+        "network",
+        "objective",
+        "panels",
+        "published",
+        "sampling",
+        "training",
+        "training_data",
+    )
+)
 """Modules that may import torch when they are imported themselves; callers import these inside functions."""
 
 HEAVY = {"numpy", "numba", "PIL", "pyarrow", "torch", "torchvision", "scipy", "pandas", "matplotlib", "rich"}

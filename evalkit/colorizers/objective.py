@@ -7,6 +7,7 @@ References
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class SoftEncoder(nn.Module):
         # One row more, infinitely far: it fills up the rows of cells that have fewer candidates than others.
         far = np.full((1, 2), 1e6)
         self.register_buffer("centers", torch.from_numpy(np.concatenate([classes.centers, far])).float(), False)
-        self.register_buffer("candidates", torch.from_numpy(_candidates(classes, self.n_neighbors)), False)
+        self.register_buffer(
+            "candidates", torch.from_numpy(_candidates(classes.centers.tobytes(), self.n_neighbors).copy()), False
+        )
 
     def forward(self, ab: Tensor) -> tuple[Tensor, Tensor]:
         """Encode colours.
@@ -67,22 +70,24 @@ class SoftEncoder(nn.Module):
         return near.gather(1, place).long(), torch.softmax(found / (-2.0 * self.sigma**2), dim=1)
 
 
-def _candidates(classes: AbClasses, n_neighbors: int) -> npt.NDArray[np.int32]:
+@cache
+def _candidates(centers_bytes: bytes, n_neighbors: int) -> npt.NDArray[np.int32]:
     """Classes that can be among the nearest somewhere in a cell of one ab unit, for 256 x 256 cells.
 
     Moving from the middle of a cell to any point of it changes every distance by at most half a diagonal. So a
     class that is further from the middle than the last neighbour by more than a whole diagonal is never one.
     """
+    centers = np.frombuffer(centers_bytes).reshape(-1, 2)
     middles = np.arange(256) - 127.5
     rows = []
     for a in middles:
         cells = np.column_stack([np.full(256, a), middles])
-        distance = np.sqrt(((cells[:, None] - classes.centers) ** 2).sum(axis=2))
+        distance = np.sqrt(((cells[:, None] - centers) ** 2).sum(axis=2))
         limit = np.partition(distance, n_neighbors - 1, axis=1)[:, n_neighbors - 1 : n_neighbors] + np.sqrt(2) + 1e-9
         width = int((distance <= limit).sum(axis=1).max())
         order = np.argsort(distance, axis=1, kind="stable")[:, :width]
-        rows.append(np.where(np.take_along_axis(distance, order, 1) <= limit, order, len(classes)))
-    table = np.full((256, 256, max(row.shape[1] for row in rows)), len(classes), np.int32)
+        rows.append(np.where(np.take_along_axis(distance, order, 1) <= limit, order, len(centers)))
+    table = np.full((256, 256, max(row.shape[1] for row in rows)), len(centers), np.int32)
     for k, row in enumerate(rows):
         table[k, :, : row.shape[1]] = row
     return table.reshape(256 * 256, -1)
