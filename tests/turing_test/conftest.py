@@ -11,11 +11,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests.conftest import require
+from tests.turing_test.participants import Participant
+from tests.turing_test.studies import make_study
 from turing_test.storage import Storage
+from turing_test.study_folder import Study
+from turing_test.web.app import create_app
 
 
 def _find_postgres() -> Path | None:
@@ -62,7 +68,16 @@ def postgres_server() -> Iterator[str]:
             assert done.returncode == 0, done.stderr
 
         run(binaries / "initdb", "-D", data, "-U", "study", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "max_connections=200"]
+        options = [
+            "-c",
+            "listen_addresses=",
+            "-c",
+            f"unix_socket_directories={folder}",
+            "-c",
+            "max_connections=200",
+            "-c",
+            "fsync=off",
+        ]
         with (folder / "log").open("w") as log:
             server = subprocess.Popen(
                 [*prefix, str(binaries / "postgres"), "-D", str(data), *options],
@@ -130,3 +145,24 @@ def storage(database_url: str) -> Iterator[Storage]:
     opened.upgrade()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A small study of the preset zhang2016."""
+    return make_study(tmp_path / "study")
+
+
+@pytest.fixture
+def make_client(database_url: str) -> Iterator[Callable[..., Participant]]:
+    """Makes participants of a study that a Flask test client serves."""
+    apps: dict[int, Flask] = {}
+
+    def make(study: Study, **options: Any) -> Participant:
+        if id(study) not in apps:
+            apps[id(study)] = create_app(study, database_url, **options)
+        return Participant(apps[id(study)], study)
+
+    yield make
+    for app in apps.values():
+        app.extensions["turing_test"].storage.close()

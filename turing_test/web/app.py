@@ -1,0 +1,69 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from turing_test.storage import Storage, default_url
+from turing_test.study_folder import Study
+from turing_test.study_record import register
+from turing_test.texts.page import page_variables
+from turing_test.web import images, participant
+from turing_test.web.context import Context
+from turing_test.web.openapi import body_schemas
+from turing_test.web.security import TokenBucket, protect
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    study: Study,
+    database_url: str | None = None,
+    *,
+    simulation_key: str | None = None,
+    connections: int = 16,
+    busy_timeout_s: float = 5.0,
+    starts: TokenBucket | None = None,
+) -> Flask:
+    """A study's server as a WSGI application.
+
+    Parameters
+    ----------
+    study : Study
+    database_url : str, optional
+        See `turing_test.storage.Storage`; by default SQLite in the study folder. Tables are made or upgraded.
+    simulation_key : str, optional
+        Admits simulated participants who know it.
+    connections : int
+        How many requests may use the database at once: one a thread.
+    busy_timeout_s : float
+        How long a request waits for a locked database.
+    starts : TokenBucket, optional
+        Limit of new sessions; by default 2000 at once and 50 a second.
+
+    Returns
+    -------
+    Flask
+
+    Raises
+    ------
+    InputError
+        When the database belongs to another study, or the texts lack something.
+    StorageUnavailable
+        When the database cannot be used.
+    """
+    app = Flask("turing_test.web")
+    storage = Storage(database_url or default_url(study.folder), connections=connections, busy_timeout_s=busy_timeout_s)
+    storage.upgrade()
+    register(storage, study)
+    app.extensions["turing_test"] = Context(
+        study=study,
+        storage=storage,
+        page=page_variables(study.protocol, study.consent_text()),
+        schemas=body_schemas(study.protocol),
+        simulation_key=simulation_key,
+    )
+    protect(app)
+    app.register_blueprint(participant.make_blueprint(starts or TokenBucket(2000, 50)))
+    app.register_blueprint(images.blueprint)
+    return app

@@ -1,0 +1,43 @@
+"""What every request of a study's server needs: the study, the database, and what is made once at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import current_app
+
+from turing_test.storage import Storage
+from turing_test.study_folder import Study
+
+__all__ = ["Context", "context"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Of one server.
+
+    Attributes
+    ----------
+    study : Study
+    storage : Storage
+    page : mapping
+        Variables of the participant's page (`turing_test.texts.page`).
+    schemas : mapping of str to dict
+        JSON Schemas of request bodies by operation (`turing_test.web.openapi`).
+    simulation_key : str or None
+        Who knows it may begin simulated sessions; None admits none.
+    """
+
+    study: Study
+    storage: Storage
+    page: Mapping[str, Any]
+    schemas: Mapping[str, Mapping[str, Any]]
+    simulation_key: str | None = None
+
+
+def context() -> Context:
+    """The context of the server that handles the current request."""
+    found: Context = current_app.extensions["turing_test"]
+    return found

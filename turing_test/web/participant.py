@@ -1,0 +1,182 @@
+"""The participant's page and its JSON interface; the sessions themselves are in `turing_test.sessions`."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from flask import Blueprint, Response, g, render_template, request
+
+from evalkit.errors import InputError
+from turing_test import presentation, sessions
+from turing_test.recruiters import Arrival, find_recruiter
+from turing_test.refusal import Refused
+from turing_test.snapshot import Snapshot
+from turing_test.timing_flags import Exposure
+from turing_test.validity import broken_rule, right_answers
+from turing_test.views import image_addresses, view
+from turing_test.web.bodies import read_body
+from turing_test.web.context import Context, context
+from turing_test.web.openapi import describe
+from turing_test.web.security import TokenBucket, json_response
+
+__all__ = ["make_blueprint"]
+
+
+def make_blueprint(starts: TokenBucket) -> Blueprint:
+    """The blueprint of participants.
+
+    Parameters
+    ----------
+    starts : TokenBucket
+        Limit of new sessions.
+    """
+    blueprint = Blueprint("participant", __name__)
+    blueprint.get("/")(start_page)
+    blueprint.get("/l/<link>")(start_page)
+    blueprint.get("/s/<token>")(session_page)
+    blueprint.get("/api/openapi.json")(openapi)
+    blueprint.get("/api/s/<token>")(look_up)
+    for name, function in (("device", device), ("vision", vision), ("withdraw", withdraw)):
+        blueprint.post(f"/api/s/<token>/{name}")(function)
+    for name, on_trial in (("begin", begin), ("shown", shown), ("answer", answer)):
+        blueprint.post(f"/api/s/<token>/trials/<int:position>/{name}")(on_trial)
+
+    @blueprint.post("/api/sessions")
+    def start() -> Response:
+        wait = starts.take()
+        if wait:
+            raise Refused(429, "Too many participants begin at this moment; please wait.", retry_after=int(wait) + 1)
+        return start_session()
+
+    return blueprint
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def start_page(link: str = "") -> str:
+    """The page of somebody who comes; nothing is stored."""
+    here = context()
+    g.frame_ancestors = find_recruiter(request.args).frame_ancestors(here.study.protocol)
+    return render_template("participant.html", token="", link=link, **here.page)
+
+
+def session_page(token: str) -> str:
+    """The page of a session that goes on, after a reload; possibly inside a platform's frame."""
+    here = context()
+    # Whatever the token: an unknown one is told by the interface, and the page itself holds nothing.
+    g.frame_ancestors = here.study.protocol.mturk_frame_hosts
+    return render_template("participant.html", token=token, link="", **here.page)
+
+
+# --- the JSON interface ------------------------------------------------------------------------------------------
+
+
+def openapi() -> Response:
+    """The description of this interface."""
+    return json_response(describe(context().study.protocol))
+
+
+def start_session() -> Response:
+    """Consent or decline."""
+    here = context()
+    body = _body(here, "start")
+    link = body["link"] or None
+    arrival = _arrival(here, body, link)
+    if not body["consent"]:
+        token, snapshot = sessions.decline(here.storage, arrival)
+    elif body["consent_hash"] != here.page["consent_hash"]:
+        raise Refused(409, "The consent text has changed; please load the page again.")
+    else:
+        token, snapshot = sessions.start(here.storage, here.study, arrival, body["consent_hash"], link)
+    return json_response({"token": token, **_view(here, token, snapshot)}, 201)
+
+
+def look_up(token: str) -> Response:
+    """Where the session stands."""
+    here = context()
+    return json_response(_view(here, token, sessions.look_up(here.storage, token)))
+
+
+def device(token: str) -> Response:
+    """What the display is like."""
+    here = context()
+    body = _body(here, "device")
+    return json_response(_view(here, token, sessions.record_device(here.storage, here.study, token, body)))
+
+
+def vision(token: str) -> Response:
+    """Answers to the plates."""
+    here = context()
+    answers = _body(here, "vision")["answers"]
+    return json_response(_view(here, token, sessions.record_vision(here.storage, here.study, token, answers)))
+
+
+def withdraw(token: str) -> Response:
+    """Stop taking part."""
+    here = context()
+    _body(here, "withdraw")
+    return json_response(_view(here, token, sessions.withdraw(here.storage, here.study, token)))
+
+
+def begin(token: str, position: int) -> Response:
+    """A trial's images are about to be shown."""
+    here = context()
+    body = _body(here, "begin")
+    begun = presentation.begin(here.storage, here.study, token, position, body["load"])
+    if begun.replaced:
+        return json_response({"replaced": True, "view": _view(here, token, begun.snapshot)})
+    images = image_addresses(token, begun.snapshot.upcoming[0], here.study.protocol.images_per_trial)
+    return json_response({"replaced": False, **dict(zip(("first", "second"), images, strict=False))})
+
+
+def shown(token: str, position: int) -> Response:
+    """Measured display times."""
+    here = context()
+    body = _body(here, "shown")
+    exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
+    presentation.shown(
+        here.storage, here.study, token, position, body["load"], exposures, body.get("interval_ms"),
+        body.get("resolution_ms", 0.0),
+    )  # fmt: skip
+    return json_response({"stored": True})
+
+
+def answer(token: str, position: int) -> Response:
+    """An answer."""
+    here = context()
+    body = _body(here, "answer")
+    done = presentation.answer(
+        here.storage, here.study, token, position, body["load"], body["response"], body["response_ms"]
+    )
+    feedback = None if done.feedback is None else {"correct": done.feedback.correct, "fake": done.feedback.fake}
+    return json_response({"feedback": feedback, **_view(here, token, done.snapshot)})
+
+
+def _body(here: Context, name: str) -> dict[str, Any]:
+    return read_body(here.schemas[name])
+
+
+def _arrival(here: Context, body: dict[str, Any], link: str | None) -> Arrival:
+    key = body.get("simulated_key")
+    if key is not None:
+        if here.simulation_key is None or not hmac.compare_digest(key.encode(), here.simulation_key.encode()):
+            raise Refused(403, "This server takes no simulated participants with that key.")
+        return sessions.SIMULATED
+    try:
+        arrival = find_recruiter(body["query"]).arrive(body["query"], link)
+    except InputError as error:
+        raise Refused(403, str(error)) from None
+    if arrival.preview:
+        raise Refused(403, "This is a preview; accept the task on the platform to begin.")
+    return arrival
+
+
+def _view(here: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
+    rule = None
+    protocol = here.study.protocol
+    if snapshot.state == "completed" and (protocol.catch_pass or protocol.vigilance_min):
+        right = here.storage.read(lambda connection: right_answers(connection, snapshot.id))
+        rule = broken_rule(protocol, right.get(snapshot.id, {}))
+    return view(here.study, token, snapshot, rule)
