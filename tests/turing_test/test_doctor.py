@@ -87,7 +87,7 @@ def server():
     made = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     made.sent = {**HEADERS, "Date": formatdate(usegmt=True)}
     made.url = f"http://127.0.0.1:{made.server_port}"
-    thread = threading.Thread(target=made.serve_forever)
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
     thread.start()
     yield made
     made.shutdown()

@@ -1,0 +1,164 @@
+"""Simulated participants over real HTTP: what they sent is what is stored."""
+
+import csv
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from PIL import Image
+
+from evalkit.errors import InputError
+from turing_test import tables
+from turing_test.commands import study_simulate
+from turing_test.create import create_study
+from turing_test.local_server import local_server
+from turing_test.observers import Population
+from turing_test.simulation import Client, UnexpectedReply, simulate
+from turing_test.storage import Storage, default_url
+
+METHODS = ("mine", "other", "third")
+SETTINGS = {"size": 64, "practice_trials": 2, "test_trials": 8, "vigilance_trials": 2, "reserve_trials": 2}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Folders of fourteen small images."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name in ("truth", *METHODS):
+        (folder / name).mkdir()
+        for k in range(14):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / name / f"{k}.png")
+    return folder
+
+
+def make(images, folder, preset="zhang2016", **settings):
+    methods = {name: images / name for name in METHODS}
+    return create_study(folder, images / "truth", methods, preset=preset, settings={**SETTINGS, **settings}).study
+
+
+def stored(study):
+    """Every answer in the database, as `SentAnswer` has it, with the state of its session."""
+    t, s = tables.trial.c, tables.session.c
+    storage = Storage(default_url(study.folder))
+    rows = storage.read(
+        lambda connection: connection.execute(
+            sa.select(s.id, s.state, s.platform, t.position, t.phase, t.image, t.first_sha, t.second_sha, t.response, t.response_ms)
+            .join_from(tables.session, tables.trial)
+            .where(t.state == "answered")
+        ).all()
+    )  # fmt: skip
+    storage.close()
+    return rows
+
+
+def name_of(study, sha):
+    stimulus = study.manifest.stimuli[sha]
+    return stimulus.method or stimulus.role
+
+
+def test_every_acknowledged_answer_is_stored_once_and_nothing_else_is(images, tmp_path):
+    study = make(images, tmp_path / "study", catch_trials=1)
+    population = Population(participants=25, fool_rates={"mine": 0.9}, dropouts=0.2, speeders=0.1, side_bias=0.1)
+    with local_server(study, simulation_key="key") as url:
+        played = simulate(study, population, url, "key", concurrency=8)
+    sent = Counter(
+        (a.trial, a.phase, a.image, a.first, a.second, a.response, a.response_ms) for p in played for a in p.answers
+    )
+    found = Counter(
+        (r.position, r.phase, r.image, name_of(study, r.first_sha), name_of(study, r.second_sha), r.response, r.response_ms)
+        for r in stored(study)
+    )  # fmt: skip
+    assert sent == found
+    assert {row.platform for row in stored(study)} == {"simulated"}
+    assert Counter(p.state for p in played) == {"completed": 20, "left": 5}
+    assert [len(p.answers) == study.protocol.session_trials for p in played] == [p.state == "completed" for p in played]
+    assert len({p.code for p in played if p.state == "completed"}) == 20
+
+
+@pytest.mark.parametrize("preset", ["simultaneous", "preference", "naturalness"])
+def test_every_preset_can_be_played(images, tmp_path, preset):
+    special = {} if preset == "simultaneous" else {"vigilance_trials": 0}
+    study = make(images, tmp_path / "study", preset, **special)
+    with local_server(study, simulation_key="key") as url:
+        played = simulate(study, Population(participants=3), url, "key")
+    assert {p.state for p in played} == {"completed"}
+    allowed = {"yes", "no"} if preset == "naturalness" else {"first", "second"}
+    assert {answer.response for p in played for answer in p.answers} <= allowed
+
+
+def test_the_colour_vision_screen_is_passed(images, tmp_path):
+    study = make(images, tmp_path / "study", color_vision=True)
+    with local_server(study, simulation_key="key") as url:
+        assert [p.state for p in simulate(study, Population(participants=2), url, "key")] == ["completed"] * 2
+
+
+def test_who_comes_too_late_finds_the_study_full(images, tmp_path):
+    study = make(images, tmp_path / "study", sessions_per_method=2)
+    with local_server(study, simulation_key="key") as url:
+        played = simulate(study, Population(participants=8), url, "key", concurrency=4)
+    assert Counter(p.state for p in played) == {"completed": 6, "full": 2}
+
+
+def test_nobody_is_simulated_without_the_key(images, tmp_path):
+    study = make(images, tmp_path / "study")
+    for key in (None, "another"):
+        with local_server(study, simulation_key=key) as url, pytest.raises(UnexpectedReply, match="403"):
+            simulate(study, Population(participants=1), url, "key")
+    assert stored(study) == []
+
+
+def test_a_fool_rate_must_be_of_a_method(images, tmp_path):
+    with pytest.raises(InputError, match="--fool-rate theirs: the study has no such method; it has mine, other, third"):
+        simulate(make(images, tmp_path / "study"), Population(participants=1, fool_rates={"theirs": 1}), "http://x", "")
+
+
+@pytest.mark.parametrize("url", ["study", "ftp://x", "http://"])
+def test_an_address_must_be_one(url):
+    with pytest.raises(InputError, match="is no address"):
+        Client(url)
+
+
+class TestTheCommand:
+    def run(self, *words, status=0):
+        result = CliRunner().invoke(study_simulate.simulate, [*map(str, words)])
+        assert result.exit_code == status, result.output
+        return result
+
+    def test_starts_a_server_plays_and_writes_what_was_sent(self, images, tmp_path):
+        study = make(images, tmp_path / "study")
+        out = tmp_path / "sent.csv"
+        printed = self.run(
+            study.folder, "--participants", 6, "--fool-rate", "mine=1", "--fool-rate", "other=0", "--out", out
+        ).output
+        assert "6 simulated participants: 6 completed" in printed
+        assert "mine: attentive ones fooled in 12 of 12 test trials (1.000; expected 1.000)" in printed
+        assert "other: attentive ones fooled in 0 of 12" in printed
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        assert len(rows) == 60
+        assert math.isclose(
+            sum(float(row["response_ms"]) for row in rows), sum(row.response_ms for row in stored(study))
+        )
+
+    def test_plays_on_a_server_that_runs(self, images, tmp_path):
+        study = make(images, tmp_path / "study")
+        with local_server(study, simulation_key="key") as url:
+            printed = self.run(study.folder, "--participants", 2, "--url", url, "--key", "key").output
+        assert "2 simulated participants: 2 completed" in printed
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--fool-rate", "mine"], "write METHOD=X"),
+            (["--fool-rate", "mine=2"], "write METHOD=X"),
+            (["--url", "http://127.0.0.1:1"], "needs the simulation key"),
+            (["--url", "http://127.0.0.1:1", "--key", "k", "--database", "sqlite:///x"], "is for the server"),
+        ],
+    )
+    def test_mistakes_are_sentences(self, images, tmp_path, words, message):
+        study = make(images, tmp_path / "study")
+        result = CliRunner().invoke(study_simulate.simulate, [str(study.folder), "--participants", "1", *words])
+        assert isinstance(result.exception, InputError)
+        assert message in str(result.exception)

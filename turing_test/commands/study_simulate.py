@@ -1,0 +1,170 @@
+"""`evalkit study simulate`: prove a study and its analysis before anybody is paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from turing_test.observers import Population
+    from turing_test.simulation import Participation
+    from turing_test.study_folder import Study
+
+__all__ = ["simulate"]
+
+SHARE = click.FloatRange(0, 1)
+
+
+@click.command(short_help="Simulated participants, over real HTTP.")
+@click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+@click.option("--participants", type=click.IntRange(1), required=True, metavar="N", help="How many take part.")
+@click.option(
+    "--fool-rate",
+    "fool_rates",
+    multiple=True,
+    metavar="METHOD=X",
+    help="How often a method is taken for the real photo, 0 to 1; repeat for more.  [default: 0.3]",
+)
+@click.option("--guessers", type=SHARE, default=0.0, metavar="SHARE", help="Share who answer at random.")
+@click.option("--speeders", type=SHARE, default=0.0, metavar="SHARE", help="Share who click without looking.")
+@click.option("--dropouts", type=SHARE, default=0.0, metavar="SHARE", help="Share who leave before the end.")
+@click.option("--lapses", type=SHARE, default=0.0, metavar="X", help="How often attentive ones miss a pair and guess.")
+@click.option(
+    "--side-bias", type=click.FloatRange(-1, 1), default=0.0, metavar="X",
+    help="How often 'first' (below 0: 'second') is answered whatever is shown.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="The same trials then get the same answers.")
+@click.option("--url", default=None, metavar="URL", help="A running server; by default one is started for the while.")
+@click.option(
+    "--key", envvar="EVALKIT_SIMULATION_KEY", default=None, metavar="KEY",
+    help="Simulation key of the server at --url; also EVALKIT_SIMULATION_KEY.",
+)  # fmt: skip
+@click.option(
+    "--database", default=None, metavar="URL", help="Database of the started server, if not the file in STUDY."
+)
+@click.option("--concurrency", type=click.IntRange(1, 2000), default=20, show_default=True, help="At the same time.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    help="CSV file of every answer that was sent and acknowledged.",
+)  # fmt: skip
+def simulate(
+    study: Path,
+    participants: int,
+    fool_rates: tuple[str, ...],
+    guessers: float,
+    speeders: float,
+    dropouts: float,
+    lapses: float,
+    side_bias: float,
+    seed: int,
+    url: str | None,
+    key: str | None,
+    database: str | None,
+    concurrency: int,
+    out: Path | None,
+) -> None:
+    """Let simulated observers take part in STUDY, as browsers would, over real HTTP.
+
+    How they answer is known, so the analysis can be checked against it. Their sessions are marked 'simulated'
+    and never mix with those of people: the server admits them by its simulation key alone.
+    """
+    import secrets
+    from contextlib import nullcontext
+
+    from evalkit.commands._shared import progress_bar
+    from evalkit.errors import InputError
+    from turing_test.local_server import local_server
+    from turing_test.observers import Population
+    from turing_test.simulation import UnexpectedReply
+    from turing_test.simulation import simulate as run
+    from turing_test.study_folder import read_study
+
+    found = read_study(study)
+    population = Population(
+        participants=participants,
+        fool_rates=dict(map(_fool_rate, fool_rates)),
+        guessers=guessers,
+        speeders=speeders,
+        dropouts=dropouts,
+        lapses=lapses,
+        side_bias=side_bias,
+        seed=seed,
+    )
+    if url is not None and key is None:
+        raise InputError(
+            "--url needs the simulation key that the server was started with: --key or EVALKIT_SIMULATION_KEY."
+        )
+    if url is not None and database is not None:
+        raise InputError("--database is for the server that is started here; the one at --url has its own.")
+    own_key = key or secrets.token_urlsafe(16)
+    server = (
+        local_server(found, database, simulation_key=own_key, threads=min(concurrency, 16))
+        if url is None
+        else nullcontext(url)
+    )
+    with server as address, progress_bar("simulating", "participants") as show:
+        try:
+            played = run(found, population, address, own_key, concurrency=concurrency, on_participant=show)
+        except UnexpectedReply as error:
+            raise InputError(f"the server refused a simulated participant ({error}).") from None
+    if out is not None:
+        _write_answers(out, played)
+    _report(found, population, played)
+
+
+def _fool_rate(text: str) -> tuple[str, float]:
+    from evalkit.errors import InputError
+
+    method, _, rate = text.rpartition("=")
+    try:
+        value = float(rate)
+    except ValueError:
+        value = -1.0
+    if not method or not 0 <= value <= 1:
+        raise InputError(f"--fool-rate {text}: write METHOD=X, X from 0 to 1.")
+    return method, value
+
+
+def _write_answers(path: Path, played: list[Participation]) -> None:
+    import csv
+    import io
+    from dataclasses import fields
+
+    from turing_test.files import write_atomically
+    from turing_test.simulation import SentAnswer
+
+    text = io.StringIO()
+    columns = [*(field.name for field in fields(SentAnswer)), "kind", "state", "code"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for participation in played:
+        writer.writerows(participation.rows())
+    write_atomically(path, text.getvalue().encode())
+
+
+def _report(study: Study, population: Population, played: list[Participation]) -> None:
+    from collections import Counter
+
+    states = Counter(participation.state for participation in played)
+    told = {"left": "left before the end", "full": "came when the study was full"}
+    click.echo(
+        f"{len(played)} simulated participants: "
+        + ", ".join(f"{count} {told.get(state, state)}" for state, count in states.most_common())
+    )
+    if not study.protocol.real_vs_fake:
+        return
+    for method in study.manifest.methods:
+        fooled = [
+            (answer.first if answer.response == "first" else answer.second) == "truth"
+            for participation in played
+            if participation.kind == "attentive"
+            for answer in participation.answers
+            if answer.phase == "test" and method in (answer.first, answer.second)
+        ]
+        if fooled:
+            click.echo(
+                f"  {method}: attentive ones fooled in {sum(fooled)} of {len(fooled)} test trials "
+                f"({sum(fooled) / len(fooled):.3f}; expected {population.fooled_share(method):.3f})"
+            )
