@@ -11,13 +11,21 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PAGES = HERE.parent / "docs" / "benchmarks"
+
+
+def page_of(script: Path) -> Path:
+    """Where a script's table belongs: beside a page that includes it, or it writes the page itself."""
+    name = script.stem.removeprefix("bench_") + ".md"
+    table = PAGES / "tables" / name
+    return table if table.exists() else PAGES / name
 
 
 def main() -> None:
     """Run every ``bench_*.py`` beside this file."""
     for script in sorted(HERE.glob("bench_*.py")):
         print(f"\n## {script.stem}\n", flush=True)
-        subprocess.run([sys.executable, str(script)], check=True)
+        subprocess.run([sys.executable, str(script), "--out", str(page_of(script))], check=True)
 
 
 if __name__ == "__main__":

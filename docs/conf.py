@@ -31,7 +31,7 @@ extensions = [
     "mathml",
     "metric_table",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks/tables"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -55,6 +55,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         )
     record = replace(
         record,
+        n_bootstrap=max(other.n_bootstrap for other in records),
         allow_missing=any(other.allow_missing for other in records),
         missing=_unique(entry for other in records for entry in other.missing),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.errors import InputError
@@ -59,7 +59,7 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     InputError
         If the signatures of a metric differ (the fields are named), or nothing is shared.
     """
-    runs = [Scores.read(first), Scores.read(second)]
+    runs = [_without_intervals(first), _without_intervals(second)]
     pairs = _method_pairs(runs)
     shared = [name for name in runs[0].metrics if name in runs[1].metrics]
     if not shared:
@@ -102,6 +102,18 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
                 )
             )  # fmt: skip
     return found
+
+
+def _without_intervals(folder: Path) -> Scores:
+    """Scores and signatures of a run; the differences get intervals of their own."""
+    record = RunRecord.from_json(folder / "run.json")
+    statistics = folder / "statistics"
+    if not statistics.is_dir():
+        raise InputError(
+            f"{folder}: holds a summary without statistics (made by 'evalkit rescore'?), and differences need the "
+            "statistics of every image; compare folders that 'evalkit score' or 'evalkit merge' wrote"
+        )
+    return Scores.summarise(statistics, replace(record, n_bootstrap=0))
 
 
 def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:

@@ -99,6 +99,15 @@ def test_images_left_out_of_any_part_are_remembered(tmp_path: Path, photo_set: P
     assert [entry["image"] for entry in joined.record.missing] == ["i01"]
 
 
+def test_joined_intervals_use_the_most_replicates_of_any_run(
+    tmp_path: Path, photo_set: Path, finished: Finished, quick_score: QuickScore
+) -> None:
+    quick_score(photo_set, tmp_path / "b", {"truth": None}, n_bootstrap=500)
+    joined = merge_runs([finished[0], tmp_path / "b"], tmp_path / "joined")
+    assert finished[1].record.n_bootstrap == 200
+    assert joined.record.n_bootstrap == 500
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [({"size": 32}, "size"), ({"metrics": ("ab_auc",)}, "metrics"), ({"options": "lambda"}, "lambda")],
