@@ -12,6 +12,7 @@ import io
 import json
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -286,7 +287,7 @@ class Scores:
             allow_missing=bool(plan.pairs.missing),
             missing=tuple(plan.pairs.missing),
             settings_of=plan.settings_of,
-            notes=notes,
+            notes=(*_of_another_kind(plan), *notes),
         )
         return cls.summarise(folder, record)
 
@@ -340,10 +341,10 @@ class Scores:
                 scored_terms = _score_terms(metric, statistics)
                 single, value = scored_terms.per_image, scored_terms.value
                 values.setdefault(metric.name, np.full(scalars.num_rows, np.nan))
-                scored = ~np.isnan(single)
+                scored = np.full(len(single), not np.isnan(value)) if metric.of_set else ~np.isnan(single)
                 reason = _reason(metric, statistics, scored)
                 cautions.append(metric.caution(method, value, int(scored.sum())))
-                counted = scored & np.isfinite(single)
+                counted = scored & (metric.of_set | np.isfinite(single))
                 estimates.append(
                     (
                         method, metric.name, metric.fields_of(statistics), value,
@@ -475,11 +476,12 @@ class _ScoredTerms:
 
 
 def _score_terms(metric: Metric, statistics: ImageStatistics) -> _ScoredTerms:
+    if metric.of_set:
+        found = metric.set_score(statistics)
+        return _ScoredTerms(metric, found.value, np.full(len(statistics), np.nan), None, found.leave_one_out)
     if metric.interval == "bootstrap":
         terms = metric.terms(statistics)
-        return _ScoredTerms(
-            metric, float(metric.score(exact_sum(terms))), metric.per_image(statistics), terms, None
-        )
+        return _ScoredTerms(metric, float(metric.score(exact_sum(terms))), metric.per_image(statistics), terms, None)
     # Integer terms, one pair of columns a class: too wide to hold for all images at once.
     parts = [range(start, min(start + PART, len(statistics))) for start in range(0, len(statistics), PART)]
     total = np.sum([exact_sum(metric.terms(statistics.part(part))) for part in parts], axis=0)
@@ -497,12 +499,15 @@ def _intervals(columns: Sequence[_ScoredTerms], record: RunRecord) -> list[Inter
         return [Interval.missing("no interval was asked for (--bootstrap 0)") for _ in columns]
     resampled = [(column.terms, column.metric.score) for column in columns if column.terms is not None]
     replicates = iter(replicate_scores(resampled, record.n_bootstrap, record.seed).T if resampled else ())
-    return [
-        interval(column.value, next(replicates))
-        if column.leave_one_out is None
-        else jackknife_interval(column.value, column.leave_one_out)
-        for column in columns
-    ]
+    found = []
+    for column in columns:
+        if column.terms is not None:
+            found.append(interval(column.value, next(replicates)))
+        elif column.leave_one_out is None or np.isnan(column.leave_one_out).any():
+            found.append(Interval.missing("this metric has no interval"))
+        else:
+            found.append(jackknife_interval(column.value, column.leave_one_out))
+    return found
 
 
 def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.bool_]) -> str:
@@ -583,6 +588,23 @@ def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
     return found
 
 
+def _of_another_kind(plan: Plan) -> list[str]:
+    """What lay beside the images and cannot be read, a line a folder."""
+    found = []
+    for folder in dict.fromkeys(path.parent for path in plan.pairs.ignored):
+        names = [path.name for path in plan.pairs.ignored if path.parent == folder]
+        found.append(
+            f"{folder}: {len(names)} file{'s' * (len(names) > 1)} of another kind left out, for example {names[0]}"
+        )
+    return found
+
+
+def _applied(table: pa.Table, method: str, column: str, whose: str, n: int) -> list[str]:
+    """What decoding changed, counted: profiles converted, images turned."""
+    notes = Counter(note for text in _column(table, method, column) if text for note in text.split("; "))
+    return [f"{whose}: in {count} of {n} images {note}" for note, count in sorted(notes.items())]
+
+
 def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
     found = [*(record.options.prior.warnings if record.options.prior else ()), *record.notes]
     first = record.methods[0]
@@ -590,6 +612,7 @@ def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
     gray = sum(bool(value) for value in _column(table, first, "gray_truth"))
     if gray:
         found.append(f"{gray} of {n} true photos are grayscale: ab metrics mean nothing on them")
+    found += _applied(table, first, "truth_notes", "true photos", n)
     jpeg = sum(value == "JPEG" for value in _column(table, first, "truth_format"))
     for method in record.methods:
         if method in record.builtins:
@@ -607,6 +630,7 @@ def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
                 f"method {method}: L differs from the truth's by more than {L_CHANGE_LIMIT:g} on average in {changed} of {n} "
                 f"images (mean |dL| {sum(changes) / len(changes):.2f}): resized, re-encoded, or not kept"
             )
+        found += _applied(table, method, "notes", f"method {method}", n)
         identical = sum(_column(table, method, "identical"))
         if identical and method != "truth":
             found.append(f"method {method}: {identical} of {n} images have the truth's own pixels")

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import version
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +27,7 @@ import numpy as np
 
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.errors import InputError
-from evalkit.image_files import DecodedImage, decode, resize
+from evalkit.image_files import DecodedImage, decode, decoder_versions, resize
 from evalkit.image_pairs import PairTable, check_same_size, pair_folders
 from evalkit.labels import labels_digest, labels_for
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
@@ -116,6 +117,8 @@ class Plan:
             "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
             "networks": {name: [dict(found.fields), found.reason] for name, found in self.settings_of.items()},
             "labels": labels_digest(self.labels),
+            # Another version may decode or measure otherwise: a resumed run is made by one alone.
+            "versions": {"evalkit": version("colorization-evalkit"), **decoder_versions()},
         }
 
     @cached_property
@@ -182,6 +185,7 @@ class BlockScorer:
                 diagnostics: dict[str, Any] = {
                     "truth_format": truth_file.format,
                     "truth_sha256": truth_file.sha256,
+                    "truth_notes": "; ".join(truth_file.notes) or None,
                 }
                 if method in self.builtins:
                     maker = self.builtins[method]
@@ -193,6 +197,7 @@ class BlockScorer:
                     file, rgb8 = self._decode(path)
                     check_same_size(plan.names[i], method, truth.rgb8.shape, rgb8.shape)
                     diagnostics["format"], diagnostics["sha256"] = file.format, file.sha256
+                    diagnostics["notes"] = "; ".join(file.notes) or None
                 prediction = Photo(rgb8)
                 rows.append(self._measure(plan.names[i], method, truth, prediction, diagnostics))
                 for meter in self.meters:

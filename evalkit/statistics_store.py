@@ -43,6 +43,8 @@ DIAGNOSTICS: Mapping[str, pa.DataType] = {
     "format": pa.string(),
     "truth_sha256": pa.string(),
     "sha256": pa.string(),
+    "truth_notes": pa.string(),
+    "notes": pa.string(),
 }
 """What the run notices about every pair, whatever the metrics; null where it is not known."""
 

@@ -343,3 +343,28 @@ def test_a_resized_run_says_so_in_every_signature(photo_set: Path, quick_score: 
     scores = quick_score(photo_set, None, {"vivid": photo_set / "vivid"}, size=32, fit="crop")
     assert all("|size:32-crop-bicubic|" in row.signature for row in scores.summary)
     assert scores["vivid", "ab_auc"].n_pixels == N_IMAGES * 32 * 32
+
+
+def test_what_decoding_changed_and_what_was_left_out_is_said(tmp_path: Path, photo_set: Path, photo_copy: Path) -> None:
+    for name in ("i01", "i02"):
+        image = Image.open(photo_copy / "vivid" / f"{name}.png")
+        exif = Image.Exif()
+        exif[274] = 3
+        image.rotate(180).save(photo_copy / "vivid" / f"{name}.png", exif=exif)
+    Image.new("RGB", (8, 8)).save(photo_copy / "dull" / "preview.gif")
+    folders = {"vivid": photo_copy / "vivid", "dull": photo_copy / "dull"}
+    scores = evalkit.score(photo_copy / "truth", folders, metrics=("psnr_rgb",), n_bootstrap=0)
+    assert "method vivid: in 2 of 70 images EXIF orientation 3 applied" in scores.warnings
+    assert any("1 file of another kind left out, for example preview.gif" in text for text in scores.warnings)
+    plain = evalkit.score(photo_set / "truth", {"vivid": photo_set / "vivid"}, metrics=("psnr_rgb",), n_bootstrap=0)
+    assert plain["vivid", "psnr_rgb"].value == scores["vivid", "psnr_rgb"].value
+    assert not any("orientation" in text for text in plain.warnings)
+
+
+def test_a_run_begun_by_another_version_is_begun_anew(
+    tmp_path: Path, photo_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(photo_copy / "truth", {"vivid": photo_copy / "vivid"}, metrics=("psnr_rgb",))
+    today = plan.block_digest(0)
+    monkeypatch.setattr("evalkit.scoring.version", lambda name: "0.0.0")
+    assert plan.block_digest(0) != today
