@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import require
@@ -16,17 +18,32 @@ ARGUMENTS = [
 
 
 @contextmanager
-def chromium(*more_arguments: str) -> Iterator[Any]:
-    """A headless Chromium (playwright.sync_api.Browser) with a profile of its own, closed at the end."""
+def chromium(*more_arguments: str, niceness: int = 0) -> Iterator[Any]:
+    """A headless Chromium (playwright.sync_api.Browser) with a profile of its own, closed at the end.
+
+    With a niceness, other work on the machine goes before the browser's.
+    """
     executable = shutil.which("chromium")
     require(executable is not None, "Chromium is not installed (package chromium), so no page was tested in a browser")
     playwright = pytest_import("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=[*ARGUMENTS, *more_arguments])
+    with playwright.sync_playwright() as driver, _niced(str(executable), niceness) as program:
+        browser = driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more_arguments])
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def _niced(executable: str, niceness: int) -> Iterator[str]:
+    if not niceness:
+        yield executable
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "chromium"
+        script.write_text(f'#!/bin/sh\nexec nice -n {niceness} {executable} "$@"\n')
+        script.chmod(0o755)
+        yield str(script)
 
 
 def pytest_import(name: str) -> Any:

@@ -45,13 +45,12 @@ class Session {
       this.#screens.show("incompatible");
       return;
     }
-    const resumed = this.#api.token !== "";
-    let view = resumed ? await this.#api.view() : await this.#consent();
+    let view = this.#api.token ? await this.#api.view() : await this.#consent();
     if (!view) return;
     this.#offerWithdrawal(view);
     if (view.phase === "device") view = await this.#device();
     if (view.phase === "vision") view = await this.#vision(view);
-    if (view.phase !== "done") view = await this.#allTrials(view, resumed);
+    if (view.phase !== "done") view = await this.#allTrials(view);
     this.#finish(view);
   }
 
@@ -63,10 +62,11 @@ class Session {
       this.#finish(view);
       return;
     }
-    const screen = this.#screens.show("error");
-    part(screen, "sentence").textContent = error instanceof Refused ? error.message : "";
-    part(screen, "safe").hidden = this.#api.token === "" || error.status === 404;
     this.#withdrawButton.hidden = true;
+    // Refused before there is a session: trying again would not help.
+    const screen = this.#screens.show(error instanceof Refused && !this.#api.token ? "refused" : "error");
+    part(screen, "sentence").textContent = error instanceof Refused ? error.message : "";
+    part(screen, "safe").hidden = !this.#api.token || error.status === 404;
     await nextAction(screen);
     location.reload();
   }
@@ -119,9 +119,9 @@ class Session {
 
   // --- trials -----------------------------------------------------------------------------------------------------
 
-  async #allTrials(view, resumed) {
-    const started = view.trial && view.trial.number > 1;
-    await this.#interlude(resumed && started ? "resume" : "instructions");
+  async #allTrials(view) {
+    const begun = view.trial.number > 1 || view.trial.mode === "answer_only";
+    await this.#interlude(begun ? "resume" : "instructions");
     let first = true;
     while (view.phase !== "done") {
       const { phase } = view.trial;

@@ -1,0 +1,225 @@
+"""Whole sessions in a real browser against the real server: mouse, keyboard, touch, every preset, every way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.participants import NARROW, WIDE, Participant
+
+# --- whole sessions ----------------------------------------------------------------------------------------------
+
+
+def test_by_mouse(serve, tab):
+    here = serve(practice_trials=2, contact="Ada", vigilance_trials=2, test_trials=4)
+    person = Participant(tab())
+    person.open(here.url)
+    person.begin()
+    for _ in range(2):
+        person.answer("second")
+        person.page.wait_for_selector(".trial.explaining")
+    person.press("ready")
+    for response in ("first", "second", "first", "second"):
+        person.answer(response)
+    assert person.code() == here.session["completion_code"]
+    assert here.session["state"] == "completed"
+    trials = here.trials
+    assert [trial["phase"] for trial in trials] == ["practice"] * 2 + ["test"] * 4
+    assert [trial["response"] for trial in trials][2:] == ["first", "second", "first", "second"]
+    assert {trial["state"] for trial in trials} == {"answered"}
+    assert all(trial["first_clock"] == "presented" and trial["second_frames"] >= 3 for trial in trials)
+    assert all(trial["response_ms"] > 0 for trial in trials)
+
+
+def test_by_keyboard_alone(serve, tab):
+    here = serve()
+    page = tab()
+    person = Participant(page).open(here.url)
+    page.keyboard.press("Tab")  # from the heading, which has the focus, to the first button
+    assert page.evaluate("document.activeElement.dataset.action") == "agree"
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[data-screen="device"] [data-action="next"]:enabled')
+    for screen in ("device", "instructions"):
+        person.sees(screen)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    person.is_asked()
+    page.keyboard.press("f")
+    person.sees("ready")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    for keys in (
+        ["j"],
+        ["ArrowLeft", "Enter"],
+        ["ArrowRight", "ArrowLeft", "ArrowRight", "Enter"],
+        ["ArrowRight", " "],
+    ):
+        person.answer_by(lambda keys=keys: [page.keyboard.press(key) for key in keys])
+    person.sees("completed")
+    assert [trial["response"] for trial in here.trials] == ["first", "second", "first", "second", "second"]
+
+
+def test_by_touch_on_a_narrow_screen(serve, tab):
+    here = serve()
+    page = tab(NARROW, has_touch=True, is_mobile=True, device_scale_factor=3)
+    person = Participant(page).open(here.url)
+    for screen, action in (("consent", "agree"), ("device", "next"), ("instructions", "next")):
+        page.tap(f'[data-screen="{screen}"]:not([hidden]) [data-action="{action}"]:enabled')
+    for number in range(5):
+        person.is_asked()
+        assert page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]  # nothing to scroll sideways
+        for box in (page.locator(f'[data-answer="{place}"]').bounding_box() for place in ("first", "second")):
+            assert min(box["width"], box["height"]) >= 256  # where the image was, and as large
+        person.answer_by(lambda: page.tap('[data-answer="second"]'))
+        if number == 0:
+            page.tap('[data-screen="ready"]:not([hidden]) [data-action="next"]')
+    person.sees("completed")
+    assert {trial["response"] for trial in here.trials} == {"second"}
+    assert '"touch": true' in here.session["device"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "answers"), [("simultaneous", "first"), ("preference", "second"), ("naturalness", "no")]
+)
+def test_other_presets(serve, tab, preset, answers):
+    here = serve(preset, language="de")
+    person = Participant(tab({"width": 640, "height": 700})).open(here.url)
+    person.begin()
+    person.answer(answers)
+    if preset == "simultaneous":
+        person.page.wait_for_selector(".trial.explaining")
+    person.press("ready")
+    for _ in range(4):
+        person.answer(answers)
+    assert person.code() == here.session["completion_code"]
+    trials = here.trials
+    assert {trial["response"] for trial in trials} == {answers}
+    assert all(trial["first_off_ms"] > trial["first_on_ms"] for trial in trials)
+    if preset == "simultaneous":
+        assert all(trial["first_on_ms"] == trial["second_on_ms"] for trial in trials)
+
+
+def test_colour_vision_comes_first_where_it_is_wanted(serve, tab):
+    here = serve(color_vision=True)
+    page = tab()
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("vision")
+    for plate in here.study.manifest.plates:
+        page.fill("input[name=number]", plate.answer)
+        page.keyboard.press("Enter")
+    person.sees("instructions")
+    assert here.session["state"] == "screened"
+
+
+def test_who_sees_no_number_is_screened_out_kindly(serve, tab):
+    here = serve(color_vision=True)
+    person = Participant(tab()).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    for _ in here.study.manifest.plates:
+        person.press("vision", "none")
+    person.sees("screened_out")
+    assert here.session["state"] == "screened_out"
+
+
+# --- other ways out ----------------------------------------------------------------------------------------------
+
+
+def test_declined_consent_stores_nobody(serve, tab):
+    here = serve()
+    person = Participant(tab()).open(here.url)
+    person.press("consent", "decline")
+    person.sees("declined")
+    session = here.session
+    assert session["state"] == "declined"
+    assert session["person_hash"] is session["device"] is session["consent_hash"] is None
+
+
+def test_withdrawing_in_the_middle(serve, tab):
+    here = serve()
+    person = Participant(tab()).open(here.url)
+    person.begin()
+    person.is_asked()
+    person.page.click('[data-action="withdraw"]')
+    person.page.click('dialog [value="no"]')
+    person.is_asked()  # still there
+    person.page.click('[data-action="withdraw"]')
+    person.page.click('dialog [value="yes"]')
+    person.sees("withdrawn")
+    assert here.session["state"] == "withdrawn"
+
+
+def test_a_window_that_is_too_narrow_is_told(serve, tab):
+    here = serve(min_width=640)
+    person = Participant(tab(NARROW)).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("incompatible")
+    assert "640" in person.page.inner_text('[data-screen="incompatible"]')
+
+
+def test_a_session_that_is_unknown_is_told(serve, tab):
+    page = tab()
+    page.goto(f"{serve().url}/s/0123456789abcdef0123456789abcdef")
+    Participant(page).sees("error")
+
+
+def test_a_session_that_expired_meanwhile_ends_with_thanks(serve, tab):
+    import sqlite3
+    from contextlib import closing
+
+    here = serve()
+    person = Participant(tab()).open(here.url)
+    person.begin()
+    person.is_asked()
+    with closing(sqlite3.connect(here.study.database)) as database:
+        database.execute("UPDATE session SET updated_at = updated_at - 100000")
+        database.commit()
+    person.page.click('[data-answer="first"]')
+    person.sees("expired")
+
+
+def test_a_study_that_is_full_says_so(serve, tab):
+    here = serve(sessions_per_method=1)
+    for _ in range(2):
+        person = Participant(tab()).open(here.url)
+        person.press("consent", "agree")
+        person.sees("device")
+    person = Participant(tab()).open(here.url)
+    person.press("consent", "agree")
+    person.sees("refused")
+    assert "all the participants it needs" in person.page.inner_text('[data-screen="refused"]')
+
+
+# --- how it looks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("viewport", [WIDE, NARROW])
+def test_nothing_moves_when_images_come_and_go(serve, tab, viewport):
+    here = serve(practice_trials=0)
+    page = tab(viewport)
+    page.add_init_script(
+        """window.shifts = [];
+        new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map((entry) => entry.value)))
+          .observe({ type: "layout-shift" });"""
+    )
+    person = Participant(page).open(here.url)
+    person.begin()
+    page.evaluate("window.shifts.length = 0")
+    for _ in range(3):
+        person.answer()
+    person.is_asked()
+    assert page.evaluate("window.shifts") == []
+
+
+def test_a_dark_system_gets_the_same_light_grey_page(serve, tab):
+    here = serve()
+    colors = set()
+    for scheme in ("light", "dark"):
+        page = tab(color_scheme=scheme)
+        Participant(page).open(here.url)
+        colors.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    (color,) = colors
+    red, green, blue = (int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
+    assert red == green == blue > 180
