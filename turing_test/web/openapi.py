@@ -49,13 +49,14 @@ _DEVICE = _object(
     {
         "refresh_hz": {"type": "number", "minimum": 1, "maximum": 2000},
         "device_pixel_ratio": {"type": "number", "minimum": 0.01, "maximum": 100},
-        "color_gamut": _text(32),
-        "color_scheme": _text(32),
+        "color_gamut": {"type": "string", "enum": ["srgb", "p3", "rec2020", "unknown"]},
+        "color_scheme": {"type": "string", "enum": ["light", "dark", "unknown"]},
         "forced_colors": {"type": "boolean"},
         "width": {"type": "number", "minimum": 0, "maximum": 100_000},
         "height": {"type": "number", "minimum": 0, "maximum": 100_000},
         "touch": {"type": "boolean"},
-        "user_agent_family": _text(64),
+        # Letters only: the text ends up in spreadsheets, where "=..." would be a formula.
+        "user_agent_family": {"type": "string", "maxLength": 32, "pattern": "^[A-Za-z ]*$"},
     }
 )
 

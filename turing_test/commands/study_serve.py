@@ -1,0 +1,129 @@
+"""`evalkit study serve` and `password`: the running study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["password", "serve"]
+
+STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+DEMO_FOLDER = Path("demo-study")
+
+
+@click.command(short_help="Serve a study to participants.")
+@click.argument("study", type=click.Path(path_type=Path), metavar="STUDY", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
+@click.option(
+    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    help="postgresql://USER:PASSWORD@HOST/DATABASE; by default the file study.db in STUDY. Also EVALKIT_DATABASE.",
+)  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; more need PostgreSQL."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 128), default=8, show_default=True, help="Requests at once, a process."
+)
+@click.option(
+    "--proxy", default=None, metavar="ADDRESS",
+    help="Reverse proxy in front (HTTPS), whose X-Forwarded headers are believed; * for any.",
+)  # fmt: skip
+@click.option(
+    "--simulation-key", envvar="EVALKIT_SIMULATION_KEY", default=None, metavar="KEY",
+    help="Admit simulated participants who know it; also EVALKIT_SIMULATION_KEY.",
+)  # fmt: skip
+@click.option("--set-password", is_flag=True, help="Ask for the dashboard's password first.")
+@click.option("--demo", is_flag=True, help=f"Serve a study of bundled photos, made in STUDY or {DEMO_FOLDER}/.")
+def serve(
+    study: Path | None,
+    host: str,
+    port: int,
+    database: str | None,
+    workers: int,
+    threads: int,
+    proxy: str | None,
+    simulation_key: str | None,
+    set_password: bool,
+    demo: bool,
+) -> None:
+    """Serve STUDY until Ctrl-C: the page of participants, their answers, the dashboard.
+
+    What was acknowledged is on disk; the server may be stopped and started again at any time, and sessions go on.
+    """
+    from evalkit.errors import InputError
+    from turing_test.dashboard_password import password_digest
+    from turing_test.serving import Server, open_socket
+    from turing_test.serving import serve as run
+    from turing_test.storage import StorageUnavailable
+    from turing_test.study_folder import read_study
+
+    if demo:
+        study = study or DEMO_FOLDER
+        if not (study / "manifest.json").exists():
+            _make_demo(study)
+    if study is None:
+        raise InputError("name the folder of the study, or use --demo.")
+    found = read_study(study)
+    if set_password:
+        _ask_password(study)
+    listening = open_socket(host, port)
+    address = found.protocol.public_url or _address(host, listening.getsockname()[1])
+
+    def ready() -> None:
+        links = "" if found.protocol.open_link else " (personal links only: evalkit study links)"
+        click.echo(f"Study {found.protocol.name} ({found.protocol.preset}) is served; stop with Ctrl-C.")
+        click.echo(f"  participants  {address}/{links}")
+        click.echo(f"  dashboard     {address}/dashboard")
+        if password_digest(study) is None:
+            click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
+
+    try:
+        run(Server(found, database, workers, threads, simulation_key, proxy), listening, ready)
+    except StorageUnavailable as error:
+        raise InputError(str(error)) from error
+    except KeyboardInterrupt:
+        pass
+    finally:
+        listening.close()
+    click.echo("Stopped. Every acknowledged answer is stored.")
+
+
+@click.command(short_help="Set the password of the dashboard.")
+@STUDY
+def password(study: Path) -> None:
+    """Set the dashboard's password: asked for twice, or read from standard input when that is no terminal.
+
+    There is no password by default, and the dashboard is closed without one.
+    """
+    from turing_test.study_folder import read_study
+
+    read_study(study)
+    _ask_password(study)
+    click.echo(f"{study}: the dashboard's password is set; whoever was logged in must log in again.")
+
+
+def _ask_password(study: Path) -> None:
+    import sys
+
+    from turing_test.dashboard_password import set_password
+
+    if sys.stdin.isatty():
+        text = click.prompt("Password of the dashboard", hide_input=True, confirmation_prompt=True)
+    else:
+        text = sys.stdin.readline().rstrip("\r\n")
+    set_password(study, text)
+
+
+def _make_demo(study: Path) -> None:
+    from evalkit.commands._shared import progress_bar
+    from turing_test.demo import create_demo_study
+
+    with progress_bar("sealing", "images") as show:
+        create_demo_study(study, show)
+
+
+def _address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
