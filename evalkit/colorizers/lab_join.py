@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from evalkit.colorspace import RGB_FROM_XYZ, WHITE_D65, _srgb_from_linear
+from evalkit.colorspace import RGB_FROM_XYZ, WHITE_D65, srgb_from_linear
 
 __all__ = ["join_lab"]
 
@@ -43,7 +43,7 @@ def _staircase() -> tuple[FloatArray, npt.NDArray[np.uint8]]:
     below, above = np.full(257, -1.0), np.full(257, 2.0)
     for _ in range(80):  # more halvings than a float64 has bits: ends on neighbouring numbers
         middle = 0.5 * (below + above)
-        reached = np.rint(_srgb_from_linear(middle) * 255.0) >= byte
+        reached = np.rint(srgb_from_linear(middle) * 255.0) >= byte
         below, above = np.where(reached, below, middle), np.where(reached, middle, above)
     bins = np.arange(_BINS + 1) / _BINS
     return above, (np.searchsorted(above[:256], bins, side="right") - 1).astype(np.uint8)

@@ -1,0 +1,301 @@
+"""Training: it learns, resumes to the bit, runs on several processes alike, and says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from training_folders import rule_picture, write_rule_pictures
+
+import evalkit.colorizers.training as training
+from evalkit.ab_classes import preset
+from evalkit.cli import main
+from evalkit.colorizers.checkpoints import load_checkpoint
+from evalkit.colorizers.learned import LearnedColorizer, as_ab_network
+from evalkit.colorizers.training import TrainingOptions, train
+from evalkit.colorspace import srgb8_to_lab
+from evalkit.errors import InputError
+from evalkit.image_files import decode
+
+TINY = ("--network", "tiny", "--crop-size", "32", "--batch-size", "4", "--threads", "1")
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in arguments], prog_name="evalkit")
+
+
+def options(variant: str = "classification", **changes: object) -> TrainingOptions:
+    values = {"layout": "tiny", "steps": 4, "batch_size": 4, "crop_size": 32, "learning_rate": 3e-3, **changes}
+    return TrainingOptions(variant, preset("seed2024"), **values)  # type: ignore[arg-type]
+
+
+def log_of(folder: Path) -> np.ndarray:
+    """Step, loss and learning rate of each line of the log."""
+    return np.genfromtxt(folder / "log.csv", delimiter=",", skip_header=1, usecols=(0, 1, 2), ndmin=2)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Path:
+    """Weights of a classification network that has hardly been trained."""
+    folder = tmp_path_factory.mktemp("classifier") / "run"
+    return train(crops, folder, options()).weights
+
+
+# --- it learns --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["classification", "full", "l2"])
+def test_a_rule_is_learnt_and_holds_on_pictures_never_seen(variant: str, tmp_path: Path) -> None:
+    folder = write_rule_pictures(tmp_path / "photos", range(24))
+    chosen = options(variant, steps=150, batch_size=8, crop_size=48, learning_rate=8e-3)
+    report = train(folder, tmp_path / "run", chosen, log_every=10)
+    losses = log_of(tmp_path / "run")[:, 1]
+    assert losses[-1] < 0.9 * losses[0]  # of a classification most is the entropy of the soft-encoding, and stays
+    checkpoint = load_checkpoint(report.weights)
+    colorizer = LearnedColorizer(as_ab_network(checkpoint), 64)
+    error, gray = [], []
+    for number in range(100, 108):
+        truth = rule_picture(number)
+        ((found, _),) = colorizer([truth])
+        error.append(np.linalg.norm((srgb8_to_lab(found) - srgb8_to_lab(truth))[..., 1:], axis=-1).mean())
+        gray.append(np.linalg.norm(srgb8_to_lab(truth)[..., 1:], axis=-1).mean())
+    assert np.mean(error) < 0.65 * np.mean(gray), f"error {np.mean(error):.1f}, gray {np.mean(gray):.1f}"
+
+
+def test_before_training_the_network_says_what_the_photos_hold(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "run", options(steps=1, learning_rate=1e-9))
+    checkpoint = load_checkpoint(tmp_path / "run" / "weights.pt")
+    logits = checkpoint.network()(torch.full((1, 1, 64, 64), 50.0))
+    assert int(logits.softmax(1).mean((0, 2, 3)).argmax()) in {
+        checkpoint.classes.neutral,
+        *np.argsort(-np.array(np.bincount(checkpoint.classes.nearest(_ab_of(crops)), minlength=256)))[:3],
+    }
+
+
+def _ab_of(folder: Path) -> np.ndarray:
+    return np.concatenate([srgb8_to_lab(decode(p).rgb8)[::4, ::4, 1:].reshape(-1, 2) for p in folder.iterdir()])
+
+
+# --- one run, however it is run ---------------------------------------------------------------------------
+
+
+def test_a_killed_run_continues_to_the_very_same_weights(crops: Path, tmp_path: Path) -> None:
+    common = ("--input", crops, "--variant", "full", *TINY, "--steps", "60", "--save-every", "5", "--log-every", "1")
+    whole = command("train", *common, "--out", tmp_path / "whole")
+    assert whole.exit_code == 0, whole.output
+    killed = tmp_path / "killed"
+    words = [sys.executable, "-c", "from evalkit.cli import main; main()", "train", *common, "--out", killed]
+    process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE)
+    try:
+        until = time.monotonic() + 120
+        while not (killed / "state.pt").is_file() and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (killed / "state.pt").is_file()
+    assert int(torch.load(killed / "state.pt", weights_only=True)["step"]) < 60, "the run ended before it was killed"
+    resumed = command("train", *common, "--out", killed, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    np.testing.assert_array_equal(log_of(killed), log_of(tmp_path / "whole"))
+    first, second = (load_checkpoint(tmp_path / name / "weights.pt").state for name in ("whole", "killed"))
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+
+
+def test_two_processes_have_the_loss_curve_of_one(crops: Path, tmp_path: Path) -> None:
+    # One process takes its batch in two parts, as two processes share it: batch normalisation sees the same parts.
+    common = ["--input", str(crops), "--variant", "full", *TINY, "--steps", "12", "--log-every", "1"]
+    one = command("train", *common, "--accumulate", "2", "--out", tmp_path / "one")
+    assert one.exit_code == 0, one.output
+    two = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python",
+         sys.executable, "-c", "from evalkit.cli import main; main()", "train", *common, "--out", str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    np.testing.assert_allclose(log_of(tmp_path / "two"), log_of(tmp_path / "one"), rtol=2e-4)
+    assert np.ptp(log_of(tmp_path / "one")[:, 1]) > 0.01  # the curve is no flat line
+
+
+def test_the_weights_do_not_depend_on_what_the_process_did_before(crops: Path, tmp_path: Path) -> None:
+    for k in range(2):
+        torch.manual_seed(k)
+        np.random.seed(k)  # noqa: NPY002 - the legacy generator is what must not matter
+        train(crops, tmp_path / str(k), options("l2", steps=2))
+    first, second = (load_checkpoint(tmp_path / str(k) / "weights.pt").state for k in range(2))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_data_from_other_processes_train_the_same_network(crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "here", options("l2", steps=2))
+    train(crops, tmp_path / "there", options("l2", steps=2), workers=1)
+    first, second = (load_checkpoint(tmp_path / name / "weights.pt").state for name in ("here", "there"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("amp", ["bf16", "off"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_precision_and_memory_layout_change_little(amp: str, channels_last: bool, crops: Path, tmp_path: Path) -> None:
+    train(crops, tmp_path / "plain", options(steps=3), channels_last=False, log_every=1)
+    train(crops, tmp_path / "other", options(steps=3, amp=amp), channels_last=channels_last, log_every=1)
+    np.testing.assert_allclose(log_of(tmp_path / "other"), log_of(tmp_path / "plain"), rtol=0.02)
+
+
+def test_the_network_is_compiled_on_demand(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    train(crops, tmp_path / "run", options(steps=1), compile_network=True)
+    assert len(compiled) == 1
+
+
+# --- what it writes ---------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_weights_log_panels_and_what_became_of_the_photos(crops: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in crops.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    Image.new("L", (80, 80), 90).save(folder / "gray.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0nothing")
+    result = command("train", "--input", folder, *TINY, "--steps", "6", "--panel-every", "3", "--log-every", "2",
+                     "--data-source", "my photos", "--out", tmp_path / "run")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "48,776 parameters, 6 steps on 12 photos (skipped: 1 gray, 1 unreadable)" in result.output
+    run = tmp_path / "run"
+    assert log_of(run)[:, 0].tolist() == [2, 4, 6]
+    waiting = np.genfromtxt(run / "log.csv", delimiter=",", names=True)["waiting_share"]
+    assert ((waiting > 0) & (waiting < 1)).all()
+    assert [path.name for path in sorted((run / "panels").iterdir())] == ["0000003.png", "0000006.png"]
+    assert decode(run / "panels" / "0000006.png").rgb8.shape == (6 * 192, 3 * 192, 3)
+    assert "gray.png,gray" in (run / "photos.csv").read_text()
+    checkpoint = load_checkpoint(run / "weights.pt")
+    assert (checkpoint.variant, checkpoint.classes.name, checkpoint.input_size) == ("full", "seed2024", 32)
+    assert checkpoint.training["data_source"] == "my photos"
+    assert checkpoint.training["n_photos"] == 12
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    chosen = options(steps=1000, learning_rate=1.0)
+    rates = np.array([chosen.learning_rate_at(step) for step in range(1000)])
+    assert rates.argmax() in (49, 50)
+    assert rates.max() == 1
+    assert (np.diff(rates[:50]) > 0).all()
+    assert (np.diff(rates[50:]) < 0).all()
+    assert rates[-1] < 1e-5
+
+
+def test_fine_tuning_starts_from_the_classification_network(crops: Path, tmp_path: Path, classifier: Path) -> None:
+    train(crops, tmp_path / "run", options("l2-finetuned", steps=1, learning_rate=1e-9), init=classifier)
+    start, found = load_checkpoint(classifier), load_checkpoint(tmp_path / "run" / "weights.pt")
+    assert found.network().n_outputs == 2
+    for key, value in start.state.items():
+        if "running" in key or "tracked" in key or key.startswith("blocks.7.6"):
+            continue
+        torch.testing.assert_close(found.state[key], value, rtol=0, atol=1e-6)
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_without_a_start_is_refused(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name its weights with --init"):
+        train(crops, tmp_path / "run", options("l2-finetuned"))
+
+
+def test_a_start_that_does_not_fit_is_refused(crops: Path, tmp_path: Path, classifier: Path) -> None:
+    with pytest.raises(InputError, match="not of the layout 'small'"):
+        train(crops, tmp_path / "a", options(layout="small"), init=classifier)
+    other = TrainingOptions("full", preset("zhang2016"), "tiny", 1, 4, crop_size=32)
+    with pytest.raises(InputError, match="speaks the ab classes seed2024, not zhang2016"):
+        train(crops, tmp_path / "b", other, init=classifier)
+    train(crops, tmp_path / "l2", options("l2", steps=1))
+    with pytest.raises(InputError, match="holds 'l2'; 'l2-finetuned' starts from a network that classifies"):
+        train(crops, tmp_path / "c", options("l2-finetuned"), init=tmp_path / "l2" / "weights.pt")
+
+
+def test_a_run_goes_on_only_as_it_was_started(crops: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(crops, run, options(steps=2))
+    with pytest.raises(InputError, match="not empty; continue the run there with --resume"):
+        train(crops, run, options(steps=2))
+    with pytest.raises(InputError, match="was started with seed 0, not 5"):
+        train(crops, run, options(steps=2, seed=5), resume=True)
+    with pytest.raises(InputError, match=r"was started with classes 'seed2024@\w+', not 'zhang2016@\w+'"):
+        train(
+            crops, run, TrainingOptions("classification", preset("zhang2016"), "tiny", 2, 4, 1, 32, 3e-3), resume=True
+        )
+    more = tmp_path / "more"
+    more.mkdir()
+    for path in list(crops.iterdir())[:5]:
+        (more / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match="are not those that the run"):
+        train(more, run, options(steps=2), resume=True)
+    report = train(crops, run, options(steps=2), resume=True)  # nothing left to do
+    assert report.first_step == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variant": "best"}, "there is no variant 'best'"),
+        ({"layout": "huge"}, "there is no network 'huge'"),
+        ({"crop_size": 30}, "multiple of 8"),
+        ({"steps": 0}, "steps is 0"),
+        ({"learning_rate": 0.0}, "learning rate is 0"),
+    ],
+)
+def test_options_without_meaning_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options(**changes)
+
+
+def test_a_batch_that_does_not_divide_is_refused(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give a multiple of 3"):
+        train(crops, tmp_path / "run", options(accumulate=3))
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lower --learning-rate"):
+        train(crops, tmp_path / "run", options("l2", steps=30, learning_rate=1e30), log_every=1)
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_too_little_memory_ends_the_run_with_advice(
+    words: str, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(training._Run, "_step", fail)
+    with pytest.raises(InputError, match=r"ran out of memory at 4 crops .* halve --batch-size, or say --accumulate 2"):
+        train(crops, tmp_path / "run", options())
+
+
+def test_other_errors_of_torch_are_not_taken_for_it(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(training._Run, "_step", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(crops, tmp_path / "run", options())
+
+
+def test_a_device_that_is_not_there_is_named(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no device 'nonsense'"):
+        train(crops, tmp_path / "run", options(), device="nonsense")

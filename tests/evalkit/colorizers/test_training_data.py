@@ -1,0 +1,106 @@
+"""Which photos are trained on, and the numbered stream of crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import rgb2lab
+from torch.utils.data import DataLoader
+
+from evalkit.ab_classes import preset
+from evalkit.colorizers.training_data import Crops, survey_photos, tensors_of
+from evalkit.errors import InputError
+from evalkit.prior_counts import count_folder
+
+
+def names_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_gray_and_unreadable_photos_are_set_apart_and_counted(tmp_path: Path, crops: Path) -> None:
+    for path in crops.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with Image.open(crops / "coffee-0.png") as photo:
+        photo.convert("L").save(tmp_path / "scan.png")
+        photo.convert("L").convert("RGB").save(tmp_path / "scan-rgb.jpg")
+    (tmp_path / "broken.png").write_bytes((crops / "coffee-1.png").read_bytes()[:900])
+    seen: list[tuple[int, int]] = []
+    survey = survey_photos(tmp_path, preset("seed2024"), lambda done, total: seen.append((done, total)), workers=2)
+    assert list(survey.photos) == names_of(crops)
+    assert survey.gray == ("scan.png", "scan-rgb.jpg")
+    assert survey.unreadable == ("broken.png",)
+    assert seen[-1] == (15, 15)
+    assert survey.to_csv().splitlines()[0] == "photo,use"
+    assert "scan.png,gray" in survey.to_csv()
+    expected = count_folder(crops, preset("seed2024"))  # the class counts are those of the colour photos alone
+    np.testing.assert_array_equal(survey.prior.counts, expected.counts)
+    assert survey.prior.n_images == 12
+
+
+def test_a_folder_of_black_and_white_photos_is_refused(tmp_path: Path, crops: Path) -> None:
+    for path in list(crops.iterdir())[:3]:
+        with Image.open(path) as photo:
+            photo.convert("L").save(tmp_path / path.name)
+    (tmp_path / "one.png").write_bytes((crops / "coffee-1.png").read_bytes())
+    with pytest.raises(InputError, match=r"1 colour photos, 3 gray ones .* needs a folder of colour photos"):
+        survey_photos(tmp_path, preset("seed2024"))
+
+
+def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        survey_photos(tmp_path, preset("seed2024"))
+
+
+def test_the_network_reads_l_and_is_asked_for_one_pixel_of_each_cell(photos: dict[str, np.ndarray]) -> None:
+    crop = np.ascontiguousarray(photos["china"][:64, :64])
+    lightness, ab = tensors_of(crop)
+    lab = rgb2lab(crop)
+    assert (lightness.shape, ab.shape, ab.dtype) == ((1, 64, 64), (2, 16, 16), torch.float32)
+    np.testing.assert_allclose(lightness[0].numpy(), lab[..., 0], atol=1e-4)
+    np.testing.assert_allclose(ab.permute(1, 2, 0).numpy(), lab[1::4, 1::4, 1:], atol=1e-4)
+
+
+def test_a_crop_depends_on_its_number_and_the_seed_alone(crops: Path) -> None:
+    names = names_of(crops)
+    first, second = Crops(crops, names, 48, seed=7), Crops(crops, names, 48, seed=7, cache_bytes=1)
+    wanted = [30, 3, 17, 3, 0]
+    for k in wanted:
+        np.testing.assert_array_equal(first.crop(k), second.crop(k))
+    other = Crops(crops, names, 48, seed=8)
+    assert not np.array_equal(first.crop(3), other.crop(3))
+    assert not np.array_equal(first.crop(3), first.crop(15))  # another epoch, another crop
+    loaded = DataLoader(first, batch_sampler=[[3, 17], [0, 30]], num_workers=1, multiprocessing_context="spawn")
+    for (lightness, _), numbers in zip(loaded, [[3, 17], [0, 30]], strict=True):
+        for found, k in zip(lightness, numbers, strict=True):
+            torch.testing.assert_close(found, second[k][0], rtol=0, atol=0)
+
+
+def test_every_epoch_visits_every_photo_once(crops: Path) -> None:
+    names = names_of(crops)
+    stream = Crops(crops, names, 16, seed=1)
+    visited = []
+    stream._load = lambda name: visited.append(name) or np.zeros((40, 40, 3), np.uint8)  # type: ignore[method-assign]
+    for k in range(24):
+        assert stream.crop(k).shape == (16, 16, 3)
+    assert sorted(visited[:12]) == sorted(visited[12:]) == names
+    assert visited[:12] != visited[12:]
+
+
+def test_half_of_the_crops_are_mirrored_and_sizes_vary(tmp_path: Path) -> None:
+    ramp = np.zeros((90, 120, 3), np.uint8)
+    ramp[:, :, 0] = np.linspace(20, 220, 120)
+    ramp[:, :, 1] = np.linspace(0, 250, 90)[:, None]
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    stream = Crops(tmp_path, ["ramp.png"], 32, seed=0)
+    found = [stream.crop(k).astype(int) for k in range(60)]
+    slopes = np.array([crop[:, -1, 0].mean() - crop[:, 0, 0].mean() for crop in found])
+    assert 15 <= (slopes < 0).sum() <= 45
+    heights = np.array([crop[-1, :, 1].mean() - crop[0, :, 1].mean() for crop in found])
+    shares = abs(slopes) / 200 * heights / 250
+    assert shares.min() > 0.2
+    assert shares.max() < 1.01
+    assert shares.std() > 0.1
