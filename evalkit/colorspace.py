@@ -48,7 +48,7 @@ def _linear_from_srgb(value: FloatArray) -> FloatArray:
     return np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, value / 12.92)
 
 
-def _srgb_from_linear(value: FloatArray) -> FloatArray:
+def srgb_from_linear(value: FloatArray) -> FloatArray:
     """SRGB transfer curve (IEC 61966-2-1): [0, 1] to [0, 1]; negative values stay on the linear branch."""
     return np.where(value > 0.0031308, 1.055 * np.maximum(value, 0.0) ** (1 / 2.4) - 0.055, value * 12.92)
 
@@ -107,7 +107,7 @@ def lab_to_srgb(lab: npt.ArrayLike) -> FloatArray:
     f = np.stack([fy + lab[..., 1] / 500.0, fy, fy - lab[..., 2] / 200.0], axis=-1)
     # Below the joint of the two branches f is linear in XYZ; a strongly blue b can push it below zero there.
     xyz = np.where(f > 0.2068966, f**3, (f - _OFFSET) / _KAPPA) * WHITE_D65
-    return _srgb_from_linear(xyz @ RGB_FROM_XYZ.T)
+    return srgb_from_linear(xyz @ RGB_FROM_XYZ.T)
 
 
 def lab_to_srgb8(lab: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

@@ -21,6 +21,7 @@ from analysis.study_analysis import AnalysisOptions, analyze_study
 from analysis.tables import build_table
 from analysis.trial_files import read_trials
 from evalkit.errors import InputError
+from tests.conftest import require
 
 Write = Callable[..., Path]
 IMAGES = [f"test{t}" for t in range(4, 14)]
@@ -195,13 +196,11 @@ def test_published_rows_are_those_of_the_paper() -> None:
         published_rows("zhang2017")
 
 
-def test_the_latex_table_compiles(
-    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, request: pytest.FixtureRequest
-) -> None:
+def test_the_latex_table_compiles(tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path) -> None:
     run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
     engine = shutil.which("pdflatex")
-    if engine is None:
-        pytest.skip("pdflatex is not installed: the LaTeX table was not compiled")
+    require(engine is not None, "pdflatex is not installed: the LaTeX table was not compiled")
+    assert engine is not None
     text = (tmp_path / "table.tex").read_text()
     document = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}" + text
     (tmp_path / "paper.tex").write_text(document + "\\end{document}\n")

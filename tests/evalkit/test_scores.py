@@ -116,7 +116,6 @@ def test_lookup_by_method_and_metric(finished: Finished) -> None:
 
 
 def test_to_frame_is_the_summary(finished: Finished) -> None:
-    pytest.importorskip("pandas")
     out, scores = finished
     import pandas as pd
 
