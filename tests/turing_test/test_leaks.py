@@ -1,0 +1,265 @@
+"""Nothing that a participant can observe, besides the pixels, tells the real photo from the fake.
+
+An adversary (`leak_detector`) plays whole sessions over real HTTP. With the study as it is, its guesses are at chance;
+switch off any one of the counter-measures and they are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import turing_test.web.app
+import turing_test.web.participant
+from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from tests.turing_test.leak_detector import Adversary, guess, trial_features
+from turing_test.create import create_study
+from turing_test.local_server import local_server
+from turing_test.sealing import MIN_PADDING, seal
+
+N_IMAGES = 22
+SETTINGS = {"size": 64, "practice_trials": 2, "test_trials": 16, "vigilance_trials": 4, "reserve_trials": 4}
+METHODS = {"soft-colorizer": 0.6, "bold-colorizer": 1.3}
+CHANCE = 1e-4  # a p-value below it is no chance
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, photos):
+    """Crops of real photos as JPEG, and colorizations of them: chroma scaled, as PNG."""
+    folder = tmp_path_factory.mktemp("leaks")
+    for name in ("truth", *METHODS):
+        (folder / name).mkdir()
+    crops = [
+        np.ascontiguousarray(photo[top : top + 128 : 2, left : left + 128 : 2])
+        for photo in photos.values()
+        for top, left in ((0, 0), (60, 100), (120, 20), (150, 200))
+    ]
+    for k, crop in enumerate(crops[:N_IMAGES]):
+        Image.fromarray(crop).save(folder / "truth" / f"photograph-{k}.jpg", quality=95)
+        for name, factor in METHODS.items():
+            lab = srgb8_to_lab(crop)
+            lab[..., 1:] *= factor
+            Image.fromarray(lab_to_srgb8(lab)[0]).save(folder / name / f"photograph-{k}.png")
+    return folder
+
+
+def make_study(images, folder):
+    return create_study(folder, images / "truth", {name: images / name for name in METHODS}, settings=SETTINGS).study
+
+
+def observe(study, n_sessions, seed=0):
+    """Sessions as an adversary saw them."""
+    sessions = []
+    with local_server(study) as url:
+        for k in range(n_sessions):
+            adversary = Adversary(url, np.random.default_rng([seed, k]))
+            adversary.play()
+            sessions.append(adversary)
+    return sessions
+
+
+def truths(study, trial):
+    """Roles of the images of a trial, which the adversary has no means to know."""
+    return [study.manifest.stimuli[hashlib.sha256(exchanges[0].body).hexdigest()].role for exchanges in trial.images]
+
+
+QUESTIONS = {
+    "which side is real": lambda roles: roles[0] == "truth",
+    "whether it is a vigilance trial": lambda roles: "vigilance" in roles,
+}
+
+
+def guessed(study, sessions, question="which side is real"):
+    """How well the adversary guesses, over all test trials."""
+    tests = [(k, trial) for k, session in enumerate(sessions) for trial in session.trials if trial.phase == "test"]
+    answers = np.array([QUESTIONS[question](truths(study, trial)) for _, trial in tests])
+    return guess([trial_features(trial) for _, trial in tests], answers, np.array([k for k, _ in tests]))
+
+
+@pytest.fixture(scope="module")
+def study(images, tmp_path_factory):
+    return make_study(images, tmp_path_factory.mktemp("study") / "study")
+
+
+@pytest.fixture(scope="module")
+def sessions(study):
+    return observe(study, 16)
+
+
+class TestAsItIs:
+    @pytest.mark.parametrize("question", QUESTIONS)
+    def test_the_adversary_is_at_chance(self, study, sessions, question):
+        found = guessed(study, sessions, question)
+        assert found.p > CHANCE, f"guessed with AUC {found.auc:.2f} (p = {found.p:.1e}) from {found.evidence}"
+
+    def test_both_images_of_a_pair_come_with_the_same_headers_and_length(self, sessions):
+        for session in sessions:
+            for trial in session.trials:
+                seen = {
+                    (e.status, len(e.body), *((name, value) for name, value in e.headers if name != "Date"))
+                    for exchanges in trial.images
+                    for e in exchanges
+                }
+                assert len(seen) == 1
+
+    def test_images_carry_no_header_that_could_tell(self, sessions):
+        names = {
+            name.lower() for s in sessions for t in s.trials for es in t.images for e in es for name, _ in e.headers
+        }
+        assert names & {"etag", "last-modified", "content-disposition", "set-cookie", "accept-ranges"} == set()
+        assert names >= {"content-type", "content-length", "cache-control", "x-content-type-options"}
+
+    def test_no_name_of_an_image_method_role_or_file_ever_comes(self, study, sessions):
+        words = {*METHODS, "photograph-", "vigilance", "catch", "real_position", *study.manifest.stimuli}
+        for session in sessions:
+            exchanges = [*session.others]
+            for trial in session.trials:
+                exchanges += [*trial.before, *trial.after, *(e for es in trial.images for e in es)]
+            for exchange in exchanges:
+                headers = "".join(f"{name}:{value}" for name, value in exchange.headers)
+                text = exchange.body.decode("latin-1") if not exchange.path.startswith("/stimuli") else ""
+                for word in words:
+                    assert word not in exchange.path + headers + text
+
+    def test_an_answer_of_the_test_is_acknowledged_the_same_way_right_or_wrong(self, sessions):
+        shapes = set()
+        for session in sessions:
+            for trial in session.trials:
+                if trial.phase == "test" and trial.number < SETTINGS["practice_trials"] + SETTINGS["test_trials"] - 1:
+                    body = json.loads(trial.after[-1].body)
+                    assert body["feedback"] is None
+                    shapes.add(
+                        re.sub(r"/stimuli/[^\"]+", "image", json.dumps({**body, "trial": None, "progress": None}))
+                    )
+        assert len(shapes) == 1
+
+    def test_the_end_tells_no_score(self, sessions):
+        for session in sessions:
+            assert json.loads(session.others[-1].body)["outcome"].keys() == {"outcome", "code", "redirect", "form"}
+
+    def test_addresses_of_one_image_differ_in_every_session(self, study, sessions):
+        seen = {}
+        for session in sessions:
+            for trial in session.trials:
+                for exchanges in trial.images:
+                    sha = hashlib.sha256(exchanges[0].body).hexdigest()
+                    address = exchanges[0].path.rpartition("/")[2]
+                    assert address not in seen.setdefault(sha, set())
+                    seen[sha].add(address)
+        assert max(map(len, seen.values())) > 5
+
+
+# --- each counter-measure switched off ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tamper(monkeypatch):
+    """Wrap the server: `change(status, headers, body, roles)` may alter what is sent for an image."""
+
+    def apply(study, change):
+        make = turing_test.web.app.create_app
+
+        def tampered(*words, **options):
+            app = make(*words, **options)
+            honest = app.wsgi_app
+
+            def wsgi(environ, start_response):
+                kept = []
+                body = b"".join(honest(environ, lambda status, headers, exc=None: kept.extend((status, list(headers)))))
+                status, headers = kept
+                if environ["PATH_INFO"].startswith("/stimuli/") or environ["PATH_INFO"].startswith("/api/s/"):
+                    body = change(study, environ["PATH_INFO"], headers, body)
+                    headers[:] = [(n, str(len(body)) if n == "Content-Length" else v) for n, v in headers]
+                start_response(status, headers)
+                return [body]
+
+            app.wsgi_app = wsgi
+            return app
+
+        monkeypatch.setattr(turing_test.web.app, "create_app", tampered)
+
+    return apply
+
+
+def role_of(study, body):
+    stimulus = study.manifest.stimuli.get(hashlib.sha256(body).hexdigest())
+    return None if stimulus is None else stimulus.role
+
+
+def etag_of_the_content(study, path, headers, body):
+    if path.startswith("/stimuli/"):
+        headers.append(("ETag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'))
+    return body
+
+
+def time_of_the_file(study, path, headers, body):
+    """Like a static file server: photos were copied first, each method's images later."""
+    role = role_of(study, body)
+    if role is not None:
+        headers.append(("Last-Modified", f"Mon, 01 Jan 2024 {'10' if role == 'truth' else '11'}:00:00 GMT"))
+    return body
+
+
+def slower_for_fakes(study, path, headers, body):
+    if role_of(study, body) not in (None, "truth"):
+        time.sleep(0.015)
+    return body
+
+
+LEAKS = {
+    "an ETag from the content": etag_of_the_content,
+    "the time of the file": time_of_the_file,
+    "another way through the server for fakes": slower_for_fakes,
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_adversary_finds_the_truth_from(leak, study, tamper, tmp_path, images):
+    own = make_study(images, tmp_path / "study")
+    tamper(own, LEAKS[leak])
+    found = guessed(own, observe(own, 10, seed=1))
+    assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"
+    assert found.auc > 0.7
+
+
+def version_in_the_address(made, snapshot):
+    """A cache buster, as web frameworks add it: the digest of the file."""
+    trial = snapshot.current
+    shas = (trial.first_sha, trial.second_sha)
+    made["images"] = [f"{address}?v={sha[:8]}" for address, sha in zip(made["images"], shas, strict=True)]
+
+
+def right_answer_in_the_json(made, snapshot):
+    """A key that the page does not show, but that is there."""
+    made["check"] = {"first": 3, "second": 7}[snapshot.current.real_position]
+
+
+@pytest.mark.parametrize("leak", [version_in_the_address, right_answer_in_the_json])
+def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path, images):
+    honest = turing_test.web.participant.view
+
+    def view(study, token, snapshot, broken_rule=None):
+        made = honest(study, token, snapshot, broken_rule)
+        if made["trial"] is not None:
+            leak(made["trial"], snapshot)
+        return made
+
+    monkeypatch.setattr("turing_test.web.participant.view", view)
+    own = make_study(images, tmp_path / "study")
+    found = guessed(own, observe(own, 10, seed=3))
+    assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"
+    assert found.auc > 0.7
+
+
+def test_the_adversary_finds_the_truth_from_the_length_of_unpadded_files(monkeypatch, tmp_path, images):
+    monkeypatch.setattr("turing_test.stimuli.seal", lambda png, _, noise: seal(png, len(png) + MIN_PADDING, noise))
+    study = make_study(images, tmp_path / "study")
+    found = guessed(study, observe(study, 10, seed=2))
+    assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"
+    assert found.auc > 0.7
