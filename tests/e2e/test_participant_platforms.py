@@ -1,0 +1,173 @@
+"""Crowd platforms: the redirect of Prolific; preview, acceptance and submission of MTurk inside its frame."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+
+from tests.e2e.browser import chromium
+from tests.e2e.participants import Participant
+
+PROLIFIC = {"PROLIFIC_PID": "5f0c1e2d3b4a", "STUDY_ID": "60aa", "SESSION_ID": "70bb"}
+MTURK = {"hitId": "3HIT", "turkSubmitTo": "https://workersandbox.mturk.com"}
+NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"
+TRY_COOKIE = """() => { document.cookie = "probe=1; SameSite=None; Secure"; return document.cookie; }"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium that blocks third-party cookies."""
+    with chromium("--test-third-party-cookie-phaseout") as opened:
+        yield opened
+
+
+def take_part(person, n_trials=2):
+    person.press("consent", "agree")
+    person.press("device")
+    person.press("instructions")
+    for _ in range(n_trials):
+        person.answer()
+
+
+@pytest.fixture
+def prolific(tab):
+    """A tab whose visit to Prolific is answered here."""
+    page = tab()
+    page.route(
+        "https://app.prolific.com/**", lambda route: route.fulfill(body="<h1>Prolific</h1>", content_type="text/html")
+    )
+    return page
+
+
+def test_prolific_gets_its_participant_back_with_the_code(serve, prolific):
+    here = serve(practice_trials=0, test_trials=2, prolific_completed="DONE42", prolific_declined="NO0")
+    person = Participant(prolific).open(f"{here.url}/?{urlencode(PROLIFIC)}")
+    take_part(person)
+    prolific.wait_for_url("https://app.prolific.com/submissions/complete?cc=DONE42")
+    session = here.session
+    assert (session["platform"], session["state"], session["verified"]) == ("prolific", "completed", 1)
+    assert PROLIFIC["PROLIFIC_PID"] not in repr(here.rows("SELECT * FROM session"))
+
+
+def test_prolific_gets_the_code_of_declined_consent(serve, prolific):
+    here = serve(prolific_completed="DONE42", prolific_declined="NO0")
+    person = Participant(prolific).open(f"{here.url}/?{urlencode(PROLIFIC)}")
+    person.press("consent", "decline")
+    prolific.wait_for_url("https://app.prolific.com/submissions/complete?cc=NO0")
+
+
+def test_nobody_takes_part_twice_and_everybody_may_come_back(serve, tab):
+    here = serve(practice_trials=0, test_trials=2)
+    person = Participant(tab()).open(f"{here.url}/?{urlencode(PROLIFIC)}")
+    person.begin()
+    person.answer()
+    again = Participant(tab()).open(f"{here.url}/?{urlencode(PROLIFIC)}")  # another device, the same participation
+    again.press("consent", "agree")
+    again.press("resume")
+    again.answer()
+    again.sees("completed")
+    other = Participant(tab()).open(f"{here.url}/?{urlencode({**PROLIFIC, 'SESSION_ID': '71cc'})}")
+    other.press("consent", "agree")
+    other.sees("refused")
+    assert "already" in other.page.inner_text('[data-screen="refused"]')
+
+
+@pytest.fixture
+def platform():
+    """A site of another origin that shows the study in a frame, as MTurk does."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self):
+            address = parse_qs(self.path.partition("?")[2])["frame"][0]
+            page = f'<!doctype html><iframe width="900" height="750" src="{address.replace("&", "&amp;")}"></iframe>'
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Framed(Participant):
+    """Somebody at the page inside the platform's frame."""
+
+    def __init__(self, page, frame):
+        super().__init__(frame)
+        self.tab = page
+
+
+def enter(page, platform, here, query):
+    page.goto(f"{platform}/?{urlencode({'frame': f'{here.url}/?{urlencode(query)}'})}")
+    return Framed(page, page.frames[1])
+
+
+def test_mturk_preview_then_accepted_then_submitted_without_cookies(serve, platform, tab):
+    submitted = []
+
+    def submit(route):
+        submitted.append((route.request.url, route.request.method, parse_qs(route.request.post_data)))
+        route.fulfill(body="<h1>Submitted</h1>", content_type="text/html")
+
+    here = serve(practice_trials=0, test_trials=2)
+    page = tab()
+    page.route("https://workersandbox.mturk.com/**", submit)
+    page.route(f"{here.url}/**", lambda route: let_in(route, platform))
+
+    preview = enter(page, platform, here, {"assignmentId": NOT_ACCEPTED, "hitId": "3HIT"})
+    preview.sees("consent")
+    preview.page.wait_for_selector('[data-part="preview"]:not([hidden])')
+    assert not preview.page.is_visible('[data-action="agree"]')
+    assert here.rows("SELECT * FROM session") == []
+
+    person = enter(page, platform, here, {**MTURK, "assignmentId": "3ASSIGN", "workerId": "A1WORKER"})
+    person.sees("consent")
+    assert person.page.evaluate(TRY_COOKIE) == ""
+    take_part(person)
+    person.sees("completed")
+    session = here.session
+    with page.expect_request("https://workersandbox.mturk.com/**"):
+        person.page.click('[data-screen="completed"] [data-part="form"] button')
+    page.wait_for_selector("iframe")
+    (sent,) = submitted
+    assert sent[:2] == ("https://workersandbox.mturk.com/mturk/externalSubmit", "POST")
+    assert sent[2] == {"assignmentId": ["3ASSIGN"], "code": [session["completion_code"]]}
+    assert (session["platform"], session["state"]) == ("mturk", "completed")
+    assert page.context.cookies() == []
+    assert here.trials[0]["first_clock"] == "presented"  # also without isolation from other origins
+
+
+def test_cookies_are_blocked_in_frames_of_this_browser_only(serve, tab):
+    """Without which the test above would show nothing."""
+    page = tab()
+    Participant(page).open(serve().url)
+    assert page.evaluate(TRY_COOKIE) == "probe=1"
+
+
+def let_in(route, platform):
+    """The server's answer, with the test's platform among those that may frame it."""
+    answer = route.fetch(max_redirects=0)
+    headers = dict(answer.headers)
+    policy = headers.get("content-security-policy", "")
+    if policy:
+        assert "https://workersandbox.mturk.com" in policy.partition("frame-ancestors")[2]
+        headers["content-security-policy"] = policy.replace("frame-ancestors", f"frame-ancestors {platform}")
+    route.fulfill(response=answer, headers=headers)
+
+
+def test_other_sites_cannot_frame_the_page(serve, platform, browser):
+    here = serve()
+    page = browser.new_page()
+    enter(page, platform, here, {**MTURK, "assignmentId": "3ASSIGN", "workerId": "A1WORKER"})
+    page.wait_for_timeout(300)
+    assert page.frames[1].query_selector("[data-screen]") is None
+    page.close()
