@@ -57,7 +57,10 @@ class Participant:
         return self.on_session("device", DEVICE).get_json()
 
     def show(self, number: int) -> None:
-        assert self.on_trial(number, "begin").status_code == 200
+        begun = self.on_trial(number, "begin")
+        assert begun.status_code == 200, begun.text
+        if begun.get_json()["replaced"]:
+            assert self.on_trial(number, "begin").get_json()["replaced"] is False
         sides = {"first": exposure(), "second": exposure(1700, 2700)}
         if self.study.protocol.images_per_trial == 1:
             del sides["second"]

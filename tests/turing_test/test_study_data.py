@@ -1,0 +1,161 @@
+"""Links, backups, deletion and the password: the functions and their commands."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+
+from evalkit.cli import main
+from evalkit.errors import InputError
+from tests.turing_test.studies import make_study
+from turing_test import tables
+from turing_test.dashboard_password import password_digest, password_is, set_password
+from turing_test.links import make_links
+from turing_test.maintenance import back_up, forget
+from turing_test.storage import Storage
+
+PROLIFIC = {"PROLIFIC_PID": "worker-number-5", "STUDY_ID": "s1", "SESSION_ID": "x1"}
+
+
+def command(*words):
+    return CliRunner().invoke(main, ["study", *map(str, words)])
+
+
+def storage_of(participant):
+    return participant.app.extensions["turing_test"].storage
+
+
+def everything(storage):
+    return {
+        table.name: sorted(map(str, storage.read(lambda c, t=table: c.execute(sa.select(t)).all())))
+        for table in tables.metadata.sorted_tables
+    }
+
+
+def test_each_link_admits_one_participant(make_client, study):
+    participant = make_client(study)
+    links = make_links(storage_of(participant), 2, "https://study.example.org/")
+    assert all(link.startswith("https://study.example.org/l/") for link in links)
+    tokens = [link.rsplit("/", 1)[1] for link in links]
+    assert participant.client.get(f"/l/{tokens[0]}").status_code == 200
+    assert [participant.start(link=token).status_code for token in tokens] == [201, 201]
+    assert participant.start(link="made-up").status_code == 404
+    ((count,),) = storage_of(participant).read(
+        lambda c: c.execute(sa.select(sa.func.count()).select_from(tables.session)).all()
+    )
+    assert count == 2
+    assert participant.start(link=tokens[0]).status_code == 201  # goes on where it was
+    assert tokens[0] not in str(everything(storage_of(participant)))
+
+
+def test_a_backup_while_answers_come_in_is_whole_and_can_be_served(make_client, study, tmp_path):
+    participant = make_client(study, simulation_key="key")
+    ending = threading.Event()
+
+    def take_part():
+        while not ending.is_set():
+            one = make_client(study)
+            one.enter(simulated_key="key")
+            one.play()
+
+    threads = [threading.Thread(target=take_part) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        while len(everything(storage_of(participant))["session"]) < 2:
+            pass
+        sessions = [back_up(storage_of(participant), tmp_path / f"copy {i}.db") for i in range(3)]
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    assert sessions == sorted(sessions)
+    for i, count in enumerate(sessions):
+        copy = Storage(f"sqlite:///{tmp_path / f'copy {i}.db'}")
+        found = everything(copy)
+        assert len(found["session"]) == count >= 2
+        assert len(found["trial"]) == count * 12
+        copy.close()
+    back_up(storage_of(participant), tmp_path / "last.db")
+    copy = Storage(f"sqlite:///{tmp_path / 'last.db'}")
+    assert everything(copy) == everything(storage_of(participant))
+    copy.close()
+    assert {path.name for path in tmp_path.iterdir() if "part" in path.name} == set()
+    with pytest.raises(InputError, match="exists already"):
+        back_up(storage_of(participant), tmp_path / "last.db")
+
+
+def test_forgetting_removes_every_trace_and_only_of_that_person(make_client, study, tmp_path):
+    stays, goes = make_client(study), make_client(study)
+    stays.enter()
+    goes.enter(query=PROLIFIC)
+    goes.play()
+    storage = storage_of(goes)
+    before = everything(storage)
+    label = storage.read(
+        lambda c: c.execute(
+            sa.select(tables.session.c.label).where(tables.session.c.platform == "prolific")
+        ).scalar_one()
+    )
+    with pytest.raises(InputError, match="no participant worker 'nobody' of prolific"):
+        forget(storage, study, platform="prolific", worker="nobody")
+    assert forget(storage, study, platform="prolific", worker="worker-number-5") == 12
+    after = everything(storage)
+    assert after["session"] == [row for row in before["session"] if label not in row]
+    assert len(after["trial"]) == 12
+    assert goes.client.get(f"/api/s/{goes.token}").status_code == 404
+    assert goes.start(query=PROLIFIC).status_code == 201
+    if storage.is_sqlite:
+        files = [Path(storage.url.database), Path(f"{storage.url.database}-wal")]
+        assert label.encode() not in b"".join(file.read_bytes() for file in files if file.exists())
+
+
+def test_the_commands_work_on_a_study_folder(tmp_path):
+    study = make_study(tmp_path / "study")
+    missing = command("export", study.folder, "--out", tmp_path / "out")
+    assert missing.exit_code == 2
+    assert "no participant has come" in missing.output
+    made = command("links", study.folder, "--count", 3, "--url", "https://study.example.org")
+    assert made.exit_code == 0, made.output
+    assert len(made.output.splitlines()) == 3
+    assert "public_url is empty" in command("links", study.folder, "--count", 1).output
+    assert "nothing to export" in command("export", study.folder, "--out", tmp_path / "out").output
+    saved = command("backup", study.folder, "--out", tmp_path / "copy.db")
+    assert saved.output == f"{tmp_path / 'copy.db'}: 0 sessions\n"
+    restored = command(
+        "export", study.folder, "--out", tmp_path / "out", "--database", f"sqlite:///{tmp_path / 'copy.db'}"
+    )
+    assert "nothing to export" in restored.output
+    assert "--participant LABEL" in command("forget", study.folder, "--yes").output
+    assert "nothing was deleted" in command("forget", study.folder, "--participant", "pabc", "--yes").output
+
+
+def test_a_database_of_another_study_is_refused(make_client, study, tmp_path, database_url):
+    participant = make_client(study)
+    participant.enter()
+    other = make_study(tmp_path / "other", test_trials=6)
+    refused = command("export", other.folder, "--out", tmp_path / "out", "--database", database_url)
+    assert refused.exit_code == 2
+    assert "differs by its study file" in refused.output
+
+
+def test_the_password_is_asked_for_and_only_its_digest_kept(tmp_path):
+    study = make_study(tmp_path / "study")
+    assert password_digest(study.folder) is None
+    assert not password_is(study.folder, "")
+    short = CliRunner().invoke(main, ["study", "password", str(study.folder)], input="short\n")
+    assert "at least 10" in short.output
+    done = CliRunner().invoke(main, ["study", "password", str(study.folder)], input="correct horse battery\n")
+    assert done.exit_code == 0, done.output
+    assert password_is(study.folder, "correct horse battery")
+    assert not password_is(study.folder, "correct horse")
+    (file,) = [path for path in study.folder.iterdir() if "password" in path.name]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "horse" not in file.read_text()
+    set_password(study.folder, "another password")
+    assert not password_is(study.folder, "correct horse battery")
