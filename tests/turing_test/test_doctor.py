@@ -16,6 +16,7 @@ from turing_test.commands import study_files
 from turing_test.create import create_study
 from turing_test.doctor import examine
 from turing_test.freeze import freeze
+from turing_test.local_server import local_server
 from turing_test.storage import Storage, default_url
 from turing_test.study_folder import read_study
 
@@ -162,6 +163,13 @@ class TestTheDatabase:
 
 
 class TestTheServer:
+    def test_of_this_toolkit_is_well(self, study):
+        with local_server(study) as url:
+            assert {check.name for check in examine(study.folder, url=url) if check.ok is not True} == {
+                "freeze",
+                "HTTPS",
+            }
+
     def test_that_sends_what_it_should_is_well(self, study, server):
         for name in ("server", "headers", "clock"):
             found = check(study, name, url=server.url)

@@ -158,7 +158,10 @@ def audit(study: Path, out: Path | None) -> None:
 
 @click.command(short_help="Check that a study is fit to be run.")
 @STUDY
-@click.option("--database", default=None, metavar="URL", help="Database of the answers, if not the file in STUDY.")
+@click.option(
+    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    help="Database of the answers, if not the file in STUDY; also EVALKIT_DATABASE.",
+)  # fmt: skip
 @click.option("--url", default=None, metavar="URL", help="Where the study is served.  [default: its public_url]")
 @click.pass_context
 def doctor(ctx: click.Context, study: Path, database: str | None, url: str | None) -> None:

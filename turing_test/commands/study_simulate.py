@@ -42,14 +42,17 @@ SHARE = click.FloatRange(0, 1)
     help="Simulation key of the server at --url; also EVALKIT_SIMULATION_KEY.",
 )  # fmt: skip
 @click.option(
-    "--database", default=None, metavar="URL", help="Database of the started server, if not the file in STUDY."
-)
+    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    help="Database of the started server, if not the file in STUDY; also EVALKIT_DATABASE.",
+)  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 2000), default=20, show_default=True, help="At the same time.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, metavar="FILE",
     help="CSV file of every answer that was sent and acknowledged.",
 )  # fmt: skip
+@click.pass_context
 def simulate(
+    ctx: click.Context,
     study: Path,
     participants: int,
     fool_rates: tuple[str, ...],
@@ -96,7 +99,7 @@ def simulate(
         raise InputError(
             "--url needs the simulation key that the server was started with: --key or EVALKIT_SIMULATION_KEY."
         )
-    if url is not None and database is not None:
+    if url is not None and ctx.get_parameter_source("database") is click.core.ParameterSource.COMMANDLINE:
         raise InputError("--database is for the server that is started here; the one at --url has its own.")
     own_key = key or secrets.token_urlsafe(16)
     server = (
