@@ -93,13 +93,13 @@ def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: 
     """Every method's rate and interval, with the 50 % line and the band of equivalence."""
     shown = [record for record in rates if record.mean is not None]
     factor = 1.0 if rating else 100.0
-    with _figure(COLUMN_WIDTH, 0.7 + 0.24 * len(shown)) as (figure, axes):
+    with _figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
         if not rating:
             axes.axvspan(50 - 100 * margin, 50 + 100 * margin, color="0.9", linewidth=0)
             axes.axvline(50, color="0.4", linewidth=0.8, linestyle="--")
             if any(r.mean.ci_high < 0.5 - margin for r in shown if r.mean):
-                axes.annotate(f"equal to 50 % within {100 * margin:g}", (50, 1.0), xycoords=("data", "axes fraction"), ha="center",
-                              va="bottom", fontsize=6, color="0.3")  # fmt: skip
+                axes.annotate(f"equal to 50 % within {100 * margin:g}", (50 + 100 * margin, 1.0),
+                              xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=6, color="0.3")  # fmt: skip
         for position, record in enumerate(reversed(shown)):
             assert record.mean is not None
             low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
@@ -112,10 +112,14 @@ def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: 
     return figure
 
 
-def curve_figure(curves: Mapping[str, FloatArray]) -> Figure:
-    """Cumulative ab-error curves: share of pixels within each threshold, 0 to 150."""
-    with _figure(COLUMN_WIDTH, 2.6) as (figure, axes):
+def curve_figure(curves: Mapping[str, FloatArray], std_errors: Mapping[str, FloatArray] | None = None) -> Figure:
+    """Cumulative ab-error curves: share of pixels within each threshold, 0 to 150, with 95 % bands over images."""
+    with _figure(COLUMN_WIDTH, 2.3) as (figure, axes):
         for number, (method, (threshold, fraction)) in enumerate(curves.items()):
+            if std_errors and method in std_errors and len(std_errors[method]) == len(fraction):
+                reach = 1.96 * std_errors[method]
+                low, high = np.clip(fraction - reach, 0, 1), np.clip(fraction + reach, 0, 1)
+                axes.fill_between(threshold, 100 * low, 100 * high, color=COLOURS[number % 8], alpha=0.15, linewidth=0)
             axes.plot(
                 threshold,
                 100 * fraction,
@@ -137,7 +141,7 @@ def image_scatter_figure(
     values: Mapping[str, tuple[FloatArray, FloatArray]], metric_title: str, rho: Mapping[str, float]
 ) -> Figure:
     """Metric against shrunken fool rate, one point an image, one marker a method."""
-    with _figure(COLUMN_WIDTH, 2.7) as (figure, axes):
+    with _figure(COLUMN_WIDTH, 2.5) as (figure, axes):
         for number, (method, (x, y)) in enumerate(values.items()):
             correlation = rho.get(method, math.nan)
             label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
@@ -225,7 +229,7 @@ def component_figure(rows: Sequence[Row]) -> Figure:
     """Where the variance of one answer lies, and so of what to have more for a shorter interval."""
     shown = [row for row in rows if "participant" in row]
     hatches = ("", "///", "...")
-    with _figure(COLUMN_WIDTH, 0.9 + 0.24 * len(shown)) as (figure, axes):
+    with _figure(COLUMN_WIDTH, max(2.0, 0.9 + 0.24 * len(shown))) as (figure, axes):
         left = np.zeros(len(shown))
         total = np.array([row["participant"] + row["image"] + row["residual"] for row in shown])
         for number, part in enumerate(("participant", "image", "residual")):

@@ -43,6 +43,7 @@ class Gallery:
 
     title: str
     rows: tuple[GalleryRow, ...]
+    wide: bool = False
 
 
 class ImageFolders:
@@ -80,7 +81,7 @@ def fooling_galleries(rows: Iterable[Row], folders: ImageFolders, *, count: int 
             entries = [
                 folders.row(
                     str(row["image"]),
-                    f"{100 * row['shrunken_rate']:.0f} % ({100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f}; "
+                    f"fools {100 * row['shrunken_rate']:.0f} % ({100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f}; "
                     f"{row['n_trials']} answers)",
                 )
                 for row in chosen
@@ -98,7 +99,14 @@ def qualitative_grid(folders: ImageFolders, *, count: int = 6) -> Gallery | None
         return None
     step = max(1, len(common) // count)
     rows = [folders.row(image, "") for image in common[::step][:count]]
-    return Gallery("Every so many images, by name", tuple(row for row in rows if row is not None))
+    return Gallery(f"Every {_ordinal(step)}image, by name", tuple(row for row in rows if row is not None), wide=True)
+
+
+def _ordinal(number: int) -> str:
+    if number == 1:
+        return ""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending} "
 
 
 def _index(folder: Path) -> dict[str, Path]:

@@ -17,7 +17,7 @@ class PublishedRow:
     ----------
     method : str
         As named there.
-    ab_auc, ab_auc_rebal, vgg_top1 : float
+    ab_auc, ab_auc_rebal, vgg16_top1 : float
         Percent.
     fooled, fooled_std_error : float or None
         Percent; None where not tested.
@@ -26,7 +26,7 @@ class PublishedRow:
     method: str
     ab_auc: float
     ab_auc_rebal: float
-    vgg_top1: float
+    vgg16_top1: float
     fooled: float | None
     fooled_std_error: float | None
 

@@ -22,7 +22,7 @@ from analysis.published import published_rows
 from analysis.records import write_csv
 from analysis.score_folder import ScoreFolder
 from analysis.study_analysis import StudyAnalysis, SubsetAnalysis
-from analysis.tables import ReportTable, build_table
+from analysis.tables import ReportTable, build_table, with_minus
 from analysis.trial_files import find_trial_file
 from evalkit.errors import InputError
 
@@ -136,7 +136,7 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
             left_out=content.study.left_out if content.study else (),
             comparisons=_comparison_cells(headline),
             figures=shown,
-            agreement=[_agreement_cells(entry) for entry in agreement],
+            agreement=_agreement_matrix(agreement),
             galleries=_galleries(content),
             methods=methods_paragraphs(content),
             provenance=_provenance(content),
@@ -155,8 +155,9 @@ def report_figures(content: ReportInput, agreement: Sequence[MetricAgreement] = 
 
     scores, study = content.scores, content.study
     if scores and scores.curves:
-        add("curves", "Cumulative ab-error curves: share of pixels within each error threshold.",
-            lambda: draw.curve_figure(scores.curves))  # fmt: skip
+        bands = "; bands: 95 % over images" if scores.curve_std_errors else ""
+        add("curves", f"Cumulative ab-error curves: share of pixels within each error threshold{bands}.",
+            lambda: draw.curve_figure(scores.curves, scores.curve_std_errors))  # fmt: skip
     if study is None or study.headline.rates is None:
         return found
     headline = study.headline
@@ -296,8 +297,8 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
             (
                 record.method_a,
                 record.method_b,
-                f"{factor * found.difference:+.1f}",
-                f"{factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f}",
+                with_minus(f"{factor * found.difference:+.1f}"),
+                with_minus(f"{factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f}"),
                 _p(record.p_holm),
                 "–" if math.isnan(record.probability_less) else f"{record.probability_less:.3f}",
             )
@@ -305,11 +306,25 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
     return cells
 
 
-def _agreement_cells(entry: MetricAgreement) -> tuple[str, ...]:
-    found = entry.correlation
-    rho = "–" if math.isnan(found.rho) else f"{found.rho:+.2f}"
-    interval = "–" if math.isnan(found.ci_low) else f"{found.ci_low:+.2f} to {found.ci_high:+.2f}"
-    return entry.metric, entry.over, rho, interval, str(found.n)
+def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], list[list[str]]] | None:
+    """One row a metric, one column a set of pairs: the correlation with its interval."""
+    if not agreement:
+        return None
+    over = list(dict.fromkeys(entry.over for entry in agreement))
+    cells = {(entry.metric, entry.over): entry.correlation for entry in agreement}
+    rows = []
+    for metric in dict.fromkeys(entry.metric for entry in agreement):
+        row = [metric]
+        for column in over:
+            found = cells.get((metric, column))
+            if found is None or math.isnan(found.rho):
+                row.append("–")
+            elif math.isnan(found.ci_low):
+                row.append(with_minus(f"{found.rho:+.2f}"))
+            else:
+                row.append(with_minus(f"{found.rho:+.2f} ({found.ci_low:+.2f} to {found.ci_high:+.2f})"))
+        rows.append(row)
+    return over, rows
 
 
 def _p(value: float) -> str:

@@ -55,6 +55,8 @@ class ScoreFolder:
         ``summary.csv``.
     curves : mapping of str to ndarray, shape (2, k)
         ``curves.csv``: thresholds and fraction of pixels, by method; empty without an ab metric.
+    curve_std_errors : mapping of str to ndarray, shape (k,)
+        Standard errors of the fractions over images, by method; absent for a folder without statistics.
     per_image : mapping of str to ndarray, shape (n,)
         Columns of ``per_image.parquet``, ``image`` and ``method`` among them.
     record : dict
@@ -66,6 +68,7 @@ class ScoreFolder:
     metrics: tuple[str, ...]
     summary: Mapping[tuple[str, str], ScoreSummary]
     curves: Mapping[str, FloatArray]
+    curve_std_errors: Mapping[str, FloatArray]
     per_image: Mapping[str, npt.NDArray[Any]]
     record: Mapping[str, Any]
 
@@ -114,12 +117,30 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
         metrics=tuple(dict.fromkeys(metric for _, metric in summary)),
         summary=summary,
         curves={method: np.array(pairs).T for method, pairs in points.items()},
+        curve_std_errors=_curve_std_errors(folder / "statistics", list(points)),
         per_image=per_image,
         record=json.loads((folder / "run.json").read_text(encoding="utf-8")),
     )
 
 
 _KEYS = ("image", "method")
+
+
+def _curve_std_errors(statistics: Path, methods: list[str]) -> dict[str, FloatArray]:
+    """Of the pooled share of pixels within each threshold: a ratio of sums over images, linearised."""
+    from evalkit.statistics_store import image_curves
+
+    found = {}
+    for method in methods if statistics.is_dir() else ():
+        within = image_curves(statistics, method).astype(np.float64)
+        n = len(within)
+        if n < 2:
+            continue
+        pixels = within[:, -1:]
+        share = within.sum(axis=0) / pixels.sum()
+        rest = within - share * pixels
+        found[method] = (np.sqrt(n / (n - 1) * (rest**2).sum(axis=0)) / pixels.sum())[:-1]
+    return found
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

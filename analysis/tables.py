@@ -16,9 +16,9 @@ from analysis.score_folder import ScoreFolder
 from analysis.study_analysis import SubsetAnalysis
 from evalkit.metrics import load_metric
 
-__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table"]
+__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table", "with_minus"]
 
-PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg_top1")
+PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
 """Columns of Zhang et al., first in the table and in this order."""
 MAXIMUM_COLUMNS = 8
 """Wider tables are cut in sections for paper and screen."""
@@ -189,13 +189,15 @@ class ReportTable:
         return "\n".join(section._html() for section in self.sections())
 
     def _html(self) -> str:
-        head = "".join(f'<th scope="col" class="number">{html.escape(column.title)}</th>' for column in self.columns)
+        head = "".join(
+            f'<th scope="col" class="number">{html.escape(_together(column.title))}</th>' for column in self.columns
+        )
         lines = ['<div class="scroll"><table class="results">']
         lines.append(f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>')
         for row in self.rows:
             mark = ' <span class="published">published</span>' if row.published else ""
             cells = "".join(
-                f'<td class="number">{html.escape(_shown(self._cell(row, column), column, "±")) or "–"}</td>'
+                f'<td class="number">{with_minus(html.escape(_shown(self._cell(row, column), column, "±"))) or "–"}</td>'
                 for column in self.columns
             )
             kind = ' class="published-row"' if row.published else ""
@@ -255,7 +257,7 @@ def _ordered_metrics(scores: ScoreFolder | None) -> list[str]:
     return first + [name for name in scores.metrics if name not in PAPER_METRICS]
 
 
-_TITLES = {"ab_auc": "AuC", "ab_auc_rebal": "AuC rebal.", "vgg_top1": "VGG top-1"}
+_TITLES = {"ab_auc": "AuC", "ab_auc_rebal": "AuC rebal.", "vgg16_top1": "VGG top-1"}
 
 
 def _metric_column(name: str) -> ReportColumn:
@@ -317,7 +319,7 @@ def _published_cells(row: PublishedRow) -> dict[str, Cell]:
     cells = {
         "ab_auc": Cell(row.ab_auc / 100),
         "ab_auc_rebal": Cell(row.ab_auc_rebal / 100),
-        "vgg_top1": Cell(row.vgg_top1 / 100),
+        "vgg16_top1": Cell(row.vgg16_top1 / 100),
     }
     if row.fooled is not None:
         error = math.nan if row.fooled_std_error is None else row.fooled_std_error / 100
@@ -364,6 +366,16 @@ def _escape_latex(text: str) -> str:
 def _latex_number(text: str) -> str:
     """Escape, with a true minus sign before digits."""
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _escape_latex(text))
+
+
+def _together(title: str) -> str:
+    """A heading that does not break before its unit or after a lone letter."""
+    return title.replace(" %", "\u00a0%").replace("p (", "p\u00a0(")
+
+
+def with_minus(text: str) -> str:
+    """A true minus sign before digits."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
 def _escape_markdown(text: str) -> str:

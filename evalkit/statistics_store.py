@@ -25,6 +25,7 @@ __all__ = [
     "DIAGNOSTICS",
     "Row",
     "atomic_file",
+    "image_curves",
     "read_method",
     "read_scalars",
     "read_shard",
@@ -221,7 +222,7 @@ def read_vectors(
 def _lists(table: pa.Table, mask: npt.NDArray[np.bool_]) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
     chosen = table.filter(pa.array(mask))
     found = {}
-    for name in _LISTS:
+    for name in (name for name in _LISTS if name in chosen.column_names):
         column = chosen[name].combine_chunks()
         values = column.flatten().to_numpy(zero_copy_only=False)
         lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
@@ -246,6 +247,35 @@ def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | No
             n_classes, offsets("class_id"), lists["class_id"][1], lists["class_count"][1], lists["error_sum"][1],
             offsets("bin_key"), lists["bin_key"][1], lists["bin_count"][1],
         )  # fmt: skip
+
+
+def image_curves(folder: Path, method: str) -> npt.NDArray[np.int64]:
+    """Pixels of each image within each threshold of ab error, classes together.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shards.
+    method : str
+
+    Returns
+    -------
+    ndarray of int64, shape (n_images, 152)
+        Column t: pixels with d <= t; the last column: all pixels. No rows when no ab metric was computed.
+    """
+    from evalkit.metrics._ab_kernel import N_BINS
+
+    found = [np.zeros((0, N_BINS), np.int64)]
+    for path in shard_paths(folder):
+        if "bin_key" not in pq.read_schema(path).names:
+            return found[0]
+        table = read_shard(path, ["method", "bin_key", "bin_count"])
+        lists = _lists(table, np.asarray(table["method"].to_numpy(zero_copy_only=False) == method))
+        lengths, keys = lists["bin_key"]
+        cell = np.repeat(np.arange(len(lengths)), lengths) * N_BINS + keys % N_BINS
+        pixels = np.bincount(cell, weights=lists["bin_count"][1], minlength=len(lengths) * N_BINS)
+        found.append(np.cumsum(pixels.astype(np.int64).reshape(-1, N_BINS), axis=1))
+    return np.concatenate(found)
 
 
 def read_method(

@@ -309,3 +309,18 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, finished: Finished
     shard.write_bytes(shard.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"part-00001\.parquet: not a readable statistics shard"):
         Scores.read(out)
+
+
+def test_curves_of_single_images_add_up_to_the_curve_and_their_spread_is_the_bootstraps(finished: Finished) -> None:
+    from analysis.score_folder import read_score_folder
+    from evalkit.statistics_store import image_curves
+
+    out, scores = finished
+    within = image_curves(out / "statistics", "vivid")
+    assert within.shape == (70, 152)
+    assert set(within[:, -1]) == {64 * 64}
+    np.testing.assert_allclose(within.sum(axis=0)[:-1] / within[:, -1].sum(), scores.curves["vivid"].fraction)
+    draws = np.random.default_rng(0).multinomial(70, np.full(70, 1 / 70), size=4000) @ within
+    resampled = (draws[:, :-1] / draws[:, -1:]).std(axis=0)
+    found = read_score_folder(out).curve_std_errors["vivid"]
+    np.testing.assert_allclose(found, resampled, rtol=0.06, atol=1e-4)
