@@ -221,7 +221,7 @@ def load_statistics(
     if any(metric.uses_ab_error for metric in metrics):
         table, histogram = read_method(folder, method, record.options, keep)
     images = tuple(rows["image"].to_pylist())
-    wanted = [name for metric in metrics for name in metric.vectors]
+    wanted = list(dict.fromkeys(name for metric in metrics for name in metric.vectors))
     vectors = read_vectors(folder, method, wanted, keep) if wanted else {}
     return ImageStatistics(images, rows["n_pixels"].to_numpy(), columns, table, vectors), histogram
 
@@ -503,7 +503,7 @@ def _intervals(columns: Sequence[_ScoredTerms], record: RunRecord) -> list[Inter
     for column in columns:
         if column.terms is not None:
             found.append(interval(column.value, next(replicates)))
-        elif column.leave_one_out is None or np.isnan(column.leave_one_out).any():
+        elif column.leave_one_out is None:
             found.append(Interval.missing("this metric has no interval"))
         else:
             found.append(jackknife_interval(column.value, column.leave_one_out))

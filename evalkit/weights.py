@@ -27,7 +27,7 @@ __all__ = ["LISTED", "PublishedWeights", "cache_folder", "fetch", "file_digest",
 
 CHUNK = 1 << 20
 
-LISTED = ("vgg16",)
+LISTED = ("vgg16", "alexnet", "inception_fid")
 """Networks of built-in metrics, for ``evalkit weights`` without a name."""
 
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
@@ -93,13 +93,17 @@ def published_weights(network: str) -> PublishedWeights:
     Parameters
     ----------
     network : str
-        Any classifier of torchvision by name; of several releases its first, ``IMAGENET1K_V1``.
+        ``inception_fid``, or any classifier of torchvision by name (of several releases its first, ``IMAGENET1K_V1``).
 
     Raises
     ------
     InputError
         If there is no such network, with the nearest name; or torch or torchvision is not installed.
     """
+    if network == "inception_fid":
+        from evalkit.metrics.distribution import published_inception
+
+        return published_inception()
     from evalkit.metrics.classifiers import published_release
 
     release = published_release(network)

@@ -46,6 +46,12 @@ BUILT_IN = {
     "vgg16_top5_kept": "evalkit.metrics.classification:accuracy_metric",
     "vgg16_caffe_top1": "evalkit.metrics.classification:accuracy_metric",
     "vgg16_caffe_top5": "evalkit.metrics.classification:accuracy_metric",
+    "lpips_alex": "evalkit.metrics.perceptual:LpipsAlex",
+    "lpips_vgg": "evalkit.metrics.perceptual:LpipsVgg",
+    "fid": "evalkit.metrics.distribution:Fid",
+    "fid_clean": "evalkit.metrics.distribution:FidClean",
+    "kid": "evalkit.metrics.distribution:Kid",
+    "kid_clean": "evalkit.metrics.distribution:KidClean",
 }
 """Where a metric is: a class, or a function that makes the class from the name."""
 

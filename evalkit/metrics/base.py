@@ -18,7 +18,18 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable
 
-__all__ = ["Better", "FloatArray", "ImageStatistics", "MeanMetric", "Metric", "Photo", "Rgb8"]
+__all__ = [
+    "Better",
+    "FloatArray",
+    "ImageStatistics",
+    "MeanMetric",
+    "Metric",
+    "Photo",
+    "Rgb8",
+    "SetScore",
+    "mean_score",
+    "mean_terms",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Rgb8 = npt.NDArray[np.uint8]
@@ -97,6 +108,21 @@ class ImageStatistics:
         )
 
 
+@dataclass(frozen=True)
+class SetScore:
+    """Score of a metric that is no function of sums over images.
+
+    Attributes
+    ----------
+    value : float
+    leave_one_out : ndarray, shape (n_images,), or None
+        The value without each image, for a jackknife interval; None where that costs too much: there is no interval.
+    """
+
+    value: float
+    leave_one_out: FloatArray | None
+
+
 class Metric(ABC):
     """A number about how close a prediction is to the truth, or about the prediction alone.
 
@@ -124,6 +150,8 @@ class Metric(ABC):
     """Metrics that a table shows wherever it shows this one, for example the share kept beside an accuracy."""
     details: ClassVar[tuple[str, ...]] = ()
     """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
+    of_set: ClassVar[bool] = False
+    """Whether the value is `set_score`'s, a function of the whole set that single images do not have."""
     unscored_because: ClassVar[str] = "too small for this metric"
     """Why single images may be unscored, for the reason that the tables give."""
 
@@ -162,6 +190,10 @@ class Metric(ABC):
         """Signature fields of this metric alone, for example ``{"quad": "exact150"}``."""
         return {}
 
+    def set_score(self, statistics: ImageStatistics) -> SetScore:
+        """Score of the whole set, for metrics `of_set`; others have `terms` and `score`."""
+        raise NotImplementedError
+
     def fields_of(self, statistics: ImageStatistics) -> Mapping[str, str]:
         """Signature fields, with those that only the statistics know (say, the digest of the labels)."""
         return self.fields
@@ -173,6 +205,19 @@ class Metric(ABC):
     def per_image(self, statistics: ImageStatistics) -> FloatArray:
         """The metric on each image alone, shape (n_images,); NaN where undefined."""
         return self.score(self.terms(statistics))
+
+
+def mean_terms(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Value and count of the finite images, shape (n, 2): the terms of a plain mean over images."""
+    finite = np.isfinite(values)
+    return np.column_stack([np.where(finite, values, 0.0), finite.astype(np.float64)])
+
+
+def mean_score(sums: npt.NDArray[Any]) -> FloatArray:
+    """Mean over the finite images; NaN when there is none."""
+    total, count = sums[..., 0], sums[..., 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(count > 0, total / count, np.nan), dtype=np.float64)
 
 
 class MeanMetric(Metric):
@@ -197,15 +242,11 @@ class MeanMetric(Metric):
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
         """Value and count of the finite images, shape (n, 2)."""
-        values = statistics.columns[self.name]
-        finite = np.isfinite(values)
-        return np.column_stack([np.where(finite, values, 0.0), finite.astype(np.float64)])
+        return mean_terms(statistics.columns[self.name])
 
     def score(self, sums: npt.NDArray[Any]) -> FloatArray:
         """Mean over the finite images; NaN when there is none."""
-        total, count = sums[..., 0], sums[..., 1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(count > 0, total / count, np.nan), dtype=np.float64)
+        return mean_score(sums)
 
     @property
     def fields(self) -> Mapping[str, str]:

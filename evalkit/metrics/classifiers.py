@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -28,7 +29,15 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Classifier", "Preprocessing", "published_release", "settle_classifier"]
+__all__ = [
+    "Classifier",
+    "Preprocessing",
+    "missing_packages",
+    "published_release",
+    "settle_classifier",
+    "weights_field",
+    "weights_path",
+]
 
 Normalization = Literal["imagenet", "half", "caffe"]
 
@@ -177,6 +186,14 @@ def _default_preprocessing(network: str) -> Preprocessing:
     return Preprocessing("short", preset.resize_size[0], preset.crop_size[0], preset.interpolation.value, "imagenet")
 
 
+def missing_packages(*names: str) -> str:
+    """Which of the packages is not installed and what to do; empty where all are there."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            return f'{name} is not installed: pip install "colorization-evalkit[vgg]"'
+    return ""
+
+
 def _base(network: str) -> str:
     return "vgg16" if network == "vgg16_caffe" else network
 
@@ -191,8 +208,8 @@ def _preprocessing(network: str, options: NetworkOptions) -> Preprocessing:
     return _default_preprocessing(network)
 
 
-def _weights_path(network: str, options: NetworkOptions) -> tuple[Path | None, str]:
-    """Weights file of a torchvision classifier, and why there is none."""
+def weights_path(network: str, options: NetworkOptions) -> tuple[Path | None, str]:
+    """Weights file of a classifier of torchvision, and why there is none."""
     from evalkit.weights import published_weights
 
     given = options.weights.get(network)
@@ -219,24 +236,25 @@ def settle_classifier(network: str, options: NetworkOptions) -> Settings:
         that is not understood.
     """
     if network not in options.classifiers:
-        for package in ("torch", "torchvision"):
-            if importlib.util.find_spec(package) is None:
-                return Settings(reason=f'{package} is not installed: pip install "colorization-evalkit[vgg]"')
+        reason = missing_packages("torch", "torchvision")
+        if reason:
+            return Settings(reason=reason)
     choose_device(options.device)
     precision = {"prec": options.precision}
     if network in options.classifiers:
         own = _load_own(network, options)
         return Settings({"prep": own.prep_field, "weights": own.weights_field, **precision})
     prep = _preprocessing(network, options)
-    path, reason = _weights_path(network, options)
+    path, reason = weights_path(network, options)
     if path is None:
         return Settings({"prep": str(prep), **precision}, reason)
     # Built here too: a file of another network is told before the first image is decoded.
     _build(network, path)
-    return Settings({"prep": str(prep), "weights": _weights_field(network, path), **precision})
+    return Settings({"prep": str(prep), "weights": weights_field(network, path), **precision})
 
 
-def _weights_field(network: str, path: Path) -> str:
+def weights_field(network: str, path: Path) -> str:
+    """Signature field of a weights file: the published release where it is that file, else its digest."""
     from evalkit.weights import file_digest, published_weights
 
     digest = file_digest(path)
@@ -372,7 +390,7 @@ class Classifier:
             module, self._preprocessing = own.module, own.preprocessing
         else:
             self._preprocessing = _preprocessing(network, options)
-            path, reason = _weights_path(network, options)
+            path, reason = weights_path(network, options)
             if path is None:
                 raise InputError(reason)
             module = _build(network, path)

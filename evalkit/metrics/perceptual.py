@@ -1,0 +1,268 @@
+"""LPIPS: distance between deep features, calibrated on human judgements.
+
+R. Zhang, P. Isola, A. A. Efros, E. Shechtman, O. Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual
+Metric", CVPR 2018, equation 1; version 0.1. The linear weights come with the package ``lpips``, the trunks are
+torchvision's classifiers. The forward pass is written here so that the features of a true photo are computed once for
+all methods; it is tested against the package on identical weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.devices import choose_device, one_thread
+from evalkit.errors import InputError
+from evalkit.metrics.base import FloatArray, ImageStatistics, Photo, Rgb8, mean_score, mean_terms
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Lpips", "LpipsAlex", "LpipsVgg"]
+
+VERSION = "0.1"
+
+# Of pixels in [-1, 1]: ImageNet's mean and deviation.
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
+
+EPSILON = 1e-10
+"""Added to the length of a feature vector before it divides, as the authors' code does."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The network that gives the features.
+
+    Attributes
+    ----------
+    classifier : str
+        torchvision's name.
+    ends : tuple of int
+        Layers of its ``features`` at which a stage ends (after the ReLU).
+    smallest : int
+        Smallest side of an image in pixels that leaves something of the last stage.
+    """
+
+    classifier: str
+    ends: tuple[int, ...]
+    smallest: int
+
+
+TRUNKS = {
+    "alex": Trunk("alexnet", (2, 5, 8, 10, 12), 31),
+    "vgg": Trunk("vgg16", (4, 9, 16, 23, 30), 16),
+}
+
+
+class Lpips:
+    """The distance, its networks loaded.
+
+    Parameters
+    ----------
+    net : {"alex", "vgg"}
+        Two different metrics.
+    options : NetworkOptions
+        ``weights`` by classifier name, device, precision.
+
+    Raises
+    ------
+    InputError
+        If the trunk's weights or the package ``lpips`` are missing, or the file holds another network.
+    """
+
+    def __init__(self, net: str, options: NetworkOptions) -> None:
+        import torch
+
+        self.trunk = TRUNKS[net]
+        path, reason = trunk_weights(self.trunk.classifier, options)
+        linear = linear_weights(net)
+        if path is None or linear is None:
+            raise InputError(reason or "the package lpips is not installed")
+        self.device = choose_device(options.device)
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+        features = _features(self.trunk.classifier, path).to(self.device, self.dtype)
+        ends = (0, *self.trunk.ends)
+        self.stages = [features[start:end] for start, end in pairwise(ends)]
+        state = torch.load(linear, map_location="cpu", weights_only=True)
+        self.linear = [state[f"lin{k}.model.1.weight"].to(self.device) for k in range(len(self.stages))]
+        self._shift = torch.tensor(SHIFT, device=self.device).view(3, 1, 1)
+        self._scale = torch.tensor(SCALE, device=self.device).view(3, 1, 1)
+
+    def features(self, rgb8: Rgb8) -> list[torch.Tensor]:
+        """Features of one image at every stage, each vector of unit length: float32, shape (1, C, h, w)."""
+        import torch
+
+        with torch.inference_mode(), one_thread():
+            pixels = np.array(rgb8, dtype=np.float32).transpose(2, 0, 1)[np.newaxis]
+            x = (torch.from_numpy(pixels).to(self.device) / 127.5 - 1 - self._shift) / self._scale
+            x = x.to(self.dtype)
+            found = []
+            for stage in self.stages:
+                x = stage(x)
+                wide = x.float()
+                found.append(wide / (wide.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
+            return found
+
+    def distance(self, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> float:
+        """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages."""
+        import torch
+
+        with torch.inference_mode(), one_thread():
+            stages = zip(first, second, self.linear, strict=True)
+            return float(sum((weight * (one - other).square()).sum(dim=1).mean() for one, other, weight in stages))
+
+    def __call__(self, truth_rgb8: npt.ArrayLike, pred_rgb8: npt.ArrayLike) -> float:
+        """LPIPS of two images of one size, uint8, shape (H, W, 3); NaN where they are too small for the network."""
+        from evalkit.metrics._arrays import check_pair
+
+        truth, prediction, single = check_pair(truth_rgb8, pred_rgb8)
+        if not single:
+            raise InputError("LPIPS takes one pair of images at a time, uint8 of shape (H, W, 3).")
+        if min(truth.shape[1:3]) < self.trunk.smallest:
+            return float("nan")
+        return self.distance(self.features(truth[0]), self.features(prediction[0]))
+
+
+def _features(classifier: str, path: Path) -> Any:
+    import torch
+
+    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.weights import load_state
+
+    state = {
+        name.removeprefix("features."): value
+        for name, value in load_state(path).items()
+        if name.startswith("features.")
+    }
+    with torch.device("meta"):
+        features = import_torchvision().models.get_model(classifier, weights=None).features
+    wanted = features.state_dict()
+    if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in wanted.items()}:
+        raise InputError(f"{path}: are weights of another network than {classifier}.")
+    features.load_state_dict(state, assign=True)
+    return features.eval()
+
+
+def trunk_weights(classifier: str, options: NetworkOptions) -> tuple[Path | None, str]:
+    """Weights file of a trunk, and why there is none."""
+    from evalkit.metrics.classifiers import weights_path
+
+    return weights_path(classifier, options)
+
+
+def linear_weights(net: str) -> Path | None:
+    """File of the calibrated linear weights in the package ``lpips``; None where it is not installed."""
+    spec = find_spec("lpips")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "weights" / f"v{VERSION}" / f"{net}.pth"
+
+
+class LpipsMeter(BlockMeter):
+    """LPIPS of every pair, the features of a true photo computed once; one image at a time, whatever their sizes."""
+
+    def __init__(self, column: str, lpips: Lpips) -> None:
+        super().__init__()
+        self.column = column
+        self.lpips = lpips
+        self._image = ""
+        self._truth: list[torch.Tensor] = []
+        self._values: list[float] = []
+
+    def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
+        """Measure one pair."""
+        if min(truth.shape) < self.lpips.trunk.smallest:
+            self._values.append(float("nan"))
+            return
+        if image != self._image:
+            self._image, self._truth = image, self.lpips.features(truth.rgb8)
+        if prediction.rgb8 is truth.rgb8:
+            self._values.append(0.0)
+        else:
+            self._values.append(self.lpips.distance(self._truth, self.lpips.features(prediction.rgb8)))
+
+    def finish(self) -> Sequence[Mapping[str, Any]]:
+        """One value a pair."""
+        values, self._values, self._image, self._truth = self._values, [], "", []
+        return [{self.column: value} for value in values]
+
+
+class _LpipsMetric(BlockMetric):
+    """Mean over images of LPIPS."""
+
+    net: ClassVar[str]
+
+    better = "lower"
+    decimals = 3
+
+    @property
+    def columns(self) -> Mapping[str, type[np.generic]]:
+        """One float64 column, named like the metric."""
+        return {self.name: np.float64}
+
+    @property
+    def meter_key(self) -> str:
+        """One meter a trunk."""
+        return self.name
+
+    def settle(self, options: NetworkOptions) -> Settings:
+        """Weights of the trunk, calibrated weights of the package, precision."""
+        from evalkit.metrics.classifiers import missing_packages, weights_field
+
+        reason = missing_packages("torch", "torchvision", "lpips")
+        if reason:
+            return Settings(reason=reason)
+        choose_device(options.device)
+        precision = {"prec": options.precision}
+        classifier = TRUNKS[self.net].classifier
+        path, reason = trunk_weights(classifier, options)
+        if path is None:
+            return Settings(precision, reason)
+        _features(classifier, path)
+        return Settings({"weights": weights_field(classifier, path), **precision})
+
+    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+        """Load the network."""
+        return LpipsMeter(self.name, Lpips(self.net, options))
+
+    @property
+    def own_fields(self) -> Mapping[str, str]:
+        """Mean over images; network and version."""
+        return {"agg": "image", "net": f"{self.net}-v{VERSION}"}
+
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Value and count of the images that are large enough, shape (n, 2)."""
+        return mean_terms(statistics.columns[self.name])
+
+    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
+        """Mean over these images."""
+        return mean_score(sums)
+
+
+class LpipsAlex(_LpipsMetric):
+    """LPIPS with the features of AlexNet."""
+
+    name = "lpips_alex"
+    title = "LPIPS alex"
+    net = "alex"
+    needs = ("weights:alexnet",)
+    summary = "LPIPS v0.1 on features of AlexNet, mean over images (Zhang 2018, eq. 1)"
+
+
+class LpipsVgg(_LpipsMetric):
+    """LPIPS with the features of VGG-16."""
+
+    name = "lpips_vgg"
+    title = "LPIPS vgg"
+    net = "vgg"
+    needs = ("weights:vgg16",)
+    summary = "LPIPS v0.1 on features of VGG-16, mean over images (Zhang 2018, eq. 1)"
