@@ -32,6 +32,7 @@ TORCH_ROOMS = frozenset(
         "network",
         "objective",
         "panels",
+        "probing",
         "published",
         "sampling",
         "training",

@@ -11,7 +11,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from evalkit.errors import InputError
+from evalkit.devices import choose_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,13 +45,9 @@ class Processes:
         """
         n = int(os.environ.get("WORLD_SIZE", "1"))
         rank = int(os.environ.get("RANK", "0"))
-        try:
-            chosen = torch.device(device)
-            if chosen.type == "cuda" and n > 1:
-                chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-            torch.empty(1, device=chosen)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"there is no device '{device}' here ({str(error).splitlines()[0]})") from None
+        chosen = choose_device(device)
+        if chosen.type == "cuda" and n > 1:
+            chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if n > 1:
             distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
         return cls(rank, n, chosen)

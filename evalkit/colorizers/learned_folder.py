@@ -22,6 +22,7 @@ from evalkit.colorizers.network import STRIDE
 from evalkit.colorizers.published import INPUT_SIZE, load_published
 from evalkit.colorizers.sampling import sampled_ab
 from evalkit.colorizers.variants import PUBLISHED
+from evalkit.devices import choose_device
 from evalkit.errors import InputError
 from evalkit.image_files import decode, write_png
 from evalkit.image_pairs import find_images
@@ -114,7 +115,7 @@ def colorize_photos(
     source: Path,
     target: Path,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     batch_size: int = 16,
     resume: bool = False,
     overwrite: bool = False,
@@ -130,7 +131,7 @@ def colorize_photos(
     target : Path
         Folder for the PNG files; made if absent. ``NAME.png``, or ``NAME/0.png``, ``NAME/1.png`` ... for samples.
     device : str
-        Of torch.
+        As `evalkit.devices.choose_device` takes it.
     batch_size : int
         Photos that go through the network together.
     resume, overwrite : bool
@@ -154,12 +155,7 @@ def colorize_photos(
     photos = find_images(source)
     names = sorted(photos)
     with out_of_memory_advice(f"at {batch_size} photos a batch: give a smaller --batch-size or --network-size"):
-        try:
-            colorizer = recipe.load(torch.device(device))
-        except (RuntimeError, AssertionError) as error:
-            if "memory" in str(error):
-                raise
-            raise InputError(f"there is no device '{device}' here ({str(error).splitlines()[0]})") from None
+        colorizer = recipe.load(choose_device(device))
         _leave_note(recipe, target, resume=resume)
         todo = [
             name for name in names if not (resume and all(path.exists() for path in _outputs(recipe, target, name)))

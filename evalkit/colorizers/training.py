@@ -169,7 +169,7 @@ def train(
     prior: Path | None = None,
     init: Path | None = None,
     data_source: str = "",
-    device: str = "cpu",
+    device: str = "auto",
     channels_last: bool = True,
     compile_network: bool = False,
     workers: int = 0,
@@ -196,7 +196,7 @@ def train(
     data_source : str
         Where the photos come from, in words, for the checkpoint.
     device : str
-        Of torch. Under ``torchrun`` each process takes its own.
+        As `evalkit.devices.choose_device` takes it; under ``torchrun`` each process takes its own.
     channels_last, compile_network : bool
         Memory layout of the activations; whether torch compiles the network.
     workers : int

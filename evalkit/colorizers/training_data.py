@@ -19,7 +19,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from evalkit.ab_classes import AbClasses
-from evalkit.colorizers.network import OUTPUT_STRIDE
+from evalkit.colorizers.network import L_MIDDLE, OUTPUT_STRIDE
 from evalkit.colorspace import lab_planes
 from evalkit.errors import InputError
 from evalkit.image_files import decode
@@ -37,6 +37,11 @@ GRAY_CHROMA = 4.0
 """A photo is gray when 99 of 100 pixels are nearer to neutral than this (ab units): it teaches no colour."""
 MAX_GRAY = 0.5
 """Share of gray photos above which a folder is taken for one of black-and-white photos."""
+
+AREA = (0.08, 1.0)
+"""Share of the photo that a crop covers."""
+EXPOSURE = 0.25
+"""Largest logarithm of the gamma and of the contrast that L of a crop is changed by."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,10 @@ def tensors_of(rgb8: Rgb8) -> tuple[Tensor, Tensor]:
 class Crops(Dataset["tuple[Tensor, Tensor]"]):
     """An endless, numbered stream of random crops: item k is the same in every process, order and run.
 
-    Every epoch visits all photos once in a new order. A crop has 30 to 100 % of the photo's area and a side ratio of
-    3/4 to 4/3, is resized to a square (bicubic, antialiased), and is mirrored half of the time.
+    Every epoch visits all photos once in a new order. A crop has 8 to 100 % of the photo's area and a side ratio of
+    3/4 to 4/3, is resized to a square (bicubic, antialiased), and is mirrored half of the time. What the network
+    reads of it, L, is changed by a random gamma and contrast as of another exposure or film; the colours to answer
+    are not.
 
     Parameters
     ----------
@@ -167,11 +174,17 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
-        """Crop number k as `tensors_of`."""
-        return tensors_of(self.crop(k))
+        """Crop number k as `tensors_of`, its L as if exposed otherwise."""
+        crop, rng = self._draw(k)
+        lightness, ab = tensors_of(crop)
+        gamma, contrast = np.exp(rng.uniform(-EXPOSURE, EXPOSURE, 2))
+        return ((lightness / 100).clamp(0, 1) ** gamma * 100 - L_MIDDLE) * contrast + L_MIDDLE, ab
 
     def crop(self, k: int) -> Rgb8:
         """Crop number k: uint8, shape (size, size, 3)."""
+        return self._draw(k)[0]
+
+    def _draw(self, k: int) -> tuple[Rgb8, np.random.Generator]:
         epoch, place = divmod(k, len(self.photos))
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.photos))
@@ -179,13 +192,13 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         photo = self._load(self.photos[self._order[place]])
         rng = np.random.default_rng([self.seed, 1, k])
         height, width = photo.shape[:2]
-        area = rng.uniform(0.3, 1.0) * height * width
+        area = rng.uniform(*AREA) * height * width
         ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
         box_width, box_height = min(width, np.sqrt(area * ratio)), min(height, np.sqrt(area / ratio))
         left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
         box = (left, top, left + box_width, top + box_height)
         crop = np.asarray(Image.fromarray(photo).resize((self.size, self.size), Image.Resampling.BICUBIC, box))
-        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop), rng
 
     def _load(self, name: str) -> Rgb8:
         if name in self._cache:

@@ -14,26 +14,62 @@ __all__ = ["colorize"]
 
 @click.command(short_help="Colour a folder of photos with a built-in method or a trained network.")
 @click.argument("method", type=click.Choice([*BUILTIN_METHODS, *VARIANTS, *PUBLISHED]))
-@click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="DIR",
-              help="Folder of photos, searched with its sub-folders.")
-@click.option("--output", "target", type=click.Path(path_type=Path), required=True, metavar="DIR",
-              help="Folder for the PNG files, which keep the names of the photos.")
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of photos, searched with its sub-folders.",
+)
+@click.option(
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the PNG files, which keep the names of the photos.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Who lends the colours (random); the samples.")
 @click.option("--resume", is_flag=True, help="Keep images that are there, make the others.")
 @click.option("--overwrite", is_flag=True, help="Write over images of the same names; other files stay.")
-@click.option("--weights", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="Checkpoint of the network; default: the small one that comes with evalkit.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Checkpoint of the network; default: the small one that comes with evalkit.",
+)
 @click.option("--preset", default=None, metavar="seed2024|zhang2016|FILE", help="Ab classes that it must speak.")
-@click.option("--temperature", type=float, default=None,
-              help="T of the annealed mean, 0 for the mode; default: that of its classes.")
-@click.option("--network-size", type=int, default=None, metavar="PIXELS",
-              help="Side of the network's input, a multiple of 8; default: what it was trained with.")
-@click.option("--samples", type=click.IntRange(0), default=0, metavar="K",
-              help="Draw K colorizations of each photo, into NAME/0.png, NAME/1.png, ...")
-@click.option("--coherence", type=float, default=0.25, show_default=True,
-              help="How far neighbours agree in a sample: share of the photo's side.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=None,
+    help="T of the annealed mean, 0 for the mode; default: that of its classes.",
+)
+@click.option(
+    "--network-size",
+    type=int,
+    default=None,
+    metavar="PIXELS",
+    help="Side of the network's input, a multiple of 8; default: what it was trained with.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=0,
+    metavar="K",
+    help="Draw K colorizations of each photo, into NAME/0.png, NAME/1.png, ...",
+)
+@click.option(
+    "--coherence",
+    type=float,
+    default=0.25,
+    show_default=True,
+    help="How far neighbours agree in a sample: share of the photo's side.",
+)
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Photos that go through together.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
 def colorize(

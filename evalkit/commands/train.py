@@ -89,7 +89,7 @@ DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": 
 )
 @click.option("--channels-last/--channels-first", default=True, show_default=True, help="Memory layout.")
 @click.option("--compile", "compile_network", is_flag=True, help="Let torch compile the network (needs a compiler).")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.option("--threads", type=click.IntRange(1), default=None, help="Cores that torch computes on.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load data.")
 @click.option("--save-every", type=click.IntRange(1), default=500, show_default=True, metavar="STEPS")

@@ -197,7 +197,7 @@ def test_mistakes_are_told_in_one_sentence(scans: Path, tmp_path: Path, weights:
     assert "temperature is -1" in told("--weights", weights["full"], "--temperature", "-1")
     assert "multiples of 8" in told("--weights", weights["full"], "--network-size", "30")
     assert "batch size is 0" in told("--weights", weights["full"], "--batch-size", "0")
-    assert "no device 'nonsense'" in told("--weights", weights["full"], "--device", "nonsense")
+    assert "device 'nonsense' is unknown" in told("--weights", weights["full"], "--device", "nonsense")
     assert "no temperature and no samples" in told("--weights", weights["l2"], "--samples", "2", method="l2")
     assert "no such file" in told("--weights", tmp_path / "absent.pt")
     assert "has no network" in told("--weights", weights["full"], method="gray")

@@ -297,5 +297,5 @@ def test_other_errors_of_torch_are_not_taken_for_it(
 
 
 def test_a_device_that_is_not_there_is_named(crops: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no device 'nonsense'"):
+    with pytest.raises(InputError, match="device 'nonsense' is unknown"):
         train(crops, tmp_path / "run", options(), device="nonsense")

@@ -1,0 +1,117 @@
+"""The command ``evalkit probe``: what linear classifiers can read off a colorizer's activations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["probe"]
+
+
+@click.command(short_help="Test a colorizer's activations with linear classifiers.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Checkpoint of 'evalkit train'; default: the classification network that comes with evalkit.",
+)
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of photos with one sub-folder for each class.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the table as CSV.")
+@click.option(
+    "--supervised",
+    default=None,
+    metavar="NAME=FILE",
+    help="A torchvision classifier and its weights as ceiling, for example squeezenet1_0=FILE.",
+)
+@click.option("--preprocess", default=None, metavar="TEXT", help="Its preprocessing, for example warp227.")
+@click.option("--gray", is_flag=True, help="Give the supervised network the photos without colours, too.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Parts of the cross-validation.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the parts, and of the random network.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def probe(
+    weights: Path | None,
+    source: Path,
+    out: Path | None,
+    supervised: str | None,
+    preprocess: str | None,
+    gray: bool,
+    folds: int,
+    seed: int,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train linear classifiers on the frozen activations of each block, and test them on photos they never saw.
+
+    \b
+    evalkit probe --input photos_by_class/
+    evalkit probe --weights run/weights.pt --input photos_by_class/ \\
+        --supervised squeezenet1_0=squeezenet.pth --out probe.csv
+
+    Activations are averaged down to about 9,000 numbers a block. The same network with random weights is the
+    floor, a network trained with labels the ceiling. Top-1 is given with its standard error over photos.
+    """  # noqa: D301
+    from evalkit.colorizers.torch_needed import need_torch
+
+    need_torch()
+    import csv
+    import io
+
+    from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
+    from evalkit.colorizers.probing import (
+        colorizer_features,
+        labelled_photos,
+        random_network,
+        supervised_features,
+        table_rows,
+    )
+    from evalkit.colorizers.probing import probe as run
+    from evalkit.commands._shared import progress_bar
+    from evalkit.devices import choose_device
+    from evalkit.errors import InputError
+    from evalkit.metrics.blocks import NetworkOptions
+    from evalkit.metrics.classifiers import Classifier
+    from evalkit.statistics_store import atomic_file
+
+    photos = labelled_photos(source)
+    checkpoint = load_checkpoint(shipped_weights("classification") if weights is None else weights)
+    where = choose_device(device)
+    size, network = checkpoint.input_size, checkpoint.network()
+    kinds = {
+        f"{checkpoint.variant}, trained": colorizer_features(network, size, where),
+        "random weights": colorizer_features(random_network(network, seed), size, where),
+    }
+    if supervised is not None:
+        name, equals, path = supervised.partition("=")
+        if not equals:
+            raise InputError(f"--supervised {supervised}: expected NAME=FILE, for example squeezenet1_0=FILE")
+        options = NetworkOptions(
+            weights={name: Path(path)}, preprocessing={name: preprocess} if preprocess else {}, device=device
+        )
+        kinds[f"{name}, {'gray' if gray else 'colour'}"] = supervised_features(Classifier(name, options), gray=gray)
+    results = []
+    for kind, features in kinds.items():
+        with progress_bar(kind, "photos", hidden=quiet) as show:
+            results.append((kind, run(photos, features, folds=folds, seed=seed, progress=show)))
+    rows = table_rows(results)
+    if out is not None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with atomic_file(out) as file:
+            file.write(text.getvalue().encode())
+    if not quiet:
+        click.echo(f"top-1 in per cent, {len(photos.paths)} photos of {len(photos.names)} classes, {folds} folds")
+        for row in rows:
+            top1, error = float(str(row["top1"])), float(str(row["std_error"]))
+            click.echo(f"{row['network']:28}{row['block']:10}{100 * top1:7.1f} +- {100 * error:.1f}")
