@@ -25,6 +25,7 @@ def torch(monkeypatch, tmp_path):
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    torch.set_num_threads(1)  # machines are shared, and two waiting threads are slower than one
     return torch
 
 
