@@ -1,0 +1,109 @@
+"""The files for a server: no container engine runs here, so what they start is started without one."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from turing_test.create import create_study
+from turing_test.doctor import examine
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+
+
+def evalkit(words):
+    """A command of the container, as a program of this machine."""
+    return [sys.executable, "-c", "from evalkit.cli import main; main(prog_name='evalkit')", *words]
+
+
+def test_every_variable_that_compose_needs_is_in_the_example():
+    needed = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    given = dict(
+        line.split("=") for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line and line[0] != "#"
+    )
+    assert needed == set(given)
+    assert given["POSTGRES_PASSWORD"] == ""  # nobody starts with a password that everybody knows
+
+
+def test_the_image_holds_what_is_installed_and_nothing_else():
+    root = DEPLOY.parent
+    copied = [word for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.M) for word in line.split()]
+    assert all((root / name).exists() for name in copied)
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    packages = {pattern.rstrip("*") for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages <= set(copied)
+    assert {project["project"]["readme"], *project["project"]["license-files"]} <= set(copied)
+    kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert kept == set(copied)
+    extra = re.search(r'pip install --no-cache-dir "\.\[(\w+)\]"', DOCKERFILE)[1]
+    assert extra in project["project"]["optional-dependencies"]
+
+
+def test_caddy_speaks_to_the_studys_port_and_keeps_no_log():
+    lines = [line.split("#")[0].split() for line in (DEPLOY / "Caddyfile").read_text().splitlines()]
+    words = [word for line in lines for word in line]
+    command = COMPOSE["services"]["study"]["command"]
+    assert f"study:{command[command.index('--port') + 1]}" in words
+    assert "log" not in words
+    assert "encode" not in words
+    assert "STUDY_DOMAIN" in COMPOSE["services"]["caddy"]["environment"]
+
+
+def test_only_caddy_is_reachable_from_outside():
+    assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["caddy"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_the_servers_command_serves_the_study_from_postgresql(database_url, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("truth", "mine"):
+        (tmp_path / name).mkdir()
+        for k in range(4):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name / f"{k}.png")
+    settings = {"size": 64, "practice_trials": 1, "test_trials": 2, "vigilance_trials": 0, "reserve_trials": 0}
+    study = create_study(tmp_path / "study", tmp_path / "truth", {"mine": tmp_path / "mine"}, settings=settings).study
+
+    service = COMPOSE["services"]["study"]
+    entry = re.search(r"^ENTRYPOINT (.+)$", DOCKERFILE, re.M)[1]
+    assert yaml.safe_load(entry) == ["evalkit", "study"]
+    local = {"/study": str(study.folder), "0.0.0.0": "127.0.0.1", "8000": "0"}
+    words = ["study", *(local.get(word, word) for word in service["command"])]
+    environment = {**os.environ, "EVALKIT_DATABASE": database_url, "PYTHONUNBUFFERED": "1"}
+    server = subprocess.Popen(
+        evalkit(words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        seen = ""
+        while "participants" not in seen:
+            line = server.stdout.readline()
+            assert line, f"{shlex.join(words)} ended: {seen}"
+            seen += line
+        url = re.search(r"http://\S+?(?=/\s)", seen)[0]
+        check = service["healthcheck"]["test"]
+        assert check[:3] == ["CMD", "python", "-c"]
+        code = check[3].replace("http://127.0.0.1:8000", url)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+        # As Caddy passes it on: the address that the participant used.
+        request = urllib.request.Request(
+            url, headers={"X-Forwarded-Proto": "https", "X-Forwarded-Host": "study.example.org"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        bad = [check for check in examine(study.folder, database_url, url) if check.ok is False]
+        assert [check.name for check in bad] == ["consent"]  # no contact is set
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        server.stdout.close()
+    assert server.returncode == 0

@@ -1,0 +1,45 @@
+"""The reference of the study file is made from the options themselves.
+
+After a change: ``python tests/turing_test/test_study_docs.py`` writes the page anew.
+"""
+
+import json
+from pathlib import Path
+
+from turing_test.protocol import PRESETS, SECTIONS, Protocol, options
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "study-file.md"
+OPENING = """\
+# The study file
+
+`study.toml` holds every choice of a study; `evalkit study create` writes it with these explanations as comments. Keys that
+are absent have the default of the preset. Unknown keys, wrong types and impossible combinations are refused by name. Each
+key is also an option on the command line: `--set KEY=VALUE`.
+
+The defaults are those of Zhang et al. (2016), the preset `zhang2016`. Other presets differ in:
+"""
+
+
+def page():
+    lines = [OPENING, "| preset | differs in |", "|---|---|"]
+    for name, changes in PRESETS.items():
+        listed = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in changes.items())
+        lines.append(f"| `{name}` | {listed or 'nothing'} |")
+    for section, comment in SECTIONS.items():
+        lines += ["", f"## `[{section}]`" if section else "## Top of the file", ""]
+        lines += [comment, ""] * bool(comment)
+        lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+        for option in options():
+            if option.section == section:
+                default = json.dumps(Protocol().as_dict()[option.name])
+                meaning = " ".join(option.meaning.splitlines())
+                lines.append(f"| `{option.name}` | `{default}` | {option.allowed} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_reference_page_is_that_of_the_options():
+    assert PAGE.read_text() == page()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
