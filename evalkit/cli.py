@@ -28,7 +28,7 @@ SECTIONS = {
     "Start here": ("demo",),
     "Scores": ("score", "rescore", "merge", "compare", "lint"),
     "What metrics need": ("metrics", "prior", "datasets", "weights"),
-    "Colorizers": ("colorize", "train", "probe"),
+    "Colorizers": ("colorize", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
     "Analysis": ("analyze", "report"),
     "Shell": ("completion",),
