@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",
+    "column_tables",
     "metric_table",
 ]
 exclude_patterns = ["_build", "benchmarks/tables"]
