@@ -58,9 +58,11 @@ def test_by_keyboard_alone(serve, tab):
     assert [trial["response"] for trial in here.trials] == ["first", "second", "first", "second", "second"]
 
 
-def test_by_touch_on_a_narrow_screen(serve, tab):
+# Where the images were, and as large; on a short screen both were in one place, and each answer has a half of it.
+@pytest.mark.parametrize(("height", "least"), [(740, 256), (620, 120)])
+def test_by_touch_on_a_narrow_screen(serve, tab, height, least):
     here = serve()
-    page = tab(NARROW, has_touch=True, is_mobile=True, device_scale_factor=3)
+    page = tab({**NARROW, "height": height}, has_touch=True, is_mobile=True, device_scale_factor=3)
     person = Participant(page).open(here.url)
     for screen, action in (("consent", "agree"), ("device", "next"), ("instructions", "next")):
         page.tap(f'[data-screen="{screen}"]:not([hidden]) [data-action="{action}"]:enabled')
@@ -68,7 +70,8 @@ def test_by_touch_on_a_narrow_screen(serve, tab):
         person.is_asked()
         assert page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]  # nothing to scroll sideways
         for box in (page.locator(f'[data-answer="{place}"]').bounding_box() for place in ("first", "second")):
-            assert min(box["width"], box["height"]) >= 256  # where the image was, and as large
+            assert min(box["width"], box["height"]) >= least
+            assert box["y"] + box["height"] <= height  # nor downwards
         person.answer_by(lambda: page.tap('[data-answer="second"]'))
         if number == 0:
             page.tap('[data-screen="ready"]:not([hidden]) [data-action="next"]')

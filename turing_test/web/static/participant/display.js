@@ -32,5 +32,5 @@ export function browserFamily(agent) {
 
 /** Whether this browser can do what the trials need. */
 export function isCapable() {
-  return typeof createImageBitmap === "function" && typeof HTMLDialogElement === "function";
+  return [globalThis.createImageBitmap, globalThis.HTMLDialogElement, AbortSignal.timeout].every((f) => typeof f === "function");
 }
