@@ -35,8 +35,11 @@ FINDINGS: Mapping[str, str] = {
 """Confounds of a pair, and what each means."""
 
 GRAY_CHROMA = 2.0  # mean chroma of a photo that looks black and white; rounding of 8-bit grays stays below 1
-LIGHTNESS_CHANGE = 1.0  # mean |dL|; clipping into the gamut and rounding stay below half of it
-BLOCKINESS_GAP = 0.05  # what JPEG of quality 85 adds to most photos; the same photo unblocked varies by less
+# Both thresholds on 300 published colorizations, which were saved as JPEG like their photos: they keep L but for that,
+# with a median mean |dL| of 0.7 and 1.7 at the 95th percentile; their blockiness differs from the photo's by 0.04 at most,
+# and JPEG of quality 75 adds 0.1.
+LIGHTNESS_CHANGE = 2.0
+BLOCKINESS_GAP = 0.05
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,15 @@ class Created:
         What differs from the study that was there, a line each; empty for a new study.
     left_out : int
         Images that ``allow_missing`` left out.
+    notes : tuple of str
+        What the researcher should know of the images, a sentence each; empty when they were not built again.
     """
 
     study: Study
     is_new: bool
     changes: tuple[str, ...]
     left_out: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def _create(
         if not (root / KEY).exists():
             write_atomically(root / KEY, secrets.token_hex(32).encode(), 0o600)
         key = read_key(root / KEY)
-        manifest = build_stimuli(root, protocol, sources, key, on_image)
+        notes: list[str] = []
+        manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, str(root / STUDY_FILE))
         study = Study(root, protocol, manifest, key)
         _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)), rewrite=True)
@@ -154,7 +158,7 @@ def _create(
         else:
             _prune(root, ())
         raise
-    return Created(study, True, (), len(sources.pairs.missing))
+    return Created(study, True, (), len(sources.pairs.missing), tuple(notes))
 
 
 def _update(
@@ -179,12 +183,13 @@ def _update(
     truth = earlier.truth if truth is None else truth
     methods = earlier.methods if methods is None else methods
     manifest, left_out = before, earlier.left_out
+    notes: list[str] = []
     if given or _stimulus_options(protocol.as_dict()) != _stimulus_options(earlier.protocol):
         allow_missing = allow_missing or (earlier.allow_missing and not given)
         sources = _sources(truth, methods, allow_missing, protocol, where)
         left_out = len(sources.pairs.missing)
         try:
-            manifest = build_stimuli(root, protocol, sources, key, on_image)
+            manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
             changed += _manifest_changes(root, before, manifest)
             check_study(protocol, manifest, where)
             _refuse_if_fixed(root, changed)
@@ -196,7 +201,7 @@ def _update(
     rewrite = read_protocol(root / STUDY_FILE) != protocol
     _write(study, _built(truth, methods, allow_missing, protocol, left_out), rewrite=rewrite)
     _prune(root, _files(manifest))
-    return Created(study, False, tuple(changed), left_out)
+    return Created(study, False, tuple(changed), left_out, tuple(notes))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------

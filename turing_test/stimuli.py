@@ -61,6 +61,7 @@ def build_stimuli(
     sources: Sources,
     key: bytes,
     on_image: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Make all stimuli of a study.
 
@@ -76,6 +77,8 @@ def build_stimuli(
         The study's secret. The same key and images give the same files.
     on_image : callable, optional
         Called with the images done so far and their total.
+    on_note : callable, optional
+        Called with a sentence about what the researcher should know of the images.
 
     Returns
     -------
@@ -90,7 +93,8 @@ def build_stimuli(
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
     try:
-        pngs = _encode_all(staging, protocol, sources, on_image)
+        notes = _Notes(protocol.size)
+        pngs = _encode_all(staging, protocol, sources, notes, on_image)
         plates = draw_plates(key) if protocol.color_vision else []
         plate_pngs = [encode(plate.rgb8) for plate in plates]
         length = sealed_length(max(max(map(len, plate_pngs), default=0), max(p.stat().st_size for _, p in pngs)))
@@ -102,6 +106,9 @@ def build_stimuli(
         ]
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    if on_note is not None:
+        for note in notes.sentences():
+            on_note(note)
     return Manifest(
         study=protocol.name,
         stimulus_bytes=length,
@@ -113,13 +120,41 @@ def build_stimuli(
     )
 
 
+class _Notes:
+    """What happened to photos on the way, counted."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._enlarged: list[str] = []
+        self._cut: list[str] = []
+
+    def look_at(self, image: str, height: int, width: int, fit: str) -> None:
+        if min(height, width) < self._size:
+            self._enlarged.append(image)
+        if height != width and fit == "crop":
+            self._cut.append(image)
+
+    def sentences(self) -> Iterator[str]:
+        if self._enlarged:
+            yield (
+                f"{len(self._enlarged)} photos are smaller than {self._size} pixels and were enlarged (first "
+                f"{self._enlarged[0]}); enlarged photos look soft, so set size lower or leave them out."
+            )
+        if self._cut:
+            yield f"{len(self._cut)} photos are not square and were cut to their centre (fit, first {self._cut[0]})."
+
+
 def _encode_all(
-    staging: Path, protocol: Protocol, sources: Sources, on_image: Callable[[int, int], None] | None
+    staging: Path,
+    protocol: Protocol,
+    sources: Sources,
+    notes: _Notes,
+    on_image: Callable[[int, int], None] | None,
 ) -> list[tuple[Stimulus, Path]]:
     """Write every image as PNG, not yet sealed: the common length is known only after the last."""
     n = len(sources.pairs) * (1 + len(sources.methods) + (protocol.vigilance_trials > 0) + (protocol.catch_trials > 0))
     made = []
-    for k, (stimulus, rgb8) in enumerate(_images(protocol, sources), start=1):
+    for k, (stimulus, rgb8) in enumerate(_images(protocol, sources, notes), start=1):
         path = staging / f"{k}.png"
         path.write_bytes(encode(rgb8))
         made.append((stimulus, path))
@@ -128,7 +163,7 @@ def _encode_all(
     return made
 
 
-def _images(protocol: Protocol, sources: Sources) -> Iterator[tuple[Stimulus, Rgb8]]:
+def _images(protocol: Protocol, sources: Sources, notes: _Notes) -> Iterator[tuple[Stimulus, Rgb8]]:
     from evalkit.colorizers.anchors import builtin
 
     pairs = sources.pairs
@@ -145,6 +180,7 @@ def _images(protocol: Protocol, sources: Sources) -> Iterator[tuple[Stimulus, Rg
     vigilance = builtin("random", pairs.names, protocol.seed) if protocol.vigilance_trials else None
     for i, image in enumerate(pairs.names):
         real, real_size = truth(i)
+        notes.look_at(image, *real_size, protocol.fit)
         yield Stimulus(image, "truth"), real
         for method, paths in pairs.methods.items():
             fake, fake_size = _prepare(paths[i], protocol)

@@ -1,6 +1,7 @@
 """The audit finds what gives a fake away, and keeps quiet about honest pairs."""
 
 import csv
+from collections import Counter
 from io import BytesIO
 
 import numpy as np
@@ -110,6 +111,22 @@ class TestBlockiness:
 
     def test_of_nothing_is_nothing(self):
         assert blockiness(np.full((64, 64), 50.0)) == 0
+
+
+def test_published_colorizations_are_no_false_alarms(shared_data, tmp_path):
+    folder = shared_data / "outputs" / "imagenet_comparison"
+    settings = {"size": 224, "practice_trials": 0, "test_trials": 2, "vigilance_trials": 0, "reserve_trials": 0}
+    methods = {name: folder / name for name in ("ours", "tinyclouds")}
+    pairs = list(audit_study(create_study(tmp_path / "study", folder / "gt", methods, settings=settings).study))
+    counts = Counter(finding for pair in pairs for finding in pair.findings)
+    assert len(pairs) == 200
+    assert counts["blocks_in_truth"] == counts["blocks_in_method"] == counts["identical"] == counts["size"] == 0
+    assert counts["lightness"] < 10
+    # Every photo that is called gray has nearly equal channels, and no other has.
+    gray = {pair.image for pair in pairs if "gray_truth" in pair.findings}
+    for path in (folder / "gt").iterdir():
+        spread = np.ptp(np.asarray(Image.open(path)).astype(int), axis=2).mean()
+        assert spread < 6 if path.stem in gray else spread > 4, path.stem
 
 
 class TestTheCommand:

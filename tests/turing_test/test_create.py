@@ -60,6 +60,7 @@ class TestANewStudy:
         study = read_study(sources / "study")
         assert study == created.study
         assert created.is_new
+        assert created.notes == ()
         assert study.protocol.name == "study"
         assert study.manifest.methods == ("mine", "other")
         assert study.stimulus_path(study.find("0", "method", "mine")).is_file()
@@ -99,6 +100,14 @@ class TestANewStudy:
     def test_does_not_move_into_a_folder_of_something_else(self, sources):
         with pytest.raises(InputError, match=r"holds other files \(0\.png, 1\.png, 2\.png and 2 more\)"):
             create_study(sources / "mine", sources / "truth", {"other": sources / "other"}, settings=SETTINGS)
+
+    def test_tells_of_photos_that_were_enlarged_or_cut(self, sources):
+        for name in ("truth", "mine", "other"):
+            Image.new("RGB", (90, 50)).save(sources / name / "3.png")
+        notes = create(sources).notes
+        assert len(notes) == 2
+        assert notes[0].startswith("1 photos are smaller than 64 pixels and were enlarged (first 3)")
+        assert notes[1].startswith("1 photos are not square and were cut")
 
     def test_needs_folders(self, sources):
         with pytest.raises(InputError, match="needs --truth DIR and at least one --method"):

@@ -68,6 +68,8 @@ def create(
     manifest, protocol = created.study.manifest, created.study.protocol
     if created.left_out:
         click.echo(f"Left out {created.left_out} files without a counterpart (--allow-missing).", err=True)
+    for note in created.notes:
+        click.echo(f"Note: {note}", err=True)
     if not created.is_new:
         click.echo(
             "\n".join(["Changed:", *(f"  {line}" for line in created.changes)])
