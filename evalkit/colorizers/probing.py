@@ -267,8 +267,10 @@ def _classify(
     scale = np.where(scale > 1e-12, scale, np.inf) * math.sqrt(train.shape[1])
     x, y = (train - mean) / scale, (test - mean) / scale
     # The best coefficients lie in the span of the photos: with fewer photos than features it is solved there.
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
-    inner, target = torch.from_numpy(u * s), torch.from_numpy(labels)
+    values, vectors = np.linalg.eigh(x @ x.T)
+    kept = values > 1e-10 * values[-1]
+    vectors, roots = vectors[:, kept], np.sqrt(values[kept])
+    inner, target = torch.from_numpy(vectors * roots), torch.from_numpy(labels)
     weights = torch.zeros(inner.shape[1], n_classes, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights, bias], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
@@ -280,7 +282,7 @@ def _classify(
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    scores = (y @ vt.T) @ weights.detach().numpy() + bias.detach().numpy()
+    scores = (y @ x.T) @ (vectors / roots) @ weights.detach().numpy() + bias.detach().numpy()
     found: npt.NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
     return found
 
