@@ -1,0 +1,55 @@
+"""The command ``evalkit lint``: known mistakes, before any number is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalkit.commands._shared import progress_bar
+
+__all__ = ["lint"]
+
+
+@click.command(short_help="Find mistakes in the folders before any number is computed.")
+@click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
+@click.option(
+    "--method", "methods", required=True, multiple=True, metavar="NAME=DIR", help="Folder of a method; repeat for more."
+)
+@click.option("--strict", is_flag=True, help="Exit with status 2 on warnings too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all images.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing; the exit status tells.")
+def lint(truth: Path, methods: tuple[str, ...], strict: bool, as_json: bool, quiet: bool) -> None:
+    """Look for the mistakes that make scores wrong or incomparable.
+
+    Missing and surplus files, images of another photo than their name says, truth and method swapped, sizes that differ,
+    changed lightness, JPEG against PNG, grayscale true photos, copies, clipped colours. Exit status 0: nothing wrong, or
+    warnings alone; 2: errors.
+    """
+    import json
+
+    from evalkit.errors import InputError
+    from evalkit.image_pairs import parse_method_option
+    from evalkit.lint import lint_folders
+    from evalkit.scoring import available_cores
+
+    named: dict[str, Path] = {}
+    for text in methods:
+        name, folder = parse_method_option(text)
+        if folder is None:
+            raise InputError(f"--method {text}: lint looks at files; write NAME=DIR.")
+        if name in named:
+            raise InputError(f"method {name} is given twice; each needs a name of its own")
+        named[name] = folder
+    with progress_bar("looking", "images", hidden=quiet or as_json) as show:
+        findings = lint_folders(truth, named, workers=available_cores(), progress=show)
+    if as_json:
+        click.echo(json.dumps([{**vars(finding), "images": list(finding.images)} for finding in findings], indent=1))
+    elif not quiet:
+        for finding in findings:
+            colour = "red" if finding.level == "error" else "yellow"
+            click.echo(f"{click.style(finding.level, fg=colour)}: {finding.method}: {finding.message} [{finding.code}]")
+        if not findings:
+            click.echo("No mistakes found.")
+    if any(finding.level == "error" or strict for finding in findings):
+        raise SystemExit(2)
