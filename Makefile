@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --const
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.for-demo  ## Score 60 crops of photos that ship with scikit-image and scikit-learn
+demo: $(VENV)/.for-demo  ## Scores, a simulated study and a report on photos that ship with scikit-image and scikit-learn
 	$(BIN)/evalkit demo --out demo
 
 # pytest runs last: its closing lines say, in one line each, what was absent and how many tests were skipped for it.
@@ -51,7 +51,7 @@ $(BIN)/python:
 
 $(VENV)/.for-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(VENV) (the first time this downloads packages for a minute or two) ..."
-	$(PIP) --editable ".[test]"
+	$(PIP) --editable ".[demo]"
 	@touch $@
 
 $(VENV)/.for-test: pyproject.toml constraints.txt | $(BIN)/python

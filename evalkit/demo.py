@@ -76,7 +76,7 @@ def _photo(name: str) -> Rgb8:
     except ImportError as error:
         raise InputError(
             f"the demo's photos ship with scikit-image and scikit-learn, and {error.name} is not installed: "
-            'pip install "colorization-evalkit[test]"'
+            'pip install "colorization-evalkit[demo]"'
         ) from error
     if name in {"china", "flower"}:
         return cast("Rgb8", load_sample_image(f"{name}.jpg"))

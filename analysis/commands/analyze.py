@@ -131,6 +131,9 @@ def print_summary(analysis: StudyAnalysis) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width
         console = Console(highlight=False, width=120)
+    headline = analysis.headline.trials
+    if "platform" in headline and set(headline["platform"].tolist()) == {"simulated"}:
+        console.print("\nThese answers come from [bold]simulated observers[/bold], not from people.")
     for subset in analysis.subsets:
         console.print(f"\n[bold]{subset.name.capitalize()}[/bold], intervals for new {_claim(analysis)}")
         _print_subset(console, subset, analysis)

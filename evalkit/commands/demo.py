@@ -1,31 +1,39 @@
-"""The command ``evalkit demo``: from photos that everybody has to a table and a picture."""
+"""The command ``evalkit demo``: from photos that everybody has to scores, a played study and one report."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 __all__ = ["demo"]
 
+RATES = {"mild": 0.45, "strong": 0.20}
+"""How often the simulated observers take a method for the photo: what the analysis has to find again."""
+OBSERVERS = 40
+STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", "jinja2")
 
-@click.command(short_help="Score 60 crops of well-known photos, draw the curves.")
+
+@click.command(short_help="The whole way on well-known photos: scores, a simulated study, a report.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
     metavar="DIR",
-    help="Folder for images, scores and the picture; an earlier demo there is replaced.",
+    help="Folder for images, scores and results; an earlier demo there is replaced, but answers never are.",
 )
 @click.pass_context
 def demo(ctx: click.Context, out: Path) -> None:
-    """Show the whole way, from photos to a table of scores and a picture of the curves.
+    """Show the whole way, from photos to one report.
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a
     strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods, and are scored
-    beside the anchors gray and random. Nothing is downloaded.
+    beside the anchors gray and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
+    answers are analysed, and everything goes into one report. Nothing is downloaded.
     """
     from evalkit.commands._shared import progress_bar
     from evalkit.demo import PHOTOS, write_folders
@@ -36,33 +44,83 @@ def demo(ctx: click.Context, out: Path) -> None:
     with progress_bar("cutting", "crops") as show:
         n_crops = write_folders(out, show)
 
-    arguments = ["--truth", f"{out / 'truth'}", "--method", "gray", "--method", "random"]
-    for name in ("mild", "strong"):
-        arguments += ["--method", f"{name}={out / name}"]
-    arguments += ["--out", f"{out / 'scores'}", "--overwrite"]
-    click.echo(f"\n$ evalkit score {shlex.join(arguments)}\n")
-    _command(ctx, "score").main(arguments, prog_name="evalkit score", standalone_mode=False)
+    def run(*arguments: str | Path) -> None:
+        words = [str(word) for word in arguments]
+        click.echo(f"\n$ evalkit {shlex.join(words)}\n")
+        depth = 2 if words[0] == "study" else 1
+        name = " ".join(words[:depth])
+        _command(ctx, words[:depth]).main(words[depth:], prog_name=f"evalkit {name}", standalone_mode=False)
 
+    methods: list[str | Path] = []
+    for name in RATES:
+        methods += ["--method", f"{name}={out / name}"]
+    anchors = ["--method", "gray", "--method", "random"]
+    run("score", "--truth", out / "truth", *anchors, *methods, "--out", out / "scores", "--overwrite")
     draw_curves(out / "scores" / "curves.csv", out / "curves.png")
     click.echo(
         f"""
 These intervals are too narrow: the {n_crops} crops come from {len(PHOTOS)} photos, and crops of one photo are
-not independent. On a set of separate photos they mean what they say.
+not independent. On a set of separate photos they mean what they say."""
+    )
+    absent = [name for name in STUDY_NEEDS if find_spec(name) is None]
+    if absent:
+        click.echo(
+            f"\nThe study and the report are left out: {absent[0]} is not installed. "
+            'For the whole way: pip install "colorization-evalkit[demo]"'
+        )
+    else:
+        _play_study(run, out, methods)
+    files = [
+        (out / "curves.png", "the cumulative error curves"),
+        (out / "scores", "summary.csv, per_image.parquet, curves.csv, run.json"),
+    ]
+    if not absent:
+        files += [
+            (out / "report" / "report.html", "everything in one page: open it in a browser"),
+            (out / "answers", "trials.csv, one row per answer, and its data dictionary"),
+        ]
+    width = max(len(str(path)) for path, _ in files)
+    click.echo("\n" + "\n".join(f"  {path!s:<{width}}   {what}" for path, what in files))
+    if not absent:
+        click.echo(
+            f"""
+The answers above come from simulated observers, not from people. Take the test yourself:
 
-  {out / "curves.png"}   the cumulative error curves
-  {out / "scores"}       summary.csv, per_image.parquet, curves.csv, run.json
-  {out / "truth"}, {out / "mild"}, {out / "strong"}   the images
-
+  evalkit study serve {out / "study"}"""
+        )
+    click.echo(
+        """
 Next, with folders of your own (the same file names in each):
 
   evalkit score --truth PHOTOS --method MINE=FOLDER --method gray --method random --out scores"""
     )
 
 
-def _command(ctx: click.Context, name: str) -> click.Command:
-    """Another command of the group, as the user would call it."""
-    root = ctx.find_root()
-    found = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
-    if found is None:
-        raise click.ClickException(f"the command '{name}' is not installed.")
+def _play_study(run: Callable[..., None], out: Path, methods: list[str | Path]) -> None:
+    study, answers = out / "study", out / "answers"
+    if study.exists():
+        click.echo(f"\n{study} holds answers of an earlier demo: they are kept, and analysed.")
+    else:
+        run("study", "create", study, "--truth", out / "truth", *methods)
+        click.echo(
+            f"\n{OBSERVERS} simulated observers, who take mild for the photo in 45 % of trials and strong in 20 %:"
+        )
+        rates: list[str] = []
+        for name, rate in RATES.items():
+            rates += ["--fool-rate", f"{name}={rate:g}"]
+        run("study", "simulate", study, "--participants", str(OBSERVERS), *rates)
+    run("study", "export", study, "--simulated", "--out", answers)
+    run("analyze", answers / "trials.csv", "--out", out / "analysis")
+    folders = ["--truth", out / "truth", *methods]
+    run("report", "--scores", out / "scores", "--trials", answers / "trials.csv", *folders, "--out", out / "report")
+
+
+def _command(ctx: click.Context, names: list[str]) -> click.Command:
+    """Another command, as the user would call it: found in its group, so that this floor imports none above."""
+    found: click.Command | None = ctx.find_root().command
+    for name in names:
+        found = found.get_command(ctx, name) if isinstance(found, click.Group) else None
+        if found is None:
+            raise click.ClickException(f"the command '{name}' is not installed.")
+    assert found is not None
     return found

@@ -13,6 +13,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from evalkit.cli import main
+from evalkit.commands.demo import RATES
 from evalkit.demo import CROP, PHOTOS, desaturate, photo_crops, write_folders
 from evalkit.demo_figure import draw_curves
 from evalkit.errors import InputError
@@ -67,7 +68,7 @@ def test_a_folder_with_files_of_the_users_own_is_left_alone(tmp_path: Path) -> N
 
 def test_absent_photos_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(InputError, match=r"pip install .colorization-evalkit\[test\]"):
+    with pytest.raises(InputError, match=r"pip install .colorization-evalkit\[demo\]"):
         next(photo_crops())
 
 
@@ -93,7 +94,7 @@ def test_the_picture_is_as_wide_as_a_page_and_shows_every_method(tmp_path: Path)
     assert {(0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73), (0x4D, 0x4D, 0x4D), (0xD5, 0x5E, 0x00)} <= colours
 
 
-def test_the_demo_goes_from_photos_to_table_and_picture(tmp_path: Path) -> None:
+def test_the_demo_goes_from_photos_to_scores_a_played_study_and_a_report(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     result = CliRunner().invoke(main, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
@@ -101,6 +102,31 @@ def test_the_demo_goes_from_photos_to_table_and_picture(tmp_path: Path) -> None:
         auc = {row["method"]: float(row["value"]) for row in csv.DictReader(file) if row["metric"] == "ab_auc"}
     assert auc["mild"] > auc["strong"] > auc["gray"] > auc["random"]
     assert (out / "curves.png").stat().st_size > 10_000
+    with (out / "analysis" / "fool_rates.csv").open(newline="", encoding="utf-8") as file:
+        rates = {row["method"]: row for row in csv.DictReader(file)}
+    for method, rate in RATES.items():
+        assert abs(float(rates[method]["fool_rate"]) - rate) < 3 * float(rates[method]["std_error"])
+    assert "simulated observers" in (out / "report" / "report.html").read_text(encoding="utf-8")
     text = " ".join(result.output.split())
     assert "crops of one photo are not independent" in text
+    assert "come from simulated observers, not from people" in text
+    assert f"evalkit study serve {out / 'study'}" in text
     assert "evalkit score --truth PHOTOS" in text
+
+    answers = (out / "answers" / "trials.csv").read_bytes()
+    again = CliRunner().invoke(main, ["demo", "--out", str(out)])
+    assert again.exit_code == 0, again.output
+    assert "holds answers of an earlier demo: they are kept" in again.output
+    assert (out / "answers" / "trials.csv").read_bytes() == answers
+
+
+def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.demo.PHOTOS", {"china": 0, "retina": 240})
+    monkeypatch.setattr("evalkit.commands.demo.find_spec", lambda name: None if name == "waitress" else True)
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
+    assert result.exit_code == 0, result.output
+    assert "left out: waitress is not installed" in result.output
+    assert not (tmp_path / "demo" / "study").exists()
+    assert (tmp_path / "demo" / "scores" / "summary.csv").exists()
