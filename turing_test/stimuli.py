@@ -225,10 +225,10 @@ def _check_sizes(image: str, method: str, real: tuple[int, int], fake: tuple[int
 
 
 def _store(folder: Path, data: bytes) -> str:
-    """Write a file under its SHA-256; one that is there is the same."""
+    """Write a file under its SHA-256, unless it is there unharmed."""
     sha256 = hashlib.sha256(data).hexdigest()
     path = stimulus_path(folder, sha256)
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != data:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
         partial.write_bytes(data)

@@ -2,12 +2,14 @@
 
 import sqlite3
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from evalkit import image_files
 from evalkit.errors import InputError
 from turing_test.commands import study_files
 from turing_test.create import create_study
@@ -175,6 +177,15 @@ class TestAChange:
         assert again.study.manifest.stimulus_bytes > small.study.manifest.stimulus_bytes
         assert again.changes == ("stimuli: 1 with other pixels (mine 0)",)
 
+    @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"x")], ids=["lost", "overwritten"])
+    def test_of_a_damaged_file_is_mended(self, sources, damage):
+        study = create(sources).study
+        path = study.stimulus_path(study.find("0", "truth"))
+        whole = path.read_bytes()
+        damage(path)
+        assert create(sources).changes == ()
+        assert path.read_bytes() == whole
+
     def test_that_fails_leaves_the_study_as_it_was(self, sources):
         create(sources)
         before = files(sources / "study")
@@ -207,6 +218,16 @@ def test_the_demo_needs_nothing_but_what_is_installed(tmp_path):
 
 
 class TestAStudyWithAnswers:
+    def test_keeps_its_files_when_another_version_encodes_the_same_pixels_differently(self, sources, monkeypatch):
+        create(sources)
+        store_session(sources / "study", simulated=False)
+        before = files(sources / "study")
+        monkeypatch.setattr("turing_test.stimuli.encode", image_files.encode_png)
+        assert create(sources).changes == ()
+        after = files(sources / "study")
+        before.pop("built.json"), after.pop("built.json")
+        assert before == after
+
     @pytest.mark.parametrize(
         ("simulated", "message"),
         [(False, "has 1 sessions of participants"), (True, "has 1 simulated sessions.*Delete .*study.db")],
