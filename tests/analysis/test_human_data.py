@@ -94,6 +94,31 @@ def test_the_variance_components_stated_in_the_documentation(lago: analysis.Tria
         assert rows[method]["image"] == pytest.approx(image, abs=0.005)
 
 
+def test_every_number_of_the_page_on_real_people_is_what_the_functions_give(
+    lago: analysis.TrialTable, hecd: analysis.TrialTable
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "real-people.md").read_text(encoding="utf-8")
+    components = {row["method"]: row for row in component_rows(lago)}
+    rows = []
+    for record in analysis.fool_rates(lago):
+        assert record.mean is not None
+        if record.method != "Control":
+            name = "FFHQ (photos)" if record.method == "FFHQ" else record.method
+            mean, parts = record.mean, components[record.method]
+            spreads = " | ".join(f"{parts[part]:.2f}" for part in ("participant", "image", "residual"))
+            rows.append(f"| {name} | {mean.estimate:.2f} | {mean.ci_low:.2f} to {mean.ci_high:.2f} | {spreads} |")
+    titles = {"Zhang 1": "Zhang et al. (first)", "Zhang 2": "Zhang et al. (second)", "Iizuka": "Iizuka et al.",
+              "Larsson": "Larsson et al."}  # fmt: skip
+    rates = analysis.fool_rates(hecd)
+    for method, name in NETWORKS.items():
+        mean = rates[method].mean
+        assert mean is not None
+        low, high = 100 * mean.ci_low, 100 * mean.ci_high
+        size = f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}"
+        rows.append(f"| {titles.get(name, name)} | {100 * mean.estimate:.1f} % | {low:.1f} to {high:.1f} | {size} |")
+    assert [row for row in rows if row not in page] == []
+
+
 def test_colorizers_get_a_fool_rate_with_ties_counted_half(hecd: analysis.TrialTable, shared_data: Path) -> None:
     raw = pd.read_csv(shared_data / "human" / "hecd" / "clean_raw_data.csv")
     first_is_truth = raw.File1.str.contains("_gt")
