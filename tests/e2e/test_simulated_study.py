@@ -13,7 +13,8 @@ from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
 
 SETTINGS = ("size=64", "practice_trials=2", "test_trials=12", "vigilance_trials=2", "reserve_trials=2", "catch_trials=2",
             "catch_pass=2", "sessions_per_method=40")  # fmt: skip
-RATES = {"dull": 0.1, "vivid": 0.6}
+SATURATIONS = {"dull": 0.2, "pale": 0.4, "mild": 0.6, "soft": 0.8, "near": 0.9, "warm": 1.1, "rich": 1.3, "vivid": 1.5}
+RATES = dict(zip(SATURATIONS, (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
 
 
 def evalkit(*words, cwd):
@@ -38,7 +39,7 @@ def played(tmp_path_factory, photos):
         photo = photos[list(photos)[k % len(photos)]]
         crop = np.ascontiguousarray(photo[10 * k :, 15 * k :][:128:2, :128:2])
         Image.fromarray(crop).save(folder / "truth" / f"{k}.png")
-        for name, factor in (("dull", 0.5), ("vivid", 1.2)):
+        for name, factor in SATURATIONS.items():
             lab = srgb8_to_lab(crop)
             lab[..., 1:] *= factor
             Image.fromarray(lab_to_srgb8(lab)[0]).save(folder / name / f"{k}.png")
@@ -47,7 +48,7 @@ def played(tmp_path_factory, photos):
     evalkit("study", "create", "study", "--truth", "truth", *methods, *settings, cwd=folder)
     rates = [word for name, rate in RATES.items() for word in ("--fool-rate", f"{name}={rate}")]
     evalkit(
-        "study", "simulate", "study", "--participants", "80", *rates, "--dropouts", "0.1", "--seed", "5",
+        "study", "simulate", "study", "--participants", "160", *rates, "--dropouts", "0.1", "--seed", "5",
         "--out", "sent.csv", cwd=folder,
     )  # fmt: skip
     evalkit("study", "export", "study", "--out", "export", cwd=folder)
@@ -68,7 +69,7 @@ def test_every_answer_that_was_sent_is_in_the_export_and_no_other(played):
         for row in rows(played / "export" / "trials.csv")
         if row["response"]
     )
-    assert len(sent) > 1000
+    assert len(sent) > 2000
     assert sent == found
 
 
