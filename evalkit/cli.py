@@ -30,7 +30,7 @@ SECTIONS = {
     "What metrics need": ("metrics", "prior", "datasets", "weights"),
     "Colorizers": ("colorize", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
-    "Analysis": ("analyze", "report"),
+    "Analysis": ("analyze", "report", "validate-metrics"),
     "Shell": ("completion",),
 }
 """Order and headings of ``evalkit --help``; commands of other packages follow under their own heading."""

@@ -216,7 +216,7 @@ def load_statistics(
     if keep is not None:
         rows = rows.filter(pa.array([name in keep for name in rows["image"].to_pylist()]))
     metrics = create_metrics(record.metrics, record.options, record.settings_of)
-    columns = {name: rows[name].to_numpy() for metric in metrics for name in metric.columns}
+    columns = {name: rows[name].to_numpy() for metric in metrics for name in (*metric.columns, *metric.reads)}
     table = histogram = None
     if any(metric.uses_ab_error for metric in metrics):
         table, histogram = read_method(folder, method, record.options, keep)
@@ -377,7 +377,7 @@ class Scores:
         table = _per_image(scalars, values, list(details), keep)
         _refuse_copies(table, record)
         record = replace(record, inputs=_input_digests(table, record))
-        warnings = (*_warnings(table, record), *filter(None, cautions))
+        warnings = (*_warnings(table, record), *dict.fromkeys(filter(None, cautions)))
         return cls(summary, curves, table, warnings, record)
 
     def rescored(

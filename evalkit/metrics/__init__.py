@@ -52,6 +52,10 @@ BUILT_IN = {
     "fid_clean": "evalkit.metrics.distribution:FidClean",
     "kid": "evalkit.metrics.distribution:Kid",
     "kid_clean": "evalkit.metrics.distribution:KidClean",
+    "clip_rate": "evalkit.metrics.clipping:ClipRate",
+    "cdc": "evalkit.metrics.video:Cdc",
+    "pcqi": "evalkit.metrics.quality_survey:Pcqi",
+    "uiqm": "evalkit.metrics.quality_survey:Uiqm",
 }
 """Where a metric is: a class, or a function that makes the class from the name."""
 

@@ -150,6 +150,8 @@ class Metric(ABC):
     """Metrics that a table shows wherever it shows this one, for example the share kept beside an accuracy."""
     details: ClassVar[tuple[str, ...]] = ()
     """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Diagnostics of the run (`evalkit.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
     of_set: ClassVar[bool] = False
     """Whether the value is `set_score`'s, a function of the whole set that single images do not have."""
     unscored_because: ClassVar[str] = "too small for this metric"
