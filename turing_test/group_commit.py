@@ -19,13 +19,15 @@ MOST_AT_ONCE = 64
 
 
 class _Job(Generic[T]):
-    __slots__ = ("done", "error", "result", "work")
+    __slots__ = ("done", "error", "result", "wake", "work")
 
     def __init__(self, work: Callable[[Connection], T]) -> None:
         self.work = work
         self.done = False
         self.error: BaseException | None = None
         self.result: T | None = None
+        self.wake = threading.Lock()  # held while there is nothing to do but wait
+        self.wake.acquire()
 
 
 class GroupCommit:
@@ -45,8 +47,8 @@ class GroupCommit:
         self._is_fatal = is_fatal
         self._connection: Connection | None = None
         self._waiting: list[_Job[object]] = []
-        self._waiting_lock = threading.Lock()
-        self._leader_lock = threading.Lock()
+        self._led = False
+        self._lock = threading.Lock()
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Do `work` and return its result once it is on disk.
@@ -62,25 +64,37 @@ class GroupCommit:
             What `work` returned.
         """
         job = _Job(work)
-        with self._waiting_lock:
+        with self._lock:
             self._waiting.append(job)  # type: ignore[arg-type]
-        with self._leader_lock:
-            while not job.done:
-                with self._waiting_lock:
-                    group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-                self._lead(group)
+            leads, self._led = not self._led, True
+        if not leads:
+            job.wake.acquire()  # until it is done, or the turn to lead
+        if not job.done:
+            self._lead()
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Close the connection, after the commit that is under way."""
-        with self._leader_lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        """Close the connection; nobody writes any more."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _lead(self, group: list[_Job[object]]) -> None:
+    def _lead(self) -> None:
+        """Do everything that waits, the own job among it, and pass on the lead."""
+        with self._lock:
+            group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+        self._do(group)
+        with self._lock:
+            self._led = bool(self._waiting)
+            successor = self._waiting[0] if self._waiting else None
+        for job in group:
+            job.wake.release()
+        if successor is not None:
+            successor.wake.release()
+
+    def _do(self, group: list[_Job[object]]) -> None:
         try:
             results = self._transaction(group)
         except BaseException as error:
@@ -89,7 +103,7 @@ class GroupCommit:
                     job.error, job.done = error, True
             else:  # one of them was refused: each on its own
                 for job in group:
-                    self._lead([job])
+                    self._do([job])
             return
         for job, result in zip(group, results, strict=True):
             job.result, job.done = result, True

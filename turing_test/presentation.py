@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test import tables
+from turing_test.answer_statement import answer_at_once
 from turing_test.assignment import PlannedTrial, place_trial
+from turing_test.prepared import Prepared, named
 from turing_test.refusal import Refused
 from turing_test.snapshot import ACTIVE, Snapshot, Upcoming, find_session
 from turing_test.storage import Storage
@@ -25,6 +27,29 @@ from turing_test.timing_flags import Exposure, timing_flags
 __all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "shown"]
 
 _S, _T = tables.session, tables.trial
+
+_MEASURED = [
+    f"{side}_{what}" for side in ("first", "second") for what in ("on_ms", "off_ms", "frames", "gap_ms", "clock")
+]
+
+
+def _update_trial(*names: str) -> Prepared:
+    columns = named(*(_T.c[name] for name in names))
+    row = (_T.c.session_id == sa.bindparam("session")) & (_T.c.number == sa.bindparam("row"))
+    return Prepared(sa.update(_T).where(row).values(columns))
+
+
+def _update_session(*names: str, **constants: str) -> Prepared:
+    columns = named(*(_S.c[name] for name in names))
+    return Prepared(sa.update(_S).where(_S.c.id == sa.bindparam("id_")).values({**columns, **constants}))
+
+
+_BEGIN = _update_trial("state", "load", "begun_at")
+_SHOW = _update_trial("state", "shown_at", "interval_ms", "flags", *_MEASURED)
+_ANSWER = _update_trial("state", "answered_at", "response", "response_ms", "flags")
+_REPLACE = _update_trial("state", "replaced_by", "flags")
+_GO_ON = _update_session("position", "updated_at", "state")
+_FINISH = _update_session("position", "updated_at", "ended_at", state="completed")
 
 
 @dataclass(frozen=True)
@@ -85,7 +110,9 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
             if trial.load == load:
                 return Begun(snapshot, replaced=False)
             return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
-        _update_trial(connection, snapshot, trial, state="begun", load=load, begun_at=now)
+        _BEGIN.run(
+            connection, session=snapshot.id, row=trial.number, new_state="begun", new_load=load, new_begun_at=now
+        )
         snapshot = _touch(connection, snapshot, now, state=trial.phase)
         return Begun(_with_current(snapshot, state="begun", load=load), replaced=False)
 
@@ -129,20 +156,19 @@ def shown(
             raise Refused(409, "This trial was not begun on this page.")
         interval = interval_ms or 1000 / (snapshot.refresh_hz or 60.0)
         flags = timing_flags(exposures, study.protocol.image_ms, interval, resolution_ms)
-        values: dict[str, Any] = {
-            "state": "shown", "shown_at": now, "interval_ms": interval, "flags": " ".join(flags),
-        }  # fmt: skip
+        values: dict[str, Any] = {f"new_{name}": None for name in _MEASURED}
         for side, exposure in zip(("first", "second"), exposures, strict=False):
             values |= {
-                f"{side}_on_ms": exposure.on_ms,
-                f"{side}_off_ms": exposure.off_ms,
-                f"{side}_frames": exposure.frames,
-                f"{side}_gap_ms": exposure.largest_gap_ms,
-                f"{side}_clock": exposure.clock,
+                f"new_{side}_on_ms": exposure.on_ms,
+                f"new_{side}_off_ms": exposure.off_ms,
+                f"new_{side}_frames": exposure.frames,
+                f"new_{side}_gap_ms": exposure.largest_gap_ms,
+                f"new_{side}_clock": exposure.clock,
             }
-        _update_trial(connection, snapshot, trial, **values)
+        values |= {"new_state": "shown", "new_shown_at": now, "new_interval_ms": interval, "new_flags": " ".join(flags)}
+        _SHOW.run(connection, session=snapshot.id, row=trial.number, **values)
         snapshot = _touch(connection, snapshot, now)
-        return _with_current(snapshot, state="shown", flags=values["flags"])
+        return _with_current(snapshot, state="shown", flags=values["new_flags"])
 
     return storage.write(work)
 
@@ -179,13 +205,21 @@ def answer(
             flags = "untimed"
         elif trial.load != load:
             flags = f"{flags} reloaded".strip()
-        _update_trial(
-            connection, snapshot, trial, state="answered", answered_at=now, response=response, response_ms=response_ms,
-            flags=flags,
+        _ANSWER.run(
+            connection, session=snapshot.id, row=trial.number, new_state="answered", new_answered_at=now,
+            new_response=response, new_response_ms=response_ms, new_flags=flags,
         )  # fmt: skip
         snapshot = _advance(connection, snapshot, now)
         return Answered(snapshot, _feedback(study, trial.phase, trial.real_position, response))
 
+    if not storage.is_sqlite:
+        done = answer_at_once(
+            storage, token, position, load, response, response_ms, now=time.time(),
+            timeout_s=study.protocol.session_timeout_s,
+        )  # fmt: skip
+        if done is not None:
+            snapshot, phase, real_position = done
+            return Answered(snapshot, _feedback(study, phase, real_position, response))
     return storage.write(work)
 
 
@@ -230,7 +264,10 @@ def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: 
         .limit(1)
     ).first()
     replaced_by = None if reserve is None else reserve.number
-    _update_trial(connection, snapshot, spoiled, state="replaced", replaced_by=replaced_by, flags="interrupted")
+    _REPLACE.run(
+        connection, session=snapshot.id, row=spoiled.number, new_state="replaced", new_replaced_by=replaced_by,
+        new_flags="interrupted",
+    )  # fmt: skip
     if reserve is None:  # this trial is lost; the export says so
         return _advance(connection, snapshot, now)
     assert snapshot.method is not None
@@ -268,37 +305,17 @@ def _advance(connection: Connection, snapshot: Snapshot, now: float) -> Snapshot
     position = snapshot.position + 1
     upcoming = tuple(trial for trial in snapshot.upcoming if trial.position >= position)
     if position > snapshot.n_trials:
-        connection.execute(_FINISH, {"key": snapshot.id, "now": now, "place": position})
+        _FINISH.run(connection, id_=snapshot.id, new_updated_at=now, new_ended_at=now, new_position=position)
         return snapshot.changed(position=position, upcoming=upcoming, state="completed", updated_at=now)
     phase = upcoming[0].phase
-    connection.execute(_GO_ON, {"key": snapshot.id, "now": now, "place": position, "phase": phase})
+    _GO_ON.run(connection, id_=snapshot.id, new_updated_at=now, new_position=position, new_state=phase)
     return snapshot.changed(position=position, upcoming=upcoming, state=phase, updated_at=now)
-
-
-_FINISH = (
-    sa.update(_S)
-    .where(_S.c.id == sa.bindparam("key"))
-    .values(
-        position=sa.bindparam("place"), updated_at=sa.bindparam("now"), ended_at=sa.bindparam("now"), state="completed"
-    )
-)
-_GO_ON = (
-    sa.update(_S)
-    .where(_S.c.id == sa.bindparam("key"))
-    .values(position=sa.bindparam("place"), updated_at=sa.bindparam("now"), state=sa.bindparam("phase"))
-)
 
 
 def _touch(connection: Connection, snapshot: Snapshot, now: float, state: str | None = None) -> Snapshot:
     state = state or snapshot.state
-    connection.execute(_GO_ON, {"key": snapshot.id, "now": now, "place": snapshot.position, "phase": state})
+    _GO_ON.run(connection, id_=snapshot.id, new_updated_at=now, new_position=snapshot.position, new_state=state)
     return snapshot.changed(updated_at=now, state=state)
-
-
-def _update_trial(connection: Connection, snapshot: Snapshot, trial: Upcoming, **values: Any) -> None:
-    connection.execute(
-        sa.update(_T).where(_T.c.session_id == snapshot.id, _T.c.number == trial.number).values(**values)
-    )
 
 
 def _with_current(snapshot: Snapshot, **changes: Any) -> Snapshot:

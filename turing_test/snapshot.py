@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test import tables
+from turing_test.prepared import Prepared
 from turing_test.protocol import Protocol
 from turing_test.refusal import Refused
 from turing_test.tokens import digest
 
-__all__ = ["ACTIVE", "ENDED", "Snapshot", "Upcoming", "find_session"]
+__all__ = ["ACTIVE", "ENDED", "Snapshot", "Upcoming", "find_session", "session_columns", "trial_columns"]
 
 ACTIVE = ("consented", "screened", "practice", "test")
 """States of a session that goes on."""
@@ -102,7 +103,7 @@ _TRIAL = (
     _T.number, _T.position, _T.phase, _T.kind, _T.real_position, _T.first_sha, _T.second_sha, _T.first_token,
     _T.second_token, _T.state, _T.load, _T.flags,
 )  # fmt: skip
-_FIND = (
+_FIND = Prepared(
     sa.select(*_SESSION, *_TRIAL)
     .select_from(
         tables.session.outerjoin(
@@ -118,7 +119,17 @@ _FIND = (
 )
 # Two requests of one session wait for each other. On PostgreSQL this must be a statement of its own: after the wait,
 # a join would combine the new session with old trials. SQLite has a single writer anyway.
-_LOCK = sa.select(_S.id).where(_S.token_hash == sa.bindparam("token_hash")).with_for_update()
+_LOCK = Prepared(sa.select(_S.id).where(_S.token_hash == sa.bindparam("token_hash")).with_for_update())
+
+
+def session_columns() -> list[str]:
+    """Columns of the session in the order of the fields of `Snapshot`."""
+    return [column.name for column in _SESSION]
+
+
+def trial_columns() -> list[str]:
+    """Columns of a trial in the order of the fields of `Upcoming`."""
+    return [column.name for column in _TRIAL]
 
 
 def find_session(connection: Connection, token: str, *, to_change: bool = False) -> Snapshot:
@@ -136,10 +147,10 @@ def find_session(connection: Connection, token: str, *, to_change: bool = False)
     Refused
         404 when there is none.
     """
-    key = {"token_hash": digest(token)}
+    token_hash = digest(token)
     if to_change and connection.dialect.name != "sqlite":
-        connection.execute(_LOCK, key)
-    rows = connection.execute(_FIND, key).all()
+        _LOCK.all(connection, token_hash=token_hash)
+    rows = _FIND.all(connection, token_hash=token_hash)
     if not rows:
         raise Refused(404, "There is no such session; open the link of the study again.")
     n = len(_SESSION)

@@ -7,7 +7,8 @@ has one writer (``BEGIN IMMEDIATE``, shared commits); on PostgreSQL the function
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,8 +77,18 @@ class Storage:
             self._group = GroupCommit(self._connect_writer, _is_unavailable)
         else:
             milliseconds = int(1000 * busy_timeout_s)
-            options = {"options": f"-c lock_timeout={milliseconds} -c synchronous_commit=on", "connect_timeout": 5}
+            settings = {
+                "lock_timeout": milliseconds,
+                "synchronous_commit": "on",
+                "plan_cache_mode": "force_generic_plan",
+            }
+            options = {
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 5,
+            }  # fmt: skip
             self.engine = sa.create_engine(parsed, connect_args=options, **pool)
+        self._own = threading.local()
+        self._owned: list[Any] = []
+        self._owned_lock = threading.Lock()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that only reads, on one consistent state of the database.
@@ -114,6 +125,32 @@ class Storage:
         except Exception as error:
             raise _translate(error) from error
 
+    def run_statement(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement of PostgreSQL that is a transaction by itself: it is on disk when this returns.
+
+        Every thread keeps a connection for it, because taking one from the pool and giving it back costs as much
+        as the statement.
+
+        Raises
+        ------
+        StorageUnavailable
+            As `write`.
+        """
+        try:
+            connection: Any = getattr(self._own, "connection", None)
+            if connection is None:
+                pooled = self.engine.raw_connection()
+                connection = pooled.driver_connection
+                pooled.detach()
+                connection.autocommit = True
+                self._own.connection = connection
+                with self._owned_lock:
+                    self._owned.append(connection)
+            return list(connection.execute(statement, parameters).fetchall())
+        except Exception as error:
+            self._own.connection = None
+            raise _translate(error) from error
+
     def lock_assignment(self, connection: Connection) -> None:
         """Let one transaction at a time assign participants; ends with the transaction."""
         if not self.is_sqlite:  # SQLite's BEGIN IMMEDIATE has seen to it
@@ -141,6 +178,8 @@ class Storage:
         """Close all connections."""
         if self.is_sqlite:
             self._group.close()
+        for connection in self._owned:
+            connection.close()
         self.engine.dispose()
 
     def _connect_writer(self) -> Connection:
@@ -197,9 +236,16 @@ def _reason(error: BaseException) -> str | None:
     if isinstance(original, sqlite3.OperationalError):
         text = str(original).lower()
         return next((words for key, words in _SQLITE_REASONS.items() if key in text), None)
-    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):  # psycopg: connection, resources, locks
+    # psycopg: connection, resources, locks. Its own name, because SQLite must not import it.
+    if type(original).__module__.startswith("psycopg") and _is_operational(original):
         return " ".join(str(original).split("\n")[0].split()) or "it does not answer"
     return None
+
+
+def _is_operational(error: BaseException | None) -> bool:
+    import psycopg
+
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
 def _is_unavailable(error: BaseException) -> bool:

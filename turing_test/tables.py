@@ -32,6 +32,9 @@ metadata = MetaData(
 DIGEST = String(64)
 """A SHA-256 in hexadecimal."""
 
+_ROOM = {"fillfactor": 70}
+"""Rows that change several times: with room on their page, no index has to learn of it."""
+
 study = Table(
     "study",
     metadata,
@@ -80,7 +83,8 @@ session = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index(None, "method", "state"),
+    Index(None, "method"),
+    postgresql_with=_ROOM,
 )
 """One row a participant; `position` is the trial to do next, from 1."""
 
@@ -121,6 +125,7 @@ trial = Table(
     Column("response_ms", Double),
     Column("replaced_by", Integer),
     Index(None, "session_id", "position"),
+    postgresql_with=_ROOM,
 )
 """One row a trial; `position` is what the participant counts, empty for the unused reserve."""
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,87 +12,21 @@ from flask import Flask
 
 from tests.conftest import require
 from tests.turing_test.participants import Participant
+from tests.turing_test.postgres import find_postgres, postgres
 from tests.turing_test.studies import make_study
 from turing_test.storage import Storage
 from turing_test.study_folder import Study
 from turing_test.web.app import create_app
 
 
-def _find_postgres() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
-
-
-def _unprivileged() -> tuple[list[str], pwd.struct_passwd | None]:
-    """How to run a program as somebody who is not root: PostgreSQL refuses to."""
-    if os.geteuid() != 0:
-        return [], None
-    user = next((u for u in ("postgres", "nobody") if _user(u)), "nobody")
-    entry = pwd.getpwnam(user)
-    return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"], entry
-
-
-def _user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """URL of a PostgreSQL server, without a database name; started here on a Unix socket in a temporary folder."""
-    binaries = _find_postgres()
+    """URL of a PostgreSQL server."""
+    binaries = find_postgres()
     require(binaries is not None, "PostgreSQL is not installed (package postgresql), so only SQLite was tested")
     assert binaries is not None
-    prefix, owner = _unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="evalkit-pg-"))
-    try:
-        if owner is not None:
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
-        data = folder / "data"
-
-        def run(*words: str | Path) -> None:
-            done = subprocess.run(
-                [*prefix, *map(str, words)], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
-            )
-            assert done.returncode == 0, done.stderr
-
-        run(binaries / "initdb", "-D", data, "-U", "study", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = [
-            "-c",
-            "listen_addresses=",
-            "-c",
-            f"unix_socket_directories={folder}",
-            "-c",
-            "max_connections=200",
-            "-c",
-            "fsync=off",
-        ]
-        with (folder / "log").open("w") as log:
-            server = subprocess.Popen(
-                [*prefix, str(binaries / "postgres"), "-D", str(data), *options],
-                env=environment, cwd=folder, stdout=log, stderr=log,
-            )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 60
-            while subprocess.run([binaries / "pg_isready", "-q", "-h", folder], env=environment).returncode:
-                assert server.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, "PostgreSQL does not start"
-                time.sleep(0.1)
-            yield f"postgresql://study@/postgres?host={folder}"
-        finally:
-            server.terminate()  # "smart" would wait for clients: they are all ours and gone
-            try:
-                server.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres(binaries, durable=False) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

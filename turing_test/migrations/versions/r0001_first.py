@@ -39,8 +39,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("label", name="uq_session_label"),
         sa.UniqueConstraint("person_hash", name="uq_session_person_hash"),
         sa.UniqueConstraint("token_hash", name="uq_session_token_hash"),
+        postgresql_with={"fillfactor": 70},
     )
-    op.create_index("ix_session_method_state", "session", ["method", "state"], unique=False)
+    op.create_index("ix_session_method", "session", ["method"], unique=False)
     op.create_table(
         "study",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -111,6 +112,7 @@ def upgrade() -> None:
         sa.Column("replaced_by", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["session_id"], ["session.id"], name="fk_trial_session_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("session_id", "number", name="pk_trial"),
+        postgresql_with={"fillfactor": 70},
     )
     op.create_index("ix_trial_session_id_position", "trial", ["session_id", "position"], unique=False)
 

@@ -1,0 +1,385 @@
+"""A study's server under load, beside a bare Flask app that does one durable INSERT a request.
+
+Both stand behind the same server (waitress, the same threads) on the same kind of database and take turns inside one
+run. Saturated: every participant answers as soon as the last answer was acknowledged. At people's pace: whole trials
+(two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.turing_test.postgres import find_postgres, postgres  # noqa: E402
+
+KEY = "benchmark"
+SECONDS_A_TRIAL = 4.6  # blank, two images, gap, and 1.1 s to answer
+LONGEST_RUN_S = 600
+
+
+# --- the servers -------------------------------------------------------------------------------------------------
+
+
+def serve_bare(database: str, port: int, threads: int) -> None:
+    """The app to compare with: parses the answer, inserts it, commits."""
+    import logging
+    import threading
+
+    from flask import Flask, request
+    from waitress import serve
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # as the study's server: no warning a request
+    app = Flask("bare")
+    own = threading.local()
+    columns = "session TEXT, number INTEGER, response TEXT, response_ms DOUBLE PRECISION"
+    if database.startswith("sqlite:///"):
+        import sqlite3
+
+        def connect() -> Any:
+            connection = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=60, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            return connection
+
+        insert = "INSERT INTO answer VALUES (?, ?, ?, ?)"
+    else:
+        import psycopg
+
+        def connect() -> Any:
+            return psycopg.connect(database, autocommit=True)
+
+        insert = "INSERT INTO answer VALUES (%s, %s, %s, %s)"
+
+    connect().execute(f"CREATE TABLE IF NOT EXISTS answer ({columns})")
+
+    @app.post("/answer")
+    def answer() -> dict[str, bool]:
+        if not hasattr(own, "connection"):
+            own.connection = connect()
+        body = request.get_json()
+        own.connection.execute(insert, (body["session"], body["number"], body["response"], body["response_ms"]))
+        return {"stored": True}
+
+    serve(
+        app, host="127.0.0.1", port=port, threads=threads, connection_limit=4096, asyncore_use_poll=True, backlog=1024,
+        ident=None, _quiet=True,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(words: list[str], port: int) -> Iterator[int]:
+    """A server process; its port."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{words} does not start") from None
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def make_study(folder: Path) -> Path:
+    """A study with the paper's session (10 + 40 pairs) of noise photos at full size."""
+    from turing_test.create import create_study
+
+    rng = np.random.default_rng(0)
+    images = folder / "images"
+    for name in ("truth", "one", "two"):
+        (images / name).mkdir(parents=True)
+    for index in range(64):
+        low = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize((256, 256), Image.BICUBIC)
+        low.save(images / "truth" / f"{index:03}.png")
+        for name in ("one", "two"):
+            Image.blend(low, low.convert("L").convert("RGB"), 0.5).save(images / name / f"{index:03}.png")
+    methods = {name: images / name for name in ("one", "two")}
+    create_study(folder / "study", images / "truth", methods, settings={"sessions_per_method": 100_000})
+    return folder / "study"
+
+
+# --- the participants --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Load:
+    """Latencies of one run, seconds, and what went wrong."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    errors: int = 0
+    bytes: int = 0
+
+    def row(self) -> tuple[float, float, float, int]:
+        """Requests a second, median and 99th percentile in ms, errors."""
+        ordered = sorted(self.latencies)
+        return (
+            len(ordered) / self.seconds,
+            1000 * statistics.median(ordered),
+            1000 * ordered[int(0.99 * (len(ordered) - 1))],
+            self.errors,
+        )
+
+
+class Browser:
+    """One connection that stays open."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.token = ""
+        self.number = 1
+        self.view: dict[str, Any] = {}
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def connect(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+
+    async def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        data = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        self.writer.write(head.encode() + b"\r\n" + data)
+        answer = await self.reader.readuntil(b"\r\n\r\n")
+        length = answer.lower().index(b"content-length:") + 15
+        return int(answer[9:12]), await self.reader.readexactly(int(answer[length : answer.index(b"\r\n", length)]))
+
+    async def post(self, path: str, body: object) -> dict[str, Any]:
+        status, data = await self.request("POST", path, body)
+        if status >= 400:
+            raise RuntimeError(f"{status} {data!r}")
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+
+async def timed(load: Load, action: Any) -> Any:
+    start = time.perf_counter()
+    try:
+        result = await action
+    except Exception as error:
+        load.errors += 1
+        if load.errors == 1:
+            print("first error:", error, file=sys.stderr)
+        return None
+    load.latencies.append(time.perf_counter() - start)
+    return result
+
+
+async def together(browsers: list[Browser], play: Callable[[Browser, Load], Any]) -> Load:
+    load = Load()
+    start = time.perf_counter()
+    await asyncio.gather(*(play(browser, load) for browser in browsers))
+    load.seconds = time.perf_counter() - start
+    return load
+
+
+async def begin_session(browser: Browser, load: Load, consent_hash: str) -> None:
+    body = {"query": {}, "link": None, "consent": True, "consent_hash": consent_hash, "simulated_key": KEY}
+    view = await timed(load, browser.post("/api/sessions", body))
+    browser.token = view["token"]
+    device = {
+        "refresh_hz": 60, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,
+        "width": 1280, "height": 800, "touch": False, "user_agent_family": "Firefox",
+    }  # fmt: skip
+    browser.view = await browser.post(f"/api/s/{browser.token}/device", device)
+
+
+def answers(count: int) -> Callable[[Browser, Load], Any]:
+    """Each participant answers so many times."""
+
+    async def play(browser: Browser, load: Load) -> None:
+        for _ in range(count):
+            body = {"load": "load-1", "response": "first", "response_ms": 512.5}
+            view = await timed(load, browser.post(f"/api/s/{browser.token}/trials/{browser.number}/answer", body))
+            browser.number += 1
+            browser.view = view or browser.view
+
+    return play
+
+
+def bare_answers(count: int) -> Callable[[Browser, Load], Any]:
+    async def play(browser: Browser, load: Load) -> None:
+        for _ in range(count):
+            body = {"session": "a" * 24, "number": browser.number, "response": "first", "response_ms": 512.5}
+            await timed(load, browser.post("/answer", body))
+            browser.number += 1
+
+    return play
+
+
+async def fetch_images(browser: Browser, load: Load) -> None:
+    for url in [*browser.view["trial"]["images"], *browser.view["next_images"]]:
+        found = await timed(load, browser.request("GET", url))
+        if found is None or found[0] != 200:
+            load.errors += found is not None
+        else:
+            load.bytes += len(found[1])
+
+
+def at_peoples_pace(seconds: float, requests: Load) -> Callable[[Browser, Load], Any]:
+    """Whole trials, one every 4.6 s, beginning at a random moment; `load` has the answers, `requests` all."""
+
+    async def play(browser: Browser, load: Load) -> None:
+        await asyncio.sleep(random.uniform(0, SECONDS_A_TRIAL))
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            due = time.perf_counter() + SECONDS_A_TRIAL
+            trial = f"/api/s/{browser.token}/trials/{browser.number}"
+            for url in browser.view["next_images"] or ():
+                await timed(requests, browser.request("GET", url))
+            await timed(requests, browser.post(f"{trial}/begin", {"load": "load-1"}))
+            exposure = {"on_ms": 0, "off_ms": 1000, "frames": 60, "largest_gap_ms": 17, "hidden": False}
+            await timed(requests, browser.post(f"{trial}/shown", {"load": "load-1", "first": exposure, "second": exposure}))
+            await answers(1)(browser, load)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    return play
+
+
+async def connected(port: int, count: int) -> list[Browser]:
+    browsers = [Browser(port) for _ in range(count)]
+    for start in range(0, count, 100):
+        await asyncio.gather(*(browser.connect() for browser in browsers[start : start + 100]))
+    return browsers
+
+
+# --- one database ------------------------------------------------------------------------------------------------
+
+
+async def measure(study_port: int, bare_port: int, options: argparse.Namespace) -> dict[str, Any]:
+    ours = await connected(study_port, options.participants)
+    bare = await connected(bare_port, options.participants)
+    _, html = await ours[0].request("GET", "/")
+    consent_hash = html.decode().split('data-consent-hash="', 1)[1][:64]
+    found: dict[str, Any] = {}
+    found["start"] = await together(ours, lambda browser, load: begin_session(browser, load, consent_hash))
+    rounds = []
+    for _ in range(options.rounds):
+        one = await together(bare, bare_answers(options.answers))
+        two = await together(ours, answers(options.answers))
+        rounds.append((one, two))
+    found["rounds"] = rounds
+    found["images"] = await together(ours, fetch_images)
+    if options.pace_seconds:
+        everything = Load()
+        found["pace"] = await together(ours, at_peoples_pace(options.pace_seconds, everything))
+        found["pace_requests"] = everything
+    return found
+
+
+def run_database(name: str, url: str, study: Path, options: argparse.Namespace) -> dict[str, Any]:
+    threads = str(options.threads)
+    with ExitStack() as stack:
+        ports = free_port(), free_port()
+        serve = ["-c", "from evalkit.cli import main; main()"]
+        stack.enter_context(
+            running(
+                [*serve, "study", "serve", str(study), "--port", str(ports[0]), "--database", url, "--threads", threads,
+                 "--simulation-key", KEY],
+                ports[0],
+            )
+        )  # fmt: skip
+        bare_url = url.replace("study.db", "bare.db") if url.startswith("sqlite") else url
+        bare = [__file__, "--serve-bare", bare_url, "--port", str(ports[1]), "--threads", threads]
+        stack.enter_context(running(bare, ports[1]))
+        return asyncio.run(asyncio.wait_for(measure(*ports, options), LONGEST_RUN_S))
+
+
+def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+    lines = [
+        "| database | | answers/s | median, ms | 99 %, ms | errors |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    ratios = []
+    for name, found in results.items():
+        rows = [[load.row() for load in pair] for pair in found["rounds"]]
+        for index, who in enumerate(("one INSERT, bare Flask", "study")):
+            columns = list(zip(*(pair[index] for pair in rows), strict=True))
+            rate, middle, late = (statistics.median(column) for column in columns[:3])
+            lines.append(f"| {name} | {who} | {rate:,.0f} | {middle:,.0f} | {late:,.0f} | {sum(columns[3])} |")
+        each = [pair[1][0] / pair[0][0] for pair in rows]
+        ratios.append(f"{name} {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})")
+    lines += ["", f"Study / bare app, median of {options.rounds} rounds: {'; '.join(ratios)}.", ""]
+    lines += ["| database | | requests/s | median, ms | 99 %, ms | errors |", "|---|---|---:|---:|---:|---:|"]
+    for name, found in results.items():
+        for key, what in (
+            ("start", "consent and assignment, all at once"),
+            ("images", "stimuli, as fast as they go"),
+            ("pace", "answers at people's pace"),
+            ("pace_requests", "everything else at people's pace"),
+        ):
+            if key in found:
+                load = found[key]
+                load.seconds = load.seconds or found["pace"].seconds
+                rate, middle, late, errors = load.row()
+                lines.append(f"| {name} | {what} | {rate:,.0f} | {middle:,.1f} | {late:,.1f} | {errors} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--participants", type=int, default=1000)
+    parser.add_argument("--answers", type=int, default=6, help="by each participant in a round; rounds x this <= 45")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--pace-seconds", type=float, default=20.0)
+    parser.add_argument("--databases", default="SQLite,PostgreSQL")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--serve-bare", metavar="DATABASE", help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve_bare:
+        serve_bare(options.serve_bare, options.port, options.threads)
+        return
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="evalkit-bench-") as text:
+        folder = Path(text)
+        study = make_study(folder)
+        if "SQLite" in options.databases:
+            results["SQLite"] = run_database("SQLite", f"sqlite:///{folder / 'study.db'}", study, options)
+        binaries = find_postgres()
+        if "PostgreSQL" in options.databases and binaries is not None:
+            with postgres(binaries, durable=True) as url:
+                results["PostgreSQL"] = run_database("PostgreSQL", url, study, options)
+    table = report(results, options)
+    print(f"{options.participants} participants, {os.cpu_count()} cores, Python {platform.python_version()}\n\n{table}")
+    if options.out:
+        options.out.write_text(table, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""A real PostgreSQL server in a temporary folder, for tests and benchmarks; reached by a Unix socket alone."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["find_postgres", "postgres"]
+
+
+def find_postgres() -> Path | None:
+    """Folder of the server's programs; None where it is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))  # Debian keeps them off the path
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+@contextmanager
+def postgres(binaries: Path, *, durable: bool) -> Iterator[str]:
+    """Run a server as long as the block lasts.
+
+    Parameters
+    ----------
+    binaries : Path
+        From `find_postgres`.
+    durable : bool
+        Whether commits wait for the disk. Where the server itself is never killed, tests need not wait.
+
+    Yields
+    ------
+    str
+        URL of its database ``postgres``.
+    """
+    prefix, owner = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="evalkit-pg-"))
+    try:
+        if owner is not None:
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+        data, log = folder / "data", folder / "log"
+        initdb = [binaries / "initdb", "-D", data, "-U", "study", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        made = subprocess.run(
+            [*prefix, *map(str, initdb)], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        if made.returncode:
+            raise RuntimeError(made.stderr)
+        options = {
+            "listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200,
+            "fsync": "on" if durable else "off",
+        }  # fmt: skip
+        words = [str(binaries / "postgres"), "-D", str(data)]
+        words += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        with log.open("w") as output:
+            server = subprocess.Popen([*prefix, *words], env=environment, cwd=folder, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + 60
+            while subprocess.run([binaries / "pg_isready", "-q", "-h", folder], env=environment).returncode:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(log.read_text())
+                time.sleep(0.1)
+            yield f"postgresql://study@/postgres?host={folder}"
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged() -> tuple[list[str], pwd.struct_passwd | None]:
+    """How to run a program as somebody else: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return [], None
+    users = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = users.get("postgres", users["nobody"])
+    return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"], entry
