@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ __all__ = ["Server", "open_socket", "serve"]
 
 CONNECTIONS = 4096
 """Browsers that may be connected at once, a process."""
+
+PAUSE_AFTER_FAILURE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,7 @@ def serve(server: Server, listening: socket.socket, ready: Callable[[], None]) -
     _prepare(server)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ready()
-    if server.workers == 1:
-        server.run(listening)
-    else:
-        _supervise(server, listening)
+    _supervise(server, listening)
 
 
 def _prepare(server: Server) -> None:
@@ -136,13 +136,16 @@ def _prepare(server: Server) -> None:
 
 
 def _supervise(server: Server, listening: socket.socket) -> None:
+    """Keep as many workers as were asked for; the socket stays open meanwhile, so nobody is turned away."""
     running: set[int] = set()
     try:
         while True:
             while len(running) < server.workers:
                 running.add(_start_worker(server, listening))
-            ended, _ = os.wait()
+            ended, status = os.wait()
             running.discard(ended)
+            if os.WIFEXITED(status):  # not killed: it found something wrong, and the next one may as well
+                time.sleep(PAUSE_AFTER_FAILURE_S)
     finally:
         for process in running:
             os.kill(process, signal.SIGTERM)
