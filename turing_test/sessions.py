@@ -11,7 +11,6 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -280,7 +279,7 @@ def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
 
 def _trial_row(session_id: int, number: int, trial: PlannedTrial) -> dict[str, Any]:
     return {
-        **asdict(trial),
+        **vars(trial),
         "session_id": session_id,
         "number": number,
         "first_token": new_token(),

@@ -336,37 +336,71 @@ def exposures(storage, study, states):
     return Counter(methods), shown
 
 
-def test_participants_arriving_at_once_leave_everything_balanced(storage, tmp_path):
-    study = make_study(tmp_path / "study", n_methods=8, n_images=23)
-    threads = [threading.Thread(target=lambda: [screened(storage, study) for _ in range(10)]) for _ in range(10)]
+def all_at_once(count, work):
+    """Run `work` so many times in 16 threads."""
+    todo = iter(range(count))
+    errors = []
+
+    def run():
+        try:
+            for index in todo:  # `next` of an iterator over a range is atomic
+                work(index)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    counts, shown = exposures(storage, study, ["screened"])
-    assert sorted(counts.values()) == [12] * 4 + [13] * 4
-    for per_image in shown.values():
-        assert max(per_image) - min(per_image) <= 1
+    assert not errors, errors[0]
 
 
-def test_replacing_those_who_drop_out_restores_the_balance(storage, tmp_path):
-    study = make_study(tmp_path / "study", n_methods=2, n_images=19, sessions_per_method=10)
-    rng = random.Random(7)
-    while True:
+def test_500_arriving_at_once_are_spread_evenly_and_those_who_drop_out_are_replaced(storage, tmp_path):
+    study = make_study(
+        tmp_path / "study", n_methods=8, n_images=37, practice_trials=0, test_trials=10, vigilance_trials=2,
+        sessions_per_method=63,
+    )  # fmt: skip
+    tokens = {}
+
+    def arrive(index):
+        tokens[index], _ = sessions.start(storage, study, LINK, "0" * 64)
+
+    all_at_once(500, arrive)
+    counts, shown = exposures(storage, study, ["consented"])
+    assert sorted(counts.values()) == [62] * 4 + [63] * 4
+    assert max(max(per_image) - min(per_image) for per_image in shown.values()) <= 1
+    sides = Counter(
+        (row.session_id, row.real_position)
+        for row in rows(storage, T.session_id, T.real_position, where=T.phase == "test")
+    )
+    assert set(sides.values()) == {5}, "half of the real images on each side in every session"
+
+    rng = random.Random(3)
+    leaving = [index for index in tokens if rng.random() < 0.2]
+    all_at_once(len(leaving), lambda index: sessions.withdraw(storage, study, tokens[leaving[index]]))
+    complete = sa.update(tables.session).where(S.state == "consented").values(state="completed")
+    storage.write(lambda c: c.execute(complete))
+
+    full = []
+
+    def replace(_):
         try:
-            token = screened(storage, study, SIMULATED)
+            token, _ = sessions.start(storage, study, LINK, "0" * 64)
         except Refused as refused:
-            assert refused.more == {"full": True}  # noqa: PT017
-            break
-        if rng.random() < 0.3:
+            full.append(refused.more)
+            return
+        if rng.random() < 0.2:
             sessions.withdraw(storage, study, token)
-            continue
-        for position in range(1, 11):
-            presentation.answer(storage, study, token, position, "a", "first", 1.0)
+
+    while len(full) < 32:  # until there is no place for any of 32
+        full.clear()
+        all_at_once(32, replace)
+        storage.write(lambda c: c.execute(complete))
+    assert full[0] == {"full": True}
     counts, shown = exposures(storage, study, ["completed"])
-    assert counts == {"method a": 10, "method b": 10}
-    for per_image in shown.values():
-        assert max(per_image) - min(per_image) <= 1
+    assert set(counts.values()) == {63}
+    assert max(max(per_image) - min(per_image) for per_image in shown.values()) <= 1
 
 
 def test_simulated_sessions_take_no_place_of_people(storage, tmp_path):
