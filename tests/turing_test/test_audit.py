@@ -109,6 +109,11 @@ class TestBlockiness:
         plain = blockiness(srgb8_to_lab(photo[shift:256, shift:256])[..., 0])
         assert plain < BLOCKINESS_GAP < found[0] - plain < found[1] < found[2]
 
+    def test_is_not_found_in_a_fence(self):
+        fence = np.where(np.arange(256) // 8 % 2, 30.0, 60.0) + np.random.default_rng(0).normal(size=(256, 256))
+        assert blockiness(fence) < BLOCKINESS_GAP
+        assert blockiness(fence + fence.T) > 1
+
     def test_of_nothing_is_nothing(self):
         assert blockiness(np.full((64, 64), 50.0)) == 0
 

@@ -116,8 +116,9 @@ class TestTheFiles:
         assert found.ok is False
         assert "1 missing or damaged" in found.finding
 
-    def test_a_secret_for_all_eyes_is_bad(self, study):
-        (study.folder / "secret.key").chmod(0o644)
+    @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+    def test_a_secret_for_other_eyes_is_bad(self, study, mode):
+        (study.folder / "secret.key").chmod(mode)
         found = check(study, "secret")
         assert found.ok is False
         assert "chmod 600" in found.finding

@@ -50,7 +50,7 @@ def test_the_noise_cannot_be_guessed_without_the_secret():
 
 
 def test_fields_of_a_stimulus_do_not_run_into_each_other():
-    assert nonce(b"k", Stimulus("b", "method", "a")) != nonce(b"k", Stimulus("a", "method", "b"))
+    assert nonce(b"k", Stimulus("bc", "method", "a")) != nonce(b"k", Stimulus("c", "method", "ab"))
 
 
 @given(st.integers(1, 10**6))
