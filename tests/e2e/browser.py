@@ -25,7 +25,7 @@ def chromium(*more_arguments: str, niceness: int = 0) -> Iterator[Any]:
     """
     executable = shutil.which("chromium")
     require(executable is not None, "Chromium is not installed (package chromium), so no page was tested in a browser")
-    playwright = pytest_import("playwright.sync_api")
+    playwright = _needed("playwright.sync_api")
     with playwright.sync_playwright() as driver, _niced(str(executable), niceness) as program:
         browser = driver.chromium.launch(executable_path=program, args=[*ARGUMENTS, *more_arguments])
         try:
@@ -46,7 +46,7 @@ def _niced(executable: str, niceness: int) -> Iterator[str]:
         yield str(script)
 
 
-def pytest_import(name: str) -> Any:
+def _needed(name: str) -> Any:
     """A module that only these tests need."""
     import importlib
 

@@ -1,8 +1,8 @@
 """When images really came and went: the display compositor's swaps, by Chromium's own tracing.
 
 The page's log is not asked. A script put into the page before its own marks in the trace when something is drawn on a
-canvas or taken away; the display compositor (viz) notes each time it puts new content on screen. Nothing else moves on
-these pages, so the first swap after a mark is the one that shows that change.
+canvas or taken away. The trace follows each frame from the page to the display compositor (viz), which notes when it puts
+it on screen.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ new MutationObserver((changes) => {
 """
 
 SWAP = "Display::DrawAndSwap"
+# Stages of a frame: the page's part, in which its scripts draw; from its handover to the display compositor to the screen.
+FRAME, MAIN, SUBMITTED = (
+    "PipelineReporter",
+    "SendBeginMainFrameToCommit",
+    "SubmitCompositorFrameToPresentationCompositorFrame",
+)
+CATEGORIES = ["blink.user_timing", "viz", "disabled-by-default-devtools.timeline.frame"]
 
 
 @dataclass
@@ -54,7 +61,7 @@ def recording(browser: Any) -> Iterator[Recording]:
     session.on("Tracing.dataCollected", lambda chunk: events.extend(chunk["value"]))
     session.on("Tracing.tracingComplete", lambda _: complete.append(True))
     config = {
-        "includedCategories": ["blink.user_timing", "viz"],
+        "includedCategories": CATEGORIES,
         "excludedCategories": ["*"],
         "traceBufferSizeInKb": 400_000,
     }
@@ -69,24 +76,49 @@ def recording(browser: Any) -> Iterator[Recording]:
 
 
 def _on_off(events: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    swaps = sorted((event["ts"] + event["dur"]) / 1000 for event in events if event["name"] == SWAP and "dur" in event)
-    marks = sorted(
-        (event["ts"] / 1000, event["name"].removeprefix("screen "))
-        for event in events
-        if event["name"].startswith("screen ")
-    )
     result = []
     onset = None
-    for time, name in marks:
-        k = bisect.bisect_right(swaps, time)
-        if k == len(swaps):
-            break
+    for name, time in _changes(events):
         if name == "on":
-            onset = swaps[k]
+            onset = time
         elif onset is not None:
-            result.append((onset, swaps[k]))
+            result.append((onset, time))
             onset = None
     return result
+
+
+def _changes(events: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Marks in order, each with the time of the swap that put it on screen, ms."""
+    swaps = sorted(
+        (event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == SWAP and "dur" in event
+    )
+    starts = [start for start, _ in swaps]
+    stages = _stages(events)
+    for event in sorted((e for e in events if e["name"].startswith("screen ")), key=lambda e: e["ts"]):
+        frame = next(frame for frame in stages.get(event["pid"], []) if frame[MAIN][0] <= event["ts"] <= frame[MAIN][1])
+        submitted = frame[SUBMITTED][0]
+        k = bisect.bisect_left(starts, submitted)
+        yield event["name"].removeprefix("screen "), swaps[k][1] / 1000
+
+
+def _stages(events: list[dict[str, Any]]) -> dict[int, list[dict[str, tuple[float, float]]]]:
+    """By process, when each stage of each frame that reached the screen began and ended."""
+    begun: dict[tuple[int, str, str], float] = {}
+    current: dict[tuple[int, str], dict[str, tuple[float, float]]] = {}  # numbers of frames are used again
+    done: dict[int, list[dict[str, tuple[float, float]]]] = {}
+    for event in sorted((e for e in events if e["ph"] in "be" and "id2" in e), key=lambda e: e["ts"]):
+        process, number, name = event["pid"], event["id2"].get("local", ""), event["name"]
+        if event["ph"] == "b":
+            begun[process, number, name] = event["ts"]
+            if name == FRAME:
+                current[process, number] = {}
+        elif (start := begun.pop((process, number, name), None)) is not None and (process, number) in current:
+            current[process, number][name] = (start, event["ts"])
+            if name == FRAME:
+                frame = current.pop((process, number))
+                if MAIN in frame and "Commit" in frame and SUBMITTED in frame:
+                    done.setdefault(process, []).append(frame)
+    return done
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tests.e2e.participants import WIDE, Studies, served
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory):
-    """Stimuli of sixteen photos and two methods, for any protocol."""
+    """Stimuli of ten photos and two methods, for any protocol."""
     return Studies.build(tmp_path_factory.mktemp("studies"))
 
 

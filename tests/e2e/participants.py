@@ -56,7 +56,7 @@ class Studies:
     built: Path
 
     @classmethod
-    def build(cls, folder: Path, n_images: int = 16) -> Studies:
+    def build(cls, folder: Path, n_images: int = 10) -> Studies:
         """Photos and stimuli, vigilance images and plates included."""
         write_photos(folder / "photos", n_images)
         settings = {**QUICK, "name": "e2e", "color_vision": True, "test_trials": 5, "vigilance_trials": 1}

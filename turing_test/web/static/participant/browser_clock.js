@@ -9,6 +9,7 @@ export const nextFrame = () => new Promise((resolve) => requestAnimationFrame(re
  */
 export class Compositor {
   #waiting = new Map();
+  #reported = [];
   #count = 0;
   #place;
 
@@ -32,11 +33,14 @@ export class Compositor {
     if (!this.tells) return;
     this.#count += 1;
     const name = `change-${this.#count}`;
-    this.#waiting.set(name, { change, presented });
     const text = document.createElement("div");
     text.setAttribute("elementtiming", name);
     text.textContent = ".";
-    this.#place.replaceChildren(text);
+    this.#waiting.set(name, { change, presented, text });
+    // It stays until it was reported, since the browser says nothing of what is gone by then, and goes with the next
+    // change, so that the compositor has nothing extra to do.
+    this.#reported.splice(0).forEach((old) => old.remove());
+    this.#place.append(text);
   }
 
   #presented(entry) {
@@ -44,6 +48,7 @@ export class Compositor {
     const time = entry.presentationTime || entry.renderTime;
     if (!found || !time) return;
     this.#waiting.delete(entry.identifier);
+    this.#reported.push(found.text);
     found.change.presented = time;
     found.presented();
   }

@@ -167,9 +167,9 @@ export class Presenter {
     return change;
   }
 
-  /** Give the compositor's word some frames to arrive; browsers that never tell lose a third of a second, unseen. */
+  /** Give the compositor's word some frames to arrive; at most a second, while the participant thinks. */
   async #settle(changes) {
-    for (let k = 0; k < 20 && this.#compositor.tells && changes.some((change) => change.presented === null); k += 1) {
+    for (let k = 0; k < 60 && this.#compositor.tells && changes.some((change) => change.presented === null); k += 1) {
       await this.#frame();
     }
   }

@@ -3,14 +3,15 @@
 import { Api, Refused } from "./api.js";
 import { Compositor, nextFrame, visibility } from "./browser_clock.js";
 import { describeDisplay, isCapable } from "./display.js";
+import { showEnding } from "./ending.js";
 import { Images } from "./images.js";
+import { readPlates } from "./plates.js";
 import { Presenter } from "./presentation.js";
 import { nextAction, Notice, part, Screens } from "./screens.js";
-import { drawCrisp, Stage } from "./stage.js";
+import { Stage } from "./stage.js";
 import { TrialScreen } from "./trial.js";
 
 const PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"; // what MTurk sends instead of an assignment while a worker looks
-const REDIRECT_AFTER = 2500; // ms to read the thanks
 
 export async function startSession(root) {
   const session = new Session(root);
@@ -104,16 +105,7 @@ class Session {
 
   async #vision(view) {
     const screen = this.#screens.show("vision");
-    const form = part(screen, "answer");
-    const canvas = part(screen, "plate");
-    const answers = [];
-    for (const plate of await this.#images.get(view.plates)) {
-      canvas.width = canvas.height = Math.round(300 * devicePixelRatio);
-      drawCrisp(canvas, plate);
-      form.reset();
-      form.elements.number.focus();
-      answers.push(await plateAnswer(form));
-    }
+    const answers = await readPlates(screen, await this.#images.get(view.plates));
     return this.#api.vision(answers);
   }
 
@@ -178,11 +170,7 @@ class Session {
 
   #finish(view) {
     this.#withdrawButton.hidden = true;
-    const { outcome, code, redirect, form } = view.outcome;
-    const screen = this.#screens.show(outcome);
-    if (form) showForm(part(screen, "form"), form);
-    else if (redirect) showRedirect(part(screen, "redirect"), redirect);
-    else if (code) showCode(part(screen, "code"), code);
+    showEnding(this.#screens.show(view.outcome.outcome), view.outcome);
   }
 
   get #withdrawButton() {
@@ -200,46 +188,4 @@ class Session {
       location.reload(); // whatever was going on here ends, and the page shows how the session ended
     });
   }
-}
-
-/** What was typed into the form, or "" for "I see no number". */
-function plateAnswer(form) {
-  return new Promise((resolve) => {
-    const stop = new AbortController();
-    const done = (answer) => {
-      stop.abort();
-      resolve(answer);
-    };
-    const { signal } = stop;
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      done(form.elements.number.value.trim());
-    }, { signal });
-    form.querySelector('[data-action="none"]').addEventListener("click", () => done(""), { signal });
-  });
-}
-
-function showForm(form, { action, fields }) {
-  form.action = action;
-  for (const [name, value] of Object.entries(fields)) {
-    form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
-  }
-  form.hidden = false;
-}
-
-function showRedirect(place, url) {
-  place.querySelector("a").href = url;
-  place.hidden = false;
-  setTimeout(() => location.assign(url), REDIRECT_AFTER);
-}
-
-function showCode(place, code) {
-  part(place, "code-value").textContent = code;
-  const button = place.querySelector('[data-action="copy"]');
-  button.hidden = !navigator.clipboard;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code);
-    button.textContent = button.dataset.done;
-  });
-  place.hidden = false;
 }
