@@ -115,5 +115,5 @@ def test_the_command_prints_a_table_or_strict_json(tmp_path: Path, photo_set: Pa
 def test_a_summary_without_statistics_is_refused_with_what_to_do(tmp_path: Path, finished: Finished) -> None:
     again = finished[1].rescored(finished[0], options=AbErrorOptions(rebalancing=0.5))
     again.write(tmp_path / "rescored")
-    with pytest.raises(InputError, match="rescored: holds a summary without statistics .* compare folders"):
+    with pytest.raises(InputError, match=r"rescored: holds a summary without statistics .* compare folders"):
         compare_runs(finished[0], tmp_path / "rescored")
