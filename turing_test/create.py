@@ -89,6 +89,7 @@ def create_study(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_missing: bool = False,
+    database_url: str | None = None,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Created:
     """Make a study, or bring one up to date with its study file.
@@ -107,6 +108,8 @@ def create_study(
         Values that replace those of the study file, by option.
     allow_missing : bool, default False
         Leave out images that not all folders have, instead of refusing.
+    database_url : str, optional
+        Where answers may be, besides the SQLite file in the folder.
     on_image : callable, optional
         Called with the images done so far and their total.
 
@@ -125,7 +128,7 @@ def create_study(
     protocol = _protocol(root, preset, settings or {}, earlier)
     if earlier is None:
         return _create(root, truth, methods, protocol, allow_missing, on_image)
-    return _update(root, earlier, truth, methods, protocol, allow_missing, on_image)
+    return _update(root, earlier, truth, methods, protocol, allow_missing, database_url, on_image)
 
 
 def _create(
@@ -167,6 +170,7 @@ def _update(
     methods: Mapping[str, str | os.PathLike[str] | None] | None,
     protocol: Protocol,
     allow_missing: bool,
+    database_url: str | None,
     on_image: Callable[[int, int], None] | None,
 ) -> Created:
     before = Manifest.read(root / MANIFEST)
@@ -177,7 +181,7 @@ def _update(
         for name, value in protocol.as_dict().items()
         if value != earlier.protocol.get(name)
     ]
-    _refuse_if_fixed(root, changed)
+    _refuse_if_fixed(root, changed, database_url)
     given = truth is not None or methods is not None
     truth = earlier.truth if truth is None else truth
     methods = earlier.methods if methods is None else methods
@@ -191,7 +195,7 @@ def _update(
             manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
             changed += _manifest_changes(root, before, manifest)
             check_study(protocol, manifest, where)
-            _refuse_if_fixed(root, changed)
+            _refuse_if_fixed(root, changed, database_url)
         except BaseException:
             _prune(root, _files(before))
             raise
@@ -287,7 +291,7 @@ def _earlier(root: Path) -> _Built | None:
         raise InputError(f"{path}: cannot be read ({error}); it says what the study was built from.") from None
 
 
-def _refuse_if_fixed(root: Path, changes: Iterable[str]) -> None:
+def _refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None) -> None:
     """Refuse changes to a study that has answers or is frozen."""
     changes = list(changes)
     if not changes:
@@ -297,34 +301,59 @@ def _refuse_if_fixed(root: Path, changes: Iterable[str]) -> None:
         raise InputError(
             f"{root}: is frozen ({FROZEN}), so it stays as it is; this would change it: {what}. Create a new study."
         )
-    n_people, n_simulated = _stored_sessions(root / DATABASE)
-    if n_people:
-        raise InputError(
-            f"{root}: has {n_people} sessions of participants, so it stays as it is; this would change it: {what}. "
-            "Create a new study in another folder."
-        )
-    if n_simulated:
-        raise InputError(
-            f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
-            f"Delete {root / DATABASE} first; no participant is lost."
-        )
+    places = {str(root / DATABASE): _count_in_file(root / DATABASE)}
+    if database_url is not None:
+        places["the database"] = _count_in_database(database_url)
+    for place, (n_people, n_simulated) in places.items():
+        if n_people:
+            raise InputError(
+                f"{root}: has {n_people} sessions of participants, so it stays as it is; this would change it: {what}. "
+                "Create a new study in another folder."
+            )
+        if n_simulated:
+            raise InputError(
+                f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
+                f"Delete {place} first; no participant is lost."
+            )
 
 
-def _stored_sessions(database: Path) -> tuple[int, int]:
-    """How many sessions of people and of simulated observers the SQLite database holds."""
+def _count_in_file(database: Path) -> tuple[int, int]:
+    """How many sessions of people and of simulated observers a SQLite file holds; by the standard library alone."""
     if not database.exists():
         return 0, 0
     try:
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute("SELECT simulated, count(*) FROM session GROUP BY simulated").fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         if "no such table" in str(error):
             return 0, 0
         raise InputError(f"{database}: cannot be read ({error}), so nothing was changed.") from None
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{database}: cannot be read ({error}), so nothing was changed.") from None
     counts = {bool(simulated): count for simulated, count in rows}
     return counts.get(False, 0), counts.get(True, 0)
+
+
+def _count_in_database(url: str) -> tuple[int, int]:
+    """The same, for a database with a URL."""
+    import sqlalchemy as sa
+
+    from turing_test import tables
+    from turing_test.storage import Storage, StorageUnavailable
+
+    def count(connection: sa.Connection) -> tuple[int, int]:
+        if not sa.inspect(connection).has_table("session"):
+            return 0, 0
+        simulated = tables.session.c.simulated
+        rows = connection.execute(sa.select(simulated, sa.func.count()).group_by(simulated)).all()
+        counts = {bool(key): int(n) for key, n in rows}
+        return counts.get(False, 0), counts.get(True, 0)
+
+    storage = Storage(url, connections=1)
+    try:
+        return storage.read(count)
+    except StorageUnavailable as error:
+        raise InputError(f"{error} So nothing was changed.") from None
+    finally:
+        storage.close()
 
 
 def _manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]:

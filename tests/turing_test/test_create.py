@@ -15,6 +15,9 @@ from turing_test.commands import study_files
 from turing_test.create import create_study
 from turing_test.demo import create_demo_study
 from turing_test.freeze import FROZEN, freeze, read_stamp
+from turing_test.local_server import local_server
+from turing_test.observers import Population
+from turing_test.simulation import simulate
 from turing_test.study_folder import read_study
 
 SETTINGS = {"size": 64, "practice_trials": 1, "test_trials": 3, "vigilance_trials": 1, "reserve_trials": 1}
@@ -241,6 +244,18 @@ class TestAStudyWithAnswers:
             create_study(sources / "study")
         assert "gap_ms: 600 -> 500" in str(caught.value)
         assert files(sources / "study") == before
+
+    @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+    def test_stays_as_it_is_when_the_answers_are_elsewhere(self, sources, database_url):
+        study = create(sources).study
+        elsewhere = {"database_url": database_url}
+        assert create_study(study.folder, settings={"gap_ms": 500}, **elsewhere).changes == ("gap_ms: 600 -> 500",)
+        with local_server(read_study(study.folder), database_url, simulation_key="key") as url:
+            simulate(study, Population(participants=1), url, "key")
+        with pytest.raises(InputError, match=r"has 1 simulated sessions.*Delete the database first"):
+            create_study(study.folder, settings={"gap_ms": 400}, **elsewhere)
+        with pytest.raises(InputError, match="So nothing was changed"):
+            create_study(study.folder, settings={"gap_ms": 400}, database_url="postgresql://x@127.0.0.1:1/x")
 
     def test_keeps_its_stimuli_when_images_change(self, sources):
         create(sources)

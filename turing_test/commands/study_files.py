@@ -9,6 +9,10 @@ import click
 __all__ = ["audit", "create", "doctor", "freeze"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+DATABASE = click.option(
+    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    help="Database of the answers, if not the file in STUDY; also EVALKIT_DATABASE.",
+)  # fmt: skip
 
 
 @click.command(short_help="Folders of images to a study.")
@@ -29,6 +33,7 @@ STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY"
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of study.toml; repeat for more.")
 @click.option("--allow-missing", is_flag=True, help="Leave out images that not all folders have.")
+@DATABASE
 def create(
     study: Path,
     truth: Path | None,
@@ -36,6 +41,7 @@ def create(
     preset: str | None,
     settings: tuple[str, ...],
     allow_missing: bool,
+    database: str | None,
 ) -> None:
     """Turn folders of images into the folder STUDY: sealed stimuli, and study.toml with every option explained.
 
@@ -63,6 +69,7 @@ def create(
             preset=preset,
             settings=dict(map(parse_setting, settings)),
             allow_missing=allow_missing,
+            database_url=database,
             on_image=show,
         )
     manifest, protocol = created.study.manifest, created.study.protocol
@@ -160,10 +167,7 @@ def audit(study: Path, out: Path | None) -> None:
 
 @click.command(short_help="Check that a study is fit to be run.")
 @STUDY
-@click.option(
-    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
-    help="Database of the answers, if not the file in STUDY; also EVALKIT_DATABASE.",
-)  # fmt: skip
+@DATABASE
 @click.option("--url", default=None, metavar="URL", help="Where the study is served.  [default: its public_url]")
 @click.pass_context
 def doctor(ctx: click.Context, study: Path, database: str | None, url: str | None) -> None:
