@@ -95,14 +95,15 @@ def _changes(events: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     starts = [start for start, _ in swaps]
     stages = _stages(events)
     for event in sorted((e for e in events if e["name"].startswith("screen ")), key=lambda e: e["ts"]):
-        frame = next(frame for frame in stages.get(event["pid"], []) if frame[MAIN][0] <= event["ts"] <= frame[MAIN][1])
-        submitted = frame[SUBMITTED][0]
-        k = bisect.bisect_left(starts, submitted)
-        yield event["name"].removeprefix("screen "), swaps[k][1] / 1000
+        # Drawn in a frame (this page) or between two (timers): the first commit after it carries it.
+        frames = stages.get(event["pid"], [])
+        j = bisect.bisect_left(frames, event["ts"], key=lambda frame: frame[MAIN][1])
+        if j < len(frames) and (k := bisect.bisect_left(starts, frames[j][SUBMITTED][0])) < len(swaps):
+            yield event["name"].removeprefix("screen "), swaps[k][1] / 1000
 
 
 def _stages(events: list[dict[str, Any]]) -> dict[int, list[dict[str, tuple[float, float]]]]:
-    """By process, when each stage of each frame that reached the screen began and ended."""
+    """By process, in order: when each stage of each frame that reached the screen began and ended."""
     begun: dict[tuple[int, str, str], float] = {}
     current: dict[tuple[int, str], dict[str, tuple[float, float]]] = {}  # numbers of frames are used again
     done: dict[int, list[dict[str, tuple[float, float]]]] = {}
@@ -118,7 +119,7 @@ def _stages(events: list[dict[str, Any]]) -> dict[int, list[dict[str, tuple[floa
                 frame = current.pop((process, number))
                 if MAIN in frame and "Commit" in frame and SUBMITTED in frame:
                     done.setdefault(process, []).append(frame)
-    return done
+    return {process: sorted(frames, key=lambda frame: frame[MAIN][1]) for process, frames in done.items()}
 
 
 @contextmanager
