@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.commands._studies import fresh_trial_file
 from analysis.commands._trial_options import read_with_options, trial_options
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def analyze(
     from analysis.exclusions import read_exclusions
     from analysis.study_analysis import AnalysisOptions, analyze_study, write_analysis
 
+    trials = fresh_trial_file(trials)
     table = read_with_options(trials, **reading)
     if methods:
         table = _only(table, methods)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from analysis.commands._studies import fresh_trial_file
 from analysis.commands._trial_options import read_with_options, trial_options
 
 __all__ = ["report"]
@@ -69,6 +70,7 @@ def report(
 
     study = None
     if trials is not None:
+        trials = fresh_trial_file(trials)
         table = read_with_options(trials, **reading)
         options = AnalysisOptions(baseline=baseline, estimand=estimand, equivalence_margin=equivalence_margin / 100)
         study = analyze_study(table, read_exclusions(exclude) if exclude else (), options)

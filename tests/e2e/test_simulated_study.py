@@ -105,6 +105,17 @@ def test_the_analysis_finds_the_rates_that_were_put_in(played):
         assert low - 0.06 < rate < high + 0.06, (method, low, high)
 
 
+def test_a_study_folder_is_analysed_as_it_stands(played):
+    said = evalkit("analyze", "study", "--out", "from-folder", cwd=played)
+    assert "simulated observers" in said
+    assert (played / "study" / "export" / "trials.csv").read_bytes() == (played / "export" / "trials.csv").read_bytes()
+    evalkit("analyze", "export/trials.csv", "--out", "from-file", cwd=played)
+    names = ("fool_rates.csv", "comparisons.csv", "per_image.csv")
+    assert all(
+        (played / "from-folder" / name).read_bytes() == (played / "from-file" / name).read_bytes() for name in names
+    )
+
+
 def test_the_command_starts_without_heavy_packages():
     heavy = ("torch", "skimage", "numpy", "flask", "sqlalchemy", "scipy", "pandas")
     code = f"import sys, turing_test.commands.study; print([m for m in {heavy} if m in sys.modules])"
