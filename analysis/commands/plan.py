@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.commands._studies import fresh_trial_file
+
 if TYPE_CHECKING:
     from analysis.planning import PlanningModel, StudyDesign
 
@@ -106,7 +108,7 @@ def plan(
     if pilot is not None:
         from analysis.trial_files import read_trials
 
-        model = PlanningModel.from_pilot(read_trials(pilot), image_correlation)
+        model = PlanningModel.from_pilot(read_trials(fresh_trial_file(pilot)), image_correlation)
     else:
         model = PlanningModel.from_logit(rate, participant_sd, image_sd, image_correlation)
     counts = [images] if images else [count for count in IMAGE_COUNTS if count >= trials - vigilance]
