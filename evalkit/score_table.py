@@ -92,6 +92,8 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
         notes.append("* best of the column, anchors apart")
     lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]
     lines += [Text(line, style="dim") for line in _reasons(scores)]
+    if scores.samples:
+        lines.append(_samples_table(scores))
     lines += [Text.assemble(("Warning: ", "yellow"), warning) for warning in scores.warnings]
     return Group(*lines)
 
@@ -109,6 +111,20 @@ def _reasons(scores: Scores) -> list[str]:
         f"{metrics}: {reason}" if methods == list(scores.methods) else f"{', '.join(methods)}, {metrics}: {reason}"
         for (reason, metrics), methods in methods_of.items()
     ]
+
+
+def _samples_table(scores: Scores) -> Table:
+    """Best of n samples and their diversity, one row a number."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("method", no_wrap=True)
+    table.add_column("all samples together", no_wrap=True)
+    for heading in ("value", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in scores.samples:
+        between = "" if math.isnan(score.ci_low) else f"{score.ci_low:.4g} – {score.ci_high:.4g}"
+        value = "unscored" if math.isnan(score.value) else f"{score.value:.4g}"
+        table.add_row(score.method, score.metric, value, between)
+    return table
 
 
 def _percent_words(metrics: Sequence[type[Metric]]) -> list[str]:
@@ -144,7 +160,8 @@ def score_json(scores: Scores) -> dict[str, Any]:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     rows = [{key: clean(value) for key, value in vars(score).items()} for score in scores.summary]
-    return {"summary": rows, "warnings": list(scores.warnings)}
+    samples = [{key: clean(value) for key, value in vars(score).items()} for score in scores.samples]
+    return {"summary": rows, **({"samples": samples} if samples else {}), "warnings": list(scores.warnings)}
 
 
 def print_scores(scores: Scores, *, as_json: bool, quiet: bool, where: str | None = None) -> None:

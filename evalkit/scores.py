@@ -30,9 +30,10 @@ from evalkit.datasets import image_set_field
 from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_error import AbErrorOptions, curve
-from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
+from evalkit.metrics.base import FloatArray, ImageStatistics, Metric, mean_score
 from evalkit.metrics.blocks import BlockMetric, Settings
 from evalkit.resampling import Interval, interval, jackknife_interval, replicate_scores
+from evalkit.samples import sample_scores
 from evalkit.signature import format_signature
 from evalkit.statistics_store import (
     DIAGNOSTICS,
@@ -127,6 +128,8 @@ class RunRecord:
     """What the metrics that need a network settled on, by name."""
     notes: tuple[str, ...] = ()
     """What the run noticed, beside what the statistics show."""
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Methods that are samples of one, by its name."""
 
     @property
     def size_field(self) -> str:
@@ -162,6 +165,7 @@ class RunRecord:
             "inputs": dict(self.inputs),
             "missing": [dict(entry) for entry in self.missing],
             "notes": list(self.notes),
+            "samples": {name: list(methods) for name, methods in self.samples.items()},
         }
 
     @classmethod
@@ -200,6 +204,7 @@ class RunRecord:
                 missing=tuple(data["missing"]),
                 settings_of={name: Settings(**found) for name, found in options.get("networks", {}).items()},
                 notes=tuple(data.get("notes", ())),
+                samples={name: tuple(methods) for name, methods in data.get("samples", {}).items()},
             )
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; name a finished --out folder of 'evalkit score'") from None
@@ -248,6 +253,8 @@ class Scores:
     per_image: pa.Table
     warnings: tuple[str, ...]
     record: RunRecord
+    samples: tuple[Score, ...] = ()
+    """Numbers of all samples together, for methods with several images a photo (see `evalkit.samples`)."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -288,6 +295,7 @@ class Scores:
             missing=tuple(plan.pairs.missing),
             settings_of=plan.settings_of,
             notes=(*_of_another_kind(plan), *notes),
+            samples=plan.networks.samples,
         )
         return cls.summarise(folder, record)
 
@@ -378,7 +386,8 @@ class Scores:
         _refuse_copies(table, record)
         record = replace(record, inputs=_input_digests(table, record))
         warnings = (*_warnings(table, record), *dict.fromkeys(filter(None, cautions)))
-        return cls(summary, curves, table, warnings, record)
+        together = _sample_scores(table, metrics, record, run_fields) if record.samples else ()
+        return cls(summary, curves, table, warnings, record, together)
 
     def rescored(
         self, out: str | Path, *, options: AbErrorOptions | None = None, images: Sequence[str] | None = None
@@ -406,6 +415,9 @@ class Scores:
             statistics.replace(target / "statistics")
         _write_atomically(target / "summary.csv", self.summary_csv().encode())
         _write_atomically(target / "curves.csv", self.curves_csv().encode())
+        (target / "samples.csv").unlink(missing_ok=True)
+        if self.samples:
+            _write_atomically(target / "samples.csv", _scores_csv(self.samples).encode())
         buffer = io.BytesIO()
         pq.write_table(self.per_image, buffer, compression="zstd")
         _write_atomically(target / "per_image.parquet", buffer.getvalue())
@@ -422,7 +434,7 @@ class Scores:
 
     def summary_csv(self) -> str:
         """``summary.csv``: long form, full precision; an unscored value is an empty field."""
-        return _csv(SUMMARY_COLUMNS, ([getattr(score, name) for name in SUMMARY_COLUMNS] for score in self.summary))
+        return _scores_csv(self.summary)
 
     def curves_csv(self) -> str:
         """``curves.csv``: method, threshold, fraction, fraction_rebalanced."""
@@ -646,6 +658,35 @@ def _warnings(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
         elif own:
             found.append(f"method {method}: {own} of {n} images are JPEG, which changes colours")
     return tuple(found)
+
+
+def _sample_scores(
+    table: pa.Table, metrics: Sequence[Metric], record: RunRecord, run_fields: Mapping[str, str]
+) -> tuple[Score, ...]:
+    found = sample_scores(table, metrics, record.samples)
+    release = version(DISTRIBUTION)
+    pixels = table["n_pixels"].to_numpy()[
+        np.asarray(table["method"].to_numpy(zero_copy_only=False)) == record.methods[0]
+    ]
+    rows = []
+    for one in found:
+        between = Interval.missing("no interval was asked for (--bootstrap 0)")
+        if record.n_bootstrap:
+            replicates = replicate_scores([(one.terms, mean_score)], record.n_bootstrap, record.seed)
+            between = interval(one.value, replicates[:, 0])
+        counted = np.isfinite(one.per_image)
+        rows.append(
+            Score(
+                one.method, one.metric, one.value, between.std_error, between.low, between.high,
+                int(counted.sum()), int(pixels[counted].sum()),
+                format_signature(one.metric, run_fields, one.fields, release),
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def _scores_csv(scores: Sequence[Score]) -> str:
+    return _csv(SUMMARY_COLUMNS, ([getattr(score, name) for name in SUMMARY_COLUMNS] for score in scores))
 
 
 def _csv(header: Sequence[str], rows: Any) -> str:

@@ -28,12 +28,13 @@ import numpy as np
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.errors import InputError
 from evalkit.image_files import DecodedImage, decode, decoder_versions, resize
-from evalkit.image_pairs import PairTable, check_same_size, pair_folders
+from evalkit.image_pairs import PairTable, check_same_size, find_images, pair_folders
 from evalkit.labels import labels_digest, labels_for
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
 from evalkit.metrics.ab_error import AbErrorOptions, PairCounter
 from evalkit.metrics.base import Metric, Photo
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings, missing_value
+from evalkit.samples import expand_samples, sample_files
 from evalkit.statistics_store import Row, block_of, write_shard
 
 if TYPE_CHECKING:
@@ -368,6 +369,13 @@ def make_plan(
     networks = networks or NetworkOptions()
     create_metrics(metrics, options)
     chosen = with_companions(metrics)
+    folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
+    truths = tuple(find_images(truth)) if folders else ()
+    files_of = {name: files for name, folder in folders.items() if (files := sample_files(folder, truths)) is not None}
+    single = {name: folder for name, folder in folders.items() if name not in files_of}
+    pairs, samples = expand_samples(pair_folders(Path(truth), single, allow_missing=allow_missing), files_of)
+    networks = replace(networks, samples=samples)
+    methods = {sample: folder for name, folder in methods.items() for sample in samples.get(name, (name,))}
     settled = {
         metric.name: metric.settle(networks)
         for metric in create_metrics(chosen, options)
@@ -376,8 +384,6 @@ def make_plan(
     if settled and "truth" not in methods:
         # What a network makes of the true photos frames every other number; they are a row of their own.
         methods = {"truth": None, **methods}
-    folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
-    pairs = pair_folders(Path(truth), folders, allow_missing=allow_missing)
     builtins = tuple(name for name, folder in methods.items() if folder is None)
     needs_labels = any("labels" in metric.needs for metric in create_metrics(chosen, options))
     labels = labels_for(networks.labels, pairs.names) if needs_labels and networks.labels is not None else {}
@@ -513,7 +519,7 @@ def _forget_if_empty(target: Path, unfinished: Path) -> None:
             folder.rmdir()
 
 
-RESULTS = ("summary.csv", "per_image.parquet", "per_image.csv", "curves.csv", "run.json", "statistics")
+RESULTS = ("summary.csv", "samples.csv", "per_image.parquet", "per_image.csv", "curves.csv", "run.json", "statistics")
 
 
 def _prepare_out(target: Path, unfinished: Path, *, resume: bool, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -37,6 +38,13 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     metavar="NAME,NAME",
     shell_complete=_complete_metrics,
     help="Metrics to compute ('evalkit metrics' lists them); by default all common ones without weights.",
+)
+@click.option(
+    "--preset",
+    default=None,
+    metavar="PAPER",
+    help="Metrics, size and definitions of a paper: zhang2016, larsson2016, su2020, deshpande2017, anwar2022. Options that "
+    "are given beside it win. Prints the signatures.",
 )
 @click.option(
     "--classes",
@@ -81,6 +89,7 @@ def score(
     methods: tuple[str, ...],
     out: Path,
     metrics: str | None,
+    preset: str | None,
     classes: str,
     prior: str,
     quadrature: str,
@@ -129,6 +138,9 @@ def score(
             raise InputError(f"method {name} is given twice; each needs a name of its own")
         named[name] = folder
     names = DEFAULT_METRICS if metrics is None else tuple(filter(None, (part.strip() for part in metrics.split(","))))
+    say = (lambda sentence: None) if quiet else (lambda sentence: click.echo(sentence, err=True))
+    if preset is not None:
+        names, size, fit, quadrature = _of_preset(preset, names, size, fit, quadrature, labels, say)
     options = make_ab_options(classes, prior, quadrature, max_threshold, rebalancing)
     networks = make_network_options(labels, weights, classifiers, preprocessing, device, batch_size, precision)
     with progress_bar("scoring", "images", hidden=quiet or as_json) as show:
@@ -149,9 +161,47 @@ def score(
             per_image_csv=per_image_csv,
             networks=networks,
             progress=show,
-            notify=lambda sentence: None if quiet else click.echo(sentence, err=True),
+            notify=say,
         )
     print_scores(scores, as_json=as_json, quiet=quiet, where=str(out))
+    if preset is not None and not as_json and not quiet:
+        for signature in dict.fromkeys(row.signature for row in scores.summary if row.method == scores.methods[-1]):
+            click.echo(signature)
+
+
+def _of_preset(
+    name: str,
+    metrics: tuple[str, ...],
+    size: int | None,
+    fit: str,
+    quadrature: str,
+    labels: str | None,
+    say: Callable[[str], None],
+) -> tuple[tuple[str, ...], int | None, str, str]:
+    """Metrics, size, fit and quadrature of a preset, except where the command line gives them."""
+    from click.core import ParameterSource
+
+    from evalkit.presets import load_preset
+
+    found = load_preset(name)
+    context = click.get_current_context()
+
+    def given(option: str) -> bool:
+        return context.get_parameter_source(option) is not ParameterSource.DEFAULT
+
+    if not given("metrics"):
+        metrics = found.metrics
+        without = [metric for metric in metrics if metric.endswith("_top1") and labels is None]
+        if without:
+            metrics = tuple(metric for metric in metrics if metric not in without)
+            say(f"{', '.join(without)} of the preset needs the true classes and is left out: give --labels FILE.")
+    say(f"{found.name}: {found.paper}{f'; {found.note}' if found.note else ''}.")
+    return (
+        metrics,
+        size if given("size") else found.size,
+        fit if given("fit") else found.fit,
+        quadrature if given("quadrature") else found.quadrature,
+    )
 
 
 @click.command(short_help="Recompute scores under another prior, lambda, quadrature or subset.")

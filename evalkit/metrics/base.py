@@ -152,6 +152,8 @@ class Metric(ABC):
     """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Diagnostics of the run (`evalkit.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
+    of_samples: ClassVar[bool] = False
+    """Whether a value belongs to all samples of an image together (methods with several images a photo)."""
     of_set: ClassVar[bool] = False
     """Whether the value is `set_score`'s, a function of the whole set that single images do not have."""
     unscored_because: ClassVar[str] = "too small for this metric"

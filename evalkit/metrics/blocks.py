@@ -42,6 +42,8 @@ class NetworkOptions:
     batch_size : int or None
         Images a batch; None chooses by device. Results agree within 1e-4 in probability.
     precision : {"fp32", "bf16", "fp16"}
+    samples : mapping of str to tuple of str
+        Methods that are samples of one, by its name; the run itself fills it in.
     """
 
     labels: str | None = None
@@ -51,6 +53,7 @@ class NetworkOptions:
     device: str = "auto"
     batch_size: int | None = None
     precision: Precision = "fp32"
+    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
