@@ -10,6 +10,7 @@ from turing_test.study_record import register
 from turing_test.texts.page import page_variables
 from turing_test.web import images, participant
 from turing_test.web.context import Context
+from turing_test.web.dashboard import add_dashboard
 from turing_test.web.openapi import body_schemas
 from turing_test.web.security import TokenBucket, protect
 
@@ -66,4 +67,5 @@ def create_app(
     protect(app)
     app.register_blueprint(participant.make_blueprint(starts or TokenBucket(2000, 50)))
     app.register_blueprint(images.blueprint)
+    add_dashboard(app, study.protocol.public_url)
     return app

@@ -98,6 +98,8 @@ def protect(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
+        if isinstance(error.response, Response):
+            return error.response
         sentences = {
             404: "There is nothing at this address.",
             405: "This address does not take such requests.",

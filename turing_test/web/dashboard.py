@@ -1,0 +1,222 @@
+"""The researcher's page: how the study is going; fool rates only once somebody has said that looking is meant."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from flask import Blueprint, Flask, Response, abort, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.wrappers import Response as AnyResponse
+
+from evalkit.errors import InputError
+from turing_test.dashboard_password import password_digest, password_is
+from turing_test.export import trial_rows
+from turing_test.monitoring import look_at
+from turing_test.study_record import unlock, unlocked_at
+from turing_test.tokens import keyed_digest
+from turing_test.web.context import Context, context
+from turing_test.web.security import TokenBucket
+
+__all__ = ["add_dashboard"]
+
+blueprint = Blueprint("dashboard", __name__, url_prefix="/dashboard")
+STAY_S = 12 * 3600
+RATES_KEPT_S = 30.0
+
+
+def add_dashboard(app: Flask, public_url: str) -> None:
+    """Register the dashboard and its cookie.
+
+    Parameters
+    ----------
+    app : Flask
+    public_url : str
+        With ``https``, the cookie is sent over HTTPS alone; so it is when a trusted proxy says HTTPS.
+    """
+    here: Context = app.extensions["turing_test"]
+    app.secret_key = keyed_digest(here.study.key, "cookie")
+    app.session_interface = _Cookie(public_url.startswith("https://"))
+    app.config.update(
+        SESSION_COOKIE_NAME="evalkit-dashboard",
+        SESSION_COOKIE_PATH="/dashboard",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        PERMANENT_SESSION_LIFETIME=STAY_S,
+    )
+    app.extensions["dashboard_attempts"] = Attempts()
+    app.extensions["dashboard_rates"] = {}
+    app.register_blueprint(blueprint)
+
+
+class _Cookie(SecureCookieSessionInterface):
+    """Signed; ``Secure`` wherever the page came by HTTPS."""
+
+    def __init__(self, always: bool) -> None:
+        self._always = always
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return self._always or request.is_secure
+
+
+class Attempts:
+    """How often passwords may be tried: a few at once from one address, and a limit for all addresses together.
+
+    Addresses are kept in memory alone, as digests under a key of this process.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._by_address: OrderedDict[bytes, TokenBucket] = OrderedDict()
+        self._all = TokenBucket(100, 1.0)
+
+    def wait(self, address: str) -> float:
+        """Count an attempt; seconds to wait when there were too many, else 0."""
+        key = hmac.digest(self._key, address.encode(), "sha256")
+        with self._lock:
+            bucket = self._by_address.setdefault(key, TokenBucket(5, 1 / 30))
+            self._by_address.move_to_end(key)
+            if len(self._by_address) > 10_000:
+                self._by_address.popitem(last=False)
+        return bucket.take() or self._all.take()
+
+
+# --- who may look ------------------------------------------------------------------------------------------------
+
+
+def _is_in(here: Context) -> bool:
+    return (
+        hmac.compare_digest(str(session.get("in", "")), _mark(here)) and password_digest(here.study.folder) is not None
+    )
+
+
+def _mark(here: Context) -> str:
+    """Changes with the password, so that a new one ends all logins."""
+    return keyed_digest(here.study.key, "login", password_digest(here.study.folder) or "")
+
+
+def _form_token() -> str:
+    """What a form must send back: another site cannot know it."""
+    if "form" not in session:
+        session["form"] = secrets.token_urlsafe(18)
+    return str(session["form"])
+
+
+def _check_form() -> None:
+    sent, own = request.form.get("form_token", ""), str(session.get("form", ""))
+    if not own or not hmac.compare_digest(sent.encode(), own.encode()):
+        abort(_login_page("The form was too old; please try again.", 400))
+
+
+def _login_page(message: str = "", status: int = 200) -> Response:
+    here = context()
+    closed = password_digest(here.study.folder) is None
+    page = render_template(
+        "dashboard_login.html", study=here.study, message=message, closed=closed, form_token=_form_token()
+    )
+    return Response(page, status, mimetype="text/html")
+
+
+@blueprint.post("/login")
+def login() -> AnyResponse:
+    """Check the password."""
+    _check_form()
+    here = context()
+    attempts: Attempts = _extension("dashboard_attempts")
+    wait = attempts.wait(request.remote_addr or "")
+    if wait:
+        response = _login_page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
+        response.headers["Retry-After"] = str(int(wait) + 1)
+        return response
+    if not password_is(here.study.folder, request.form.get("password", "")):
+        return _login_page("That is not the password.", 403)
+    session.clear()
+    session.permanent = True
+    session["in"] = _mark(here)
+    return redirect(url_for("dashboard.show"), 303)
+
+
+@blueprint.post("/logout")
+def logout() -> AnyResponse:
+    """Forget the login."""
+    _check_form()
+    session.clear()
+    return redirect(url_for("dashboard.show"), 303)
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("")
+def show() -> Response:
+    """The page, or the form for the password."""
+    here = context()
+    if not _is_in(here):
+        return _login_page()
+    simulated = request.args.get("simulated") == "1"
+    progress, unlocked = here.storage.read(
+        lambda connection: (look_at(connection, here.study, simulated=simulated), unlocked_at(connection))
+    )
+    rates, problem = ([], "") if unlocked is None and not simulated else _rates(here, simulated)
+    page = render_template(
+        "dashboard.html", study=here.study, protocol=here.study.protocol, progress=progress, simulated=simulated,
+        unlocked=_date(unlocked), rates=rates, problem=problem, form_token=_form_token(), date=_date,
+    )  # fmt: skip
+    return Response(page, mimetype="text/html")
+
+
+@blueprint.post("/unlock")
+def show_rates() -> AnyResponse:
+    """Show fool rates from now on."""
+    here = context()
+    if not _is_in(here):
+        return _login_page("", 403)
+    _check_form()
+    unlock(here.storage)
+    return redirect(url_for("dashboard.show"), 303)
+
+
+def _rates(here: Context, simulated: bool) -> tuple[list[Any], str]:
+    """Rates by method as `evalkit analyze` gives them, and why there are none."""
+    kept: dict[bool, tuple[float, tuple[list[Any], str]]] = _extension("dashboard_rates")
+    if simulated in kept and time.monotonic() - kept[simulated][0] < RATES_KEPT_S:
+        return kept[simulated][1]
+    rows = here.storage.read(lambda connection: list(trial_rows(connection, here.study, simulated=simulated)))
+    try:
+        found = _analyse(rows), ""
+    except InputError as error:
+        found = [], str(error)
+    except ImportError as error:
+        found = [], f"Rates need {error.name}: pip install 'colorization-evalkit[report]'."
+    kept[simulated] = time.monotonic(), found
+    return found
+
+
+def _analyse(rows: list[dict[str, Any]]) -> list[Any]:
+    import numpy as np
+
+    from analysis.exclusions import apply_exclusions
+    from analysis.rates import fool_rates
+    from analysis.trials import RawTable, check_trials
+
+    names = list(rows[0]) if rows else []
+    columns = {name: np.array(["" if row[name] is None else str(row[name]) for row in rows]) for name in names}
+    table = check_trials(RawTable("the study", columns, np.arange(1, len(rows) + 1)))
+    if table.preset == "preference":
+        raise InputError("A preference study has no fool rates; export it and use evalkit analyze.")
+    return list(fool_rates(apply_exclusions(table, ()), strict=False))
+
+
+def _date(seconds: float | None) -> str:
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def _extension(name: str) -> Any:
+    from flask import current_app
+
+    return current_app.extensions[name]
