@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from evalkit.image_pairs import PairTable
     from evalkit.metrics.base import Rgb8
 
     FloatArray = npt.NDArray[np.float64]
 
-__all__ = ["FINDINGS", "PairAudit", "audit_study", "blockiness", "lightness_change"]
+__all__ = ["FINDINGS", "PairAudit", "audit_study", "blockiness", "lightness_change", "source_pairs"]
 
 FINDINGS: Mapping[str, str] = {
     "identical": "truth and method are the same pixel by pixel: nobody can tell them apart",
@@ -72,6 +73,8 @@ class PairAudit:
 def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None) -> Iterator[PairAudit]:
     """Measure every pair of truth and method.
 
+    Sizes of files are compared where these still are (`source_pairs`).
+
     Parameters
     ----------
     study : Study
@@ -86,7 +89,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
     import numpy as np
 
     manifest = study.manifest
-    sizes = _source_sizes(study)
+    differ_in_size = _differ_in_size(source_pairs(study))
     n_pairs, done = len(manifest.images) * len(manifest.methods), 0
     for image in manifest.images:
         truth = _Measured(_pixels(study, image, "truth", None))
@@ -97,7 +100,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
             found = {
                 "identical": bool(np.array_equal(rgb8, truth.rgb8)),
                 "gray_truth": truth.chroma < GRAY_CHROMA,
-                "size": sizes(image, method),
+                "size": differ_in_size(image, method),
                 "lightness": change > LIGHTNESS_CHANGE,
                 "blocks_in_truth": truth.blockiness - fake.blockiness > BLOCKINESS_GAP,
                 "blocks_in_method": fake.blockiness - truth.blockiness > BLOCKINESS_GAP,
@@ -175,22 +178,28 @@ def _pixels(study: Study, image: str, role: str, method: str | None) -> Rgb8:
     return decode(study.stimulus_path(study.find(image, role, method))).rgb8
 
 
-def _source_sizes(study: Study) -> Callable[[str, str], bool]:
-    """Whether the source files of a pair differ in size; False where the folders are gone."""
+def source_pairs(study: Study) -> PairTable | None:
+    """The files that a study was built from; None where they are gone (a copy of the study on a server)."""
     from evalkit.image_pairs import pair_folders
 
     try:
         built = json.loads((study.folder / BUILT).read_text(encoding="utf-8"))
         folders = {name: Path(folder) for name, folder in built["methods"].items() if folder is not None}
-        pairs = pair_folders(built["truth"], folders, allow_missing=True)
+        return pair_folders(built["truth"], folders, allow_missing=True)
     except (OSError, ValueError, KeyError):
+        return None
+
+
+def _differ_in_size(sources: PairTable | None) -> Callable[[str, str], bool]:
+    """Whether the files of a pair differ in size; False where that is not known."""
+    if sources is None:
         return lambda image, method: False
-    index = {name: k for k, name in enumerate(pairs.names)}
+    index = {name: k for k, name in enumerate(sources.names)}
 
     def differ(image: str, method: str) -> bool:
-        if image not in index or method not in pairs.methods:
+        if image not in index or method not in sources.methods:  # a built-in method has no files
             return False
-        return _size(pairs.truth[index[image]]) != _size(pairs.methods[method][index[image]])
+        return _size(sources.truth[index[image]]) != _size(sources.methods[method][index[image]])
 
     return differ
 

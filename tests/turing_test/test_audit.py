@@ -152,4 +152,9 @@ class TestTheCommand:
                 Image.fromarray(change(crop)).save(tmp_path / side / f"{k}.png")
         settings = {"practice_trials": 0, "test_trials": 2, "vigilance_trials": 0, "reserve_trials": 0}
         create_study(tmp_path / "study", tmp_path / "truth", {"mine": tmp_path / "mine"}, settings=settings)
-        assert "No confounds found." in CliRunner().invoke(study_files.audit, [str(tmp_path / "study")]).output
+        printed = CliRunner().invoke(study_files.audit, [str(tmp_path / "study")]).output
+        assert "No confounds found." in printed
+        assert "not compared" not in printed
+        (tmp_path / "truth").rename(tmp_path / "elsewhere")
+        printed = CliRunner().invoke(study_files.audit, [str(tmp_path / "study")]).output
+        assert "Sizes of files were not compared" in printed

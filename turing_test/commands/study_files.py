@@ -129,7 +129,7 @@ def audit(study: Path, out: Path | None) -> None:
     from rich.table import Table
 
     from evalkit.commands._shared import progress_bar
-    from turing_test.audit import FINDINGS, PairAudit, audit_study
+    from turing_test.audit import FINDINGS, PairAudit, audit_study, source_pairs
     from turing_test.files import write_atomically
     from turing_test.study_folder import read_study
 
@@ -163,6 +163,8 @@ def audit(study: Path, out: Path | None) -> None:
             click.echo(f"\n{finding}: {len(here)} pairs; {meaning}\n  {names}{more}")
     if not any(pair.findings for pair in pairs):
         click.echo("\nNo confounds found.")
+    if source_pairs(found) is None:
+        click.echo("\nSizes of files were not compared: the folders that the study was built from are not here.")
 
 
 @click.command(short_help="Check that a study is fit to be run.")
