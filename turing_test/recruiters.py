@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
-"""The only two places that an MTurk assignment is ever submitted to [1]_."""
+"""The only two places that an MTurk assignment is ever submitted to (MTurk's documentation of ExternalQuestion)."""
 
 NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's assignmentId while a worker only looks at the task
 PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"

@@ -1,12 +1,17 @@
-"""The reference of the study file is made from the options themselves.
+"""The reference names every option, file, key and column; that of the study file is made from the options themselves.
 
 After a change: ``python tests/turing_test/test_study_docs.py`` writes the page anew.
 """
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 
+from turing_test.freeze import FROZEN, Stamp
+from turing_test.manifest import ROLES, Manifest, Plate
 from turing_test.protocol import PRESETS, SECTIONS, Protocol, options
+from turing_test.simulation import Participation, SentAnswer
+from turing_test.study_folder import BUILT, DATABASE, KEY, MANIFEST, RECRUITING, STUDY_FILE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "study-file.md"
 OPENING = """\
@@ -39,6 +44,16 @@ def page():
 
 def test_the_reference_page_is_that_of_the_options():
     assert PAGE.read_text() == page()
+
+
+def test_every_file_of_a_study_and_every_key_and_column_is_documented():
+    text = (PAGE.parent / "study-folder.md").read_text()
+    files = {STUDY_FILE, MANIFEST, KEY, BUILT, DATABASE, FROZEN, f"{RECRUITING}/"}
+    manifest = Manifest("", 0, 0, (), (), {}, (Plate("", ""),))
+    keys = {*json.loads(manifest.to_json()), *ROLES, *asdict(manifest.plates[0])}
+    stamp = {field.name for field in fields(Stamp)} | {"stamp"}
+    row = next(Participation(0, "", answers=[SentAnswer(0, 0, "", "", "", "", "", 0)]).rows())
+    assert {name for name in (files | keys | stamp | row.keys()) if f"`{name}`" not in text} == set()
 
 
 if __name__ == "__main__":
