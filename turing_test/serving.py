@@ -146,6 +146,8 @@ def _supervise(server: Server, listening: socket.socket) -> None:
             running.discard(ended)
             if os.WIFEXITED(status):  # not killed: it found something wrong, and the next one may as well
                 time.sleep(PAUSE_AFTER_FAILURE_S)
+    except SystemExit:
+        pass  # SIGTERM: an orderly end
     finally:
         for process in running:
             os.kill(process, signal.SIGTERM)
