@@ -62,7 +62,7 @@ def _moments(features: FloatOrSingle) -> _Moments:
 
 
 def frechet_distance(first: FloatOrSingle, second: FloatOrSingle) -> float:
-    """Frechet distance between Gaussians fitted to two sets of features [1]_.
+    """Frechet distance between Gaussians fitted to two sets of features (Heusel 2017).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def frechet_distance(first: FloatOrSingle, second: FloatOrSingle) -> float:
 
 
 def kernel_distance(first: FloatOrSingle, second: FloatOrSingle) -> tuple[float, FloatArray]:
-    """Unbiased squared maximum mean discrepancy with the kernel ``(x.y / k + 1)^3`` [2]_.
+    """Unbiased squared maximum mean discrepancy with the kernel ``(x.y / k + 1)^3`` (Binkowski 2018).
 
     Parameters
     ----------
