@@ -71,7 +71,7 @@ class PairAudit:
 
 
 def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None) -> Iterator[PairAudit]:
-    """Measure every pair of truth and method.
+    """Measure every pair of truth and method; the truth as a method of its own is left out.
 
     Sizes of files are compared where these still are (`source_pairs`).
 
@@ -90,10 +90,11 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
 
     manifest = study.manifest
     differ_in_size = _differ_in_size(source_pairs(study))
-    n_pairs, done = len(manifest.images) * len(manifest.methods), 0
+    methods = [method for method in manifest.methods if method != "truth"]
+    n_pairs, done = len(manifest.images) * len(methods), 0
     for image in manifest.images:
         truth = _Measured(_pixels(study, image, "truth", None))
-        for method in manifest.methods:
+        for method in methods:
             rgb8 = _pixels(study, image, "method", method)
             fake = _Measured(rgb8)
             change = lightness_change(truth.lightness, fake.lightness)

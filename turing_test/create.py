@@ -101,7 +101,8 @@ def create_study(
     truth : path-like, optional
         Folder of true photos; by default that of the last time.
     methods : mapping of str to path-like or None, optional
-        Folder of colorizations per method, None for the built-in ``gray`` and ``random``; by default as last time.
+        Folder of colorizations per method, None for the built-in ``gray`` and ``random``, and for ``truth`` with presets that
+        show no real photo beside it; by default as last time.
     preset : str, optional
         Key of `turing_test.protocol.PRESETS`; ``zhang2016`` for a new study.
     settings : mapping, optional
@@ -153,7 +154,7 @@ def _create(
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, str(root / STUDY_FILE))
         study = Study(root, protocol, manifest, key)
-        _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)), rewrite=True)
+        _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)))
     except BaseException:
         if not existed:
             shutil.rmtree(root, ignore_errors=True)
@@ -203,8 +204,7 @@ def _update(
             manifest = before
     check_study(protocol, manifest, where)
     study = Study(root, protocol, manifest, key)
-    rewrite = read_protocol(root / STUDY_FILE) != protocol
-    _write(study, _built(truth, methods, allow_missing, protocol, left_out), rewrite=rewrite)
+    _write(study, _built(truth, methods, allow_missing, protocol, left_out))
     _prune(root, _files(manifest))
     return Created(study, False, tuple(changed), left_out, tuple(notes))
 
@@ -252,8 +252,11 @@ def _sources(
     from evalkit.image_pairs import pair_folders
 
     builtin = tuple(sorted(name for name, folder in methods.items() if folder is None))
-    if "truth" in builtin:
-        raise InputError("method 'truth' is the photo itself, which cannot be told from the photo; leave it out.")
+    if "truth" in builtin and protocol.real_vs_fake:
+        raise InputError(
+            f'--method truth: with preset = "{protocol.preset}" the photo would be shown against itself; it can be a method '
+            "with preference and naturalness alone."
+        )
     folders = {name: folder for name, folder in sorted(methods.items()) if folder is not None}
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
     # Before any image is decoded: a mistake that is known early should not cost minutes.
@@ -411,9 +414,10 @@ def _built(
     }
 
 
-def _write(study: Study, built: Mapping[str, Any], *, rewrite: bool) -> None:
+def _write(study: Study, built: Mapping[str, Any]) -> None:
     root = study.folder
-    if rewrite and not ((root / STUDY_FILE).exists() and read_protocol(root / STUDY_FILE) == study.protocol):
+    # A file that says the same stays as it is, with its owner's comments.
+    if not (root / STUDY_FILE).exists() or read_protocol(root / STUDY_FILE) != study.protocol:
         write_atomically(root / STUDY_FILE, format_protocol(study.protocol).encode())
     write_atomically(root / BUILT, (json.dumps(built, indent=1, ensure_ascii=False) + "\n").encode())
     _write_recruiting(root, study.protocol.public_url)

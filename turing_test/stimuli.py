@@ -43,7 +43,7 @@ class Sources:
     pairs : PairTable
         Files of the truth and of the methods with a folder.
     builtin : tuple of str
-        Methods made here, ``gray`` or ``random``.
+        Methods made here: ``gray``, ``random``, ``truth``.
     """
 
     pairs: PairTable

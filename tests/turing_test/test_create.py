@@ -11,6 +11,7 @@ from PIL import Image
 
 from evalkit import image_files
 from evalkit.errors import InputError
+from turing_test.audit import audit_study
 from turing_test.commands import study_files
 from turing_test.create import create_study
 from turing_test.demo import create_demo_study
@@ -119,8 +120,19 @@ class TestANewStudy:
             create_study(sources / "study")
 
     def test_does_not_test_the_photos_against_themselves(self, sources):
-        with pytest.raises(InputError, match="cannot be told from the photo"):
+        with pytest.raises(InputError, match="the photo would be shown against itself"):
             create_study(sources / "study", sources / "truth", {"truth": None}, settings=SETTINGS)
+
+    @pytest.mark.parametrize("preset", ["preference", "naturalness"])
+    def test_has_the_photos_as_a_method_where_no_photo_stands_beside_them(self, sources, preset):
+        settings = {**SETTINGS, "vigilance_trials": 0}
+        methods = {"truth": None, "mine": sources / "mine"}
+        study = create_study(sources / "study", sources / "truth", methods, preset=preset, settings=settings).study
+        assert study.manifest.methods == ("mine", "truth")
+        assert {pair.method for pair in audit_study(study)} == {"mine"}
+        with local_server(study, simulation_key="key") as url:
+            played = simulate(study, Population(participants=2, fool_rates={"truth": 0.9}), url, "key")
+        assert {p.state for p in played} == {"completed"}
 
 
 class TestAChange:
@@ -140,6 +152,12 @@ class TestAChange:
         assert created.changes == ("image_ms: 1000 -> 500",)
         assert not created.is_new
         assert create_study(sources / "study").changes == ()
+
+    def test_made_in_the_file_keeps_the_owners_comments(self, sources):
+        create(sources)
+        edit(sources / "study", "image_ms = 1000", "image_ms = 500  # as in our pilot")
+        create_study(sources / "study")
+        assert "# as in our pilot" in (sources / "study" / "study.toml").read_text()
 
     def test_of_an_option_that_decides_stimuli_builds_them_again(self, sources):
         create(sources)

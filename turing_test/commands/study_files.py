@@ -23,7 +23,8 @@ DATABASE = click.option(
     "methods",
     multiple=True,
     metavar="NAME=DIR",
-    help="Folder of a method's colorizations, or the built-in gray or random; repeat for more.",
+    help="Folder of a method's colorizations, or the built-in gray or random (preference and naturalness: also truth); "
+    "repeat for more.",
 )
 @click.option(
     "--preset",
@@ -143,7 +144,7 @@ def audit(study: Path, out: Path | None) -> None:
         writer.writerows({**asdict(pair), "findings": " ".join(pair.findings)} for pair in pairs)
         write_atomically(out, text.getvalue().encode())
     table = Table("method", "pairs", "with findings", "mean |dL|", "chroma", "of the truth", box=None, pad_edge=False)
-    for method in found.manifest.methods:
+    for method in dict.fromkeys(pair.method for pair in pairs):
         of_method = [pair for pair in pairs if pair.method == method]
         table.add_row(
             method,
