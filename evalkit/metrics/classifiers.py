@@ -416,7 +416,8 @@ class Classifier:
             if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[0] != len(batch):
                 shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
                 raise InputError(f"classifier {self.name}: gives {shape}, not one row of class scores an image.")
-            return answer.double().cpu().numpy()
+            # Widened here: Apple's GPUs have no 64-bit floats.
+            return answer.float().cpu().numpy().astype(np.float64)
 
     @cached_property
     def n_parameters(self) -> int:
