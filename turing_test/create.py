@@ -1,6 +1,6 @@
 """From folders of images to a study folder, and again after a change of the study file.
 
-The manifest is written last and replaced in one step, so a study is whole or absent whatever interrupts the work.
+Whatever interrupts the work, a study is whole, or absent, or made whole by the same command again.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _create(
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, str(root / STUDY_FILE))
         study = Study(root, protocol, manifest, key)
-        _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)))
+        _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)), is_new=True)
     except BaseException:
         if not existed:
             shutil.rmtree(root, ignore_errors=True)
@@ -204,7 +204,7 @@ def _update(
             manifest = before
     check_study(protocol, manifest, where)
     study = Study(root, protocol, manifest, key)
-    _write(study, _built(truth, methods, allow_missing, protocol, left_out))
+    _write(study, _built(truth, methods, allow_missing, protocol, left_out), is_new=False)
     _prune(root, _files(manifest))
     return Created(study, False, tuple(changed), left_out, tuple(notes))
 
@@ -269,7 +269,9 @@ def _refuse_other_folder(root: Path, consent_file: str) -> None:
         raise InputError(f"{root}: is a file; name a folder for the study.")
     ours = {STUDY_FILE, KEY, "stimuli", consent_file}
     if root.is_dir() and not (root / STUDY_FILE).exists():
-        other = sorted(path.name for path in root.iterdir() if path.name not in ours)
+        # Hidden: what an interrupted build left behind, or the system's own.
+        names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+        other = [name for name in names if name not in ours]
         if other:
             raise InputError(f"{root}: holds other files ({_listed(other)}); name a new folder for the study.")
 
@@ -414,14 +416,23 @@ def _built(
     }
 
 
-def _write(study: Study, built: Mapping[str, Any]) -> None:
+def _write(study: Study, built: Mapping[str, Any], *, is_new: bool) -> None:
+    """Write the files that describe a study, in an order that an interruption at any point leaves mendable.
+
+    Without a manifest there is no study, so a new one gets it last. A study that is there gets the record of what it was
+    built from last: until then the old record makes the next run build again.
+    """
     root = study.folder
     # A file that says the same stays as it is, with its owner's comments.
     if not (root / STUDY_FILE).exists() or read_protocol(root / STUDY_FILE) != study.protocol:
         write_atomically(root / STUDY_FILE, format_protocol(study.protocol).encode())
-    write_atomically(root / BUILT, (json.dumps(built, indent=1, ensure_ascii=False) + "\n").encode())
     _write_recruiting(root, study.protocol.public_url)
-    write_atomically(root / MANIFEST, study.manifest.to_json().encode())
+    texts = {
+        BUILT: json.dumps(built, indent=1, ensure_ascii=False) + "\n",
+        MANIFEST: study.manifest.to_json(),
+    }
+    for name in (BUILT, MANIFEST) if is_new else (MANIFEST, BUILT):
+        write_atomically(root / name, texts[name].encode())
 
 
 def _write_recruiting(root: Path, public_url: str) -> None:

@@ -91,6 +91,8 @@ def build_stimuli(
         When an image does not decode, or the sizes of a pair do not fit together.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left_behind in folder.glob(".building-*"):  # by a build that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
     try:
         notes = _Notes(protocol.size)

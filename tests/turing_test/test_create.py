@@ -15,6 +15,7 @@ from turing_test.audit import audit_study
 from turing_test.commands import study_files
 from turing_test.create import create_study
 from turing_test.demo import create_demo_study
+from turing_test.files import write_atomically
 from turing_test.freeze import FROZEN, freeze, read_stamp
 from turing_test.local_server import local_server
 from turing_test.observers import Population
@@ -219,6 +220,53 @@ class TestAChange:
         create(sources)
         with pytest.raises(InputError, match='says preset = "zhang2016", not "preference"'):
             create(sources, preset="preference")
+
+
+class TestAnInterruption:
+    """The power goes at any of the writes: nothing after it happens, not even tidying up."""
+
+    @pytest.fixture
+    def cut_off(self, monkeypatch):
+        class PowerCut(BaseException):
+            pass
+
+        def after(n_writes):
+            left = [n_writes]
+
+            def write(path, data, mode=0o644):
+                if not left[0]:
+                    raise PowerCut
+                left[0] -= 1
+                write_atomically(path, data, mode)
+
+            monkeypatch.setattr("turing_test.create.write_atomically", write)
+            monkeypatch.setattr("turing_test.create._prune", lambda *words: None)
+            monkeypatch.setattr("turing_test.create.shutil.rmtree", lambda *words, **more: None)
+            return PowerCut
+
+        return after
+
+    @pytest.mark.parametrize("n_writes", range(4))
+    def test_of_a_new_study_is_mended_by_the_same_command(self, sources, cut_off, monkeypatch, n_writes):
+        with pytest.raises(cut_off(n_writes)):
+            create(sources)
+        with pytest.raises(InputError, match="is no study"):
+            read_study(sources / "study")
+        monkeypatch.undo()
+        assert create(sources).study == read_study(sources / "study")
+        assert not list((sources / "study").glob(".building-*"))
+
+    @pytest.mark.parametrize("n_writes", range(3))
+    def test_of_a_change_is_mended_by_the_same_command(self, sources, cut_off, monkeypatch, n_writes):
+        create(sources)
+        change = {"settings": {"catch_trials": 1, "reserve_trials": 0}}
+        with pytest.raises(cut_off(n_writes)):
+            create_study(sources / "study", **change)
+        monkeypatch.undo()
+        study = create_study(sources / "study", **change).study
+        assert study == read_study(sources / "study")
+        assert study.manifest.has_role("catch")
+        assert {path.stem for path in (sources / "study" / "stimuli").rglob("*.png")} == set(study.manifest.stimuli)
 
 
 class TestRecruiting:
