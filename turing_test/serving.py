@@ -20,6 +20,8 @@ CONNECTIONS = 4096
 """Browsers that may be connected at once, a process."""
 
 PAUSE_AFTER_FAILURE_S = 1.0
+LONGEST_END_S = 10.0
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,13 @@ def serve(server: Server, listening: socket.socket, ready: Callable[[], None]) -
     """
     _allow_many_files()
     _prepare(server)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ready()
-    _supervise(server, listening)
+    # Signals wait until they are asked for: an exception out of a handler may be raised where nobody hears it.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        ready()
+        _supervise(server, listening)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _prepare(server: Server) -> None:
@@ -142,17 +148,32 @@ def _supervise(server: Server, listening: socket.socket) -> None:
         while True:
             while len(running) < server.workers:
                 running.add(_start_worker(server, listening))
-            ended, status = os.wait()
-            running.discard(ended)
-            if os.WIFEXITED(status):  # not killed: it found something wrong, and the next one may as well
-                time.sleep(PAUSE_AFTER_FAILURE_S)
-    except SystemExit:
-        pass  # SIGTERM: an orderly end
+            if signal.sigwait(SIGNALS) != signal.SIGCHLD:
+                return
+            for ended, status in _ended(running):
+                running.discard(ended)
+                if os.WIFEXITED(status):  # not killed: it found something wrong, and the next one may as well
+                    time.sleep(PAUSE_AFTER_FAILURE_S)
     finally:
-        for process in running:
-            os.kill(process, signal.SIGTERM)
-        for process in running:
-            os.waitpid(process, 0)
+        _stop(running)
+
+
+def _ended(running: set[int]) -> list[tuple[int, int]]:
+    found = [os.waitpid(process, os.WNOHANG) for process in running]
+    return [(process, status) for process, status in found if process]
+
+
+def _stop(running: set[int]) -> None:
+    """End the workers; one that does not end in time is killed, which loses nothing that was acknowledged."""
+    for process in running:
+        os.kill(process, signal.SIGTERM)
+    deadline = time.monotonic() + LONGEST_END_S
+    while running and time.monotonic() < deadline:
+        running.difference_update({process for process, _ in _ended(running)})
+        time.sleep(0.02)
+    for process in running:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 def _start_worker(server: Server, listening: socket.socket) -> int:
@@ -162,6 +183,8 @@ def _start_worker(server: Server, listening: socket.socket) -> int:
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes on the end
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         server.run(listening)
         status = 0
     except SystemExit:

@@ -83,8 +83,6 @@ def serve(
         run(Server(found, database, workers, threads, simulation_key, proxy), listening, ready)
     except StorageUnavailable as error:
         raise InputError(str(error)) from error
-    except KeyboardInterrupt:
-        pass
     finally:
         listening.close()
     click.echo("Stopped. Every acknowledged answer is stored.")

@@ -1,0 +1,122 @@
+"""`evalkit study serve`: the real server, as a process."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evalkit.cli import main
+
+EVALKIT = [sys.executable, "-c", "from evalkit.cli import main; main()"]
+
+
+@contextmanager
+def serving(*words):
+    """A server; its first lines and its port."""
+    process = subprocess.Popen(
+        [*EVALKIT, "study", "serve", *map(str, words), "--port", "0"], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        lines = []
+        while not any("dashboard  " in line for line in lines):
+            lines.append(process.stdout.readline())
+            assert lines[-1], "the server ended"
+        port = int(lines[1].rsplit(":", 1)[1].strip(" /\n"))
+        yield process, lines, port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with process:
+            process.wait(timeout=30)
+
+
+def children_of(process):
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    found = response.status, dict(response.getheaders()), response.read()
+    connection.close()
+    return found
+
+
+def test_serve_prints_where_to_go_answers_and_ends_in_order(study):
+    with serving(study.folder) as (process, lines, port):
+        assert "participants" in lines[1]
+        assert "dashboard" in lines[2]
+        assert "evalkit study password" in process.stdout.readline()
+        status, headers, body = get(port, "/")
+        assert status == 200
+        assert b"data-consent-hash" in body
+        assert "Server" not in headers
+        assert json.loads(get(port, "/api/openapi.json")[2])["openapi"].startswith("3.")
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert "Every acknowledged answer is stored" in rest
+        assert process.wait(timeout=30) == 0
+
+
+def test_several_workers_answer_on_one_port(study, database_kind, database_url):
+    if database_kind == "sqlite":
+        refused = CliRunner().invoke(
+            main, ["study", "serve", str(study.folder), "--workers", "2", "--port", "0", "--database", database_url]
+        )
+        assert refused.exit_code == 2
+        assert "SQLite is made for one process" in refused.output
+        return
+    with serving(study.folder, "--workers", 3, "--database", database_url) as (process, _, port):
+        deadline = time.monotonic() + 30
+        while len(children := children_of(process)) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert {get(port, "/")[0] for _ in range(9)} == {200}
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_a_taken_port_and_a_missing_study_are_told_in_a_sentence(study, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(main, ["study", "serve", str(study.folder), "--port", port])
+    assert result.exit_code == 2
+    assert f"cannot listen on 127.0.0.1 port {port}" in result.output
+    assert CliRunner().invoke(main, ["study", "serve", str(tmp_path)]).exit_code == 2
+    assert "use --demo" in CliRunner().invoke(main, ["study", "serve"]).output
+    unreachable = CliRunner().invoke(
+        main,
+        ["study", "serve", str(study.folder), "--port", "0", "--database", f"postgresql://nobody@/x?host={tmp_path}"],
+    )
+    assert unreachable.exit_code == 2
+    assert "The database cannot be used now" in unreachable.output
+
+
+def test_help_and_the_server_import_nothing_heavy():
+    heavy = "{'torch', 'skimage', 'scipy', 'pandas', 'matplotlib', 'numba'}"
+    help_only = f"{heavy[:-1]}, 'flask', 'sqlalchemy', 'numpy'}}"
+    for program, unwanted in (
+        ("from evalkit.cli import main; main(['study', '--help'], standalone_mode=False)", help_only),
+        ("import turing_test.web.app, turing_test.serving, waitress", heavy),
+    ):
+        code = f"import sys; {program}; print(sorted({unwanted} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["serve", "password", "links", "export", "backup", "forget"])
+def test_every_command_explains_itself(command):
+    result = CliRunner().invoke(main, ["study", command, "--help"])
+    assert result.exit_code == 0
+    assert "STUDY" in result.output
