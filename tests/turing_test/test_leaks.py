@@ -76,8 +76,8 @@ QUESTIONS = {
 
 
 def guessed(study, sessions, question="which side is real"):
-    """How well the adversary guesses, over all test trials."""
-    tests = [(k, trial) for k, session in enumerate(sessions) for trial in session.trials if trial.phase == "test"]
+    """How well the adversary guesses, over all trials; practice ones before their answer."""
+    tests = [(k, trial) for k, session in enumerate(sessions) for trial in session.trials]
     answers = np.array([QUESTIONS[question](truths(study, trial)) for _, trial in tests])
     return guess([trial_features(trial) for _, trial in tests], answers, np.array([k for k, _ in tests]))
 
