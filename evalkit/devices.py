@@ -138,7 +138,9 @@ class BatchRunner:
 def _out_of_memory(error: Exception) -> bool:
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    # The name of torch 2.5 and later; before, it lived below torch.cuda alone.
+    kind = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+    if isinstance(error, (kind, MemoryError)):
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

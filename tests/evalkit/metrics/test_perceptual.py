@@ -66,7 +66,8 @@ def test_values_are_those_of_the_authors_package(net, torch, reference, photo_pa
 
     model, _ = reference[net]
     ours = Lpips(net, options(reference))
-    for truth, prediction in photo_pairs.values():
+    for pair in photo_pairs.values():
+        truth, prediction = (image[:130, :157] for image in pair)
         x, y = (
             torch.from_numpy(np.ascontiguousarray(a)).permute(2, 0, 1)[None] / 127.5 - 1 for a in (truth, prediction)
         )
