@@ -132,6 +132,18 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "detectable_difference": "Smallest difference found with the wanted power; a fraction.",
         "answers_per_method": "Test answers to pay for.",
     },
+    "metric_differences.csv": {
+        "method": "Method.",
+        "baseline": "The method it is compared with.",
+        "metric": "Metric.",
+        "difference": "Method minus baseline, in the metric's own unit.",
+        "std_error": "Over images, paired.",
+        "ci_low": "Lower end of the 95 % interval.",
+        "ci_high": "Upper end.",
+        "test": "`label swap` (image by image), or `McNemar` for classification accuracy.",
+        "p_value": "Two-sided, not adjusted.",
+        "p_holm": "Adjusted for all methods of the metric.",
+    },
     "metric_agreement.csv": {
         "metric": "Metric.",
         "over": "`methods` (four or more), or the images of one method.",

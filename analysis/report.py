@@ -18,11 +18,12 @@ from analysis.agreement import MetricAgreement, image_pairs_of, metric_agreement
 from analysis.columns import OUTPUT_COLUMNS
 from analysis.figures import save_figure
 from analysis.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
+from analysis.metric_differences import MetricDifference, metric_differences
 from analysis.published import published_rows
 from analysis.records import write_csv
 from analysis.score_folder import ScoreFolder
 from analysis.study_analysis import StudyAnalysis, SubsetAnalysis
-from analysis.tables import ReportTable, build_table, with_minus
+from analysis.tables import ReportTable, build_table, metric_column, with_minus
 from analysis.trial_files import find_trial_file
 from evalkit.errors import InputError
 
@@ -46,6 +47,8 @@ class ReportInput:
         Where the trials come from, for the digest.
     published : str
         Name of a published table, or "".
+    baseline : str
+        Method that metric scores are compared with, or "".
     folders : ImageFolders or None
         Images for the galleries.
     title : str
@@ -58,6 +61,7 @@ class ReportInput:
     study: StudyAnalysis | None = None
     trial_file: Path | None = None
     published: str = ""
+    baseline: str = ""
     folders: ImageFolders | None = None
     title: str = "Colorization: scores and human judgement"
     version: str = ""
@@ -106,6 +110,11 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     for path, text in zip(written[2:], (table.to_markdown(), table.to_latex(), table.to_html()), strict=True):
         path.write_text(text, encoding="utf-8")
 
+    differences: list[MetricDifference] = []
+    if content.scores and _has_differences(content.scores, content.baseline):
+        differences = metric_differences(content.scores, content.baseline)
+        written.append(out / "metric_differences.csv")
+        write_csv(written[-1], [entry.row() for entry in differences], list(OUTPUT_COLUMNS[written[-1].name]))
     agreement: list[MetricAgreement] = []
     if content.scores and headline and headline.rates:
         agreement = metric_agreement(content.scores, headline.rates, headline.tables["per_image"])
@@ -135,6 +144,8 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
             notes=_notes(headline, table),
             left_out=content.study.left_out if content.study else (),
             comparisons=_comparison_cells(headline),
+            metric_differences=_difference_matrix(differences),
+            baseline=content.baseline,
             figures=shown,
             agreement=_agreement_matrix(agreement),
             galleries=_galleries(content),
@@ -304,6 +315,37 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
             )
         )
     return cells
+
+
+def _has_differences(scores: ScoreFolder, baseline: str) -> bool:
+    """Whether there is something to compare, and the statistics of every image to do it with."""
+    others = set(scores.methods) - {baseline, "truth"}
+    return baseline in scores.methods and bool(others) and (scores.folder / "statistics").is_dir()
+
+
+def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[str], list[list[str]]] | None:
+    """One row a metric, one column a method: the difference to the baseline, its interval, Holm's p."""
+    if not differences:
+        return None
+    methods = list(dict.fromkeys(entry.found.other_method for entry in differences))
+    cells = {(entry.found.metric, entry.found.other_method): entry for entry in differences}
+    rows = []
+    for name in dict.fromkeys(entry.found.metric for entry in differences):
+        column = metric_column(name)
+        row = [column.title]
+        for method in methods:
+            entry = cells[name, method]
+            if math.isnan(entry.found.difference):
+                row.append("–")
+                continue
+            shown = [
+                f"{column.factor * value:+.{column.decimals}f}"
+                for value in (entry.found.difference, entry.found.ci_low, entry.found.ci_high)
+            ]
+            interval = "" if math.isnan(entry.found.ci_low) else f" ({shown[1]} to {shown[2]})"
+            row.append(with_minus(f"{shown[0]}{interval}, p {_p(entry.p_holm)}"))
+        rows.append(row)
+    return methods, rows
 
 
 def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], list[list[str]]] | None:

@@ -16,7 +16,7 @@ from analysis.score_folder import ScoreFolder
 from analysis.study_analysis import SubsetAnalysis
 from evalkit.metrics import load_metric
 
-__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table", "with_minus"]
+__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table", "metric_column", "with_minus"]
 
 PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
 """Columns of Zhang et al., first in the table and in this order."""
@@ -228,7 +228,7 @@ def build_table(
         With the columns that have something to show.
     """
     metrics = _ordered_metrics(scores)
-    columns = [_metric_column(name) for name in metrics]
+    columns = [metric_column(name) for name in metrics]
     cells: dict[str, dict[str, Cell]] = {}
     if scores is not None:
         for method in scores.methods:
@@ -239,7 +239,7 @@ def build_table(
             }
     if published:
         present = {column.key for column in columns}
-        columns = [_metric_column(name) for name in PAPER_METRICS if name not in present] + columns
+        columns = [metric_column(name) for name in PAPER_METRICS if name not in present] + columns
         columns.sort(key=lambda column: PAPER_METRICS.index(column.key) if column.key in PAPER_METRICS else 9)
     if study is not None and study.rates is not None:
         columns += _study_columns(study, cells)
@@ -260,7 +260,8 @@ def _ordered_metrics(scores: ScoreFolder | None) -> list[str]:
 _TITLES = {"ab_auc": "AuC", "ab_auc_rebal": "AuC rebal.", "vgg16_top1": "VGG top-1"}
 
 
-def _metric_column(name: str) -> ReportColumn:
+def metric_column(name: str) -> ReportColumn:
+    """Heading, factor and digits of a metric's column."""
     try:
         metric: Any = load_metric(name)
     except Exception:  # a metric of a package that is not installed here keeps its name

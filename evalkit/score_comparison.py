@@ -1,4 +1,4 @@
-"""Differences between two finished runs on the same images, each with a paired interval."""
+"""Differences between two runs, or two methods of one run, on the same images: paired intervals and label-swap tests."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ from evalkit.resampling import (
     leave_one_out_scores,
     paired_difference,
     replicate_scores,
+    sign_flip_test,
 )
 from evalkit.scores import RunRecord, Scores, load_statistics
 from evalkit.signature import differing_fields
 from evalkit.statistics_store import read_scalars
 
-__all__ = ["Difference", "compare_runs"]
+__all__ = ["Difference", "compare_methods", "compare_runs"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Second run minus first run.
+    """Second minus first.
 
     Attributes
     ----------
     method, other_method : str
-        Method in the first and in the second run.
+        First and second: of two runs, or of one.
     metric : str
     first, second, difference : float
         Values and ``second - first``.
     std_error, ci_low, ci_high : float
-        Of the difference, over images; the same image weights serve both runs.
+        Of the difference, over images; the same image weights serve both.
+    p_value : float
+        Two-sided, by swapping the two methods' labels image by image (`evalkit.resampling.sign_flip_test`);
+        NaN without resampling. Not adjusted for the number of rows.
     """
 
     method: str
@@ -47,6 +51,7 @@ class Difference:
     std_error: float
     ci_low: float
     ci_high: float
+    p_value: float
 
 
 def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
@@ -74,8 +79,37 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
                 raise InputError(
                     f"{name} of {first} and {second} cannot be compared: their signatures differ in {text}"
                 )
+    return _differences([first, second], runs, pairs, shared, n_bootstrap, seed)
+
+
+def compare_methods(out: Path, baseline: str, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
+    """Differences of every method of one run to a baseline, method minus baseline.
+
+    Built-in methods are compared too; the truth is not.
+
+    Raises
+    ------
+    InputError
+        If the run has no method of that name, or no other.
+    """
+    run = _without_intervals(out)
+    if baseline not in run.methods:
+        raise InputError(f"{out} has no method {baseline!r}; it has {', '.join(run.methods)}")
+    pairs = [(baseline, method) for method in run.record.methods if method not in (baseline, "truth")]
+    if not pairs:
+        raise InputError(f"{out} has no method beside {baseline!r}, so there is nothing to compare it with")
+    return _differences([out, out], [run, run], pairs, list(run.metrics), n_bootstrap, seed)
+
+
+def _differences(
+    folders: Sequence[Path],
+    runs: Sequence[Scores],
+    pairs: Sequence[tuple[str, str]],
+    shared: Sequence[str],
+    n_bootstrap: int,
+    seed: int,
+) -> list[Difference]:
     found = []
-    folders = [first, second]
     records: Sequence[RunRecord] = [run.record for run in runs]
     tables = [read_scalars(folder / "statistics") for folder in folders]
     for method, other in pairs:
@@ -83,10 +117,13 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
             load_statistics(folders[i] / "statistics", records[i], name, tables[i])[0]
             for i, name in enumerate((method, other))
         ]
-        for metric in create_metrics(shared, records[0].options):
+        for metric in create_metrics(shared, records[0].options, records[0].settings_of):
             terms = [metric.terms(rows) for rows in statistics]
             values = [runs[0][method, metric.name].value, runs[1][other, metric.name].value]
             difference = values[1] - values[0]
+            p_value = math.nan
+            if n_bootstrap and not math.isnan(difference):
+                p_value = sign_flip_test(terms[1], terms[0], metric.score, n_bootstrap, seed).p_value
             if math.isnan(difference):
                 interval = Interval.missing("one of the two is unscored")
             elif metric.interval == "jackknife":
@@ -98,7 +135,7 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
             found.append(
                 Difference(
                     method, other, metric.name, values[0], values[1], difference,
-                    interval.std_error, interval.low, interval.high,
+                    interval.std_error, interval.low, interval.high, p_value,
                 )
             )  # fmt: skip
     return found

@@ -134,11 +134,11 @@ def _percent_words(metrics: Sequence[type[Metric]]) -> list[str]:
 
 
 def comparison_table(differences: Sequence[Difference]) -> RenderableType:
-    """Table of differences, second run minus first."""
+    """Table of differences, second minus first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for heading in ("method", "metric"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("first", "second", "difference", "95 % interval"):
+    for heading in ("first", "second", "difference", "95 % interval", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for d in differences:
         metric = load_metric(d.metric)
@@ -148,8 +148,12 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
         table.add_row(
             name, metric.title, _number(metric, d.first), _number(metric, d.second),
             Text(f"{_number(metric, d.difference)}", style="bold" if sure else ""), between,
+            "" if math.isnan(d.p_value) else f"{d.p_value:.4f}",
         )  # fmt: skip
-    note = "Second minus first; bold where the interval leaves out 0. AuC in points."
+    note = (
+        "Second minus first; bold where the interval leaves out 0. AuC in points. p by swapping the labels image by image, "
+        "not adjusted for the number of rows."
+    )
     return Group(table, Text(note, style="dim"))
 
 

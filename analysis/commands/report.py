@@ -68,11 +68,18 @@ def report(
     from analysis.study_analysis import AnalysisOptions, analyze_study
     from evalkit.errors import InputError
 
+    score_folder = read_score_folder(scores) if scores else None
+    if score_folder and baseline and trials is None and baseline not in score_folder.methods:
+        raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
     study = None
     if trials is not None:
         trials = fresh_trial_file(trials)
         table = read_with_options(trials, **reading)
-        options = AnalysisOptions(baseline=baseline, estimand=estimand, equivalence_margin=equivalence_margin / 100)
+        # A baseline of the scores alone (gray, say) leaves the people's comparisons to all pairs.
+        known = baseline in table.methods or score_folder is None or baseline not in score_folder.methods
+        options = AnalysisOptions(
+            baseline=baseline if known else None, estimand=estimand, equivalence_margin=equivalence_margin / 100
+        )
         study = analyze_study(table, read_exclusions(exclude) if exclude else (), options)
     for entry in methods:
         if "=" not in entry:
@@ -84,10 +91,11 @@ def report(
         named = {entry.partition("=")[0]: Path(entry.partition("=")[2]) for entry in methods}
         folders = ImageFolders(truth, named)
     content = ReportInput(
-        scores=read_score_folder(scores) if scores else None,
+        scores=score_folder,
         study=study,
         trial_file=trials,
         published=published or "",
+        baseline=baseline or "",
         folders=folders,
         title=title,
         version=version("colorization-evalkit"),

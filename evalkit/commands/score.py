@@ -284,25 +284,35 @@ def merge(sources: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> N
     print_scores(merge_runs(sources, out), as_json=as_json, quiet=quiet, where=str(out))
 
 
-@click.command(short_help="Differences between two runs, with intervals.")
+@click.command(short_help="Differences between two runs or methods, with intervals.")
 @click.argument("first", type=click.Path(path_type=Path), metavar="OUT1")
-@click.argument("second", type=click.Path(path_type=Path), metavar="OUT2")
+@click.argument("second", type=click.Path(path_type=Path), required=False, metavar="[OUT2]")
+@click.option("--baseline", metavar="METHOD", help="Compare the methods of one run with this one of them.")
 @click.option(
     "--bootstrap", "n_bootstrap", type=click.IntRange(100), default=10_000, show_default=True, help="Replicates."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
 @output_options
-def compare(first: Path, second: Path, n_bootstrap: int, seed: int, as_json: bool, quiet: bool) -> None:
+def compare(
+    first: Path, second: Path | None, baseline: str | None, n_bootstrap: int, seed: int, as_json: bool, quiet: bool
+) -> None:
     """Differences of two finished runs on the same images, second minus first, with paired intervals.
 
-    Numbers whose signatures differ are refused, and the fields that differ are named.
+    Numbers whose signatures differ are refused, and the fields that differ are named. With --baseline and one run:
+    every other method of it minus the baseline.
     """
     import json
     import math
 
-    from evalkit.score_comparison import compare_runs
+    from evalkit.errors import InputError
+    from evalkit.score_comparison import compare_methods, compare_runs
 
-    differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
+    if second is not None and baseline is None:
+        differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
+    elif second is None and baseline is not None:
+        differences = compare_methods(first, baseline, n_bootstrap=n_bootstrap, seed=seed)
+    else:
+        raise InputError("compare needs two runs (OUT1 OUT2), or one run and --baseline METHOD")
     if as_json:
         rows = [
             {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(d).items()}

@@ -244,3 +244,53 @@ def test_the_agreement_table_counts_its_pairs(
     assert {row["over"] for row in rows} == {"images of gray", "images of mine"}
     assert {row["n"] for row in rows} == {"10"}
     assert json.loads((scores / "run.json").read_text())["methods"] == ["gray", "mine"]
+
+
+def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    import evalkit
+
+    rng = np.random.default_rng(4)
+    for k in range(12):
+        truth = rng.integers(0, 256, (32, 32, 3)).astype(np.int64)
+        for name, noise in (("truth", 0), ("near", 8), ("far", 60)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            pixels = np.clip(truth + rng.integers(-noise, noise + 1, truth.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"i{k}.png")
+    methods = {"near": tmp_path / "near", "far": tmp_path / "far", "gray": None}
+    evalkit.score(tmp_path / "truth", methods, metrics=("ab_auc", "psnr_rgb"), out=tmp_path / "scores")
+    run("--scores", tmp_path / "scores", "--out", tmp_path / "out", "--baseline", "gray")
+    with (tmp_path / "out" / "metric_differences.csv").open(newline="") as file:
+        rows = {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
+    assert set(rows) == {(method, metric) for method in ("near", "far") for metric in ("ab_auc", "psnr_rgb")}
+    near = rows["near", "ab_auc"]
+    assert 0 < float(near["ci_low"]) < float(near["difference"]) < float(near["ci_high"])
+    # Twelve images of clear differences: of the 4096 ways to swap labels few go as far as what was seen.
+    assert float(near["p_value"]) < 0.005
+    assert float(near["p_holm"]) == pytest.approx(2 * float(near["p_value"]), rel=1)
+    assert "Scores against gray" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as reference
+
+    from analysis.metric_differences import metric_differences
+    from analysis.score_folder import ScoreFolder
+    from evalkit.score_comparison import Difference
+
+    rng = np.random.default_rng(5)
+    right = {"a": rng.integers(0, 2, 60).astype(float), "b": rng.integers(0, 2, 60).astype(float)}
+    found = Difference("b", "a", "vgg16_top1", 0.5, 0.6, 0.1, 0.05, 0.0, 0.2, 0.04)
+    monkeypatch.setattr("analysis.metric_differences.compare_methods", lambda *args, **options: [found])
+    images = np.array([f"i{k}" for k in range(60)])
+    per_image = {
+        "image": np.concatenate([images, images]),
+        "method": np.repeat(["a", "b"], 60),
+        "vgg16_top1": np.concatenate([right["a"], right["b"]]),
+    }
+    scores = ScoreFolder(tmp_path, ("a", "b"), ("vgg16_top1",), {}, {}, {}, per_image, {})
+    (entry,) = metric_differences(scores, "b")
+    counts = [[int(((right["a"] == i) & (right["b"] == j)).sum()) for j in (1, 0)] for i in (1, 0)]
+    exact = counts[0][1] + counts[1][0] < 25
+    assert entry.test == "McNemar"
+    assert entry.p_value == pytest.approx(reference(counts, exact=exact, correction=True).pvalue)
+    assert entry.p_holm == entry.p_value

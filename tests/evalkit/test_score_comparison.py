@@ -15,7 +15,7 @@ from scoring_folders import QUICK_METRICS, finished, photo_copy, photo_set, quic
 from evalkit.cli import main
 from evalkit.errors import InputError
 from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.score_comparison import compare_runs
+from evalkit.score_comparison import compare_methods, compare_runs
 from evalkit.scores import Scores
 
 Finished = tuple[Path, Scores]
@@ -117,3 +117,32 @@ def test_a_summary_without_statistics_is_refused_with_what_to_do(tmp_path: Path,
     again.write(tmp_path / "rescored")
     with pytest.raises(InputError, match=r"rescored: holds a summary without statistics .* compare folders"):
         compare_runs(finished[0], tmp_path / "rescored")
+
+
+def test_methods_of_one_run_are_compared_with_a_baseline_as_two_runs_would_be(
+    tmp_path: Path, photo_set: Path, finished: Finished, quick_score: QuickScore
+) -> None:
+    quick_score(photo_set, tmp_path / "a", {"x": photo_set / "vivid"})
+    quick_score(photo_set, tmp_path / "b", {"x": photo_set / "dull"})
+    apart = {d.metric: d for d in compare_runs(tmp_path / "a", tmp_path / "b", n_bootstrap=300)}
+    together = {(d.other_method, d.metric): d for d in compare_methods(finished[0], "vivid", n_bootstrap=300)}
+    assert {method for method, _ in together} == {"dull", "gray"}
+    for metric in QUICK_METRICS:
+        one, other = apart[metric], together["dull", metric]
+        for field in ("first", "second", "difference", "ci_low", "ci_high", "p_value"):
+            assert getattr(one, field) == getattr(other, field), field
+        assert other.p_value == pytest.approx(1 / 301)  # duller is worse, beyond doubt: no swap goes as far
+
+
+def test_swapped_labels_of_a_method_and_itself_go_as_far_as_observed(finished: Finished) -> None:
+    assert {d.p_value for d in compare_runs(finished[0], finished[0], n_bootstrap=100)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"), [("nobody", "no method 'nobody'; it has vivid, dull, gray"), (None, "needs two runs")]
+)
+def test_a_baseline_that_is_not_there(baseline: str | None, message: str, finished: Finished) -> None:
+    options = ["--baseline", baseline] if baseline else []
+    result = CliRunner().invoke(main, ["compare", str(finished[0]), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
