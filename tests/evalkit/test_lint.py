@@ -194,3 +194,14 @@ def test_the_shared_outputs_show_what_is_known_of_them(comparison):
     found = {(f.method, f.code): f for f in lint_folders(comparison / "gt", {"ours": comparison / "ours"}, workers=2)}
     assert len(found["ours", "jpeg"].images) == 100
     assert not any(finding.level == "error" for finding in found.values())
+
+
+def test_luma_in_place_of_lightness_is_still_the_same_photo(shared_data, tmp_path):
+    for folder in (shared_data / "outputs" / "vgg_tests").iterdir():
+        if folder.is_dir():
+            for condition in ("gt", "l0"):
+                (tmp_path / condition).mkdir(exist_ok=True)
+                for path in (folder / condition).iterdir():
+                    shutil.copy(path, tmp_path / condition / f"{folder.name}_{path.name}")
+    found = {finding.code for finding in lint_folders(tmp_path / "gt", {"gray": tmp_path / "l0"}, workers=2)}
+    assert found == {"gray-output", "jpeg", "lightness-changed"}
