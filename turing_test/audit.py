@@ -6,12 +6,13 @@ source folders.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.errors import InputError
+from turing_test.build_record import BuildRecord
 from turing_test.study_folder import BUILT, Study
 
 if TYPE_CHECKING:
@@ -184,10 +185,10 @@ def source_pairs(study: Study) -> PairTable | None:
     from evalkit.image_pairs import pair_folders
 
     try:
-        built = json.loads((study.folder / BUILT).read_text(encoding="utf-8"))
-        folders = {name: Path(folder) for name, folder in built["methods"].items() if folder is not None}
-        return pair_folders(built["truth"], folders, allow_missing=True)
-    except (OSError, ValueError, KeyError):
+        built = BuildRecord.read(study.folder / BUILT)
+        folders = {name: folder for name, folder in built.methods.items() if folder is not None}
+        return pair_folders(built.truth, folders, allow_missing=True)
+    except InputError:
         return None
 
 

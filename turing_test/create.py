@@ -5,31 +5,26 @@ Whatever interrupts the work, a study is whole, or absent, or made whole by the 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from turing_test.build_record import BuildRecord, Methods
 from turing_test.files import write_atomically
-from turing_test.freeze import FROZEN
 from turing_test.manifest import Manifest
 from turing_test.protocol import Protocol
 from turing_test.recruiters import mturk_question, prolific_url
 from turing_test.stimuli import Sources, build_stimuli
+from turing_test.study_changes import listed, manifest_changes, protocol_changes, refuse_if_fixed
 from turing_test.study_file import format_protocol, read_protocol
 from turing_test.study_folder import (
     BUILT,
-    DATABASE,
     KEY,
     MANIFEST,
     RECRUITING,
@@ -38,12 +33,9 @@ from turing_test.study_folder import (
     check_enough_images,
     check_study,
     read_key,
-    stimulus_path,
 )
 
 __all__ = ["Created", "create_study"]
-
-N_SHOWN = 3  # names that a message lists before it only counts
 
 
 @dataclass(frozen=True)
@@ -70,21 +62,10 @@ class Created:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Built:
-    """The record of an earlier build."""
-
-    truth: Path
-    methods: Mapping[str, Path | None]
-    allow_missing: bool
-    protocol: Mapping[str, Any]
-    left_out: int
-
-
 def create_study(
     folder: str | os.PathLike[str],
     truth: str | os.PathLike[str] | None = None,
-    methods: Mapping[str, str | os.PathLike[str] | None] | None = None,
+    methods: Methods | None = None,
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -125,7 +106,7 @@ def create_study(
         any change once answers exist or the study is frozen.
     """
     root = Path(folder)
-    earlier = _earlier(root)
+    earlier = BuildRecord.read(root / BUILT) if (root / MANIFEST).exists() else None
     protocol = _protocol(root, preset, settings or {}, earlier)
     if earlier is None:
         return _create(root, truth, methods, protocol, allow_missing, on_image)
@@ -135,7 +116,7 @@ def create_study(
 def _create(
     root: Path,
     truth: str | os.PathLike[str] | None,
-    methods: Mapping[str, str | os.PathLike[str] | None] | None,
+    methods: Methods | None,
     protocol: Protocol,
     allow_missing: bool,
     on_image: Callable[[int, int], None] | None,
@@ -144,6 +125,7 @@ def _create(
         raise InputError(f"{root}: a new study needs --truth DIR and at least one --method NAME=DIR.")
     _refuse_other_folder(root, protocol.consent_file)
     sources = _sources(truth, methods, allow_missing, protocol, str(root / STUDY_FILE))
+    left_out = len(sources.pairs.missing)
     existed = root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -154,21 +136,21 @@ def _create(
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, str(root / STUDY_FILE))
         study = Study(root, protocol, manifest, key)
-        _write(study, _built(truth, methods, allow_missing, protocol, len(sources.pairs.missing)), is_new=True)
+        _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=True)
     except BaseException:
         if not existed:
             shutil.rmtree(root, ignore_errors=True)
         else:
             _prune(root, ())
         raise
-    return Created(study, True, (), len(sources.pairs.missing), tuple(notes))
+    return Created(study, True, (), left_out, tuple(notes))
 
 
 def _update(
     root: Path,
-    earlier: _Built,
+    earlier: BuildRecord,
     truth: str | os.PathLike[str] | None,
-    methods: Mapping[str, str | os.PathLike[str] | None] | None,
+    methods: Methods | None,
     protocol: Protocol,
     allow_missing: bool,
     database_url: str | None,
@@ -177,12 +159,8 @@ def _update(
     before = Manifest.read(root / MANIFEST)
     key = read_key(root / KEY)
     where = str(root / STUDY_FILE)
-    changed = [
-        f"{name}: {_word(earlier.protocol.get(name))} -> {_word(value)}"
-        for name, value in protocol.as_dict().items()
-        if value != earlier.protocol.get(name)
-    ]
-    _refuse_if_fixed(root, changed, database_url)
+    changed = protocol_changes(earlier.protocol, protocol)
+    refuse_if_fixed(root, changed, database_url)
     given = truth is not None or methods is not None
     truth = earlier.truth if truth is None else truth
     methods = earlier.methods if methods is None else methods
@@ -194,9 +172,9 @@ def _update(
         left_out = len(sources.pairs.missing)
         try:
             manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
-            changed += _manifest_changes(root, before, manifest)
+            changed += manifest_changes(root, before, manifest)
             check_study(protocol, manifest, where)
-            _refuse_if_fixed(root, changed, database_url)
+            refuse_if_fixed(root, changed, database_url)
         except BaseException:
             _prune(root, _files(before))
             raise
@@ -204,7 +182,7 @@ def _update(
             manifest = before
     check_study(protocol, manifest, where)
     study = Study(root, protocol, manifest, key)
-    _write(study, _built(truth, methods, allow_missing, protocol, left_out), is_new=False)
+    _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=False)
     _prune(root, _files(manifest))
     return Created(study, False, tuple(changed), left_out, tuple(notes))
 
@@ -212,7 +190,7 @@ def _update(
 # --- what is asked for -----------------------------------------------------------------------------------
 
 
-def _protocol(root: Path, preset: str | None, settings: Mapping[str, Any], earlier: _Built | None) -> Protocol:
+def _protocol(root: Path, preset: str | None, settings: Mapping[str, Any], earlier: BuildRecord | None) -> Protocol:
     path = root / STUDY_FILE
     if not path.exists():
         own_name = {"name": root.resolve().name} if _can_be_named(root.resolve().name) else {}
@@ -244,7 +222,7 @@ def _can_be_named(name: str) -> bool:
 
 def _sources(
     truth: str | os.PathLike[str],
-    methods: Mapping[str, str | os.PathLike[str] | None],
+    methods: Methods,
     allow_missing: bool,
     protocol: Protocol,
     where: str,
@@ -273,150 +251,13 @@ def _refuse_other_folder(root: Path, consent_file: str) -> None:
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
         other = [name for name in names if name not in ours]
         if other:
-            raise InputError(f"{root}: holds other files ({_listed(other)}); name a new folder for the study.")
-
-
-# --- what was there --------------------------------------------------------------------------------------
-
-
-def _earlier(root: Path) -> _Built | None:
-    if not (root / MANIFEST).exists():
-        return None
-    path = root / BUILT
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return _Built(
-            Path(content["truth"]),
-            {name: None if folder is None else Path(folder) for name, folder in content["methods"].items()},
-            content["allow_missing"],
-            content["protocol"],
-            content["left_out"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); it says what the study was built from.") from None
-
-
-def _refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None) -> None:
-    """Refuse changes to a study that has answers or is frozen."""
-    changes = list(changes)
-    if not changes:
-        return
-    what = "; ".join(changes)
-    if (root / FROZEN).exists():
-        raise InputError(
-            f"{root}: is frozen ({FROZEN}), so it stays as it is; this would change it: {what}. Create a new study."
-        )
-    places = {str(root / DATABASE): _count_in_file(root / DATABASE)}
-    if database_url is not None:
-        places["the database"] = _count_in_database(database_url)
-    for place, (n_people, n_simulated) in places.items():
-        if n_people:
-            raise InputError(
-                f"{root}: has {n_people} sessions of participants, so it stays as it is; this would change it: {what}. "
-                "Create a new study in another folder."
-            )
-        if n_simulated:
-            raise InputError(
-                f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
-                f"Delete {place} first; no participant is lost."
-            )
-
-
-def _count_in_file(database: Path) -> tuple[int, int]:
-    """How many sessions of people and of simulated observers a SQLite file holds; by the standard library alone."""
-    if not database.exists():
-        return 0, 0
-    try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT simulated, count(*) FROM session GROUP BY simulated").fetchall()
-    except sqlite3.DatabaseError as error:
-        if "no such table" in str(error):
-            return 0, 0
-        raise InputError(f"{database}: cannot be read ({error}), so nothing was changed.") from None
-    counts = {bool(simulated): count for simulated, count in rows}
-    return counts.get(False, 0), counts.get(True, 0)
-
-
-def _count_in_database(url: str) -> tuple[int, int]:
-    """The same, for a database with a URL."""
-    import sqlalchemy as sa
-
-    from turing_test import tables
-    from turing_test.storage import Storage, StorageUnavailable
-
-    def count(connection: sa.Connection) -> tuple[int, int]:
-        if not sa.inspect(connection).has_table("session"):
-            return 0, 0
-        simulated = tables.session.c.simulated
-        rows = connection.execute(sa.select(simulated, sa.func.count()).group_by(simulated)).all()
-        counts = {bool(key): int(n) for key, n in rows}
-        return counts.get(False, 0), counts.get(True, 0)
-
-    storage = Storage(url, connections=1)
-    try:
-        return storage.read(count)
-    except StorageUnavailable as error:
-        raise InputError(f"{error} So nothing was changed.") from None
-    finally:
-        storage.close()
-
-
-def _manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]:
-    changes = []
-    for what, old, new in (("images", before.images, after.images), ("methods", before.methods, after.methods)):
-        gone, come = sorted(set(old) - set(new)), sorted(set(new) - set(old))
-        changes += [f"{what}: {len(come)} new ({_listed(come)})"] * bool(come)
-        changes += [f"{what}: {len(gone)} gone ({_listed(gone)})"] * bool(gone)
-    meanings = {stimulus: sha for sha, stimulus in before.stimuli.items()}
-    other = [
-        stimulus
-        for sha, stimulus in after.stimuli.items()
-        if stimulus in meanings and not _same_pixels(root, meanings[stimulus], sha)
-    ]
-    if other:
-        names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in other)
-        changes.append(f"stimuli: {len(other)} with other pixels ({_listed(names)})")
-    return changes
-
-
-def _same_pixels(root: Path, old: str, new: str) -> bool:
-    """Whether two stimuli show the same; bytes differ with the common length and with the version of the encoder."""
-    from evalkit.image_files import decode
-
-    if old == new:
-        return True
-    try:
-        before = decode(stimulus_path(root, old)).rgb8
-    except InputError:  # damaged or lost: it is made anew
-        return False
-    after = decode(stimulus_path(root, new)).rgb8
-    return before.shape == after.shape and bool((before == after).all())
+            raise InputError(f"{root}: holds other files ({listed(other)}); name a new folder for the study.")
 
 
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _built(
-    truth: str | os.PathLike[str],
-    methods: Mapping[str, str | os.PathLike[str] | None],
-    allow_missing: bool,
-    protocol: Protocol,
-    left_out: int,
-) -> dict[str, Any]:
-    return {
-        "evalkit": version("colorization-evalkit"),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "truth": str(Path(truth).resolve()),
-        "methods": {
-            name: None if folder is None else str(Path(folder).resolve()) for name, folder in sorted(methods.items())
-        },
-        "allow_missing": allow_missing,
-        "left_out": left_out,
-        "protocol": protocol.as_dict(),
-    }
-
-
-def _write(study: Study, built: Mapping[str, Any], *, is_new: bool) -> None:
+def _write(study: Study, built: BuildRecord, *, is_new: bool) -> None:
     """Write the files that describe a study, in an order that an interruption at any point leaves mendable.
 
     Without a manifest there is no study, so a new one gets it last. A study that is there gets the record of what it was
@@ -427,10 +268,7 @@ def _write(study: Study, built: Mapping[str, Any], *, is_new: bool) -> None:
     if not (root / STUDY_FILE).exists() or read_protocol(root / STUDY_FILE) != study.protocol:
         write_atomically(root / STUDY_FILE, format_protocol(study.protocol).encode())
     _write_recruiting(root, study.protocol.public_url)
-    texts = {
-        BUILT: json.dumps(built, indent=1, ensure_ascii=False) + "\n",
-        MANIFEST: study.manifest.to_json(),
-    }
+    texts = {BUILT: built.to_json(), MANIFEST: study.manifest.to_json()}
     for name in (BUILT, MANIFEST) if is_new else (MANIFEST, BUILT):
         write_atomically(root / name, texts[name].encode())
 
@@ -465,13 +303,3 @@ def _prune(root: Path, keep: Iterable[str]) -> None:
     stimuli = root / "stimuli"
     if stimuli.is_dir() and not any(stimuli.iterdir()):
         stimuli.rmdir()
-
-
-def _word(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - N_SHOWN
-    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")
