@@ -43,7 +43,8 @@ SAME_PICTURE = 0.9
 """Correlation of thumbnails of one picture; L is kept by construction, so true pairs are at 0.99 and above."""
 
 OTHER_PICTURE = 0.75
-"""Below this an image is not its photo; luma in place of L, of saturated colours, has been seen at 0.89, other photos at 0.83 at most and at 0.62 in 99 of 100 cases."""
+"""Below this an image is not its photo: luma in place of L, of saturated colours, has been seen at 0.89; of 60 photos no two
+were above 0.83, and 99 of 100 pairs were below 0.62."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def file_digest(path: Path) -> str:
 def load_state(path: Path) -> dict[str, torch.Tensor]:
     """Tensors of a weights file by name, as 32-bit floats, read as data: nothing in the file is executed.
 
-    A file of 32-bit floats stays on disk and is shared by all processes that read it.
+    32-bit floats in the zip format of torch 1.6 and later stay on disk and are shared by all processes that read them.
 
     Raises
     ------
