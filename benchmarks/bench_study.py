@@ -166,9 +166,11 @@ class Browser:
         self.writer: asyncio.StreamWriter
 
     async def connect(self) -> None:
+        """Open the connection."""
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """Status and body of the answer."""
         data = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         if body is not None:
@@ -179,6 +181,7 @@ class Browser:
         return int(answer[9:12]), await self.reader.readexactly(int(answer[length : answer.index(b"\r\n", length)]))
 
     async def post(self, path: str, body: object) -> dict[str, Any]:
+        """JSON out and in; an error of any kind raises."""
         status, data = await self.request("POST", path, body)
         if status >= 400:
             raise RuntimeError(f"{status} {data!r}")
@@ -209,8 +212,18 @@ async def together(browsers: list[Browser], play: Callable[[Browser, Load], Any]
 
 async def begin_session(browser: Browser, load: Load, consent_hash: str) -> None:
     body = {"query": {}, "link": None, "consent": True, "consent_hash": consent_hash, "simulated_key": KEY}
-    view = await timed(load, browser.post("/api/sessions", body))
-    browser.token = view["token"]
+
+    async def patiently() -> dict[str, Any]:
+        while True:
+            status, data = await browser.request("POST", "/api/sessions", body)
+            if status == 201:
+                found: dict[str, Any] = json.loads(data)
+                return found
+            if status != 429:  # too many at once: the page waits and tries again
+                raise RuntimeError(f"{status} {data!r}")
+            await asyncio.sleep(random.uniform(0.5, 1.5))
+
+    browser.token = (await timed(load, patiently()))["token"]
     device = {
         "refresh_hz": 60, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,
         "width": 1280, "height": 800, "touch": False, "user_agent_family": "Firefox",
@@ -263,7 +276,9 @@ def at_peoples_pace(seconds: float, requests: Load) -> Callable[[Browser, Load],
                 await timed(requests, browser.request("GET", url))
             await timed(requests, browser.post(f"{trial}/begin", {"load": "load-1"}))
             exposure = {"on_ms": 0, "off_ms": 1000, "frames": 60, "largest_gap_ms": 17, "hidden": False}
-            await timed(requests, browser.post(f"{trial}/shown", {"load": "load-1", "first": exposure, "second": exposure}))
+            await timed(
+                requests, browser.post(f"{trial}/shown", {"load": "load-1", "first": exposure, "second": exposure})
+            )
             await answers(1)(browser, load)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
@@ -355,7 +370,7 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=1000)
     parser.add_argument("--answers", type=int, default=6, help="by each participant in a round; rounds x this <= 45")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--pace-seconds", type=float, default=20.0)
     parser.add_argument("--databases", default="SQLite,PostgreSQL")
     parser.add_argument("--out", type=Path)

@@ -45,7 +45,7 @@ class Server:
     study: Study
     database_url: str | None = None
     workers: int = 1
-    threads: int = 8
+    threads: int = 16
     simulation_key: str | None = None
     proxy: str | None = None
 

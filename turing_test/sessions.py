@@ -36,7 +36,12 @@ _S, _T, _L = tables.session, tables.trial, tables.link
 
 
 def start(
-    storage: Storage, study: Study, arrival: Arrival, consent_hash: str, link: str | None = None
+    storage: Storage,
+    study: Study,
+    arrival: Arrival,
+    consent_hash: str,
+    link: str | None = None,
+    attempt: str | None = None,
 ) -> tuple[str, Snapshot]:
     """Begin a session, or go on with the one that this arrival began before.
 
@@ -49,6 +54,8 @@ def start(
         SHA-256 of the text that was agreed to.
     link : str, optional
         Token of a one-time link.
+    attempt : str, optional
+        A random text of the page: the request repeated, because its answer was lost, begins no second session.
 
     Returns
     -------
@@ -75,6 +82,14 @@ def start(
             raise Refused(403, "This study takes part by personal link only; please ask for yours.")
         person = None if arrival.person is None else keyed_digest(study.key, arrival.platform, arrival.person)
         place = None if arrival.place is None else keyed_digest(study.key, arrival.platform, "place", arrival.place)
+        if arrival.place is None and attempt is not None:
+            place = keyed_digest(study.key, "attempt", attempt)
+        if person is None and place is not None:
+            again = connection.execute(
+                sa.select(_S.c.id).where(_S.c.arrival_hash == place, _S.c.person_hash.is_(None))
+            ).scalar()
+            if again is not None:
+                return _enter_again(connection, again, token, now)
         if person is not None:
             found = _return_of_person(connection, person, place, token, now)
             if found is not None:

@@ -67,7 +67,7 @@ session = Table(
     Column("state", String(16), nullable=False),
     Column("platform", String(16), nullable=False),
     Column("person_hash", DIGEST, unique=True),
-    Column("arrival_hash", DIGEST),
+    Column("arrival_hash", DIGEST, index=True),
     Column("arrival", Text),
     Column("verified", Boolean, nullable=False),
     Column("simulated", Boolean, nullable=False),

@@ -177,6 +177,18 @@ def test_a_repeated_answer_is_acknowledged_alike(participant):
     error_of(participant.answer(1, "second"), 409)
 
 
+def test_consent_sent_again_begins_no_second_session(make_client, study):
+    one, two = make_client(study), make_client(study)
+    for query in ({}, PROLIFIC):
+        assert one.start(query, attempt="page-1").status_code == 201
+        lost = one.token
+        assert one.start(query, attempt="page-1").status_code == 201
+        assert one.client.get(f"/api/s/{lost}").status_code == 404
+        assert one.view()["state"] == "consented"
+    two.start(attempt="page-2")
+    assert len(stored(one, tables.session.c.id)) == 3
+
+
 # --- what is hidden ----------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ DEMO_FOLDER = Path("demo-study")
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; more need PostgreSQL."
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 128), default=8, show_default=True, help="Requests at once, a process."
+    "--threads", type=click.IntRange(1, 128), default=16, show_default=True, help="Requests at once, a process."
 )
 @click.option(
     "--proxy", default=None, metavar="ADDRESS",

@@ -40,7 +40,8 @@ def create_app(
     busy_timeout_s : float
         How long a request waits for a locked database.
     starts : TokenBucket, optional
-        Limit of new sessions; by default 2000 at once and 50 a second.
+        Limit of new sessions, so that those who come do not keep answers waiting; by default 100 at once and 40 a
+        second. The page tries again by itself.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def create_app(
         simulation_key=simulation_key,
     )
     protect(app)
-    app.register_blueprint(participant.make_blueprint(starts or TokenBucket(2000, 50)))
+    app.register_blueprint(participant.make_blueprint(starts or TokenBucket(100, 40)))
     app.register_blueprint(images.blueprint)
     add_dashboard(app, study.protocol.public_url)
     return app

@@ -89,7 +89,9 @@ def start_session() -> Response:
     elif body["consent_hash"] != here.page["consent_hash"]:
         raise Refused(409, "The consent text has changed; please load the page again.")
     else:
-        token, snapshot = sessions.start(here.storage, here.study, arrival, body["consent_hash"], link)
+        token, snapshot = sessions.start(
+            here.storage, here.study, arrival, body["consent_hash"], link, body.get("attempt")
+        )
     return json_response({"token": token, **_view(here, token, snapshot)}, 201)
 
 

@@ -42,6 +42,7 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 70},
     )
     op.create_index("ix_session_method", "session", ["method"], unique=False)
+    op.create_index("ix_session_arrival_hash", "session", ["arrival_hash"], unique=False)
     op.create_table(
         "study",
         sa.Column("id", sa.Integer(), nullable=False),
