@@ -30,7 +30,7 @@ from turing_test.study_folder import (
     RECRUITING,
     STUDY_FILE,
     Study,
-    check_enough_images,
+    check_before_build,
     check_study,
     read_key,
 )
@@ -238,7 +238,7 @@ def _sources(
     folders = {name: folder for name, folder in sorted(methods.items()) if folder is not None}
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
     # Before any image is decoded: a mistake that is known early should not cost minutes.
-    check_enough_images(protocol, len(pairs), where)
+    check_before_build(protocol, len(pairs), where)
     return Sources(pairs, builtin)
 
 

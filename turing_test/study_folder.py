@@ -20,8 +20,9 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from turing_test.manifest import Manifest
-from turing_test.protocol import Protocol
+from turing_test.protocol import Protocol, unknown_name
 from turing_test.study_file import read_protocol
+from turing_test.texts import languages
 
 __all__ = ["BUILT", "DATABASE", "KEY", "MANIFEST", "RECRUITING", "STUDY_FILE", "Study", "check_study", "read_study"]
 
@@ -163,11 +164,17 @@ def check_study(protocol: Protocol, manifest: Manifest, where: str) -> None:
         raise InputError(
             f'{where}: preset = "preference" compares two methods, and the study has {len(manifest.methods)}.'
         )
-    check_enough_images(protocol, len(manifest.images), where)
+    check_before_build(protocol, len(manifest.images), where)
 
 
-def check_enough_images(protocol: Protocol, n_images: int, where: str) -> None:
-    """Refuse a protocol that would need more photos than there are: no participant sees one twice."""
+def check_before_build(protocol: Protocol, n_images: int, where: str) -> None:
+    """Refuse a protocol whose language is unknown, or that needs more photos than there are: nobody sees one twice.
+
+    The part of `check_study` that is known before any image is decoded.
+    """
+    known = languages()
+    if protocol.language not in known:
+        raise InputError(f"{where}: {unknown_name('language', protocol.language, known)}")
     if n_images < protocol.images_needed:
         parts = {
             "practice_trials": protocol.practice_trials,
