@@ -193,7 +193,7 @@ def row(name: str, condition: str, load: float, shown: list[Shown]) -> str:
         f"{median(one.compositor for one in shown):.1f}",
         f"{min(one.compositor for one in shown):.0f} to {max(one.compositor for one in shown):.0f}",
     ]
-    if shown[0].stored is None:
+    if shown[0].stored is None:  # jsPsych
         return "| " + " | ".join([*cells, "not measured", "-", "-"]) + " |"
     differences = sorted(abs(one.compositor - one.stored) for one in shown if one.stored is not None)
     missed = [one for one, frames in zip(shown, off, strict=True) if frames > 1.25]
@@ -214,6 +214,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presentations", type=int, default=200)
     parser.add_argument("--busy", type=int, default=2, help="processes a core that keep the machine busy")
+    parser.add_argument(
+        "--niceness", type=int, default=0, help="of the browser; negative (root only): before other work"
+    )
     parser.add_argument("--conditions", default="as it is,busy,stopped")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -233,7 +236,7 @@ def main() -> None:
                 if contestant.startswith("jsPsych") and libraries is None:
                     print("jsPsych could not be fetched with npm, so it is left out", file=sys.stderr)
                     continue
-                with chromium() as browser:
+                with chromium(niceness=options.niceness) as browser:
                     conditions: dict[str, Callable[[], AbstractContextManager[None]]] = {
                         "as it is": nullcontext,
                         "busy": lambda: busy(n_busy),
@@ -247,7 +250,7 @@ def main() -> None:
                         assert libraries is not None
                         shown = jspsych(browser, libraries, photos, options.presentations, conditions[name])
                 labels = {
-                    "as it is": "as it is",
+                    "as it is": "as it is" + (f", browser at niceness {options.niceness}" if options.niceness else ""),
                     "busy": f"busy with {n_busy} processes",
                     "stopped": f"compositor stopped for {1000 * STOPPED_S:.0f} ms now and then",
                 }
@@ -262,19 +265,22 @@ def main() -> None:
 PAGE = """# Display time
 
 {n} photos of 1000 ms in each row, headless Chromium at 60 Hz, {cores} cores. A time on screen is the time between two swaps of
-the browser's display compositor, read from its tracing: neither page is asked. `python benchmarks/bench_display_time.py`
+the browser's display compositor, read from its tracing: neither page is asked. To run it again:
+
+    python benchmarks/bench_display_time.py --out docs/benchmarks/display_time.md
 
 {table}
 
-- *load*: processes that wanted a core in the minute before, other people's work on the machine included.
+- *load*: processes that wanted a core in the minute before, other work on the machine included.
 - *within one frame*: on screen for 1000 ms, give or take 16.7 ms.
 - *stored - compositor*: how far this page's stored times are from the compositor's. They come from the compositor itself
   (Element Timing); jsPsych stores none.
-- *misses flagged*: of the presentations that were off by more than a frame (with a quarter of a frame of room for the
-  clocks), how many the stored trial has a flag for. *hits flagged*: of those within one frame, how many have one.
+- *misses flagged*: of the presentations that were off by more than 1.25 frames (a quarter is room for the clocks), how many
+  the stored trial has a flag for. *hits flagged*: of those within one frame, how many have one.
 
 This page counts animation frames and ends an exposure in the frame that comes closest to the second, seen from the moment
-at which the image really appeared. jsPsych ends it with a timer, which fires where it will between two frames.
+at which the image really appeared: when the browser stalls, the image waits, too. jsPsych ends it with a timer, whatever was
+on screen until then; 0 ms is an image that was drawn and taken away before the browser had shown a single frame of it.
 """
 
 if __name__ == "__main__":
