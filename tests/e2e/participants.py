@@ -27,6 +27,12 @@ QUICK = {
 }  # fmt: skip
 """A session of seconds, for all that is not about timing."""
 
+ON_SCREEN = """(slot) => {
+  const canvas = document.querySelector(`[data-slot="${slot}"] canvas`);
+  return canvas.getContext("2d").getImageData(9, 9, 1, 1).data[3] > 0;
+}"""
+"""For a page: whether an image is on the stage; the argument is "first" or "second"."""
+
 
 def write_photos(folder: Path, n_images: int, size: int = 256) -> None:
     """Folders `truth`, `pale` and `turned` of photos: true, half the saturation, hues turned."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.e2e.participants import Participant
+from tests.e2e.participants import ON_SCREEN, Participant
 
-SLOW = {"image_ms": 1000, "gap_ms": 400, "practice_trials": 0}
+SLOW = {"image_ms": 1500, "gap_ms": 400, "practice_trials": 0, "test_trials": 2}
 
 
 def begun(server):
@@ -28,8 +28,7 @@ def test_a_pair_that_a_reload_interrupted_is_replaced(serve, tab):
     here = serve(**SLOW)
     person = Participant(tab()).open(here.url)
     person.begin()
-    wait_until(lambda: here.trials)
-    time.sleep(0.6)  # the first image is on screen
+    person.page.wait_for_function(ON_SCREEN, arg="first")
     interrupted = begun(here)
     person.page.reload()
     person.press("instructions")
@@ -40,10 +39,10 @@ def test_a_pair_that_a_reload_interrupted_is_replaced(serve, tab):
     assert (new["state"], new["flags"]) == ("shown", "")
     assert new["image"] != old["image"]
     assert (new["position"], new["phase"], new["real_position"]) == (1, "test", old["real_position"])
-    for _ in range(4):
+    for _ in range(2):
         person.answer()
     assert person.code()
-    assert sum(trial["state"] == "answered" for trial in here.trials) == 4
+    assert sum(trial["state"] == "answered" for trial in here.trials) == 2
 
 
 def test_a_pair_that_was_fully_shown_before_a_reload_is_only_asked_for(serve, tab):
@@ -194,13 +193,9 @@ def test_a_tab_that_is_hidden_during_a_pair_is_flagged(serve, tab):
     person = Participant(page).open(here.url)
     person.begin()
     wait_until(lambda: here.trials)
-    page.wait_for_function(
-        """() => { const canvas = document.querySelector('[data-slot="first"] canvas');
-          return canvas.getContext("2d").getImageData(9, 9, 1, 1).data[3] > 0; }"""
-    )
+    page.wait_for_function(ON_SCREEN, arg="first")
     page.evaluate(HIDE, True)
-    empty = """() => document.querySelector('[data-slot="first"] canvas').getContext("2d").getImageData(9, 9, 1, 1).data[3]"""
-    assert page.evaluate(empty) == 0  # taken away at once
+    assert not page.evaluate(ON_SCREEN, "first")  # taken away at once
     time.sleep(0.3)
     page.evaluate(HIDE, False)
     person.answer()

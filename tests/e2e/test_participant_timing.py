@@ -17,12 +17,8 @@ import pytest
 from PIL import Image
 
 from tests.e2e.compositor import MARK_CHANGES, recording
-from tests.e2e.participants import Participant
+from tests.e2e.participants import ON_SCREEN, Participant
 
-ON_SCREEN = """(slot) => {
-  const canvas = document.querySelector(`[data-slot="${slot}"] canvas`);
-  return canvas.getContext("2d").getImageData(9, 9, 1, 1).data[3] > 0;
-}"""
 TIMED = {"image_ms": 1000, "gap_ms": 500, "blank_ms": 300, "practice_trials": 0}
 
 
