@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -229,6 +230,7 @@ def _start(client: Client, played: Participation, key: str) -> dict[str, Any] | 
     if found is None:
         raise UnexpectedReply("GET /", 200, "the page holds no consent text")
     body: dict[str, Any] = {
+        "attempt": secrets.token_urlsafe(16),
         "query": {},
         "link": None,
         "consent": True,

@@ -1,7 +1,9 @@
 """Simulated participants over real HTTP: what they sent is what is stored."""
 
 import csv
+import http.server
 import math
+import threading
 from collections import Counter
 
 import numpy as np
@@ -119,6 +121,58 @@ def test_a_fool_rate_must_be_of_a_method(images, tmp_path):
 def test_an_address_must_be_one(url):
     with pytest.raises(InputError, match="is no address"):
         Client(url)
+
+
+class TestAServerThatIsAwayForAWhile:
+    """Answers each request with the next of `server.plan`: a status, or nothing at all."""
+
+    @pytest.fixture
+    def server(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                status = self.server.plan.pop(0)
+                if status is not None:  # else the connection ends without a word
+                    body = b"{}" if status == 200 else b"no JSON"
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *words):
+                pass
+
+        made = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+    def client(self, server, **options):
+        return Client(f"http://127.0.0.1:{server.server_port}", **options)
+
+    def test_is_asked_again_until_it_answers(self, server):
+        server.plan = [503, None, 429, 502, 200]
+        client = self.client(server)
+        assert client.post("api/x", {}) == (200, {})
+        client.close()
+
+    def test_is_given_up_in_the_end(self, server):
+        server.plan = [503] * 100
+        client = self.client(server, patience_s=0.3)
+        with pytest.raises(UnexpectedReply, match="503"):
+            client.post("api/x", {})
+        client.close()
+
+    def test_is_not_asked_again_after_a_plain_no(self, server):
+        server.plan = [409, 200]
+        client = self.client(server)
+        with pytest.raises(UnexpectedReply, match="409"):
+            client.post("api/x", {})
+        client.close()
+        assert server.plan == [200]
 
 
 class TestTheCommand:
