@@ -159,7 +159,7 @@ def published_inception() -> PublishedWeights:
     if reason:
         raise InputError(reason)
     url: str = _torch_fidelity("feature_extractor_inceptionv3").URL_INCEPTION_V3
-    return PublishedWeights("inception_fid", "inception-2015-12-05", url, 95.6)
+    return PublishedWeights("inception_fid", "inception-2015-12-05", url)
 
 
 def _resize_like_tensorflow(rgb8: Rgb8) -> npt.NDArray[np.float32]:
