@@ -20,7 +20,8 @@ _STATES = ", ".join(f"'{state}'" for state in ACTIVE[1:])
 
 # The session's row is locked first, as everywhere, so that whoever waited sees it as it is now. The trial is found by
 # the statement's snapshot and checked again as it is now; if it changed meanwhile, no row comes out of `answered`, and
-# then none out of `advanced`: all happens or nothing.
+# then none out of `advanced`: all happens or nothing. Scalar subqueries, not joins: they are looked up by index
+# whatever the planner believes about the size of the tables.
 _TEXT = f"""
 WITH locked AS (
   SELECT id, simulated FROM session
@@ -32,24 +33,24 @@ WITH locked AS (
       flags = CASE WHEN t.state <> 'shown' THEN 'untimed'
                    WHEN t.load <> %(load)s THEN trim(coalesce(t.flags, '') || ' reloaded')
                    ELSE coalesce(t.flags, '') END
-  FROM locked
-  WHERE t.session_id = locked.id AND t.position = %(position)s
-    AND (t.state = 'shown' OR (locked.simulated AND t.state IN ('pending', 'begun')))
+  WHERE t.session_id = (SELECT id FROM locked) AND t.position = %(position)s
+    AND (t.state = 'shown' OR ((SELECT simulated FROM locked) AND t.state IN ('pending', 'begun')))
   RETURNING t.session_id, t.phase, t.real_position
-), following AS (
-  SELECT t.* FROM trial t, answered
-  WHERE t.session_id = answered.session_id AND t.position IN (%(position)s + 1, %(position)s + 2)
-    AND t.state <> 'replaced'
 ), advanced AS (
   UPDATE session s
   SET position = %(position)s + 1, updated_at = %(now)s,
-      state = coalesce((SELECT phase FROM following WHERE position = %(position)s + 1), 'completed'),
-      ended_at = CASE WHEN EXISTS (SELECT 1 FROM following) THEN NULL ELSE %(now)s END
-  FROM answered WHERE s.id = answered.session_id
+      state = CASE WHEN s.n_trials = %(position)s THEN 'completed' ELSE (
+        SELECT n.phase FROM trial n
+        WHERE n.session_id = s.id AND n.position = %(position)s + 1 AND n.state <> 'replaced') END,
+      ended_at = CASE WHEN s.n_trials = %(position)s THEN %(now)s END
+  WHERE s.id = (SELECT session_id FROM answered)
   RETURNING s.*
 )
-SELECT answered.phase, answered.real_position, {_SESSION}, {_TRIAL}
-FROM advanced a CROSS JOIN answered LEFT JOIN following n ON true ORDER BY n.position
+SELECT (SELECT phase FROM answered), (SELECT real_position FROM answered), {_SESSION}, {_TRIAL}
+FROM advanced a
+LEFT JOIN trial n
+  ON n.session_id = a.id AND n.position IN (%(position)s + 1, %(position)s + 2) AND n.state <> 'replaced'
+ORDER BY n.position
 """
 
 

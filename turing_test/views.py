@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
+from turing_test.protocol import Protocol
 from turing_test.recruiters import PLATFORMS
 from turing_test.snapshot import ACTIVE, Snapshot, Upcoming
 from turing_test.study_folder import Study
@@ -42,7 +44,7 @@ def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None =
         "state": state,
         "phase": phase,
         "preset": protocol.preset,
-        "timing": {name: getattr(protocol, name) for name in TIMING},
+        "timing": _timing(protocol),
         "size": protocol.size,
         "plates": [_address(token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
         "trial": None if trial is None else {
@@ -90,6 +92,11 @@ def allowed_images(study: Study, token: str, snapshot: Snapshot) -> dict[str, tu
         for image, sha in zip((trial.first_token, trial.second_token), both, strict=False):
             allowed[image] = (sha, *both)
     return allowed
+
+
+@lru_cache(8)
+def _timing(protocol: Protocol) -> dict[str, int]:
+    return {name: getattr(protocol, name) for name in TIMING}
 
 
 def _address(token: str, image: str) -> str:

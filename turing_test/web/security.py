@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from turing_test.recruiters import SUBMIT_HOSTS
@@ -23,6 +24,12 @@ PERMISSIONS = ", ".join(
                     "midi", "payment", "usb")
 )  # fmt: skip
 _log = logging.getLogger(__name__)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+]
 
 
 class TokenBucket:
@@ -59,7 +66,7 @@ class TokenBucket:
 
 def json_response(data: object, status: int = 200) -> Response:
     """A JSON answer."""
-    return Response(json.dumps(data), status, mimetype="application/json")
+    return Response(_encode(data), status, content_type="application/json")
 
 
 def protect(app: Flask) -> None:
@@ -72,13 +79,10 @@ def protect(app: Flask) -> None:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        found = response.headers
-        found["X-Content-Type-Options"] = "nosniff"
-        found["Cross-Origin-Resource-Policy"] = "same-origin"
-        found["Referrer-Policy"] = "no-referrer"
+        response.headers.extend(_HEADERS)
         if request.endpoint != "static":
-            found["Cache-Control"] = "no-store"
-        if response.mimetype == "text/html":
+            response.headers["Cache-Control"] = "no-store"
+        if response.headers.get("Content-Type", "").startswith("text/html"):
             _page_headers(response)
         return response
 
