@@ -14,17 +14,21 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from scipy.stats import ttest_1samp
 from training_folders import rule_picture, write_rule_pictures
 
 import evalkit.colorizers.training as training
 from evalkit.ab_classes import preset
 from evalkit.cli import main
+from evalkit.colorizers.anchors import Gray
 from evalkit.colorizers.checkpoints import load_checkpoint
 from evalkit.colorizers.learned import LearnedColorizer, as_ab_network
 from evalkit.colorizers.training import TrainingOptions, train
 from evalkit.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
 from evalkit.image_files import decode
+from evalkit.image_pairs import find_images
+from evalkit.metrics.ab_error import ab_auc
 
 TINY = ("--network", "tiny", "--crop-size", "32", "--batch-size", "4", "--threads", "1")
 
@@ -69,6 +73,20 @@ def test_a_rule_is_learnt_and_holds_on_pictures_never_seen(variant: str, tmp_pat
         error.append(np.linalg.norm((srgb8_to_lab(found) - srgb8_to_lab(truth))[..., 1:], axis=-1).mean())
         gray.append(np.linalg.norm(srgb8_to_lab(truth)[..., 1:], axis=-1).mean())
     assert np.mean(error) < 0.65 * np.mean(gray), f"error {np.mean(error):.1f}, gray {np.mean(gray):.1f}"
+
+
+def test_half_a_minute_on_real_photos_beats_gray_on_photos_never_seen(shared_data: Path, tmp_path: Path) -> None:
+    chosen = options(layout="small", steps=200, batch_size=16, crop_size=64, learning_rate=1e-3, weight_decay=0.05)
+    report = train(shared_data / "photos", tmp_path / "run", chosen, panel_every=1000)
+    colorizer = LearnedColorizer(as_ab_network(load_checkpoint(report.weights)), 64)
+    gains = []
+    for path in find_images(shared_data / "outputs" / "imagenet_comparison" / "gt").values():
+        truth = decode(path).rgb8
+        ((found, _),) = colorizer([truth])
+        gains.append(ab_auc(truth, found) - ab_auc(truth, Gray().colorize(truth, None)[0]))
+    interval = ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert len(gains) == 100
+    assert interval.low > 0, interval
 
 
 def test_before_training_the_network_says_what_the_photos_hold(crops: Path, tmp_path: Path) -> None:
