@@ -56,6 +56,8 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
     record = replace(
         record,
         n_bootstrap=max(other.n_bootstrap for other in records),
+        notes=tuple(dict.fromkeys(note for other in records for note in other.notes)),
+        samples={name: methods for other in records for name, methods in other.samples.items()},
         allow_missing=any(other.allow_missing for other in records),
         missing=_unique(entry for other in records for entry in other.missing),
     )

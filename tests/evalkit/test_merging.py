@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,24 @@ def test_images_left_out_of_any_part_are_remembered(tmp_path: Path, photo_set: P
     joined = merge_runs([tmp_path / "out0", tmp_path / "out1"], tmp_path / "joined")
     assert "|common:69|" in joined["vivid", "ab_auc"].signature
     assert [entry["image"] for entry in joined.record.missing] == ["i01"]
+
+
+def test_samples_and_notes_of_every_run_are_kept(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    for run, method in (("a", "vivid"), ("b", "dull")):
+        folder = tmp_path / f"samples-{method}"
+        folder.mkdir()
+        for path in sorted((photo_set / "truth").iterdir()):
+            (folder / path.stem).mkdir()
+            for k, source in enumerate(("vivid", "dull")):
+                shutil.copy(photo_set / source / path.name, folder / path.stem / f"{k}.png")
+        quick_score(photo_set, tmp_path / run, {method: folder}, metrics=("psnr_rgb", "ab_auc"))
+        record = json.loads((tmp_path / run / "run.json").read_text())
+        record["notes"] = ["the batch was halved", f"said of {method}"]
+        (tmp_path / run / "run.json").write_text(json.dumps(record))
+    joined = merge_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "joined")
+    assert set(joined.record.samples) == {"vivid", "dull"}
+    assert joined.record.notes == ("the batch was halved", "said of vivid", "said of dull")
+    assert (tmp_path / "joined" / "samples.csv").read_text().count("best_of_n") >= 2
 
 
 def test_joined_intervals_use_the_most_replicates_of_any_run(
