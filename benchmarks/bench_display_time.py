@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument(
         "--niceness", type=int, default=0, help="of the browser; negative (root only): before other work"
     )
+    parser.add_argument("--contestants", default="this page,jsPsych 8.3")
     parser.add_argument("--conditions", default="as it is,busy,stopped")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -232,7 +233,7 @@ def main() -> None:
             "practice_trials": 0, "test_trials": trials // 2 * 2, "reserve_trials": 1,
         }  # fmt: skip
         for number, name in enumerate(wanted):
-            for contestant in ("this page", "jsPsych 8.3"):
+            for contestant in options.contestants.split(","):
                 if contestant.startswith("jsPsych") and libraries is None:
                     print("jsPsych could not be fetched with npm, so it is left out", file=sys.stderr)
                     continue
@@ -279,8 +280,8 @@ the browser's display compositor, read from its tracing: neither page is asked. 
   the stored trial has a flag for. *hits flagged*: of those within one frame, how many have one.
 
 This page counts animation frames and ends an exposure in the frame that comes closest to the second, seen from the moment
-at which the image really appeared: when the browser stalls, the image waits, too. jsPsych ends it with a timer, whatever was
-on screen until then; 0 ms is an image that was drawn and taken away before the browser had shown a single frame of it.
+at which the image really appeared: when the browser stalls, the image waits, too. jsPsych ends it with a timer, however late
+the image came. Where a stall falls on the end itself neither can help; this page says so in the data.
 """
 
 if __name__ == "__main__":

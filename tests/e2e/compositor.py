@@ -31,12 +31,8 @@ new MutationObserver((changes) => {
 """
 
 SWAP = "Display::DrawAndSwap"
-# Stages of a frame: the page's part, in which its scripts draw; from its handover to the display compositor to the screen.
-FRAME, MAIN, SUBMITTED = (
-    "PipelineReporter",
-    "SendBeginMainFrameToCommit",
-    "SubmitCompositorFrameToPresentationCompositorFrame",
-)
+# A frame, and its stages: the page's part is done; the display compositor has it.
+FRAME, COMMITTED, SUBMITTED = "PipelineReporter", "Commit", "SubmitCompositorFrameToPresentationCompositorFrame"
 CATEGORIES = ["blink.user_timing", "viz", "disabled-by-default-devtools.timeline.frame"]
 
 
@@ -92,34 +88,31 @@ def _changes(events: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     swaps = sorted(
         (event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == SWAP and "dur" in event
     )
-    starts = [start for start, _ in swaps]
-    stages = _stages(events)
+    frames = _frames(events)
     for event in sorted((e for e in events if e["name"].startswith("screen ")), key=lambda e: e["ts"]):
         # Drawn in a frame (this page) or between two (timers): the first commit after it carries it.
-        frames = stages.get(event["pid"], [])
-        j = bisect.bisect_left(frames, event["ts"], key=lambda frame: frame[MAIN][1])
-        if j < len(frames) and (k := bisect.bisect_left(starts, frames[j][SUBMITTED][0])) < len(swaps):
+        ours = frames.get(event["pid"], [])
+        j = bisect.bisect_left(ours, (event["ts"], 0.0))
+        if j < len(ours) and (k := bisect.bisect_left(swaps, (ours[j][1], 0.0))) < len(swaps):
             yield event["name"].removeprefix("screen "), swaps[k][1] / 1000
 
 
-def _stages(events: list[dict[str, Any]]) -> dict[int, list[dict[str, tuple[float, float]]]]:
-    """By process, in order: when each stage of each frame that reached the screen began and ended."""
-    begun: dict[tuple[int, str, str], float] = {}
-    current: dict[tuple[int, str], dict[str, tuple[float, float]]] = {}  # numbers of frames are used again
-    done: dict[int, list[dict[str, tuple[float, float]]]] = {}
-    for event in sorted((e for e in events if e["ph"] in "be" and "id2" in e), key=lambda e: e["ts"]):
-        process, number, name = event["pid"], event["id2"].get("local", ""), event["name"]
-        if event["ph"] == "b":
-            begun[process, number, name] = event["ts"]
-            if name == FRAME:
-                current[process, number] = {}
-        elif (start := begun.pop((process, number, name), None)) is not None and (process, number) in current:
-            current[process, number][name] = (start, event["ts"])
-            if name == FRAME:
-                frame = current.pop((process, number))
-                if MAIN in frame and "Commit" in frame and SUBMITTED in frame:
-                    done.setdefault(process, []).append(frame)
-    return {process: sorted(frames, key=lambda frame: frame[MAIN][1]) for process, frames in done.items()}
+def _frames(events: list[dict[str, Any]]) -> dict[int, list[tuple[float, float]]]:
+    """By process, in order: when each frame was committed by the page, and when it was handed to the display compositor.
+
+    Beginnings of stages alone are read: the trace mixes up the names of endings.
+    """
+    committed: dict[tuple[int, str], float] = {}  # numbers of frames are used again
+    found: dict[int, list[tuple[float, float]]] = {}
+    for event in sorted((e for e in events if e["ph"] == "b" and "id2" in e), key=lambda e: e["ts"]):
+        frame = (event["pid"], event["id2"].get("local", ""))
+        if event["name"] == FRAME:
+            committed.pop(frame, None)
+        elif event["name"] == COMMITTED:
+            committed[frame] = event["ts"]
+        elif event["name"] == SUBMITTED and frame in committed:
+            found.setdefault(event["pid"], []).append((committed.pop(frame), event["ts"]))
+    return {process: sorted(frames) for process, frames in found.items()}
 
 
 @contextmanager
