@@ -336,6 +336,9 @@ def run_database(name: str, url: str, study: Path, options: argparse.Namespace) 
 
 def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
+        f"{options.participants:,} participants, {options.rounds} rounds, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, load average {os.getloadavg()[2]:.0f} at the end, the benchmark's own 3 included.",
+        "",
         "| database | | answers/s | median, ms | 99 %, ms | errors |",
         "|---|---|---:|---:|---:|---:|",
     ]
@@ -391,7 +394,7 @@ def main() -> None:
             with postgres(binaries, durable=True) as url:
                 results["PostgreSQL"] = run_database("PostgreSQL", url, study, options)
     table = report(results, options)
-    print(f"{options.participants} participants, {os.cpu_count()} cores, Python {platform.python_version()}\n\n{table}")
+    print(table)
     if options.out:
         options.out.write_text(table, encoding="utf-8")
 
