@@ -11,9 +11,9 @@ import click
 
 __all__ = ["demo"]
 
-RATES = {"mild": 0.45, "strong": 0.20}
+RATES = {"mild": 0.45, "strong": 0.20, "full": 0.32}
 """How often the simulated observers take a method for the photo: what the analysis has to find again."""
-OBSERVERS = 40
+OBSERVERS = 48
 STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", "jinja2")
 
 
@@ -31,8 +31,9 @@ def demo(ctx: click.Context, out: Path) -> None:
     """Show the whole way, from photos to one report.
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a
-    strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods, and are scored
-    beside the anchors gray and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
+    strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods; where PyTorch is
+    installed, the small network that ships with evalkit colours them too. All are scored beside the anchors gray
+    and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
     answers are analysed, and everything goes into one report. Nothing is downloaded.
     """
     from evalkit.commands._shared import progress_bar
@@ -51,8 +52,12 @@ def demo(ctx: click.Context, out: Path) -> None:
         name = " ".join(words[:depth])
         _command(ctx, words[:depth]).main(words[depth:], prog_name=f"evalkit {name}", standalone_mode=False)
 
+    names = ["mild", "strong"]
+    if find_spec("torch") is not None:
+        run("colorize", "full", "--input", out / "truth", "--output", out / "full", "--overwrite")
+        names.append("full")
     methods: list[str | Path] = []
-    for name in RATES:
+    for name in names:
         methods += ["--method", f"{name}={out / name}"]
     anchors = ["--method", "gray", "--method", "random"]
     run("score", "--truth", out / "truth", *anchors, *methods, "--out", out / "scores", "--overwrite")
@@ -69,7 +74,7 @@ not independent. On a set of separate photos they mean what they say."""
             'For the whole way: pip install "colorization-evalkit[demo]"'
         )
     else:
-        _play_study(run, out, methods)
+        _play_study(run, out, names, methods)
     files = [
         (out / "curves.png", "the cumulative error curves"),
         (out / "scores", "summary.csv, per_image.parquet, curves.csv, run.json"),
@@ -96,18 +101,17 @@ Next, with folders of your own (the same file names in each):
     )
 
 
-def _play_study(run: Callable[..., None], out: Path, methods: list[str | Path]) -> None:
+def _play_study(run: Callable[..., None], out: Path, names: list[str], methods: list[str | Path]) -> None:
     study, answers = out / "study", out / "answers"
     if study.exists():
         click.echo(f"\n{study} holds answers of an earlier demo: they are kept, and analysed.")
     else:
         run("study", "create", study, "--truth", out / "truth", *methods)
-        click.echo(
-            f"\n{OBSERVERS} simulated observers, who take mild for the photo in 45 % of trials and strong in 20 %:"
-        )
+        told = ", ".join(f"{name} in {100 * RATES[name]:.0f} %" for name in names)
+        click.echo(f"\n{OBSERVERS} simulated observers, who are told how often to take a method for the photo: {told}.")
         rates: list[str] = []
-        for name, rate in RATES.items():
-            rates += ["--fool-rate", f"{name}={rate:g}"]
+        for name in names:
+            rates += ["--fool-rate", f"{name}={RATES[name]:g}"]
         run("study", "simulate", study, "--participants", str(OBSERVERS), *rates)
     run("study", "export", study, "--simulated", "--out", answers)
     run("analyze", answers / "trials.csv", "--out", out / "analysis")
