@@ -45,7 +45,7 @@ class Recipe:
     Attributes
     ----------
     method : str
-        A variant of the seed's system, or one of the published networks.
+        A variant of the reference system, or one of the published networks.
     weights : Path, optional
         Checkpoint; the one that comes with the package where not given.
     classes : AbClasses, optional

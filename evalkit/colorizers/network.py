@@ -1,4 +1,4 @@
-"""The seed's network: from lightness to a score for each ab class (or to ab itself) at a quarter of the resolution.
+"""The reference network: from lightness to a score for each ab class (or to ab itself) at a quarter of the resolution.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""Train a variant of the seed's colorizer: resumable to the bit, on one device or several.
+"""Train a variant of the reference colorizer: resumable to the bit, on one device or several.
 
 Everything that chance decides depends on the seed and on the number of the step alone: the first weights, the order
 of the photos, every crop. So a run that was killed and continued, or that loads its data in other processes, is the

@@ -1,4 +1,4 @@
-"""The variants of the seed's system that its table compares; names only, so that the command line stays light."""
+"""The variants of the reference system that its table compares; names only, so that the command line stays light."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VARIANTS = {
         Variant("full", "distribution over ab classes, rare colours weighted up", classifies=True, rebalanced=True),
     )
 }
-"""The rows of the seed's table, by name."""
+"""The rows of the table of variants, by name."""
 
 PUBLISHED = ("eccv16", "siggraph17")
 """Networks of the paper authors' release, run from a file that the user has."""

@@ -1,4 +1,4 @@
-"""The command ``evalkit reproduce``: the seed's table from a folder of photos, start to end."""
+"""The command ``evalkit reproduce``: the table of variants from a folder of photos, start to end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["reproduce"]
 
 
 @click.command(
-    short_help="Make the seed's table: colour photos by every variant, score, report.",
+    short_help="Make the table of variants: colour photos by every variant, score, report.",
     context_settings={"ignore_unknown_options": True},
 )
 @click.option("--truth", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of true photos.")
@@ -48,7 +48,7 @@ def reproduce(
     device: str,
     score_options: tuple[str, ...],
 ) -> None:
-    """Colour the photos of a folder by every variant of the seed's system, score them, write the report.
+    """Colour the photos of a folder by every variant of the reference system, score them, write the report.
 
     \b
     evalkit reproduce --truth photos/ --out table/
@@ -87,7 +87,7 @@ def reproduce(
         reported += ["--method", f"{variant}={methods / variant}"]
     if trials is not None:
         reported += ["--trials", str(trials)]
-    _call("report", [*reported, "--title", "The seed's table"])
+    _call("report", [*reported, "--title", "The table of variants"])
 
 
 def _call(name: str, words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The command ``evalkit train``: train a variant of the seed's colorizer."""
+"""The command ``evalkit train``: train a variant of the reference colorizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": 
 """Steps, crop size and learning rate by network."""
 
 
-@click.command(short_help="Train the seed's colorizer, or a variant, on a folder of photos.")
+@click.command(short_help="Train the reference colorizer, or a variant, on a folder of photos.")
 @click.option(
     "--input",
     "source",
