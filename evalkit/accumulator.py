@@ -13,6 +13,7 @@ from evalkit.metrics import create_metrics
 from evalkit.metrics._arrays import as_rgb8, require_same_size
 from evalkit.metrics.ab_error import AbErrorOptions, PairCounter, table_of
 from evalkit.metrics.base import ImageStatistics, Photo
+from evalkit.metrics.blocks import BlockMetric
 
 __all__ = ["Accumulator"]
 
@@ -32,7 +33,7 @@ class Accumulator:
     Raises
     ------
     InputError
-        If the metric is unknown.
+        If the metric is unknown, or needs more than pairs of arrays (a network, say).
 
     Examples
     --------
@@ -47,6 +48,11 @@ class Accumulator:
     def __init__(self, metric: str, options: AbErrorOptions | None = None) -> None:
         self.options = options or AbErrorOptions()
         (self.metric,) = create_metrics([metric], self.options)
+        if isinstance(self.metric, BlockMetric) or self.metric.reads:
+            raise InputError(
+                f"metric {metric} needs more than pairs of arrays (a network, several images, or what the run knows of a "
+                "file); 'evalkit score' computes it"
+            )
         self.n_images = 0
         self._counter = PairCounter(self.options.classes) if self.metric.uses_ab_error else None
         self._terms: list[npt.NDArray[Any]] = []

@@ -15,8 +15,11 @@ from evalkit.errors import InputError
 from evalkit.metrics import BUILT_IN, load_metric
 from evalkit.metrics.ab_error import AbErrorOptions
 from evalkit.metrics.base import MeanMetric, Rgb8
+from evalkit.metrics.blocks import BlockMetric
 
 Pair = tuple[Rgb8, Rgb8]
+PAIRWISE = [name for name in BUILT_IN if not issubclass(load_metric(name), BlockMetric) and not load_metric(name).reads]
+"""Metrics that pairs of arrays are enough for; the others need a network, several images, or what a run knows."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def accumulated(metric: str, pairs: list[Pair], options: AbErrorOptions | None =
     return accumulator
 
 
-@pytest.mark.parametrize("metric", BUILT_IN)
+@pytest.mark.parametrize("metric", PAIRWISE)
 def test_order_and_split_leave_every_bit_alone(metric: str, pairs: list[Pair]) -> None:
     whole = accumulated(metric, pairs)
     expected = whole.compute()
@@ -63,7 +66,7 @@ def test_so_under_a_fixed_prior(metric: str, pairs: list[Pair]) -> None:
     assert merged.compute() == expected
 
 
-@pytest.mark.parametrize("metric", BUILT_IN)
+@pytest.mark.parametrize("metric", PAIRWISE)
 def test_a_pair_given_twice_has_weight_two(metric: str, pairs: list[Pair]) -> None:
     twice, weighted = accumulated(metric, [*pairs[:3], pairs[1]]), accumulated(metric, [pairs[0], pairs[2]])
     weighted.update(*pairs[1], weight=2)
@@ -88,7 +91,7 @@ def test_the_mean_metrics_are_found() -> None:
     assert {"psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness", "l_mae"} <= set(MEANS)
 
 
-@pytest.mark.parametrize("metric", BUILT_IN)
+@pytest.mark.parametrize("metric", PAIRWISE)
 def test_a_batch_is_its_pairs(metric: str, pairs: list[Pair]) -> None:
     same_size = pairs[::2]
     truth, prediction = (np.stack(images) for images in zip(*same_size, strict=True))
@@ -103,7 +106,7 @@ def test_one_pair_is_the_function_of_arrays(pairs: list[Pair]) -> None:
         assert accumulated(metric, pairs[:1]).compute() == getattr(evalkit, metric)(*pairs[0])
 
 
-@pytest.mark.parametrize("metric", BUILT_IN)
+@pytest.mark.parametrize("metric", PAIRWISE)
 def test_without_pairs_there_is_no_number(metric: str) -> None:
     assert math.isnan(Accumulator(metric).compute())
 
@@ -168,3 +171,9 @@ def test_sums_are_exact_where_order_would_show() -> None:
         assert exact_sum(terms[order]).tolist() == [1.001]
     integers = np.array([[2**62], [1], [-(2**62)]])
     assert exact_sum(integers).tolist() == [1]
+
+
+@pytest.mark.parametrize("metric", [name for name in BUILT_IN if name not in PAIRWISE])
+def test_metrics_that_need_more_than_pairs_are_refused_at_once(metric: str) -> None:
+    with pytest.raises(InputError, match=f"metric {metric} needs more than pairs of arrays"):
+        Accumulator(metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -72,7 +73,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_commands_under_their_headings() -> None:
     output = run(main, "--help").output
     assert output.index("Colorizers:") < output.index("colorize  ") < output.index("Shell:")
-    assert "completion  Print the script that completes evalkit in your shell." in output
+    assert re.search(r"completion +Print the script that completes evalkit in your shell\.", output)
 
 
 def test_version_names_the_command() -> None:
@@ -83,7 +84,7 @@ def test_a_command_of_another_package_is_found_and_run(monkeypatch: pytest.Monke
     plug_in(monkeypatch, hello=f"{__name__}:hello")
     commands = group()
     assert "From other packages:" in run(commands, "--help").output
-    assert "hello       Say hello from a plugin." in run(commands, "--help").output
+    assert re.search(r"hello +Say hello from a plugin\.", run(commands, "--help").output)
     assert run(commands, "hello").output == "hello\n"
 
 

@@ -76,8 +76,12 @@ QUESTIONS = {
 
 
 def guessed(study, sessions, question="which side is real"):
-    """How well the adversary guesses, over all trials; practice ones before their answer."""
-    tests = [(k, trial) for k, session in enumerate(sessions) for trial in session.trials]
+    """How well the adversary guesses, over all trials; practice ones before their answer.
+
+    That practice has no vigilance trials is no secret, and would be learnt: there it is asked of the test alone.
+    """
+    known = {"practice"} if question == "whether it is a vigilance trial" else set()
+    tests = [(k, trial) for k, session in enumerate(sessions) for trial in session.trials if trial.phase not in known]
     answers = np.array([QUESTIONS[question](truths(study, trial)) for _, trial in tests])
     return guess([trial_features(trial) for _, trial in tests], answers, np.array([k for k, _ in tests]))
 

@@ -85,7 +85,13 @@ class Session {
     }
     const consent = (await nextAction(screen)) === "agree";
     const { link, consentHash } = this.#root.dataset;
-    const view = await this.#api.start({ query, link: link || null, consent, consent_hash: consentHash });
+    const view = await this.#api.start({
+      query,
+      link: link || null,
+      consent,
+      consent_hash: consentHash,
+      attempt: this.#api.load, // a consent that is sent again begins no second session
+    });
     if (this.#api.token && view.phase !== "done") {
       history.replaceState(null, "", `/s/${encodeURIComponent(this.#api.token)}`); // a reload resumes
     }
@@ -144,7 +150,8 @@ class Session {
     if (trial.mode === "show") {
       images = await this.#images.get(trial.images);
       const begun = await this.#api.begin(trial.number);
-      if (begun.replaced) return begun.view;
+      // The answer "replaced" may have been lost on the way: what is on the page must be what is on record.
+      if (begun.replaced || begun.first !== trial.images[0]) return begun.view ?? (await this.#api.view());
       const sequential = view.preset === "zhang2016" || view.preset === "preference";
       const presented = await this.#trials.present(images, timing, { first, sequential });
       end = presented.end;
