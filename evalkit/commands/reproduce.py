@@ -7,8 +7,12 @@ from pathlib import Path
 import click
 
 from evalkit.colorizers.variants import VARIANTS
+from evalkit.errors import InputError
 
 __all__ = ["reproduce"]
+
+PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252, "full": 0.323}
+"""Zhang, Isola and Efros (2016), table 1: what simulated observers are told to do."""
 
 
 @click.command(
@@ -38,6 +42,13 @@ __all__ = ["reproduce"]
     metavar="FILE",
     help="Trials of a human test, for the report.",
 )
+@click.option(
+    "--simulate",
+    type=click.IntRange(8),
+    default=None,
+    metavar="N",
+    help="Rehearse the human test with N simulated observers at the paper's fool rates; needs 60 photos.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.argument("score_options", nargs=-1, type=click.UNPROCESSED)
 def reproduce(
@@ -45,6 +56,7 @@ def reproduce(
     out: Path,
     checkpoints: Path | None,
     trials: Path | None,
+    simulate: int | None,
     device: str,
     score_options: tuple[str, ...],
 ) -> None:
@@ -53,11 +65,13 @@ def reproduce(
     \b
     evalkit reproduce --truth photos/ --out table/
     evalkit reproduce --truth ctest10k/ --out table/ --labels val.txt \\
-        --metrics ab_auc,ab_auc_rebal,vgg_top1
+        --metrics ab_auc,ab_auc_rebal,vgg16_top1
 
     Other options are handed to 'evalkit score'. An interrupted run goes on where it stopped. Pictures are in
     OUT/methods, scores in OUT/scores, the report in OUT/report.
     """  # noqa: D301
+    if trials is not None and simulate is not None:
+        raise InputError("--trials and --simulate exclude each other: answers of people, or a rehearsal without any")
     methods = out / "methods"
     scored = ["--truth", str(truth), "--method", "gray", "--method", "random"]
     for variant in VARIANTS:
@@ -85,9 +99,21 @@ def reproduce(
     ]
     for variant in VARIANTS:
         reported += ["--method", f"{variant}={methods / variant}"]
+    if simulate is not None:
+        trials = _rehearsed(truth, methods, out / "study", simulate)
     if trials is not None:
         reported += ["--trials", str(trials)]
     _call("report", [*reported, "--title", "The table of variants"])
+
+
+def _rehearsed(truth: Path, methods: Path, study: Path, observers: int) -> Path:
+    """The study folder after simulated observers took the timed test: no result, but every step of one."""
+    if not study.exists():
+        folders = [word for variant in VARIANTS for word in ("--method", f"{variant}={methods / variant}")]
+        _call("study", ["create", str(study), "--truth", str(truth), *folders])
+        rates = [word for name, rate in PAPER_FOOL_RATES.items() for word in ("--fool-rate", f"{name}={rate}")]
+        _call("study", ["simulate", str(study), "--participants", str(observers), *rates])
+    return study
 
 
 def _call(name: str, words: list[str]) -> None:
