@@ -1,4 +1,4 @@
-"""What several commands share: options of the ab metrics, the progress bar."""
+"""What several commands share: options of the ab metrics, the progress bar, running another command by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from evalkit.metrics.ab_error import AbErrorOptions
 
-__all__ = ["ab_options", "make_ab_options", "output_options", "progress_bar"]
+__all__ = ["ab_options", "make_ab_options", "output_options", "progress_bar", "run_command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +49,27 @@ def output_options(function: F) -> F:
     """Add --json and --quiet."""
     function = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(function)
     return click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")(function)
+
+
+def run_command(*words: str) -> None:
+    """Run another command as the user would type it; found by its name, so that no floor imports those above.
+
+    Raises
+    ------
+    ClickException
+        When no package has installed a command of that name.
+    """
+    from evalkit.cli import main
+
+    found: click.Command | None = main
+    depth = 0
+    while isinstance(found, click.Group):
+        found = found.get_command(click.Context(found), words[depth])
+        depth += 1
+    name = " ".join(words[:depth])
+    if found is None:
+        raise click.ClickException(f"the command '{name}' is not installed")
+    found.main(list(words[depth:]), prog_name=f"evalkit {name}", standalone_mode=False)
 
 
 @contextmanager

@@ -26,8 +26,7 @@ STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", 
     metavar="DIR",
     help="Folder for images, scores and results; an earlier demo there is replaced, but answers never are.",
 )
-@click.pass_context
-def demo(ctx: click.Context, out: Path) -> None:
+def demo(out: Path) -> None:
     """Show the whole way, from photos to one report.
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a
@@ -36,7 +35,7 @@ def demo(ctx: click.Context, out: Path) -> None:
     and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
     answers are analysed, and everything goes into one report. Nothing is downloaded.
     """
-    from evalkit.commands._shared import progress_bar
+    from evalkit.commands._shared import progress_bar, run_command
     from evalkit.demo import PHOTOS, write_folders
     from evalkit.demo_figure import draw_curves, require_matplotlib
 
@@ -48,9 +47,7 @@ def demo(ctx: click.Context, out: Path) -> None:
     def run(*arguments: str | Path) -> None:
         words = [str(word) for word in arguments]
         click.echo(f"\n$ evalkit {shlex.join(words)}\n")
-        depth = 2 if words[0] == "study" else 1
-        name = " ".join(words[:depth])
-        _command(ctx, words[:depth]).main(words[depth:], prog_name=f"evalkit {name}", standalone_mode=False)
+        run_command(*words)
 
     names = ["mild", "strong"]
     if find_spec("torch") is not None:
@@ -117,14 +114,3 @@ def _play_study(run: Callable[..., None], out: Path, names: list[str], methods: 
     run("analyze", answers / "trials.csv", "--out", out / "analysis")
     folders = ["--truth", out / "truth", *methods]
     run("report", "--scores", out / "scores", "--trials", answers / "trials.csv", *folders, "--out", out / "report")
-
-
-def _command(ctx: click.Context, names: list[str]) -> click.Command:
-    """Another command, as the user would call it: found in its group, so that this floor imports none above."""
-    found: click.Command | None = ctx.find_root().command
-    for name in names:
-        found = found.get_command(ctx, name) if isinstance(found, click.Group) else None
-        if found is None:
-            raise click.ClickException(f"the command '{name}' is not installed.")
-    assert found is not None
-    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.colorizers.variants import VARIANTS
+from evalkit.commands._shared import run_command
 from evalkit.errors import InputError
 
 __all__ = ["reproduce"]
@@ -81,12 +82,12 @@ def reproduce(
             words += ["--weights", str(checkpoints / f"{variant}.pt")]
         if target.is_dir():
             words.append("--resume")
-        _call("colorize", words)
+        run_command("colorize", *words)
         scored += ["--method", f"{variant}={target}"]
     scores = out / "scores"
     if scores.exists():
         scored.append("--overwrite")
-    _call("score", [*scored, "--device", device, "--out", str(scores), *score_options])
+    run_command("score", *scored, "--device", device, "--out", str(scores), *score_options)
     reported = [
         "--scores",
         str(scores),
@@ -103,24 +104,14 @@ def reproduce(
         trials = _rehearsed(truth, methods, out / "study", simulate)
     if trials is not None:
         reported += ["--trials", str(trials)]
-    _call("report", [*reported, "--title", "The table of variants"])
+    run_command("report", *reported, "--title", "The table of variants")
 
 
 def _rehearsed(truth: Path, methods: Path, study: Path, observers: int) -> Path:
     """The study folder after simulated observers took the timed test: no result, but every step of one."""
     if not study.exists():
         folders = [word for variant in VARIANTS for word in ("--method", f"{variant}={methods / variant}")]
-        _call("study", ["create", str(study), "--truth", str(truth), *folders])
+        run_command("study", "create", str(study), "--truth", str(truth), *folders)
         rates = [word for name, rate in PAPER_FOOL_RATES.items() for word in ("--fool-rate", f"{name}={rate}")]
-        _call("study", ["simulate", str(study), "--participants", str(observers), *rates])
+        run_command("study", "simulate", str(study), "--participants", str(observers), *rates)
     return study
-
-
-def _call(name: str, words: list[str]) -> None:
-    """Run another command; by name, since some live on other floors of the house."""
-    from evalkit.cli import main
-
-    command = main.get_command(click.get_current_context(), name)
-    if command is None:
-        raise click.ClickException(f"the command '{name}' is not installed")
-    command.main(words, prog_name=f"evalkit {name}", standalone_mode=False)
