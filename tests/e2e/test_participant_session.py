@@ -115,6 +115,41 @@ def test_colour_vision_comes_first_where_it_is_wanted(serve, tab):
     assert here.session["state"] == "screened"
 
 
+def test_no_number_can_be_typed_before_there_is_a_plate(serve, tab):
+    here = serve(color_vision=True)
+    page = tab()
+    held = []
+    page.route("**/stimuli/**", lambda route: held.append(route))
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    with page.expect_request("**/stimuli/**"):
+        person.press("device")
+    assert page.locator('[data-screen="vision"]').is_hidden()
+    page.unroute("**/stimuli/**")  # what was held goes on its way
+    person.sees("vision")
+
+
+def test_enter_pressed_once_more_after_the_last_plate_means_nothing(serve, tab):
+    here = serve(color_vision=True)
+    page = tab()
+    held, loaded = [], []
+    page.route("**/vision", lambda route: held.append(route))
+    page.on("load", lambda _: loaded.append(page.url))
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("vision")
+    for plate in here.study.manifest.plates:
+        page.fill("input[name=number]", plate.answer)
+        page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    (route,) = held
+    route.continue_()
+    person.sees("instructions")
+    assert len(loaded) == 1
+    assert here.session["state"] == "screened"
+
+
 def test_who_sees_no_number_is_screened_out_kindly(serve, tab):
     here = serve(color_vision=True)
     person = Participant(tab()).open(here.url)

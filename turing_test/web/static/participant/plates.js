@@ -10,28 +10,18 @@ export async function readPlates(screen, plates) {
   const form = part(screen, "answer");
   const canvas = part(screen, "plate");
   canvas.width = canvas.height = Math.round(SIDE * devicePixelRatio);
+  let answered = () => {}; // once the last plate is answered, a second press of Enter means nothing
+  form.addEventListener("submit", (event) => {
+    event.preventDefault(); // the browser's own way would load the page again
+    answered(form.elements.number.value.trim());
+  });
+  form.querySelector('[data-action="none"]').addEventListener("click", () => answered(""));
   const answers = [];
   for (const plate of plates) {
     drawCrisp(canvas, plate);
     form.reset();
     form.elements.number.focus();
-    answers.push(await plateAnswer(form));
+    answers.push(await new Promise((resolve) => { answered = resolve; }));
   }
   return answers;
-}
-
-function plateAnswer(form) {
-  return new Promise((resolve) => {
-    const stop = new AbortController();
-    const done = (answer) => {
-      stop.abort();
-      resolve(answer);
-    };
-    const { signal } = stop;
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      done(form.elements.number.value.trim());
-    }, { signal });
-    form.querySelector('[data-action="none"]').addEventListener("click", () => done(""), { signal });
-  });
 }

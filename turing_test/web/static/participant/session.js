@@ -110,9 +110,8 @@ class Session {
   }
 
   async #vision(view) {
-    const screen = this.#screens.show("vision");
-    const answers = await readPlates(screen, await this.#images.get(view.plates));
-    return this.#api.vision(answers);
+    const plates = await this.#images.get(view.plates); // first, or somebody types a number before there is a plate
+    return this.#api.vision(await readPlates(this.#screens.show("vision"), plates));
   }
 
   // --- trials -----------------------------------------------------------------------------------------------------
