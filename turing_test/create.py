@@ -192,6 +192,11 @@ def _update(
 
 def _protocol(root: Path, preset: str | None, settings: Mapping[str, Any], earlier: BuildRecord | None) -> Protocol:
     path = root / STUDY_FILE
+    settings = dict(settings)
+    set_preset = settings.pop("preset", preset)  # --set preset=X means what --preset X means
+    if preset not in (None, set_preset):
+        raise InputError(f"--preset {preset} and --set preset={set_preset} differ; name one preset.")
+    preset = set_preset
     if not path.exists():
         own_name = {"name": root.resolve().name} if _can_be_named(root.resolve().name) else {}
         return Protocol.of_preset(preset or "zhang2016", **{**own_name, **settings})

@@ -236,8 +236,8 @@ class Protocol:
         "(evalkit study links) and crowd platforms do.",
     )  # fmt: skip
     public_url: str = _text(
-        "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?)?",
-        'an address such as "https://study.example.org", or empty',
+        "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+/?)?",
+        'an address without a path, such as "https://study.example.org", or empty',
         "Where participants reach the server; needed for the links and files that platforms ask for.",
     )  # fmt: skip
     mturk_frame_hosts: tuple[str, ...] = _texts(

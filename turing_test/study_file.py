@@ -33,15 +33,15 @@ def read_protocol(path: Path) -> Protocol:
         types, impossible combinations. The message names file, key and what is allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a study file ({error}).") from None
     try:
         return parse_protocol(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is no valid TOML ({error}).") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, brackets without end
+        raise InputError(f"{path}: is no valid TOML ({error}).") from None
 
 
 def parse_protocol(text: str) -> Protocol:

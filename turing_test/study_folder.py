@@ -83,7 +83,7 @@ class Study:
             return None
         path = self.folder / self.protocol.consent_file
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            text = path.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as the consent text that consent_file names ({error}).") from None
         if not text:

@@ -19,6 +19,7 @@ from turing_test.files import write_atomically
 from turing_test.freeze import FROZEN, freeze, read_stamp
 from turing_test.local_server import local_server
 from turing_test.observers import Population
+from turing_test.protocol import Protocol
 from turing_test.simulation import simulate
 from turing_test.study_folder import read_study
 
@@ -82,6 +83,12 @@ class TestANewStudy:
         (sources / "study").mkdir()
         (sources / "study" / "study.toml").write_text("[timing]\nimage_ms = 500\n")
         assert create(sources).study.protocol.image_ms == 500
+
+    def test_takes_its_preset_from_a_setting_as_well(self, sources):
+        settings = {"preset": "naturalness", "size": 64, "test_trials": 1, "practice_trials": 0, "reserve_trials": 0}
+        assert create(sources, settings=settings).study.protocol == Protocol.of_preset(**settings, name="study")
+        with pytest.raises(InputError, match="--preset zhang2016 and --set preset=naturalness differ"):
+            create(sources, preset="zhang2016", settings={"preset": "naturalness"})
 
     @pytest.mark.parametrize(
         ("options", "message"),

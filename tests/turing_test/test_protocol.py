@@ -62,6 +62,7 @@ class TestImpossibleStudiesAreRefused:
             ({"mturk_frame_hosts": ("http://evil",)}, "mturk_frame_hosts is"),
             ({"mturk_frame_hosts": ("https://a; script-src *",)}, "mturk_frame_hosts is"),
             ({"public_url": "study.example.org"}, "public_url is"),
+            ({"public_url": "https://example.org/study"}, "allowed is an address without a path"),
             ({"prolific_completed": "a b"}, "prolific_completed is"),
             ({"vigilance_trials": 40}, "vigilance_trials is 40 of test_trials = 40; allowed are fewer"),
             ({"vigilance_trials": 5}, "allowed is an even number"),
@@ -134,6 +135,8 @@ class TestTheStudyFile:
             ("preset = 3", "preset is 3; allowed is"),
             ("[recruiting]\nmturk_frame_hosts = [1]", "mturk_frame_hosts is"),
             ("[timing", "is no valid TOML"),
+            (f"name = {'9' * 5000}", "is no valid TOML"),
+            (f"name = {'[' * 5000}", "is no valid TOML"),
         ],
     )
     def test_mistakes_name_file_and_key(self, tmp_path, text, message):
@@ -142,6 +145,10 @@ class TestTheStudyFile:
         with pytest.raises(InputError, match=message) as caught:
             read_protocol(path)
         assert str(caught.value).startswith(str(path))
+
+    def test_a_byte_order_mark_is_no_part_of_it(self, tmp_path):
+        (tmp_path / "study.toml").write_bytes(b"\xef\xbb\xbfname = 'pilot'\r\n")
+        assert read_protocol(tmp_path / "study.toml").name == "pilot"
 
     def test_a_missing_file_is_a_plain_sentence(self, tmp_path):
         with pytest.raises(InputError, match="cannot be read as a study file"):

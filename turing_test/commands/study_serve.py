@@ -69,7 +69,7 @@ def serve(
     if set_password:
         _ask_password(study)
     listening = open_socket(host, port)
-    address = found.protocol.public_url or _address(host, listening.getsockname()[1])
+    address = found.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
 
     def ready() -> None:
         links = "" if found.protocol.open_link else " (personal links only: evalkit study links)"
