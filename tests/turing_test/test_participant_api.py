@@ -295,6 +295,7 @@ def test_another_sessions_token_is_needed_to_do_anything_with_it(make_client, st
         ("begin", {"load": ""}, "too short"),
         ("begin", {"load": 3}, "type string"),
         ("begin", {"load": "a\u0000"}, "not allowed"),
+        ("begin", {"load": "a\n"}, "not allowed"),
         ("begin", {"load": "a", "more": 1}, "not known"),
         ("begin", [], "type object"),
         ("answer", {"load": "a", "response": "both", "response_ms": 1}, 'one of "first", "second"'),
@@ -314,7 +315,17 @@ def test_wrong_bodies_are_told_in_a_sentence_and_change_nothing(participant, act
 def test_bodies_that_are_no_json_are_refused(participant):
     participant.enter()
     url = f"/api/s/{participant.token}/withdraw"
-    for raw in (b"", b"{", b'{"a": NaN}', b"\xff", b'{"x": "\\ud800"}', b"[" * 15_000):
+    half_a_pair = b'{"simulated_key": "\xed\xa0\x80"}'
+    for raw in (
+        b"",
+        b"{",
+        b'{"a": NaN}',
+        b"\xff",
+        b'{"x": "\\ud800"}',
+        b"[" * 15_000,
+        half_a_pair,
+        "{}".encode("utf-16"),
+    ):
         error_of(participant.client.post(url, data=raw, content_type="application/json"), 400)
     error_of(participant.client.post(url, data=b"{}", content_type="text/plain"), 415)
     error_of(participant.client.post(url, data=b"{}"), 415)

@@ -43,7 +43,8 @@ def read_body(schema: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused(415, "The request must be of the type application/json.")
     raw = request.get_data(cache=False)  # app.config["MAX_CONTENT_LENGTH"] has cut off what is too long
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        # Decoded here: json.loads would take UTF-16 as well, and half a surrogate pair.
+        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
         if b"\\u" in raw:
             json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
@@ -71,7 +72,8 @@ def check(value: object, schema: Mapping[str, Any], where: str) -> None:
     if isinstance(value, str):
         if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", MAX_BODY):
             raise Refused(400, f"{where} is too short or too long.")
-        if "pattern" in schema and re.search(schema["pattern"], value) is None:
+        # All our patterns stand between ^ and $. JSON Schema's $ is the end; Python's would let a last newline pass.
+        if "pattern" in schema and re.fullmatch(schema["pattern"], value) is None:
             raise Refused(400, f"{where} has characters that are not allowed.")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
