@@ -1,8 +1,8 @@
 """A study's server under load, beside a bare Flask app that does one durable INSERT a request.
 
-Both stand behind the same server (waitress, the same threads) on the same kind of database and take turns inside one
-run. Saturated: every participant answers as soon as the last answer was acknowledged. At people's pace: whole trials
-(two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial.
+Both stand behind waitress with the same number of threads, on the same kind of database, get the same requests and take
+turns inside one run. Saturated: every participant answers as soon as the last answer was acknowledged. At people's
+pace: whole trials (two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.turing_test.postgres import find_postgres, postgres  # noqa: E402
+from turing_test.tokens import new_token  # noqa: E402
 
 KEY = "benchmark"
 SECONDS_A_TRIAL = 4.6  # blank, two images, gap, and 1.1 s to answer
@@ -74,12 +75,12 @@ def serve_bare(database: str, port: int, threads: int) -> None:
 
     connect().execute(f"CREATE TABLE IF NOT EXISTS answer ({columns})")
 
-    @app.post("/answer")
-    def answer() -> dict[str, bool]:
+    @app.post("/api/s/<session>/trials/<int:number>/answer")  # the very requests that the study gets
+    def answer(session: str, number: int) -> dict[str, bool]:
         if not hasattr(own, "connection"):
             own.connection = connect()
         body = request.get_json()
-        own.connection.execute(insert, (body["session"], body["number"], body["response"], body["response_ms"]))
+        own.connection.execute(insert, (session, number, body["response"], body["response_ms"]))
         return {"stored": True}
 
     serve(
@@ -244,16 +245,6 @@ def answers(count: int) -> Callable[[Browser, Load], Any]:
     return play
 
 
-def bare_answers(count: int) -> Callable[[Browser, Load], Any]:
-    async def play(browser: Browser, load: Load) -> None:
-        for _ in range(count):
-            body = {"session": "a" * 24, "number": browser.number, "response": "first", "response_ms": 512.5}
-            await timed(load, browser.post("/answer", body))
-            browser.number += 1
-
-    return play
-
-
 async def fetch_images(browser: Browser, load: Load) -> None:
     for url in [*browser.view["trial"]["images"], *browser.view["next_images"]]:
         found = await timed(load, browser.request("GET", url))
@@ -297,14 +288,16 @@ async def connected(port: int, count: int) -> list[Browser]:
 
 async def measure(study_port: int, bare_port: int, options: argparse.Namespace) -> dict[str, Any]:
     ours = await connected(study_port, options.participants)
-    bare = await connected(bare_port, options.participants)
     _, html = await ours[0].request("GET", "/")
     consent_hash = html.decode().split('data-consent-hash="', 1)[1][:64]
     found: dict[str, Any] = {}
     found["start"] = await together(ours, lambda browser, load: begin_session(browser, load, consent_hash))
+    bare = await connected(bare_port, options.participants)
+    for browser in bare:
+        browser.token = new_token()
     rounds = []
     for _ in range(options.rounds):
-        one = await together(bare, bare_answers(options.answers))
+        one = await together(bare, answers(options.answers))
         two = await together(ours, answers(options.answers))
         rounds.append((one, two))
     found["rounds"] = rounds

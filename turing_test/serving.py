@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import gc
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from evalkit.errors import InputError
 from turing_test.study_folder import Study
@@ -19,6 +22,8 @@ __all__ = ["Server", "open_socket", "serve"]
 CONNECTIONS = 4096
 """Browsers that may be connected at once, a process."""
 
+NO_FILE = -1
+PAUSE_A_CONNECTION_S = 2e-6
 PAUSE_AFTER_FAILURE_S = 1.0
 LONGEST_END_S = 10.0
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
@@ -56,18 +61,48 @@ class Server:
         from turing_test.web.app import create_app
 
         app = create_app(self.study, self.database_url, simulation_key=self.simulation_key, connections=self.threads)
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is looked through no more
         proxy = {} if self.proxy is None else {
             "trusted_proxy": self.proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
         }  # fmt: skip
         # Participants who answer at the same moment queue for a few milliseconds; that is no reason for a warning each.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        watched: dict[int, Any] = {}
+        watched[NO_FILE] = _Pause(watched)
         try:
             run_waitress(
-                app, sockets=[listening], threads=self.threads, connection_limit=CONNECTIONS, channel_timeout=120,
+                app, map=watched, sockets=[listening], threads=self.threads, connection_limit=CONNECTIONS, channel_timeout=120,
                 asyncore_use_poll=True, backlog=1024, ident=None, max_request_body_size=1 << 20, _quiet=True, **proxy,
             )  # fmt: skip
         finally:
             app.extensions["turing_test"].storage.close()
+
+
+class _Pause:
+    """Stands among waitress's connections and lets some time pass whenever all of them are looked through.
+
+    Waitress asks every open connection before it waits for the next request, about a microsecond each. With hundreds of
+    participants it would do little else: one look for each request, while the threads that answer wait for Python's
+    lock. A pause of the length of such a look lets requests gather, so that one look finds several.
+    """
+
+    accepting = False
+
+    def __init__(self, watched: Mapping[int, Any]) -> None:
+        self._watched = watched
+
+    def readable(self) -> bool:
+        """Called once a look; never has anything to read."""
+        time.sleep(PAUSE_A_CONNECTION_S * len(self._watched))
+        return False
+
+    def writable(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 def open_socket(host: str, port: int) -> socket.socket:

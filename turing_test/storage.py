@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,6 +76,7 @@ class Storage:
             self.engine = sa.create_engine(parsed, connect_args=options, poolclass=sa.QueuePool, **pool)
             _prepare_sqlite(self.engine)
             self._group = GroupCommit(self._connect_writer, _is_unavailable)
+            self._reading = self.engine
         else:
             milliseconds = int(1000 * busy_timeout_s)
             settings = {
@@ -86,6 +88,8 @@ class Storage:
                 "options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 5,
             }  # fmt: skip
             self.engine = sa.create_engine(parsed, connect_args=options, **pool)
+            # Its default shows each statement of a transaction what others committed meanwhile.
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._own = threading.local()
         self._owned: list[Any] = []
         self._owned_lock = threading.Lock()
@@ -99,7 +103,7 @@ class Storage:
             When the database does not answer.
         """
         try:
-            with self.engine.connect() as connection:
+            with self._reading.connect() as connection:
                 return work(connection)
         except Exception as error:
             raise _translate(error) from error
@@ -168,11 +172,12 @@ class Storage:
         """
         from turing_test.migrations import upgrade
 
-        def work(connection: Connection) -> None:
-            self.lock_assignment(connection)
-            upgrade(connection)
-
-        self.write(work)
+        try:
+            with self._connect_writer() as connection, _without_foreign_keys(connection), connection.begin():
+                self.lock_assignment(connection)
+                upgrade(connection)
+        except Exception as error:
+            raise _translate(error) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -184,6 +189,20 @@ class Storage:
 
     def _connect_writer(self) -> Connection:
         return self.engine.connect().execution_options(evalkit_begin="BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """SQLite alters a table by making it anew, and dropping the old one would delete every row that refers to it."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        yield
+        return
+    raw.execute("PRAGMA foreign_keys = OFF")  # outside of a transaction: inside it does nothing
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys = ON")
 
 
 def _parse(url: str) -> sa.URL:

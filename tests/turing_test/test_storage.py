@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,8 +14,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from evalkit.errors import InputError
-from turing_test import tables
+from turing_test import migrations, tables
 from turing_test.migrations import newest_revision
+from turing_test.recruiters import Arrival
+from turing_test.sessions import look_up, start
 from turing_test.storage import Storage, StorageUnavailable
 
 
@@ -61,6 +65,51 @@ def test_a_database_of_a_newer_toolkit_is_refused_in_a_sentence(storage):
     storage.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
     with pytest.raises(InputError, match=f"revision 9999.*newest is {newest_revision()}"):
         storage.upgrade()
+
+
+LATER_MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    with op.batch_alter_table("session", recreate="auto") as session:
+        session.add_column(sa.Column("more", sa.Text(), nullable=False, server_default="new"))
+        session.alter_column("seed", existing_type=sa.String(32), type_=sa.Text())
+"""
+
+
+def test_a_later_migration_that_makes_a_table_anew_keeps_all_that_refers_to_it(storage, study, tmp_path, monkeypatch):
+    token, _ = start(storage, study, Arrival("link", None, verified=False), "0" * 64)
+    storage.write(lambda c: c.execute(sa.insert(tables.event).values(at=0, kind="kept", session_id=1)))
+    before = storage.read(lambda c: c.execute(sa.select(tables.trial)).all())
+    later = tmp_path / "migrations"
+    shutil.copytree(Path(migrations.__file__).parent, later)
+    (later / "versions" / "r0002_later.py").write_text(LATER_MIGRATION)
+    monkeypatch.setattr(migrations, "__file__", str(later / "__init__.py"))
+    storage.upgrade()
+    assert storage.read(migrations.current_revision) == "0002"
+    assert storage.read(lambda c: c.execute(sa.text("SELECT more FROM session")).scalars().all()) == ["new"]
+    assert len(before) == 12
+    assert storage.read(lambda c: c.execute(sa.select(tables.trial)).all()) == before
+    assert storage.read(kinds) == ["kept"]
+    with pytest.raises(sa.exc.IntegrityError):  # foreign keys hold again
+        storage.write(lambda c: c.execute(sa.insert(tables.event).values(at=0, kind="lost", session_id=99)))
+    assert look_up(storage, token).state == "consented"
+
+
+def test_a_reader_sees_one_state_of_the_database_until_its_end(storage, database_url):
+    writer = Storage(database_url)
+
+    def count_twice(connection: sa.Connection) -> tuple[int, int]:
+        before = len(kinds(connection))
+        writer.write(add_event("meanwhile"))
+        return before, len(kinds(connection))
+
+    assert storage.read(count_twice) == (0, 0)
+    assert storage.read(kinds) == ["meanwhile"]
+    writer.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense"])

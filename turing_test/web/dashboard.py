@@ -9,8 +9,8 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import Blueprint, Flask, Request, Response, abort, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
 from evalkit.errors import InputError
@@ -58,6 +58,12 @@ class _Cookie(SecureCookieSessionInterface):
 
     def __init__(self, always: bool) -> None:
         self._always = always
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # Participants have no cookie, and an answer has no time to make the keys that would check one.
+        if "Cookie" not in request.headers:
+            return SecureCookieSession()
+        return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return self._always or request.is_secure
