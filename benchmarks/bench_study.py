@@ -224,7 +224,10 @@ async def begin_session(browser: Browser, load: Load, consent_hash: str) -> None
                 raise RuntimeError(f"{status} {data!r}")
             await asyncio.sleep(random.uniform(0.5, 1.5))
 
-    browser.token = (await timed(load, patiently()))["token"]
+    started = await timed(load, patiently())
+    if started is None:
+        raise RuntimeError("a session could not be begun; there is nothing to measure")
+    browser.token = started["token"]
     device = {
         "refresh_hz": 60, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,
         "width": 1280, "height": 800, "touch": False, "user_agent_family": "Firefox",
