@@ -148,7 +148,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "metric": "Metric.",
         "over": "`methods` (four or more), or the images of one method.",
         "rank_correlation": "Spearman's, against the fool rate (of images: shrunken).",
-        "ci_low": "Lower end of the 95 % interval (Bonett and Wright).",
+        "ci_low": "Lower end of the 95 % interval (Bonett and Wright); empty for a perfect order.",
         "ci_high": "Upper end.",
         "n": "Pairs.",
     },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.crossed import CrossedDesign, Estimand, FloatArray, Labels
+from analysis.crossed import ROUNDING, CrossedDesign, Estimand, FloatArray, Labels
 from analysis.fool_rate import clopper_pearson, t_quantile
 from evalkit.errors import InputError
 
@@ -86,8 +86,8 @@ def compare(
     Raises
     ------
     InputError
-        A repeated cell within a method, values that are not finite, or fewer than two participants (or
-        images).
+        A repeated cell within a method, values that are not finite, fewer than two participants (or
+        images), or values that vary though no mean of a participant (or an image) does.
 
     Notes
     -----
@@ -129,7 +129,13 @@ def compare(
 
     difference = float(y_a.mean() - y_b.mean())
     shared = int((in_a & in_b).sum()), int((image_in_a & image_in_b).sum())
-    if v <= 0.0:
+    if v <= ROUNDING**2 * float(np.sum(contribution**2)):
+        if np.ptp(y_a) > 0 or np.ptp(y_b) > 0:
+            who, what = ("participants", "; use estimand 'participants+images'.") if estimand == "participants" else (
+                "participants and of images", ".")  # fmt: skip
+            raise InputError(
+                f"The means of {who} do not vary, so their spread gives no interval for the difference{what}"
+            )
         levels = [min(p.sum(), i.sum()) if estimand == "participants+images" else p.sum()
                   for p, i in ((in_a, image_in_a), (in_b, image_in_b))]  # fmt: skip
         return _constant_difference(y_a, y_b, [int(n) for n in levels], estimand, confidence, shared)

@@ -36,6 +36,8 @@ Estimand = Literal["participants+images", "participants"]
 
 MINIMUM_RESIDUAL_DF = 10
 """Below this many residual degrees of freedom a factor that hardly repeats is pooled into the rest."""
+ROUNDING = 1e-12
+"""A standard error below this share of the spread of the values is rounding: it stands for none."""
 
 
 @dataclass(frozen=True)

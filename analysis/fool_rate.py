@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.crossed import (
+    ROUNDING,
     CrossedDesign,
     Estimand,
     Labels,
@@ -197,13 +198,13 @@ def crossed_mean(
             if components.pooled is not None:
                 note = f"{components.pooled}s hardly repeat: their variance is counted in the residual"
         std_error = math.sqrt(variance)
-        interval = "logit-t" if scale == "logit" else "linear-t"
-        low, high = _t_interval(mean, std_error, df, confidence, scale)
-        if std_error == 0.0:
+        if std_error <= ROUNDING * float(np.std(y)):
             raise InputError(
                 f"All {n_p} participants have the same mean ({mean:g}), so their spread gives no interval; "
                 "use estimand 'participants+images'."
             )
+        interval = "logit-t" if scale == "logit" else "linear-t"
+        low, high = _t_interval(mean, std_error, df, confidence, scale)
     return CrossedMean(
         estimate=mean,
         participant_mean=float(by_participant.mean()),

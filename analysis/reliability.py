@@ -67,7 +67,8 @@ def split_half(
     -------
     float
         Mean correlation over splits, stepped up to the full number of participants (Spearman-Brown, 2r / (1
-        + r)); NaN when halves have fewer than three images in common.
+        + r)); NaN when halves have fewer than three images in common. A mean correlation below 0 says that the
+        halves agree on nothing, which no number of participants would step up: the result is then 0.
     """
     y = np.asarray(values, dtype=np.float64)
     design = CrossedDesign.from_labels(participant, image)
@@ -86,7 +87,7 @@ def split_half(
         correlations.append(np.corrcoef(means[0][both], means[1][both])[0, 1])
     if not correlations:
         return math.nan
-    r = float(np.mean(correlations))
+    r = max(float(np.mean(correlations)), 0.0)
     return 2 * r / (1 + r)
 
 
@@ -99,7 +100,8 @@ class RankCorrelation:
     rho : float
         -1 to 1; NaN when one of the two does not vary.
     ci_low, ci_high : float
-        Fisher z interval with the variance of Bonett and Wright (Psychometrika 2000); NaN below four pairs.
+        Fisher z interval with the variance of Bonett and Wright (Psychometrika 2000); NaN below four pairs and for
+        a perfect order, where it would have no length: that is no certainty, only few pairs.
     n : int
         Pairs with both values.
     """
@@ -141,10 +143,8 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.9
     if n < 2 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return RankCorrelation(math.nan, math.nan, math.nan, n)
     rho = float(np.corrcoef(rankdata(a[both]), rankdata(b[both]))[0, 1])
-    if n < 4:
+    if n < 4 or abs(rho) >= 1.0 - 1e-12:
         return RankCorrelation(rho, math.nan, math.nan, n)
-    if abs(rho) >= 1.0 - 1e-12:
-        return RankCorrelation(rho, rho, rho, n)
     half = float(ndtri(0.5 + confidence / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     z = math.atanh(rho)
     return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), n)

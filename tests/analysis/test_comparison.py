@@ -138,6 +138,20 @@ def test_one_constant_method_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("estimand", "message"),
+    [
+        ("participants", "means of participants do not vary.*use estimand"),
+        ("participants+images", "and of images do not"),
+    ],
+)
+def test_means_that_do_not_vary_but_for_rounding_give_no_interval(estimand: str, message: str) -> None:
+    square = [0.1, 0.2, 0.3, 0.2, 0.3, 0.1, 0.3, 0.1, 0.2]  # sums of rows and columns differ in the last digit
+    people, images = np.repeat([1, 2, 3], 3), np.tile([1, 2, 3], 3)
+    with pytest.raises(InputError, match=message):
+        compare(square, people, images, square, people + 10, images, estimand=estimand)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({1: np.zeros(72, dtype=int)}, "Method A: Participant 0 has two trials"),

@@ -141,6 +141,12 @@ def test_split_halves_step_up_to_the_reliability_of_the_means() -> None:
     assert math.isnan(split_half([1, 0], ["a", "b"], ["x", "y"]))
 
 
+def test_halves_that_contradict_each_other_are_no_reliability_below_none() -> None:
+    participant, image = grid(2, 30)
+    up = np.linspace(0, 1, 30)
+    assert split_half(np.concatenate([up, 1 - up]), participant, image) == 0  # Spearman-Brown would divide by 1 - 1
+
+
 def test_rank_correlation_agrees_with_scipy_and_leaves_missing_pairs_out() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 8, size=40).astype(float), rng.integers(0, 8, size=40).astype(float)
@@ -150,6 +156,9 @@ def test_rank_correlation_agrees_with_scipy_and_leaves_missing_pairs_out() -> No
     assert found.n == 40
     assert found.ci_low < found.rho < found.ci_high
     assert math.isnan(rank_correlation([1, 1, 1], [1, 2, 3]).rho)
-    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).rho == pytest.approx(1)
+    perfect = rank_correlation([1, 2, 3, 4], [1, 2, 3, 4])
+    assert perfect.rho == pytest.approx(1)
+    assert math.isnan(perfect.ci_low)  # four pairs in order are no certainty
+    assert math.isnan(perfect.ci_high)
     with pytest.raises(InputError, match="pairs are needed"):
         rank_correlation([1, 2], [1])

@@ -131,6 +131,11 @@ def test_equal_ratings_have_no_interval() -> None:
         rating_mean([3, 3, 3, 3], ["a", "a", "b", "b"], [1, 2, 1, 2])
 
 
+def test_means_that_differ_by_rounding_alone_have_no_interval() -> None:
+    with pytest.raises(InputError, match="same mean"):
+        rating_mean([0.1, 0.2, 0.3, 0.2, 0.3, 0.1], list("aaabbb"), [1, 2, 3, 1, 2, 3], estimand="participants")
+
+
 def test_wilson_reproduces_the_documented_value_and_statsmodels() -> None:
     from statsmodels.stats.proportion import proportion_confint
 
