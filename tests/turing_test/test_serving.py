@@ -52,6 +52,16 @@ def get(port, path):
     return found
 
 
+def test_many_connections_that_say_nothing_keep_nobody_waiting_and_hold_up_no_end(study):
+    with serving(study.folder) as (process, _, port):
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(500)]
+        assert get(port, "/")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        for connection in idle:
+            connection.close()
+
+
 def test_serve_prints_where_to_go_answers_and_ends_in_order(study):
     with serving(study.folder) as (process, lines, port):
         assert "participants" in lines[1]
