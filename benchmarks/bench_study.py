@@ -164,10 +164,12 @@ class Browser:
         self.number = 1
         self.view: dict[str, Any] = {}
         self.reader: asyncio.StreamReader
-        self.writer: asyncio.StreamWriter
+        self.writer: asyncio.StreamWriter | None = None
 
     async def connect(self) -> None:
-        """Open the connection."""
+        """Open the connection, in place of an older one."""
+        if self.writer is not None:
+            self.writer.close()
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
@@ -176,6 +178,7 @@ class Browser:
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         if body is not None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        assert self.writer is not None
         self.writer.write(head.encode() + b"\r\n" + data)
         answer = await self.reader.readuntil(b"\r\n\r\n")
         length = answer.lower().index(b"content-length:") + 15
@@ -279,25 +282,26 @@ def at_peoples_pace(seconds: float, requests: Load) -> Callable[[Browser, Load],
     return play
 
 
-async def connected(port: int, count: int) -> list[Browser]:
-    browsers = [Browser(port) for _ in range(count)]
-    for start in range(0, count, 100):
+async def connect(browsers: list[Browser]) -> None:
+    """Open their connections, or new ones: the server closes those that are silent for two minutes."""
+    for start in range(0, len(browsers), 100):
         await asyncio.gather(*(browser.connect() for browser in browsers[start : start + 100]))
-    return browsers
 
 
 # --- one database ------------------------------------------------------------------------------------------------
 
 
 async def measure(study_port: int, bare_port: int, options: argparse.Namespace) -> dict[str, Any]:
-    ours = await connected(study_port, options.participants)
+    ours = [Browser(study_port) for _ in range(options.participants)]
+    await connect(ours)
     _, html = await ours[0].request("GET", "/")
     consent_hash = html.decode().split('data-consent-hash="', 1)[1][:64]
     found: dict[str, Any] = {}
     found["start"] = await together(ours, lambda browser, load: begin_session(browser, load, consent_hash))
-    bare = await connected(bare_port, options.participants)
+    bare = [Browser(bare_port) for _ in range(options.participants)]
     for browser in bare:
         browser.token = new_token()
+    await connect([*ours, *bare])
     rounds = []
     for _ in range(options.rounds):
         one = await together(bare, answers(options.answers))
