@@ -81,10 +81,9 @@ class Server:
 class _Pause:
     """Stands among waitress's connections and lets some time pass whenever all of them are looked through.
 
-    Waitress asks every open connection before it waits for the next request, about a microsecond each. With hundreds of
-    participants it would do little else: one look for each request, while the threads that answer wait for Python's
-    lock. A pause several times as long as the look lets requests gather, so that one look finds several; a hundred
-    participants wait 1.5 ms for it.
+    Waitress asks every open connection before it waits for the next request. With hundreds of participants it would do
+    little else: one look for each request, while the threads that answer wait for Python's lock. A pause several times
+    as long as the look lets requests gather, so that one look finds several; a hundred participants wait 1.5 ms for it.
     """
 
     accepting = False
