@@ -14,6 +14,11 @@ def begun(server):
     return server.trials[-1]
 
 
+def happened(trial):
+    """Flags of what befell a pair, without late frames: those are the machine's, and it may be busy."""
+    return set(trial["flags"].split()) - {"first_duration", "second_duration"}
+
+
 def wait_until(condition, seconds=15):
     end = time.monotonic() + seconds
     while not condition():
@@ -35,8 +40,8 @@ def test_a_pair_that_a_reload_interrupted_is_replaced(serve, tab):
     person.is_asked()
     old, new = here.trials
     assert old["number"] == interrupted["number"]
-    assert (old["state"], old["flags"], old["replaced_by"]) == ("replaced", "interrupted", new["number"])
-    assert (new["state"], new["flags"]) == ("shown", "")
+    assert (old["state"], happened(old), old["replaced_by"]) == ("replaced", {"interrupted"}, new["number"])
+    assert (new["state"], happened(new)) == ("shown", set())
     assert new["image"] != old["image"]
     assert (new["position"], new["phase"], new["real_position"]) == (1, "test", old["real_position"])
     for _ in range(2):
@@ -65,7 +70,7 @@ def test_a_pair_that_was_fully_shown_before_a_reload_is_only_asked_for(serve, ta
     page.click('[data-answer="second"]')
     person.sees("ready")
     (trial,) = here.trials
-    assert (trial["state"], trial["response"], trial["flags"]) == ("answered", "second", "reloaded")
+    assert (trial["state"], trial["response"], happened(trial)) == ("answered", "second", {"reloaded"})
 
 
 def test_a_reload_between_trials_goes_on_with_the_next(serve, tab):
@@ -202,6 +207,6 @@ def test_a_tab_that_is_hidden_during_a_pair_is_flagged(serve, tab):
     person.is_asked()
     wait_until(lambda: begun(here)["state"] == "shown")
     first, second = here.trials
-    assert "hidden" in first["flags"].split()
-    assert "first_duration" in first["flags"].split()
-    assert second["flags"] == ""
+    assert happened(first) == {"hidden"}
+    assert "first_duration" in first["flags"].split()  # taken away early, whatever the machine does
+    assert happened(second) == set()
