@@ -22,11 +22,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from evalkit.ab_classes import AbClasses, load_prior, rebalancing_weights, smoothed_shares
+from evalkit.ab_classes import AbClasses, annealed_mean, load_prior, rebalancing_weights, smoothed_shares
 from evalkit.colorizers.checkpoints import Checkpoint, load_checkpoint, load_tensors, save_tensors
 from evalkit.colorizers.distribution import Processes
 from evalkit.colorizers.memory import out_of_memory_advice
-from evalkit.colorizers.network import LAYOUTS, STRIDE, ColorizationNet, n_parameters
+from evalkit.colorizers.network import AB_SPAN, LAYOUTS, STRIDE, ColorizationNet, n_parameters
 from evalkit.colorizers.objective import ClassificationLoss, L2Loss
 from evalkit.colorizers.panels import write_panel
 from evalkit.colorizers.training_data import Crops, PhotoSurvey, survey_photos
@@ -35,6 +35,7 @@ from evalkit.errors import InputError
 from evalkit.statistics_store import atomic_file
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor
 
 __all__ = ["StepReport", "TrainingOptions", "TrainingReport", "train"]
@@ -316,13 +317,24 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             network = ColorizationNet(len(options.classes) if self.variant.classifies else 2, widths)
+        output: nn.Conv2d = network.output_layer
         with torch.no_grad():
-            network.output_layer.bias.zero_()  # type: ignore[union-attr]
-            if self.variant.classifies:  # before it has seen anything, the network says what the photos hold
-                network.output_layer.bias.copy_(torch.from_numpy(self._first_log_shares()))  # type: ignore[union-attr]
+            # Before it has seen anything, the network says what the photos hold.
+            if self.variant.classifies:
+                output.bias.copy_(torch.from_numpy(self._first_log_shares()))  # type: ignore[union-attr]
+            elif self.variant.needs_init:
+                # What the trunk knows already must not drown in what a random layer makes of it.
+                output.weight.zero_()
+                output.bias.copy_(torch.from_numpy(self._mean_color() / AB_SPAN))  # type: ignore[union-attr]
+            else:
+                output.bias.zero_()  # type: ignore[union-attr]
         if self.init is not None:
             self._take_over(network, self.init)
         return network
+
+    def _mean_color(self) -> npt.NDArray[np.float32]:
+        mean = annealed_mean(self.shares / self.shares.sum(), self.options.classes, temperature=1)
+        return np.asarray(mean, np.float32)
 
     def _first_log_shares(self) -> Any:
         smooth = smoothed_shares(self.shares, self.options.classes)

@@ -224,6 +224,20 @@ def test_fine_tuning_starts_from_the_classification_network(crops: Path, tmp_pat
         torch.testing.assert_close(found.state[key], value, rtol=0, atol=1e-6)
 
 
+def test_fine_tuning_first_answers_with_the_mean_colour_of_the_photos(
+    crops: Path, tmp_path: Path, classifier: Path
+) -> None:
+    """So the first steps do not undo the features of the classification network by a random last layer's errors."""
+    train(crops, tmp_path / "run", options("l2-finetuned", steps=1, learning_rate=1e-9), init=classifier)
+    network = as_ab_network(load_checkpoint(tmp_path / "run" / "weights.pt")).eval()
+    with torch.no_grad():
+        answer = network(torch.rand(2, 1, 32, 32) * 100)
+    pixels = np.concatenate([srgb8_to_lab(decode(path).rgb8)[..., 1:].reshape(-1, 2) for path in crops.iterdir()])
+    np.testing.assert_allclose(
+        answer.permute(0, 2, 3, 1).reshape(-1, 2), np.tile(pixels.mean(axis=0), (128, 1)), atol=1
+    )
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------
 
 
