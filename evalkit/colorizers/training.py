@@ -317,30 +317,28 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             network = ColorizationNet(len(options.classes) if self.variant.classifies else 2, widths)
-        output: nn.Conv2d = network.output_layer
+        output = network.output_layer
+        assert output.bias is not None
         with torch.no_grad():
-            # Before it has seen anything, the network says what the photos hold.
-            if self.variant.classifies:
-                output.bias.copy_(torch.from_numpy(self._first_log_shares()))  # type: ignore[union-attr]
-            elif self.variant.needs_init:
+            output.bias.copy_(torch.from_numpy(self._first_answer()))
+            if self.variant.needs_init:
                 # What the trunk knows already must not drown in what a random layer makes of it.
                 output.weight.zero_()
-                output.bias.copy_(torch.from_numpy(self._mean_color() / AB_SPAN))  # type: ignore[union-attr]
-            else:
-                output.bias.zero_()  # type: ignore[union-attr]
         if self.init is not None:
             self._take_over(network, self.init)
         return network
 
-    def _mean_color(self) -> npt.NDArray[np.float32]:
-        mean = annealed_mean(self.shares / self.shares.sum(), self.options.classes, temperature=1)
-        return np.asarray(mean, np.float32)
-
-    def _first_log_shares(self) -> Any:
-        smooth = smoothed_shares(self.shares, self.options.classes)
-        if self.variant.rebalanced:
-            smooth = smooth * rebalancing_weights(smooth, self.options.classes.rebalancing)
-        return np.log(np.maximum(smooth, 1e-9)).astype(np.float32)
+    def _first_answer(self) -> npt.NDArray[np.float32]:
+        """Biases of the output layer: before it has seen anything, the network says what the photos hold."""
+        classes = self.options.classes
+        if self.variant.classifies:
+            smooth = smoothed_shares(self.shares, classes)
+            if self.variant.rebalanced:
+                smooth = smooth * rebalancing_weights(smooth, classes.rebalancing)
+            return np.log(np.maximum(smooth, 1e-9)).astype(np.float32)
+        if self.variant.needs_init:
+            return annealed_mean(self.shares, classes, temperature=1).astype(np.float32) / AB_SPAN
+        return np.zeros(2, np.float32)
 
     def _take_over(self, network: ColorizationNet, path: Path) -> None:
         start = load_checkpoint(path)

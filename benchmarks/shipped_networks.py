@@ -1,0 +1,184 @@
+"""What the recipe of the shipped networks is worth on photos that they never saw.
+
+    python benchmarks/shipped_networks.py --photos PHOTOS --test PHOTOS --out FOLDER
+
+Trains the four variants on all of PHOTOS, and again without each of three folds of it (the first of four served to
+choose the recipe). Then colours the test photos by the networks of the whole, each fold by those that were trained
+without it, and the gray photos that training skips by those of the whole; scores all beside gray, the tint of the least
+distance and the colour of the least squared error; and prints two Markdown tables: the test photos, and everything.
+Four times 12 minutes of one core. What is finished is kept: the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+import evalkit
+from evalkit.ab_classes import preset
+from evalkit.colorizers.lab_join import join_lab
+from evalkit.colorizers.learned_folder import Recipe, colorize_photos
+from evalkit.colorizers.training_data import survey_photos
+from evalkit.colorspace import lab_planes
+from evalkit.image_files import decode, write_png
+from evalkit.image_pairs import find_images
+from evalkit.metrics.base import Rgb8
+from evalkit.score_comparison import compare_methods
+
+N_FOLDS = 4
+SPLIT_SEED = 7
+COMMON = "--network small --crop-size 128 --batch-size 16 --weight-decay 1 --amp bf16 --threads 1"
+RECIPE = {
+    "classification": "--steps 2000 --learning-rate 1e-3",
+    "full": "--init classification/weights.pt --steps 400 --learning-rate 5e-4",
+    "l2": "--steps 800 --learning-rate 1e-3",
+    "l2-finetuned": "--init classification/weights.pt --steps 200 --learning-rate 1e-4",
+}
+METRICS = ("ab_auc", "ab_auc_rebal")
+DIFFERENCES = (
+    ("classification", "gray"), ("classification", "tint"), ("l2", "gray"), ("l2", "tint"), ("l2-finetuned", "gray"),
+    ("l2-finetuned", "tint"), ("classification", "l2"), ("full", "gray"), ("full", "classification"), ("mean-colour", "gray"),
+)  # fmt: skip
+
+
+def train_variants(photos: Path, out: Path) -> None:
+    """The commands of the documentation, in the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for variant, words in RECIPE.items():
+        command = f"train --variant {variant} {COMMON} {words} --out {variant} --resume".split()
+        script = "from evalkit.cli import main; main()"
+        subprocess.run(
+            [sys.executable, "-c", script, *command, "--input", str(photos)],
+            cwd=out,
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def link_photos(names: Iterable[str], source: Path, folder: Path) -> None:
+    """A folder of links to some photos."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        target = folder / name.replace("/", "_")
+        if not target.exists():
+            target.symlink_to((source / name).resolve())
+
+
+def tinted(photo: Rgb8, color: Sequence[float]) -> Rgb8:
+    """The photo's lightness in one colour (a, b), clipped to the gamut as everything that is scored."""
+    lightness = lab_planes(photo)[0]
+    flat, _ = join_lab(lightness, *(np.full_like(lightness, value) for value in color))
+    return flat.reshape(photo.shape)
+
+
+def best_tint(photos: Iterable[Rgb8]) -> np.ndarray:
+    """The one colour with the least mean distance to all true colours: their geometric median (Weiszfeld)."""
+    ab = np.concatenate([lab_planes(photo)[1:].T[::17] for photo in photos])
+    tint = np.median(ab, axis=0)
+    for _ in range(60):
+        inverse = 1 / np.maximum(np.linalg.norm(ab - tint, axis=1), 1e-3)
+        tint = (ab * inverse[:, None]).sum(axis=0) / inverse.sum()
+    return np.asarray(tint)
+
+
+def mean_color(photos: Iterable[Rgb8]) -> np.ndarray:
+    """The one colour with the least squared distance to all true colours, each photo counted alike."""
+    return np.asarray(np.mean([lab_planes(photo)[1:].mean(axis=1) for photo in photos], axis=0))
+
+
+def squared_errors(pictures: dict[str, Rgb8], truth: dict[str, Rgb8]) -> np.ndarray:
+    """Mean squared distance of the ab of each photo, in the order of the truth."""
+    return np.array(
+        [((lab_planes(pictures[name])[1:] - lab_planes(truth[name])[1:]) ** 2).sum(axis=0).mean() for name in truth]
+    )
+
+
+def read_photos(folder: Path) -> dict[str, Rgb8]:
+    """All photos of a folder, by name."""
+    return {name: decode(path).rgb8 for name, path in find_images(folder).items()}
+
+
+def color_and_score(parts: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Colour each folder of photos by its networks, score everything in one run, print the table."""
+    for photos, networks in parts:
+        link_photos([path.name for path in find_images(photos).values()], photos, out / "truth")
+        for variant in RECIPE:
+            colored = out / "parts" / f"{networks.name}-{photos.name}-{variant}"
+            colorize_photos(
+                Recipe(variant, weights=networks / variant / "weights.pt"), photos, colored, device="cpu", resume=True
+            )
+            (out / variant).mkdir(exist_ok=True)
+            for path in colored.glob("*.png"):
+                shutil.copy(path, out / variant)
+    truth = read_photos(out / "truth")
+    colors = {"tint": best_tint(truth.values()), "mean-colour": mean_color(truth.values())}
+    for name, color in colors.items():
+        (out / name).mkdir(exist_ok=True)
+        for photo, rgb8 in truth.items():
+            write_png(out / name / f"{photo}.png", tinted(rgb8, color))
+    methods = {"gray": None, **{name: out / name for name in (*colors, *RECIPE)}}
+    shutil.rmtree(out / "scores", ignore_errors=True)
+    scores = out / "scores"
+    evalkit.score(out / "truth", methods, out=scores, metrics=(*METRICS, "colorfulness"), n_bootstrap=2000)
+    print(f"\n{len(truth)} photos; " + ", ".join(f"{name} ({a:.1f}, {b:.1f})" for name, (a, b) in colors.items()))
+    print_differences(scores)
+    errors = {name: squared_errors(read_photos(out / name), truth) for name in ("mean-colour", "l2", "l2-finetuned")}
+    for name in ("l2", "l2-finetuned"):
+        low, high = ttest_1samp(errors["mean-colour"] - errors[name], 0).confidence_interval(0.95)
+        ratio = errors[name].mean() / errors["mean-colour"].mean()
+        print(f"squared error of {name}: {ratio:.3f} of the mean colour's; lower by {low:.1f} to {high:.1f}")
+
+
+def print_differences(scores: Path) -> None:
+    """A line for each pair of methods: points, with their paired intervals."""
+    print("\n| difference | AuC | rebalanced AuC |\n|---|---:|---:|")
+    found = {
+        (item.other_method, item.method, item.metric): item
+        for baseline in {first for _, first in DIFFERENCES}
+        for item in compare_methods(scores, baseline, n_bootstrap=5000)
+    }
+    for second, first in DIFFERENCES:
+        cells = [found[second, first, metric] for metric in METRICS]
+        values = [f"{100 * d.difference:+.2f} ({100 * d.ci_low:.2f} to {100 * d.ci_high:.2f})" for d in cells]
+        print(f"| {second} - {first} | {' | '.join(values)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="photos to train on")
+    parser.add_argument("--test", type=Path, required=True, help="photos that are trained on nowhere")
+    parser.add_argument("--out", type=Path, required=True, help="folder for networks, pictures and scores")
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time, one core each")
+    options = parser.parse_args()
+    photos, out = options.photos.resolve(), options.out.resolve()
+    survey = survey_photos(photos, preset("seed2024"))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(survey.photos))
+    runs = [(photos, out / "whole")]
+    parts = []
+    for fold in range(1, N_FOLDS):
+        held = set(order[fold::N_FOLDS].tolist())
+        used, kept = (out / f"fold{fold}" / name for name in ("used", "kept"))
+        link_photos([name for k, name in enumerate(survey.photos) if k not in held], photos, used)
+        link_photos([name for k, name in enumerate(survey.photos) if k in held], photos, kept)
+        runs.append((used, out / f"without{fold}"))
+        parts.append((kept, out / f"without{fold}"))
+    link_photos(survey.gray, photos, out / "gray")
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(lambda run: train_variants(*run), runs))
+    test = (options.test.resolve(), out / "whole")
+    color_and_score([test], out / "test")
+    color_and_score([test, *parts, (out / "gray", out / "whole")], out / "everything")
+
+
+if __name__ == "__main__":
+    main()
