@@ -1,12 +1,15 @@
 """What the recipe of the shipped networks is worth on photos that they never saw.
 
+    python benchmarks/shipped_networks.py --test PHOTOS --out FOLDER
     python benchmarks/shipped_networks.py --photos PHOTOS --test PHOTOS --out FOLDER
 
-Trains the four variants on all of PHOTOS, and again without each of three folds of it (the first of four served to
+The first scores the checkpoints that come with the package on the test photos, and `full` at several temperatures.
+
+The second trains the four variants on all of PHOTOS, and again without each of three folds of it (the first of four served to
 choose the recipe). Then colours the test photos by the networks of the whole, each fold by those that were trained
 without it, and the gray photos that training skips by those of the whole; scores all beside gray, the tint of the least
 distance and the colour of the least squared error; and prints two Markdown tables: the test photos, and everything.
-Four times 12 minutes of one core. What is finished is kept: the same command goes on after an interruption.
+Four times 18 minutes of one core. What is finished is kept: the same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -36,17 +39,18 @@ from evalkit.score_comparison import compare_methods
 
 N_FOLDS = 4
 SPLIT_SEED = 7
-COMMON = "--network small --crop-size 128 --batch-size 16 --weight-decay 1 --amp bf16 --threads 1"
+COMMON = "--network lite0 --crop-size 128 --batch-size 16 --weight-decay 0.05 --threads 1"
 RECIPE = {
-    "classification": "--steps 2000 --learning-rate 1e-3",
-    "full": "--init classification/weights.pt --steps 400 --learning-rate 5e-4",
-    "l2": "--steps 800 --learning-rate 1e-3",
-    "l2-finetuned": "--init classification/weights.pt --steps 200 --learning-rate 1e-4",
+    "classification": "--steps 1000 --learning-rate 3e-3 --encoder-learning-rate 5e-4",
+    "full": "--init classification/weights.pt --steps 300 --learning-rate 1.5e-3 --encoder-learning-rate 2.5e-4",
+    "l2-finetuned": "--init classification/weights.pt --steps 200 --learning-rate 1e-3 --encoder-learning-rate 1e-4",
+    "l2": "--steps 600 --learning-rate 3e-3 --encoder-learning-rate 5e-4",
 }
 METRICS = ("ab_auc", "ab_auc_rebal")
+TEMPERATURES = (0.2, 0.38, 0.45, 0.6, 0.8, 1.0)
 DIFFERENCES = (
     ("classification", "gray"), ("classification", "tint"), ("l2", "gray"), ("l2", "tint"), ("l2-finetuned", "gray"),
-    ("l2-finetuned", "tint"), ("classification", "l2"), ("full", "gray"), ("full", "classification"), ("mean-colour", "gray"),
+    ("l2-finetuned", "tint"), ("classification", "l2"), ("full", "gray"), ("full", "classification"), ("full", "l2-finetuned"), ("full", "random"), ("mean-colour", "gray"),
 )  # fmt: skip
 
 
@@ -108,15 +112,14 @@ def read_photos(folder: Path) -> dict[str, Rgb8]:
     return {name: decode(path).rgb8 for name, path in find_images(folder).items()}
 
 
-def color_and_score(parts: Sequence[tuple[Path, Path]], out: Path) -> None:
-    """Colour each folder of photos by its networks, score everything in one run, print the table."""
+def color_and_score(parts: Sequence[tuple[Path, Path | None]], out: Path) -> None:
+    """Colour each folder of photos by its networks (the shipped ones for None), score everything, print the table."""
     for photos, networks in parts:
         link_photos([path.name for path in find_images(photos).values()], photos, out / "truth")
         for variant in RECIPE:
-            colored = out / "parts" / f"{networks.name}-{photos.name}-{variant}"
-            colorize_photos(
-                Recipe(variant, weights=networks / variant / "weights.pt"), photos, colored, device="cpu", resume=True
-            )
+            colored = out / "parts" / f"{networks.name if networks else 'shipped'}-{photos.name}-{variant}"
+            weights = networks / variant / "weights.pt" if networks else None
+            colorize_photos(Recipe(variant, weights=weights), photos, colored, device="cpu", resume=True)
             (out / variant).mkdir(exist_ok=True)
             for path in colored.glob("*.png"):
                 shutil.copy(path, out / variant)
@@ -126,11 +129,12 @@ def color_and_score(parts: Sequence[tuple[Path, Path]], out: Path) -> None:
         (out / name).mkdir(exist_ok=True)
         for photo, rgb8 in truth.items():
             write_png(out / name / f"{photo}.png", tinted(rgb8, color))
-    methods = {"gray": None, **{name: out / name for name in (*colors, *RECIPE)}}
+    methods = {"gray": None, "random": None, **{name: out / name for name in (*colors, *RECIPE)}}
     shutil.rmtree(out / "scores", ignore_errors=True)
     scores = out / "scores"
     evalkit.score(out / "truth", methods, out=scores, metrics=(*METRICS, "colorfulness"), n_bootstrap=2000)
     print(f"\n{len(truth)} photos; " + ", ".join(f"{name} ({a:.1f}, {b:.1f})" for name, (a, b) in colors.items()))
+    print((scores / "summary.csv").read_text())
     print_differences(scores)
     errors = {name: squared_errors(read_photos(out / name), truth) for name in ("mean-colour", "l2", "l2-finetuned")}
     for name in ("l2", "l2-finetuned"):
@@ -153,14 +157,31 @@ def print_differences(scores: Path) -> None:
         print(f"| {second} - {first} | {' | '.join(values)} |")
 
 
+def temperature_curve(photos: Path, out: Path) -> None:
+    """What the shipped `full` scores at other temperatures of its annealed mean."""
+    methods: dict[str, Path | None] = {"gray": None, "random": None}
+    for temperature in TEMPERATURES:
+        methods[f"T-{temperature}"] = out / f"T-{temperature}"
+        recipe = Recipe("full", temperature=temperature)
+        colorize_photos(recipe, photos, out / f"T-{temperature}", device="cpu", resume=True)
+    shutil.rmtree(out / "scores", ignore_errors=True)
+    evalkit.score(photos, methods, out=out / "scores", metrics=(*METRICS, "colorfulness"), n_bootstrap=2000)
+    print((out / "scores" / "summary.csv").read_text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, required=True, help="photos to train on")
+    parser.add_argument("--photos", type=Path, help="photos to train on; default: score the shipped networks")
     parser.add_argument("--test", type=Path, required=True, help="photos that are trained on nowhere")
     parser.add_argument("--out", type=Path, required=True, help="folder for networks, pictures and scores")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, one core each")
     options = parser.parse_args()
-    photos, out = options.photos.resolve(), options.out.resolve()
+    out = options.out.resolve()
+    if options.photos is None:
+        color_and_score([(options.test.resolve(), None)], out / "test")
+        temperature_curve(options.test.resolve(), out / "temperatures")
+        return
+    photos = options.photos.resolve()
     survey = survey_photos(photos, preset("seed2024"))
     order = np.random.default_rng(SPLIT_SEED).permutation(len(survey.photos))
     runs = [(photos, out / "whole")]

@@ -26,6 +26,7 @@ TORCH_ROOMS = frozenset(
     for name in (
         "checkpoints",
         "decoding",
+        "encoder",
         "distribution",
         "learned",
         "learned_folder",

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from evalkit.ab_classes import PRESETS, AbClasses, preset
+from evalkit.colorizers.encoder import ENCODER, EncoderColorizationNet
 from evalkit.colorizers.network import ColorizationNet
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
@@ -37,13 +38,15 @@ class Checkpoint:
     classes : AbClasses
         Classes of the outputs; a regression variant keeps those that it was compared under.
     widths : tuple of int
-        Channels of the eight blocks.
+        Channels of the eight blocks; of the decoder where there is an encoder.
     input_size : int
         Side of the square that photos are resized to before they enter the network.
     state : mapping of str to Tensor
-        Weights of `ColorizationNet`.
+        Weights of `ColorizationNet`, or of `EncoderColorizationNet`.
     training : mapping
         How it was trained and on what: options, number of photos, their source in words.
+    encoder : {"", "lite0"}
+        The pretrained encoder, trained with labels; empty for a network from scratch.
     """
 
     variant: str
@@ -52,15 +55,23 @@ class Checkpoint:
     input_size: int
     state: Mapping[str, Tensor] = field(repr=False)
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    encoder: str = ""
 
     @property
     def is_regression(self) -> bool:
         """Whether the network predicts ab itself."""
         return not VARIANTS[self.variant].classifies
 
-    def network(self) -> ColorizationNet:
+    def network(self) -> ColorizationNet | EncoderColorizationNet:
         """The network with these weights, in evaluation mode."""
-        network = ColorizationNet(2 if self.is_regression else len(self.classes), self.widths)
+        n_outputs = 2 if self.is_regression else len(self.classes)
+        network: ColorizationNet | EncoderColorizationNet
+        if self.encoder == ENCODER:
+            network = EncoderColorizationNet(n_outputs, *self.widths)
+        elif not self.encoder:
+            network = ColorizationNet(n_outputs, self.widths)
+        else:
+            raise ValueError(f"there is no encoder '{self.encoder}'")
         network.load_state_dict(dict(self.state))
         return network.eval()
 
@@ -90,6 +101,7 @@ class Checkpoint:
                 "temperature": classes.temperature,
             },
             "widths": list(self.widths),
+            "encoder": self.encoder,
             "input_size": self.input_size,
             "training": json.dumps(dict(self.training)),
             "state": state,
@@ -133,6 +145,7 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
             record["input_size"],
             {key: value.float() if value.is_floating_point() else value for key, value in record["state"].items()},
             json.loads(record["training"]),
+            record.get("encoder", ""),
         )
         found.network()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -189,7 +202,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def shipped_weights(variant: str) -> Path:
-    """The small trained checkpoint that comes with the package.
+    """The trained checkpoint that comes with the package.
+
+    Those of the variants have a pretrained encoder; ``classification-small`` is one from scratch.
 
     Raises
     ------

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from evalkit.ab_classes import AbClasses, annealed_mean, load_prior, rebalancing_weights, smoothed_shares
 from evalkit.colorizers.checkpoints import Checkpoint, load_checkpoint, load_tensors, save_tensors
 from evalkit.colorizers.distribution import Processes
+from evalkit.colorizers.encoder import ENCODER, EncoderColorizationNet, load_pretrained_encoder
 from evalkit.colorizers.memory import out_of_memory_advice
 from evalkit.colorizers.network import AB_SPAN, LAYOUTS, STRIDE, ColorizationNet, n_parameters
 from evalkit.colorizers.objective import ClassificationLoss, L2Loss
@@ -51,8 +52,8 @@ class TrainingOptions:
     ----------
     variant : {"l2", "l2-finetuned", "classification", "full"}
     classes : AbClasses
-    layout : {"full", "small", "tiny"}
-        Size of the network.
+    layout : {"full", "small", "tiny", "lite0"}
+        Size of the published network; or the one with a pretrained encoder.
     steps : int
         Number of updates.
     batch_size : int
@@ -69,6 +70,11 @@ class TrainingOptions:
     seed : int
     amp : {"off", "bf16", "fp16"}
         Precision of the network's arithmetic; the loss is always taken in float32.
+    crops : {"random", "whole"}
+        Random parts of the photos, their L as if exposed otherwise; or whole photos. Both are mirrored half of the
+        time.
+    encoder_learning_rate : float
+        Largest learning rate of a pretrained encoder.
     """
 
     variant: str
@@ -82,6 +88,8 @@ class TrainingOptions:
     weight_decay: float = 1e-3
     seed: int = 0
     amp: str = "off"
+    crops: str = "random"
+    encoder_learning_rate: float = 5e-4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -93,15 +101,18 @@ class TrainingOptions:
         """
         if self.variant not in VARIANTS:
             raise InputError(f"there is no variant '{self.variant}'; allowed: {', '.join(VARIANTS)}")
-        if self.layout not in LAYOUTS:
-            raise InputError(f"there is no network '{self.layout}'; allowed: {', '.join(LAYOUTS)}")
+        if self.layout not in (*LAYOUTS, ENCODER):
+            raise InputError(f"there is no network '{self.layout}'; allowed: {', '.join((*LAYOUTS, ENCODER))}")
+        if self.crops not in ("random", "whole"):
+            raise InputError(f"there are no crops '{self.crops}'; allowed: random, whole")
         if self.crop_size % STRIDE or self.crop_size < 2 * STRIDE:
             raise InputError(f"crops of {self.crop_size} pixels: the side must be a multiple of {STRIDE}, 16 or more")
         for name in ("steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise InputError(f"the learning rate is {self.learning_rate}; it must be a positive number")
+        for what, rate in (("", self.learning_rate), (" of the encoder", self.encoder_learning_rate)):
+            if not 0 < rate < math.inf:
+                raise InputError(f"the learning rate{what} is {rate}; it must be a positive number")
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of an update, the first being number 0."""
@@ -297,7 +308,7 @@ class _Run:
         self.objective.to(self.device)
         self.network = self._first_network().to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
+            self._parameter_groups(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
         )
         # bf16 has the exponents of float32; only fp16 needs its small gradients scaled up.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.amp == "fp16")
@@ -310,13 +321,28 @@ class _Run:
         if self.compile_network:
             self.trained = torch.compile(self.trained)  # type: ignore[assignment]
 
-    def _first_network(self) -> ColorizationNet:
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is learnt, with the share of the learning rate that it is learnt at."""
+        if not isinstance(self.network, EncoderColorizationNet):
+            return [{"params": list(self.network.parameters()), "rate": 1.0}]
+        encoder = [value for value in self.network.encoder.parameters() if value.requires_grad]
+        decoder = [value for name, value in self.network.named_parameters() if not name.startswith("encoder.")]
+        share = self.options.encoder_learning_rate / self.options.learning_rate
+        return [{"params": encoder, "rate": share}, {"params": decoder, "rate": 1.0}]
+
+    def _first_network(self) -> ColorizationNet | EncoderColorizationNet:
         options = self.options
-        widths = LAYOUTS[options.layout]
+        n_outputs = len(options.classes) if self.variant.classifies else 2
+        network: ColorizationNet | EncoderColorizationNet
         # Not the global generator: whatever ran before in this process must not change the weights.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
-            network = ColorizationNet(len(options.classes) if self.variant.classifies else 2, widths)
+            if options.layout == ENCODER:
+                network = EncoderColorizationNet(n_outputs)
+                if self.init is None:
+                    load_pretrained_encoder(network)
+            else:
+                network = ColorizationNet(n_outputs, LAYOUTS[options.layout])
         output = network.output_layer
         assert output.bias is not None
         with torch.no_grad():
@@ -336,18 +362,19 @@ class _Run:
             if self.variant.rebalanced:
                 smooth = smooth * rebalancing_weights(smooth, classes.rebalancing)
             return np.log(np.maximum(smooth, 1e-9)).astype(np.float32)
-        if self.variant.needs_init:
+        if self.variant.needs_init or self.options.layout == ENCODER:
             return annealed_mean(self.shares, classes, temperature=1).astype(np.float32) / AB_SPAN
         return np.zeros(2, np.float32)
 
-    def _take_over(self, network: ColorizationNet, path: Path) -> None:
+    def _take_over(self, network: ColorizationNet | EncoderColorizationNet, path: Path) -> None:
         start = load_checkpoint(path)
         if self.variant.needs_init and start.is_regression:
             raise InputError(
                 f"{path} holds '{start.variant}'; '{self.variant.name}' starts from a network that classifies"
             )
-        if start.widths != network.widths:
-            raise InputError(f"{path} is a network of widths {start.widths}, not of the layout '{self.options.layout}'")
+        if (start.encoder, start.widths) != (ENCODER * (self.options.layout == ENCODER), network.widths):
+            kind = f"encoder '{start.encoder}'" if start.encoder else f"widths {start.widths}"
+            raise InputError(f"{path} is a network of {kind}, not of the layout '{self.options.layout}'")
         if self.variant.classifies and not start.is_regression and start.classes.digest != self.options.classes.digest:
             raise InputError(
                 f"{path} speaks the ab classes {start.classes.name}, not {self.options.classes.name}; train with its preset"
@@ -423,7 +450,8 @@ class _Run:
         """Parts of the batches of this process, in order, from the first step on."""
         options, rank = self.options, self.processes.rank
         size = options.batch_size // (self.processes.n * options.accumulate)
-        crops = Crops(self.source, self.survey.photos, options.crop_size, options.seed)
+        whole = options.crops == "whole"
+        crops = Crops(self.source, self.survey.photos, options.crop_size, options.seed, whole=whole)
         batches = [
             list(range(start, start + size))
             for step in range(self.first_step, options.steps)
@@ -442,7 +470,7 @@ class _Run:
     def _step(self, step: int, parts: Iterator[tuple[Tensor, Tensor]], meter: _Meter) -> None:
         options = self.options
         for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate_at(step)
+            group["lr"] = options.learning_rate_at(step) * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for part in range(options.accumulate):
@@ -496,8 +524,9 @@ class _Run:
             "torch": torch.__version__,
         }
         state = {key: value.detach().clone().contiguous() for key, value in self.network.state_dict().items()}
-        widths = LAYOUTS[options.layout]
-        return Checkpoint(options.variant, options.classes, widths, options.crop_size, state, training)
+        encoder = ENCODER if options.layout == ENCODER else ""
+        widths = self.network.widths
+        return Checkpoint(options.variant, options.classes, widths, options.crop_size, state, training, encoder)
 
     def _save(self, step: int) -> None:
         # The checkpoint first: whoever finds the state of a step finds its weights.

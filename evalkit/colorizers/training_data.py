@@ -159,11 +159,20 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
     seed : int
     cache_bytes : int
         Memory for decoded photos; a photo is kept reduced to twice the size of a crop.
+    whole : bool
+        A crop is the whole photo, mirrored half of the time, in its own exposure.
     """
 
     def __init__(
-        self, folder: Path, photos: Sequence[str], size: int, seed: int, cache_bytes: int = 512 * 2**20
+        self,
+        folder: Path,
+        photos: Sequence[str],
+        size: int,
+        seed: int,
+        cache_bytes: int = 512 * 2**20,
+        whole: bool = False,
     ) -> None:
+        self.whole = whole
         self.folder = folder
         self.photos = tuple(photos)
         self.size = size
@@ -177,6 +186,8 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         """Crop number k as `tensors_of`, its L as if exposed otherwise."""
         crop, rng = self._draw(k)
         lightness, ab = tensors_of(crop)
+        if self.whole:
+            return lightness, ab
         gamma, contrast = np.exp(rng.uniform(-EXPOSURE, EXPOSURE, 2))
         return ((lightness / 100).clamp(0, 1) ** gamma * 100 - L_MIDDLE) * contrast + L_MIDDLE, ab
 
@@ -196,7 +207,7 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
         box_width, box_height = min(width, np.sqrt(area * ratio)), min(height, np.sqrt(area / ratio))
         left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
-        box = (left, top, left + box_width, top + box_height)
+        box = (0, 0, width, height) if self.whole else (left, top, left + box_width, top + box_height)
         crop = np.asarray(Image.fromarray(photo).resize((self.size, self.size), Image.Resampling.BICUBIC, box))
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop), rng
 

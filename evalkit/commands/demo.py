@@ -31,7 +31,7 @@ def demo(out: Path) -> None:
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a
     strong desaturation of them (a and b times 0.8 and 0.4) stand for colorization methods; where PyTorch is
-    installed, the small network that ships with evalkit colours them too. All are scored beside the anchors gray
+    installed, the trained network that ships with evalkit colours them too. All are scored beside the anchors gray
     and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
     answers are analysed, and everything goes into one report. Nothing is downloaded.
     """

@@ -67,6 +67,7 @@ def probe(
     import io
 
     from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
+    from evalkit.colorizers.network import ColorizationNet
     from evalkit.colorizers.probing import (
         colorizer_features,
         labelled_photos,
@@ -83,9 +84,14 @@ def probe(
     from evalkit.statistics_store import atomic_file
 
     photos = labelled_photos(source)
-    checkpoint = load_checkpoint(shipped_weights("classification") if weights is None else weights)
+    checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)
     where = choose_device(device)
     size, network = checkpoint.input_size, checkpoint.network()
+    if not isinstance(network, ColorizationNet):
+        raise InputError(
+            f"{weights} has an encoder that was trained with labels; the probe asks what is learnt without them: "
+            "give a network from scratch"
+        )
     kinds = {
         f"{checkpoint.variant}, trained": colorizer_features(network, size, where),
         "random weights": colorizer_features(random_network(network, seed), size, where),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": (300, 64, 4e-3)}
-"""Steps, crop size and learning rate by network."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "full": {"steps": 100_000, "batch_size": 32, "crop_size": 176, "learning_rate": 3e-4},
+    "small": {"steps": 15_000, "batch_size": 32, "crop_size": 128, "learning_rate": 2e-3},
+    "tiny": {"steps": 300, "batch_size": 8, "crop_size": 64, "learning_rate": 4e-3},
+    "lite0": {"steps": 1_500, "batch_size": 16, "crop_size": 128, "learning_rate": 3e-3, "crops": "whole"},
+}
+"""What an option is where it is not given, by network."""
 
 
 @click.command(short_help="Train the reference colorizer, or a variant, on a folder of photos.")
@@ -51,7 +56,7 @@ DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": 
     type=click.Choice(list(DEFAULTS)),
     default="full",
     show_default=True,
-    help="Its size: the published one, a small one for CPU work, a tiny one for tests.",
+    help="The published network, a small one for CPU work, a tiny one for tests; or one with a pretrained encoder.",
 )
 @click.option(
     "--prior",
@@ -68,7 +73,9 @@ DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": 
     help="Weights to start from; l2-finetuned needs those of a network that classifies.",
 )
 @click.option("--steps", type=int, default=None, help="Updates; the learning rate falls to zero over them.")
-@click.option("--batch-size", type=int, default=None, help="Crops an update, over all processes [32; tiny: 8].")
+@click.option(
+    "--batch-size", type=int, default=None, help="Crops an update, over all processes [32; lite0: 16; tiny: 8]."
+)
 @click.option(
     "--accumulate",
     type=int,
@@ -77,7 +84,16 @@ DEFAULTS = {"full": (100_000, 176, 3e-4), "small": (15_000, 128, 2e-3), "tiny": 
     help="Parts to take the batch in: less memory, the same gradient.",
 )
 @click.option("--crop-size", type=int, default=None, help="Side of the crops in pixels, a multiple of 8.")
+@click.option(
+    "--crops",
+    type=click.Choice(["random", "whole"]),
+    default=None,
+    help="Random parts of the photos, or whole ones [random; lite0: whole].",
+)
 @click.option("--learning-rate", type=float, default=None, help="Largest learning rate.")
+@click.option(
+    "--encoder-learning-rate", type=float, default=5e-4, show_default=True, help="Largest one of lite0's encoder."
+)
 @click.option("--weight-decay", type=float, default=1e-3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="First weights, order of the photos, crops.")
 @click.option(
@@ -117,7 +133,9 @@ def train(
     batch_size: int | None,
     accumulate: int,
     crop_size: int | None,
+    crops: str | None,
     learning_rate: float | None,
+    encoder_learning_rate: float,
     weight_decay: float,
     seed: int,
     amp: str,
@@ -133,7 +151,7 @@ def train(
     resume: bool,
     quiet: bool,
 ) -> None:
-    """Train the network of the seed on your photos.
+    """Train the reference network on your photos.
 
     \b
     evalkit train --input photos/ --variant full --network small --out run/
@@ -155,19 +173,25 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    default_steps, default_size, default_rate = DEFAULTS[layout]
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "crop_size": crop_size,
+        "learning_rate": learning_rate,
+        "crops": crops,
+    }
+    # None alone means "not given": a 0 is the user's, and refused by the options.
+    chosen = {**DEFAULTS[layout], **{name: value for name, value in given.items() if value is not None}}
     options = TrainingOptions(
-        variant,
-        load_classes(classes),
-        layout,
-        steps or default_steps,
-        batch_size or (8 if layout == "tiny" else 32),
-        accumulate,
-        crop_size or default_size,
-        learning_rate or default_rate,
-        weight_decay,
-        seed,
-        amp,
+        variant=variant,
+        classes=load_classes(classes),
+        layout=layout,
+        accumulate=accumulate,
+        weight_decay=weight_decay,
+        seed=seed,
+        amp=amp,
+        encoder_learning_rate=encoder_learning_rate,
+        **chosen,
     )
     with progress_bar("looking at photos", "photos", hidden=quiet) as survey, training_bar(variant, quiet) as show:
         report = run(

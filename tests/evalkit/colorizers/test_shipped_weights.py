@@ -16,7 +16,6 @@ from evalkit.ab_classes import preset
 from evalkit.cli import main
 from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
 from evalkit.colorizers.learned_folder import Recipe, colorize_photos
-from evalkit.colorizers.network import LAYOUTS
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.image_files import write_png
 from evalkit.score_comparison import Difference, compare_runs
@@ -27,10 +26,10 @@ METRICS = ("ab_auc", "ab_auc_rebal")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_ships_with_its_history(variant: str) -> None:
     path = shipped_weights(variant)
-    assert path.stat().st_size < 5_000_000
+    assert path.stat().st_size < 10_000_000
     checkpoint = load_checkpoint(path, variant=variant, classes=preset("seed2024"))
-    assert checkpoint.widths == LAYOUTS["small"]
-    assert checkpoint.training["n_photos"] > 300
+    assert checkpoint.encoder == "lite0"
+    assert checkpoint.training["n_photos"] > 10_000
     assert "none of the 100 photos of the test part" in checkpoint.training["data_source"]
     assert all(torch.isfinite(value).all() for value in checkpoint.state.values())
 
@@ -73,11 +72,13 @@ def test_photos_never_seen_come_nearer_to_the_truth_than_gray_and_any_tint(ancho
     assert difference(runs, anchor, "classification", "ab_auc").ci_low > 0
 
 
-@pytest.mark.parametrize(("variant", "anchor"), [("l2", "gray"), ("l2-finetuned", "gray"), ("l2-finetuned", "mean")])
+@pytest.mark.parametrize(
+    ("variant", "anchor"), [("l2", "gray"), ("l2", "mean"), ("l2-finetuned", "gray"), ("l2-finetuned", "mean")]
+)
 def test_regression_lowers_what_it_minimises(
     variant: str, anchor: str, runs: dict[str, Path], truth: dict[str, np.ndarray]
 ) -> None:
-    """Also below the one colour with the least squared error on these very photos, where it is fine-tuned."""
+    """Also below the one colour with the least squared error on these very photos."""
     color = mean_color(truth.values()) if anchor == "mean" else np.zeros(2)
     flat = {name: tinted(photo, color) for name, photo in truth.items()}
     found = read_photos(runs[variant].parent / variant)
@@ -86,11 +87,10 @@ def test_regression_lowers_what_it_minimises(
 
 
 def test_regression_is_ahead_of_gray(runs: dict[str, Path]) -> None:
-    # In AuC by less than the interval, and so is l2 in rebalanced AuC: the documentation says so, and why.
+    # In AuC by less than the interval: the documentation says so.
     for variant in ("l2", "l2-finetuned"):
         assert difference(runs, "gray", variant, "ab_auc").difference > 0
-        assert difference(runs, "gray", variant, "ab_auc_rebal").difference > 0
-    assert difference(runs, "gray", "l2-finetuned", "ab_auc_rebal").ci_low > 0
+        assert difference(runs, "gray", variant, "ab_auc_rebal").ci_low > 0
 
 
 def test_regression_is_ahead_of_any_tint_where_rare_colours_count(runs: dict[str, Path]) -> None:
@@ -103,8 +103,9 @@ def test_classification_is_ahead_of_regression(runs: dict[str, Path]) -> None:
 
 
 def test_rebalancing_gives_rare_colours_their_due(runs: dict[str, Path]) -> None:
-    for other in ("gray", "classification"):
-        assert difference(runs, other, "full", "ab_auc_rebal").ci_low > 0
+    assert difference(runs, "gray", "full", "ab_auc_rebal").ci_low > 0
+    # By less than the interval ahead of the network that it started from: the documentation says so.
+    assert difference(runs, "classification", "full", "ab_auc_rebal").difference > 0.02
 
 
 def test_rebalancing_makes_colours_more_saturated(runs: dict[str, Path]) -> None:
