@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StepReport", "TrainingOptions", "TrainingReport", "train"]
 
+RUN_FILES = frozenset({"weights.pt", "state.pt", "log.csv", "photos.csv", "prior.json", "panels"})
+"""What a run leaves in its folder."""
+
 LOG_HEADER = "step,loss,learning_rate,images_per_second,waiting_share\n"
 
 
@@ -189,6 +192,7 @@ def train(
     log_every: int = 20,
     panel_every: int = 500,
     resume: bool = False,
+    overwrite: bool = False,
     on_survey: Callable[[int, int], None] = lambda done, total: None,
     on_step: Callable[[StepReport], None] = lambda report: None,
 ) -> TrainingReport:
@@ -217,6 +221,8 @@ def train(
         Steps between saves, lines of the log, and pictures.
     resume : bool
         Continue the run in ``out`` from its last save; the result is that of a run that was never stopped.
+    overwrite : bool
+        Replace the run in ``out`` by a new one; a folder that holds anything else is refused.
     on_survey : callable
         Called with photos looked at, and photos in all.
     on_step : callable
@@ -232,6 +238,8 @@ def train(
         If the photos, the folder, a file or an option is unusable, the run in ``out`` was started with other options,
         the loss is no longer finite, or the device runs out of memory.
     """
+    if resume and overwrite:
+        raise InputError("a run is continued (--resume) or replaced (--overwrite), not both")
     processes = Processes.join(device)
     advice = (
         f"at {options.batch_size} crops of {options.crop_size} pixels an update: halve --batch-size, or say "
@@ -240,7 +248,7 @@ def train(
     try:
         run = _Run(source, out, options, processes, prior, init, data_source, channels_last, compile_network)
         with out_of_memory_advice(advice):
-            run.prepare(resume, on_survey)
+            run.prepare(resume, overwrite, on_survey)
             run.go(workers, save_every, log_every, panel_every, on_step)
         return TrainingReport(out / "weights.pt", run.survey, run.first_step, n_parameters(run.network))
     finally:
@@ -281,12 +289,20 @@ class _Run:
 
     # --- before the first step ----------------------------------------------------------------------------
 
-    def prepare(self, resume: bool, on_survey: Callable[[int, int], None]) -> None:
+    def prepare(self, resume: bool, overwrite: bool, on_survey: Callable[[int, int], None]) -> None:
         out, options = self.out, self.options
         state_file = out / "state.pt"
         if self.processes.is_first:
-            if out.is_dir() and any(out.iterdir()) and not resume:
-                raise InputError(f"the output folder {out} is not empty; continue the run there with --resume")
+            content = {path.name for path in out.iterdir()} if out.is_dir() else set()
+            if content and not resume and not overwrite:
+                raise InputError(
+                    f"the output folder {out} is not empty; continue the run there with --resume, or replace it with "
+                    "--overwrite"
+                )
+            if overwrite and content - RUN_FILES:
+                raise InputError(
+                    f"{out} holds {min(content - RUN_FILES)}, which no training wrote: --overwrite replaces a run alone"
+                )
             out.mkdir(parents=True, exist_ok=True)
             (out / "panels").mkdir(exist_ok=True)
         self.processes.wait()
@@ -296,9 +312,6 @@ class _Run:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.survey = survey_photos(self.source, options.classes, on_survey, cores)
         self._check_same_photos(saved)
-        if self.processes.is_first:
-            _write(out / "photos.csv", self.survey.to_csv())
-            _write(out / "prior.json", self.survey.prior.to_json())
         counts = self.survey.prior.counts.astype(np.float64)
         self.shares = counts if self.prior is None else load_prior(self.prior, options.classes).shares
 
@@ -317,6 +330,13 @@ class _Run:
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scaler.load_state_dict(saved["scaler"])
+        # Nothing of an earlier run is touched before everything that is needed has been read, its weights included.
+        if self.processes.is_first:
+            if overwrite:
+                for path in (state_file, out / "weights.pt", *(out / "panels").glob("*.png")):
+                    path.unlink(missing_ok=True)
+            _write(out / "photos.csv", self.survey.to_csv())
+            _write(out / "prior.json", self.survey.prior.to_json())
         self.trained = self.processes.wrap(self.network)
         if self.compile_network:
             self.trained = torch.compile(self.trained)  # type: ignore[assignment]

@@ -120,6 +120,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option("--data-source", default="", metavar="TEXT", help="Where the photos come from, for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Continue the run in OUT; the result is that of one never stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in OUT by a new one.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
 def train(
     source: Path,
@@ -149,6 +150,7 @@ def train(
     panel_every: int,
     data_source: str,
     resume: bool,
+    overwrite: bool,
     quiet: bool,
 ) -> None:
     """Train the reference network on your photos.
@@ -209,6 +211,7 @@ def train(
             log_every=log_every,
             panel_every=panel_every,
             resume=resume,
+            overwrite=overwrite,
             on_survey=survey,
             on_step=show,
         )

@@ -173,3 +173,27 @@ def test_the_probe_refuses_an_encoder_that_was_trained_with_labels(tmp_path: Pat
     )
     assert result.exit_code == 2
     assert "trained with labels" in result.output
+
+
+def test_a_run_is_replaced_on_request_only_and_may_start_from_itself(tmp_path: Path, crops: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", "--input", str(crops), "--out", str(run), "--network", "tiny", "--batch-size", "2"]
+    words += ["--crop-size", "16", "--device", "cpu", "--variant", "classification"]
+    assert CliRunner().invoke(main, [*words, "--steps", "3", "--panel-every", "1"]).exit_code == 0
+    first = (run / "weights.pt").read_bytes()
+    for extra, message in (([], "--overwrite"), (["--resume", "--overwrite"], "not both")):
+        result = CliRunner().invoke(main, [*words, "--steps", "1", *extra])
+        assert result.exit_code == 2
+        assert message in result.output
+    wrong = CliRunner().invoke(main, [*words, "--steps", "1", "--overwrite", "--init", str(tmp_path / "absent.pt")])
+    assert wrong.exit_code == 2
+    assert (run / "weights.pt").read_bytes() == first
+    again = CliRunner().invoke(main, [*words, "--steps", "1", "--overwrite", "--init", str(run / "weights.pt")])
+    assert again.exit_code == 0, again.output
+    assert [path.name for path in (run / "panels").iterdir()] == ["0000001.png"]
+    assert [line.split(",")[0] for line in (run / "log.csv").read_text().splitlines()] == ["step", "1"]
+    assert load_checkpoint(run / "weights.pt").training["init"] == str(run / "weights.pt")
+    (run / "thesis.tex").write_text("mine")
+    refused = CliRunner().invoke(main, [*words, "--steps", "1", "--overwrite"])
+    assert refused.exit_code == 2
+    assert "thesis.tex, which no training wrote" in refused.output
