@@ -2,8 +2,9 @@
 
     python benchmarks/shipped_networks.py --test PHOTOS --out FOLDER
     python benchmarks/shipped_networks.py --photos PHOTOS --test PHOTOS --out FOLDER
+    python benchmarks/shipped_networks.py --test PHOTOS --out FOLDER --page PAGE.jpg
 
-The first scores the checkpoints that come with the package on the test photos, and `full` at several temperatures.
+The last draws the first 20 photos of a folder, gray, by every variant, and true. The first scores the checkpoints that come with the package on the test photos, and `full` at several temperatures.
 
 The second trains the four variants on all of PHOTOS, and again without each of three folds of it (the first of four served to
 choose the recipe). Then colours the test photos by the networks of the whole, each fold by those that were trained
@@ -24,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 from scipy.stats import ttest_1samp
 
 import evalkit
@@ -169,14 +171,36 @@ def temperature_curve(photos: Path, out: Path) -> None:
     print((out / "scores" / "summary.csv").read_text())
 
 
+def draw_page(photos: Path, out: Path, page: Path, side: int = 96, n_photos: int = 20) -> None:
+    """A row for each photo: gray, the variants in the order of the table, the truth."""
+    truth = read_photos(photos)
+    names = sorted(truth)[:n_photos]
+    link_photos([find_images(photos)[name].name for name in names], photos, out / "page")
+    columns = [{name: tinted(truth[name], (0, 0)) for name in names}]
+    for variant in ("l2", "l2-finetuned", "classification", "full"):
+        colorize_photos(Recipe(variant), out / "page", out / f"page-{variant}", device="cpu", overwrite=True)
+        columns.append(read_photos(out / f"page-{variant}"))
+    columns.append(truth)
+    sheet = Image.new("RGB", (len(columns) * (side + 4) - 4, len(names) * (side + 4) - 4), "white")
+    for row, name in enumerate(names):
+        for column, pictures in enumerate(columns):
+            picture = ImageOps.fit(Image.fromarray(pictures[name]), (side, side))
+            sheet.paste(picture, (column * (side + 4), row * (side + 4)))
+    sheet.save(page, quality=78)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="photos to train on; default: score the shipped networks")
     parser.add_argument("--test", type=Path, required=True, help="photos that are trained on nowhere")
     parser.add_argument("--out", type=Path, required=True, help="folder for networks, pictures and scores")
+    parser.add_argument("--page", type=Path, help="draw a page of 20 photos there, and nothing else")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, one core each")
     options = parser.parse_args()
     out = options.out.resolve()
+    if options.page is not None:
+        draw_page(options.test.resolve(), out, options.page)
+        return
     if options.photos is None:
         color_and_score([(options.test.resolve(), None)], out / "test")
         temperature_curve(options.test.resolve(), out / "temperatures")
