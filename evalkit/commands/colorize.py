@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evalkit.colorizers.base import BUILTIN_METHODS
+from evalkit.colorizers.classical.methods import CLASSICAL
 from evalkit.colorizers.variants import PUBLISHED, VARIANTS
+
+if TYPE_CHECKING:
+    from evalkit.colorizers.folder import FolderReport
 
 __all__ = ["colorize"]
 
 
 @click.command(short_help="Colour a folder of photos with a built-in method or a trained network.")
-@click.argument("method", type=click.Choice([*BUILTIN_METHODS, *VARIANTS, *PUBLISHED]))
+@click.argument("method", type=click.Choice([*BUILTIN_METHODS, *CLASSICAL, *VARIANTS, *PUBLISHED]))
 @click.option(
     "--input",
     "source",
@@ -70,6 +75,12 @@ __all__ = ["colorize"]
 )
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Photos that go through together.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
+@click.option("--hints", type=click.Path(path_type=Path), default=None, metavar="DIR",
+              help="Colour hints, for levin2004: a folder that 'evalkit hints' made.")  # fmt: skip
+@click.option("--example", type=click.Path(path_type=Path), default=None, metavar="FILE|DIR",
+              help="Whose colours are taken, for welsh2002: one photo for all, or the nearest of a folder.")  # fmt: skip
+@click.option("--swatch", "swatches", multiple=True, metavar="T,L,H,W=T,L,H,W",
+              help="Rectangle of the photo = rectangle of the example (top, left, height, width); for welsh2002.")  # fmt: skip
 @click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
 def colorize(
@@ -87,6 +98,9 @@ def colorize(
     coherence: float,
     batch_size: int,
     device: str,
+    hints: Path | None,
+    example: Path | None,
+    swatches: tuple[str, ...],
     gallery: Path | None,
 ) -> None:
     """Colour every photo of a folder with METHOD.
@@ -97,6 +111,8 @@ def colorize(
       random          the photo's L with the ab of another photo of the folder: a
                       seeded permutation in which none keeps its own; a donor of
                       another size is resized first (bicubic, RGB)
+      levin2004       colour hints (--hints), spread to where lightness is alike
+      welsh2002       colours of an example (--example), by lightness and texture
       l2              a network that predicts ab
       l2-finetuned    the same, trained on from the classification network
       classification  a network that predicts a distribution over ab classes
@@ -116,9 +132,14 @@ def colorize(
 
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
-    if method in BUILTIN_METHODS:
-        if weights or preset or samples or temperature is not None or network_size is not None:
-            raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
+    if method not in CLASSICAL and (hints or example or swatches):
+        raise InputError(f"'{method}' reads no hints and no example: leave out --hints, --example and --swatch.")
+    for_networks = weights or preset or samples or temperature is not None or network_size is not None
+    if (method in BUILTIN_METHODS or method in CLASSICAL) and for_networks:
+        raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
+    if method in CLASSICAL:
+        report = _colorize_classically(method, source, target, hints, example, swatches, seed, resume, overwrite)
+    elif method in BUILTIN_METHODS:
         with progress_bar(method, "images") as show:
             report = colorize_folder(
                 method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
@@ -152,3 +173,37 @@ def colorize(
 
         shown = write_gallery(gallery, source, target, f"Coloured by {method}")
         click.echo(f"{gallery}: {shown} photos")
+
+
+def _colorize_classically(
+    method: str,
+    source: Path,
+    target: Path,
+    hints: Path | None,
+    example: Path | None,
+    swatches: tuple[str, ...],
+    seed: int,
+    resume: bool,
+    overwrite: bool,
+) -> FolderReport:
+    """With one set of hints or an example; or with each set of a folder of numbers, into folders of those numbers."""
+    from evalkit.colorizers.classical.folder import ClassicalRecipe, colorize_classically, hint_sets, parse_swatch
+    from evalkit.colorizers.folder import FolderReport
+    from evalkit.commands._shared import progress_bar
+
+    pairs = tuple(parse_swatch(text) for text in swatches)
+    # Before hints are looked for: it refuses what does not go with the method.
+    ClassicalRecipe(method=method, hints=hints, example=example, swatches=pairs, seed=seed)
+    reports = []
+    for number, folder in [("", None)] if hints is None else hint_sets(hints):
+        recipe = ClassicalRecipe(method=method, hints=folder, example=example, swatches=pairs, seed=seed)
+        with progress_bar(f"{method} {number}".strip(), "images") as show:
+            reports.append(
+                colorize_classically(recipe, source, target / number, resume=resume, overwrite=overwrite, on_image=show)
+            )
+    return FolderReport(
+        sum(report.n_made for report in reports),
+        sum(report.n_kept for report in reports),
+        sum(report.n_pixels for report in reports),
+        sum(report.n_clipped for report in reports),
+    )
