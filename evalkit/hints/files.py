@@ -164,7 +164,7 @@ def read_hints(folder: Path, name: str, height: int, width: int) -> HintMaps:
     colour, white = (decode(file).rgb8 for file in painted)
     for file, pixels in zip(painted, (colour, white), strict=True):
         _check_size(file, (pixels.shape[0], pixels.shape[1]), (height, width))
-    mask = (white >= 128).all(axis=-1)
+    mask: npt.NDArray[np.bool_] = white.min(axis=-1) >= 128
     ab = lab_planes(colour)[1:].T.reshape(height, width, 2) * mask[..., None]
     return HintMaps(mask, ab)
 

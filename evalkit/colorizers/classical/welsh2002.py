@@ -102,7 +102,8 @@ def jittered_sample(height: int, width: int, count: int, seed: int) -> npt.NDArr
     import numpy as np
 
     if height * width <= count:
-        return np.stack(np.indices((height, width)), axis=-1).reshape(-1, 2).astype(np.int64)
+        every: npt.NDArray[np.int64] = np.argwhere(np.ones((height, width), np.bool_))
+        return every
     n_rows = min(height, max(1, round(math.sqrt(count * height / width))))
     n_columns = min(width, max(1, round(count / n_rows)))
     random = np.random.default_rng(abs(seed))
@@ -111,7 +112,8 @@ def jittered_sample(height: int, width: int, count: int, seed: int) -> npt.NDArr
     first = np.stack(np.meshgrid(edges[0][:-1], edges[1][:-1], indexing="ij"), axis=-1)
     extent = np.stack(np.meshgrid(np.diff(edges[0]), np.diff(edges[1]), indexing="ij"), axis=-1)
     places = first + np.floor(random.random((n_rows, n_columns, 2)) * extent)
-    return places.reshape(-1, 2).astype(np.int64)
+    drawn: npt.NDArray[np.int64] = places.reshape(-1, 2).astype(np.int64)
+    return drawn
 
 
 def transfer(lightness: FloatArray, example: FloatArray, *, seed: int = 0, n_samples: int = N_SAMPLES) -> FloatArray:
@@ -136,7 +138,7 @@ def transfer(lightness: FloatArray, example: FloatArray, *, seed: int = 0, n_sam
     import numpy as np
 
     remapped = remap_lightness(example[..., 0], lightness)
-    rows, columns = jittered_sample(*remapped.shape, n_samples, seed).T
+    rows, columns = jittered_sample(remapped.shape[0], remapped.shape[1], n_samples, seed).T
     sampled = np.stack([remapped[rows, columns], local_deviation(remapped)[rows, columns]], axis=-1)
     wanted = np.stack([lightness, local_deviation(lightness)], axis=-1).reshape(-1, 2)
     chosen = _nearest(wanted, sampled)
@@ -204,7 +206,7 @@ def transfer_swatches(
         ab[box] = transfer(lightness[box], example[lent], seed=seed + k, n_samples=N_SWATCH_SAMPLES)
         inside[box] = True
         corner = np.array(swatch.target[:2])
-        places.append(corner + jittered_sample(*swatch.target[2:], N_SWATCH_SAMPLES, seed + k))
+        places.append(corner + jittered_sample(swatch.target[2], swatch.target[3], N_SWATCH_SAMPLES, seed + k))
     rows, columns = np.concatenate(places).T
     margin = NEIGHBOURHOOD // 2
     padded = np.pad(lightness, margin, mode="symmetric")
