@@ -9,40 +9,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.amt_results import read_amt_results as read_amt_results
-    from analysis.comparison import compare as compare
-    from analysis.differences import comparisons as comparisons
-    from analysis.exclusions import apply_exclusions as apply_exclusions
-    from analysis.exclusions import read_exclusions as read_exclusions
-    from analysis.planning import PlanningModel as PlanningModel
-    from analysis.planning import StudyDesign as StudyDesign
-    from analysis.planning import participants_needed as participants_needed
-    from analysis.preference import preference_scale as preference_scale
-    from analysis.preference import win_matrix as win_matrix
-    from analysis.rates import FoolRates as FoolRates
-    from analysis.rates import fool_rates as fool_rates
-    from analysis.resampling import nested_bootstrap as nested_bootstrap
-    from analysis.trial_files import ColumnMapping as ColumnMapping
-    from analysis.trial_files import read_trials as read_trials
-    from analysis.trials import TrialTable as TrialTable
+    from analysis.planning.participants import PlanningModel as PlanningModel
+    from analysis.planning.participants import StudyDesign as StudyDesign
+    from analysis.planning.participants import participants_needed as participants_needed
+    from analysis.statistics.bootstrap import nested_bootstrap as nested_bootstrap
+    from analysis.statistics.comparison import compare as compare
+    from analysis.statistics.preference import preference_scale as preference_scale
+    from analysis.statistics.preference import win_matrix as win_matrix
+    from analysis.study.differences import comparisons as comparisons
+    from analysis.study.rates import FoolRates as FoolRates
+    from analysis.study.rates import fool_rates as fool_rates
+    from analysis.trials.amt_results import read_amt_results as read_amt_results
+    from analysis.trials.exclusions import apply_exclusions as apply_exclusions
+    from analysis.trials.exclusions import read_exclusions as read_exclusions
+    from analysis.trials.trial_files import ColumnMapping as ColumnMapping
+    from analysis.trials.trial_files import read_trials as read_trials
+    from analysis.trials.trial_table import TrialTable as TrialTable
 
 _HOME = {
-    "ColumnMapping": "analysis.trial_files",
-    "FoolRates": "analysis.rates",
-    "PlanningModel": "analysis.planning",
-    "StudyDesign": "analysis.planning",
-    "TrialTable": "analysis.trials",
-    "apply_exclusions": "analysis.exclusions",
-    "compare": "analysis.comparison",
-    "comparisons": "analysis.differences",
-    "fool_rates": "analysis.rates",
-    "nested_bootstrap": "analysis.resampling",
-    "participants_needed": "analysis.planning",
-    "preference_scale": "analysis.preference",
-    "read_amt_results": "analysis.amt_results",
-    "read_exclusions": "analysis.exclusions",
-    "read_trials": "analysis.trial_files",
-    "win_matrix": "analysis.preference",
+    "ColumnMapping": "analysis.trials.trial_files",
+    "FoolRates": "analysis.study.rates",
+    "PlanningModel": "analysis.planning.participants",
+    "StudyDesign": "analysis.planning.participants",
+    "TrialTable": "analysis.trials.trial_table",
+    "apply_exclusions": "analysis.trials.exclusions",
+    "compare": "analysis.statistics.comparison",
+    "comparisons": "analysis.study.differences",
+    "fool_rates": "analysis.study.rates",
+    "nested_bootstrap": "analysis.statistics.bootstrap",
+    "participants_needed": "analysis.planning.participants",
+    "preference_scale": "analysis.statistics.preference",
+    "read_amt_results": "analysis.trials.amt_results",
+    "read_exclusions": "analysis.trials.exclusions",
+    "read_trials": "analysis.trials.trial_files",
+    "win_matrix": "analysis.statistics.preference",
 }
 
 __all__ = sorted(_HOME)

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from evalkit.metrics.ab_error import AbAucRebalanced, PairCounter, PairCounts, table_of
 from evalkit.metrics.base import ImageStatistics, Photo
-from evalkit.resampling import (
+from evalkit.resampling.intervals import (
     Column,
     FloatArray,
     Interval,
@@ -162,7 +162,7 @@ def patch_terms(folder: Path, grid: int) -> tuple[int, dict[str, npt.NDArray[np.
     """Terms of grid x grid patches of all photos in gray, half the colour, and another photo's colour."""
     from PIL import Image
 
-    from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+    from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".jpeg", ".jpg", ".png"})
     photos = [np.asarray(Image.open(p).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)) for p in files]

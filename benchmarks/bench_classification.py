@@ -24,11 +24,11 @@ import skimage.data
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from evalkit._torchvision_compat import import_torchvision
-from evalkit.devices import CPU_BATCH, choose_device, one_thread
 from evalkit.metrics.blocks import NetworkOptions
-from evalkit.metrics.classifiers import Classifier
-from evalkit.scoring import BLOCK_SIZE, BlockScorer, WorkerPool, available_cores, make_plan
+from evalkit.networks._torchvision_compat import import_torchvision
+from evalkit.networks.classifiers import Classifier
+from evalkit.networks.devices import CPU_BATCH, choose_device, one_thread
+from evalkit.scoring.run import BLOCK_SIZE, BlockScorer, WorkerPool, available_cores, make_plan
 
 
 def write_photos(folder: Path, n_images: int) -> None:

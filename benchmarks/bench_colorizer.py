@@ -21,11 +21,11 @@ from sklearn.datasets import load_sample_images
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from evalkit.ab_classes import preset
-from evalkit.colorizers.decoding import annealed_mean, join_with_lightness
-from evalkit.colorizers.network import LAYOUTS, ColorizationNet
-from evalkit.colorizers.objective import ClassificationLoss
-from evalkit.colorizers.training_data import Crops, survey_photos
+from evalkit.color.ab_classes import preset
+from evalkit.colorizers.learned.decoding import annealed_mean, join_with_lightness
+from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
+from evalkit.colorizers.training.data import Crops, survey_photos
+from evalkit.colorizers.training.objective import ClassificationLoss
 
 CLASSES = preset("seed2024")
 

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.crossed import CrossedDesign
-from analysis.fool_rate import crossed_mean
-from analysis.planning import StudyDesign, simulate_answers
-from analysis.resampling import nested_bootstrap, nested_bootstrap_samples, probability_less
+from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.statistics.bootstrap import nested_bootstrap, nested_bootstrap_samples, probability_less
+from analysis.statistics.crossed import CrossedDesign
+from analysis.statistics.fool_rate import crossed_mean
 
 N_METHODS, N_PARTICIPANTS, N_TRIALS = 9, 40, 40
 
@@ -121,8 +121,8 @@ def write_scores(folder: Path, methods: list[str]) -> None:
     import skimage.data
 
     import evalkit
-    from evalkit.demo import desaturate
-    from evalkit.image_files import write_png
+    from evalkit.demo.photos import desaturate
+    from evalkit.images.image_files import write_png
 
     photos = [getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
     for k in range(40):

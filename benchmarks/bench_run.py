@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image
-from evalkit._torchvision_compat import import_torchvision
+from evalkit.networks._torchvision_compat import import_torchvision
 import_torchvision()  # torchmetrics imports it
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure as ssim
 torch.set_num_threads(1)

@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evalkit.ab_classes import preset
-from evalkit.image_files import decode
+from evalkit.color.ab_classes import preset
+from evalkit.images.image_files import decode
 from evalkit.metrics.ab_error import AbAuc, AbAucRebalanced, AbErrorOptions, PairCounter, table_of
 from evalkit.metrics.base import ImageStatistics, Photo
-from evalkit.scoring import BlockScorer, make_plan, score
+from evalkit.scoring.run import BlockScorer, make_plan, score
 
 
 def crops(folder: Path | None, n: int) -> list[np.ndarray]:
@@ -56,8 +56,8 @@ def crops(folder: Path | None, n: int) -> list[np.ndarray]:
 
 def recoloured(images: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
     """The images as truth, and with another photo's colours at four strengths as predictions."""
-    from evalkit.colorizers.lab_join import join_lab
-    from evalkit.colorspace import lab_planes
+    from evalkit.color.colorspace import lab_planes
+    from evalkit.color.lab_join import join_lab
 
     planes = [lab_planes(image) for image in images]
     found = {"truth": images}
@@ -230,7 +230,7 @@ def main() -> None:
 
 def measure_workers(truth: Path, methods: list[Path], workers: int, rounds: int) -> float:
     """Wall seconds of the blocks of a run with four methods, workers started beforehand (best of the rounds)."""
-    from evalkit.scoring import WorkerPool
+    from evalkit.scoring.run import WorkerPool
 
     plan = make_plan(truth, {m.name: m for m in methods}, metrics=("ab_auc", "ab_auc_rebal"))
     best = np.inf

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.turing_test.postgres import find_postgres, postgres  # noqa: E402
-from turing_test.tokens import new_token  # noqa: E402
+from turing_test.sessions.tokens import new_token  # noqa: E402
 
 KEY = "benchmark"
 SECONDS_A_TRIAL = 4.6  # blank, two images, gap, and 1.1 s to answer
@@ -116,7 +116,7 @@ def running(words: list[str], port: int) -> Iterator[int]:
 
 def make_study(folder: Path) -> Path:
     """A study with the paper's session (10 + 40 pairs) of noise photos at full size."""
-    from turing_test.create import create_study
+    from turing_test.stimuli.create import create_study
 
     rng = np.random.default_rng(0)
     images = folder / "images"

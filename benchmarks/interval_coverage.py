@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.comparison import compare
-from analysis.crossed import CrossedDesign, FloatArray
-from analysis.fool_rate import crossed_mean, t_quantile
-from analysis.resampling import nested_bootstrap, pigeonhole_variance, probability_less
+from analysis.statistics.bootstrap import nested_bootstrap, pigeonhole_variance, probability_less
+from analysis.statistics.comparison import compare
+from analysis.statistics.crossed import CrossedDesign, FloatArray
+from analysis.statistics.fool_rate import crossed_mean, t_quantile
 
 Answers = tuple[FloatArray, np.ndarray, np.ndarray]
 NODE, WEIGHT = np.polynomial.hermite_e.hermegauss(61)
@@ -255,7 +255,7 @@ independent; *pigeonhole* resamples participants and images.
 ## False alarms at the 5 % level, percent
 
 Two methods with the same fool rate for new images; image effects of the two correlate by {IMAGE_CORRELATION}. *Two-way* is
-`analysis.comparison.compare`; *trial z* takes trials for independent; *per image* is a paired t test over images; *Welch*
+`analysis.statistics.comparison.compare`; *trial z* takes trials for independent; *per image* is a paired t test over images; *Welch*
 is a t test over participants (paired where the same people see both); *Zhang16* calls a difference when P(A < B) of
 its bootstrap is beyond 2.5 or 97.5 %.
 

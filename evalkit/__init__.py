@@ -13,18 +13,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalkit.accumulator import Accumulator
     from evalkit.errors import InputError
     from evalkit.metrics.ab_error import AbErrorOptions, ab_auc, ab_auc_rebal
+    from evalkit.metrics.accumulator import Accumulator
     from evalkit.metrics.color_difference import ciede2000
     from evalkit.metrics.colorfulness import colorfulness, colorfulness_abs, colorfulness_diff
     from evalkit.metrics.fidelity import ab_rmse, l_mae, psnr_ab, psnr_rgb
     from evalkit.metrics.ssim import ms_ssim_ab, ssim_rgb
-    from evalkit.scores import Scores
-    from evalkit.scoring import score
+    from evalkit.scoring.run import score
+    from evalkit.scoring.scores import Scores
 
 _HOMES = {
-    "Accumulator": "evalkit.accumulator",
+    "Accumulator": "evalkit.metrics.accumulator",
     "InputError": "evalkit.errors",
     "AbErrorOptions": "evalkit.metrics.ab_error",
     "ab_auc": "evalkit.metrics.ab_error",
@@ -39,8 +39,8 @@ _HOMES = {
     "psnr_rgb": "evalkit.metrics.fidelity",
     "ms_ssim_ab": "evalkit.metrics.ssim",
     "ssim_rgb": "evalkit.metrics.ssim",
-    "Scores": "evalkit.scores",
-    "score": "evalkit.scoring",
+    "Scores": "evalkit.scoring.scores",
+    "score": "evalkit.scoring.run",
 }
 
 __all__ = [

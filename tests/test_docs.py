@@ -35,7 +35,7 @@ import yaml
 from PIL import Image
 from skimage.color import rgb2lab
 
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.metrics import load_metric, metric_names
 
 ROOT = Path(__file__).parents[1]

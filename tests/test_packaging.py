@@ -24,20 +24,20 @@ FLOORS = ("evalkit", "analysis", "turing_test")
 TORCH_ROOMS = frozenset(
     f"evalkit.colorizers.{name}"
     for name in (
-        "checkpoints",
-        "decoding",
-        "encoder",
-        "distribution",
-        "learned",
-        "learned_folder",
-        "network",
-        "objective",
-        "panels",
-        "probing",
-        "published",
-        "sampling",
-        "training",
-        "training_data",
+        "learned.checkpoints",
+        "learned.colorizer",
+        "learned.decoding",
+        "learned.encoder",
+        "learned.learned_folder",
+        "learned.network",
+        "learned.published_networks",
+        "learned.sampling",
+        "training.data",
+        "training.objective",
+        "training.panels",
+        "training.probing",
+        "training.processes",
+        "training.train",
     )
 )
 """Modules that may import torch when they are imported themselves; callers import these inside functions."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from analysis.trial_files import ColumnMapping
-    from analysis.trials import TrialTable
+    from analysis.trials.trial_files import ColumnMapping
+    from analysis.trials.trial_table import TrialTable
 
 __all__ = ["read_with_options", "trial_options"]
 
@@ -69,8 +69,8 @@ def read_with_options(
     duplicates: Any,
 ) -> TrialTable:
     """Read a trial table as the options say."""
-    from analysis.amt_results import read_amt_results
-    from analysis.trial_files import read_trials
+    from analysis.trials.amt_results import read_amt_results
+    from analysis.trials.trial_files import read_trials
 
     if file_format == "amt-real-vs-fake":
         return read_amt_results(
@@ -88,7 +88,7 @@ def _mapping(
 ) -> ColumnMapping:
     from dataclasses import replace
 
-    from analysis.trial_files import ColumnMapping
+    from analysis.trials.trial_files import ColumnMapping
 
     mapping = ColumnMapping.from_toml(file) if file else ColumnMapping()
     codes = dict(mapping.missing)

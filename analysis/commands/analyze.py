@@ -14,8 +14,8 @@ from analysis.commands._trial_options import read_with_options, trial_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis.study_analysis import StudyAnalysis, SubsetAnalysis
-    from analysis.trials import TrialTable
+    from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
+    from analysis.trials.trial_table import TrialTable
 
 __all__ = ["analyze"]
 
@@ -88,8 +88,8 @@ def analyze(
     from analysis.commands._needs import need
 
     need("scipy")
-    from analysis.exclusions import read_exclusions
-    from analysis.study_analysis import AnalysisOptions, analyze_study, write_analysis
+    from analysis.study.analysis import AnalysisOptions, analyze_study, write_analysis
+    from analysis.trials.exclusions import read_exclusions
 
     trials = fresh_trial_file(trials)
     table = read_with_options(trials, **reading)

@@ -10,7 +10,7 @@ import click
 from analysis.commands._studies import fresh_trial_file
 
 if TYPE_CHECKING:
-    from analysis.planning import PlanningModel, StudyDesign
+    from analysis.planning.participants import PlanningModel, StudyDesign
 
 __all__ = ["plan"]
 
@@ -96,7 +96,7 @@ def plan(
     from analysis.commands._needs import need
 
     need("scipy", *(("matplotlib",) if out else ()))
-    from analysis.planning import PlanningModel, StudyDesign, raters_or_images, simulate_power
+    from analysis.planning.participants import PlanningModel, StudyDesign, raters_or_images, simulate_power
     from evalkit.errors import InputError
 
     if difference is not None and equivalence_margin is not None:
@@ -106,7 +106,7 @@ def plan(
     if difference is None and equivalence_margin is None:
         difference = 5.0
     if pilot is not None:
-        from analysis.trial_files import read_trials
+        from analysis.trials.trial_files import read_trials
 
         model = PlanningModel.from_pilot(read_trials(fresh_trial_file(pilot)), image_correlation)
     else:
@@ -158,7 +158,7 @@ def _row(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from analysis.planning import (
+    from analysis.planning.participants import (
         detectable_difference,
         difference_power,
         equivalence_power,
@@ -216,7 +216,7 @@ def _print_rows(rows: list[dict[str, Any]], goal: dict[str, float | None], power
 
 
 def _print_looks(looks: int) -> None:
-    from analysis.sequential import group_sequential_bounds
+    from analysis.statistics.sequential import group_sequential_bounds
 
     click.echo(f"Stop at look 1 .. {looks} of {looks}, equally spaced, when |t| exceeds (overall level 5 %):")
     for kind, name in (("pocock", "Pocock"), ("obrien-fleming", "O'Brien-Fleming")):
@@ -232,9 +232,9 @@ def _write(
     counts: list[int],
     goal: dict[str, float | None],
 ) -> None:
-    from analysis.columns import OUTPUT_COLUMNS
-    from analysis.plan_figure import write_plan_figure
+    from analysis.planning.plan_figure import write_plan_figure
     from analysis.records import write_csv
+    from analysis.study.columns import OUTPUT_COLUMNS
 
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "plan.csv", rows, list(OUTPUT_COLUMNS["plan.csv"]))

@@ -61,11 +61,11 @@ def report(
     from analysis.commands._needs import need
 
     need("scipy", "matplotlib", "jinja2")
-    from analysis.exclusions import read_exclusions
-    from analysis.galleries import ImageFolders
-    from analysis.report import ReportInput, write_report
-    from analysis.score_folder import read_score_folder
-    from analysis.study_analysis import AnalysisOptions, analyze_study
+    from analysis.report.document import ReportInput, write_report
+    from analysis.report.galleries import ImageFolders
+    from analysis.report.score_folder import read_score_folder
+    from analysis.study.analysis import AnalysisOptions, analyze_study
+    from analysis.trials.exclusions import read_exclusions
     from evalkit.errors import InputError
 
     score_folder = read_score_folder(scores) if scores else None

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ColumnTables(Directive):
-    """One section a file, one row a column, read from `analysis.columns`."""
+    """One section a file, one row a column, read from `analysis.study.columns`."""
 
     def run(self) -> list[nodes.Node]:
         """Build the sections."""
-        from analysis.columns import OUTPUT_COLUMNS
+        from analysis.study.columns import OUTPUT_COLUMNS
 
         found: list[nodes.Node] = []
         for file, columns in OUTPUT_COLUMNS.items():

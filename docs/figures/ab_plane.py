@@ -14,8 +14,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from evalkit.ab_classes import preset
-from evalkit.colorspace import lab_to_srgb, srgb8_to_lab, srgb_to_lab
+from evalkit.color.ab_classes import preset
+from evalkit.color.colorspace import lab_to_srgb, srgb8_to_lab, srgb_to_lab
 
 TRUTH = np.array([48.0, 42.0])
 

@@ -16,10 +16,10 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from evalkit.ab_classes import annealed_mean, preset
-from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
-from evalkit.colorizers.learned import LearnedColorizer, as_ab_network
-from evalkit.demo import photo_crops
+from evalkit.color.ab_classes import annealed_mean, preset
+from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
+from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
+from evalkit.demo.photos import photo_crops
 
 CLASSES = preset("seed2024")
 TEMPERATURES = (1.0, 0.45, 0.2, 0.0)

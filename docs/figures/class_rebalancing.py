@@ -15,9 +15,9 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from evalkit.ab_classes import preset, rebalancing_weights, smoothed_shares
-from evalkit.colorspace import srgb8_to_lab
-from evalkit.demo import photo_crops
+from evalkit.color.ab_classes import preset, rebalancing_weights, smoothed_shares
+from evalkit.color.colorspace import srgb8_to_lab
+from evalkit.demo.photos import photo_crops
 
 CLASSES = preset("seed2024")
 

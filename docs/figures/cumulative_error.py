@@ -13,7 +13,7 @@ import skimage.data
 from _style import DASHES, draw_for_both_schemes
 from matplotlib.figure import Figure
 
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.metrics.ab_error import AbErrorOptions, PairCounter, ab_auc, curve, table_of
 from evalkit.metrics.base import Photo
 

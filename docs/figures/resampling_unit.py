@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 from scipy.stats import norm
 
-from analysis.fool_rate import fool_rate
-from analysis.planning import StudyDesign, simulate_answers
-from analysis.resampling import nested_bootstrap
+from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.statistics.bootstrap import nested_bootstrap
+from analysis.statistics.fool_rate import fool_rate
 
 STUDIES = 100
 DESIGN = StudyDesign(n_participants=40, n_trials=40, n_images=40)

@@ -95,8 +95,8 @@ class Gray:
         """Set a and b to zero."""
         import numpy as np
 
-        from evalkit.colorizers.lab_join import join_lab
-        from evalkit.colorspace import lab_planes
+        from evalkit.color.colorspace import lab_planes
+        from evalkit.color.lab_join import join_lab
 
         lightness = lab_planes(truth_rgb8)[0]
         zero = np.zeros_like(lightness)
@@ -123,8 +123,8 @@ class Random:
 
     def colorize(self, truth_rgb8: Rgb8, donor_rgb8: Rgb8 | None) -> tuple[Rgb8, int]:
         """Join the photo's L with the donor's ab; a donor of another size is resized first (bicubic, RGB)."""
-        from evalkit.colorizers.lab_join import join_lab
-        from evalkit.colorspace import lab_planes
+        from evalkit.color.colorspace import lab_planes
+        from evalkit.color.lab_join import join_lab
 
         if donor_rgb8 is None:
             raise TypeError("the random method needs the photo that donor(i) names, not None")

@@ -81,8 +81,8 @@ def colorize_folder(
     """
     import numpy as np
 
-    from evalkit.image_files import decode, write_png
-    from evalkit.image_pairs import find_images
+    from evalkit.images.image_files import decode, write_png
+    from evalkit.images.image_pairs import find_images
 
     check_folders(source, target, allow_content=resume or overwrite)
     photos = find_images(source)

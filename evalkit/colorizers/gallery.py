@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from evalkit.errors import InputError
-from evalkit.image_files import decode
-from evalkit.image_pairs import find_images
+from evalkit.images.image_files import decode
+from evalkit.images.image_pairs import find_images
 from evalkit.metrics.base import Rgb8
-from evalkit.statistics_store import atomic_file
+from evalkit.scoring.statistics_store import atomic_file
 
 __all__ = ["write_gallery"]
 

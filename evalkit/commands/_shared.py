@@ -37,7 +37,7 @@ def make_ab_options(
     classes: str, prior: str, quadrature: str, max_threshold: int, rebalancing: float
 ) -> AbErrorOptions:
     """Options of a run from the words of the command line."""
-    from evalkit.ab_classes import load_classes, load_prior
+    from evalkit.color.ab_classes import load_classes, load_prior
     from evalkit.metrics.ab_error import AbErrorOptions
 
     found = load_classes(classes)

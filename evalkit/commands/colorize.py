@@ -145,11 +145,11 @@ def colorize(
                 method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
             )
     else:
-        from evalkit.ab_classes import load_classes
-        from evalkit.colorizers.torch_needed import need_torch
+        from evalkit.color.ab_classes import load_classes
+        from evalkit.colorizers.learned.torch_needed import need_torch
 
         need_torch()
-        from evalkit.colorizers.learned_folder import Recipe, colorize_photos
+        from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 
         classes = None if preset is None else load_classes(preset)
         recipe = Recipe(method, weights, classes, temperature, network_size, samples, coherence, seed)

@@ -31,10 +31,10 @@ def ctest10k(labels: Path, out: Path) -> None:
 
     The list is checked against the published checksum before it is written.
     """
-    from evalkit.datasets import CTEST10K_DIGEST, read_validation_labels
-    from evalkit.datasets import ctest10k as rebuild
+    from evalkit.datasets.ctest10k import CTEST10K_DIGEST, read_validation_labels
+    from evalkit.datasets.ctest10k import ctest10k as rebuild
     from evalkit.errors import InputError
-    from evalkit.statistics_store import atomic_file
+    from evalkit.scoring.statistics_store import atomic_file
 
     names = rebuild(read_validation_labels(labels))
     try:

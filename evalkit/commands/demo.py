@@ -36,8 +36,8 @@ def demo(out: Path) -> None:
     answers are analysed, and everything goes into one report. Nothing is downloaded.
     """
     from evalkit.commands._shared import progress_bar, run_command
-    from evalkit.demo import PHOTOS, write_folders
-    from evalkit.demo_figure import draw_curves, require_matplotlib
+    from evalkit.demo.demo_figure import draw_curves, require_matplotlib
+    from evalkit.demo.photos import PHOTOS, write_folders
 
     require_matplotlib()  # before any work, not after it
     click.echo(f"Cutting crops of {len(PHOTOS)} photos and desaturating them ...")

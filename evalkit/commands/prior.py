@@ -37,10 +37,10 @@ def prior(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path,
     evalkit prior --input photos/ --out prior.json
     evalkit prior --merge part1.json --merge part2.json --out prior.json
     """  # noqa: D301
-    from evalkit.ab_classes import load_classes
+    from evalkit.color.ab_classes import load_classes
     from evalkit.errors import InputError
-    from evalkit.prior_counts import PriorCounts, count_folder
-    from evalkit.statistics_store import atomic_file
+    from evalkit.metrics.prior_counts import PriorCounts, count_folder
+    from evalkit.scoring.statistics_store import atomic_file
 
     if source is None and not parts:
         raise InputError("nothing to count: give --input DIR, --merge FILE, or both")

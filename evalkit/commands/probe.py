@@ -60,28 +60,28 @@ def probe(
     Activations are averaged down to about 9,000 numbers a block. The same network with random weights is the
     floor, a network trained with labels the ceiling. Top-1 is given with its standard error over photos.
     """  # noqa: D301
-    from evalkit.colorizers.torch_needed import need_torch
+    from evalkit.colorizers.learned.torch_needed import need_torch
 
     need_torch()
     import csv
     import io
 
-    from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
-    from evalkit.colorizers.network import ColorizationNet
-    from evalkit.colorizers.probing import (
+    from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
+    from evalkit.colorizers.learned.network import ColorizationNet
+    from evalkit.colorizers.training.probing import (
         colorizer_features,
         labelled_photos,
         random_network,
         supervised_features,
         table_rows,
     )
-    from evalkit.colorizers.probing import probe as run
+    from evalkit.colorizers.training.probing import probe as run
     from evalkit.commands._shared import progress_bar
-    from evalkit.devices import choose_device
     from evalkit.errors import InputError
     from evalkit.metrics.blocks import NetworkOptions
-    from evalkit.metrics.classifiers import Classifier
-    from evalkit.statistics_store import atomic_file
+    from evalkit.networks.classifiers import Classifier
+    from evalkit.networks.devices import choose_device
+    from evalkit.scoring.statistics_store import atomic_file
 
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)

@@ -125,11 +125,11 @@ def score(
     another prior, lambda or subset without the images. Every number carries a signature that says how it was made.
     """  # noqa: D301
     from evalkit.errors import InputError
-    from evalkit.image_pairs import parse_method_option
+    from evalkit.images.image_pairs import parse_method_option
     from evalkit.metrics import DEFAULT_METRICS
-    from evalkit.score_table import print_scores
-    from evalkit.scoring import available_cores
-    from evalkit.scoring import score as run
+    from evalkit.scoring.run import available_cores
+    from evalkit.scoring.run import score as run
+    from evalkit.scoring.score_table import print_scores
 
     named: dict[str, Path | None] = {}
     for text in methods:
@@ -181,7 +181,7 @@ def _of_preset(
     """Metrics, size, fit and quadrature of a preset, except where the command line gives them."""
     from click.core import ParameterSource
 
-    from evalkit.presets import load_preset
+    from evalkit.scoring.presets import load_preset
 
     found = load_preset(name)
     context = click.get_current_context()
@@ -241,11 +241,11 @@ def rescore(
     """
     from dataclasses import replace
 
-    from evalkit.ab_classes import load_prior
+    from evalkit.color.ab_classes import load_prior
     from evalkit.errors import InputError
     from evalkit.metrics.ab_error import AbErrorOptions
-    from evalkit.score_table import print_scores
-    from evalkit.scores import RunRecord, Scores
+    from evalkit.scoring.score_table import print_scores
+    from evalkit.scoring.scores import RunRecord, Scores
 
     record = RunRecord.from_json(source / "run.json")
     classes = record.options.classes
@@ -278,8 +278,8 @@ def merge(sources: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> N
     Either the same methods over different images, or different methods over the same images. The result equals one run
     over everything.
     """
-    from evalkit.merging import merge_runs
-    from evalkit.score_table import print_scores
+    from evalkit.scoring.merging import merge_runs
+    from evalkit.scoring.score_table import print_scores
 
     print_scores(merge_runs(sources, out), as_json=as_json, quiet=quiet, where=str(out))
 
@@ -305,7 +305,7 @@ def compare(
     import math
 
     from evalkit.errors import InputError
-    from evalkit.score_comparison import compare_methods, compare_runs
+    from evalkit.scoring.score_comparison import compare_methods, compare_runs
 
     if second is not None and baseline is None:
         differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
@@ -322,7 +322,7 @@ def compare(
     elif not quiet:
         from rich.console import Console
 
-        from evalkit.score_table import comparison_table
+        from evalkit.scoring.score_table import comparison_table
 
         console = Console(highlight=False)
         if not console.is_terminal:

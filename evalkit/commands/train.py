@@ -12,7 +12,7 @@ import click
 from evalkit.colorizers.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from evalkit.colorizers.training import StepReport
+    from evalkit.colorizers.training.train import StepReport
 
 __all__ = ["train"]
 
@@ -163,14 +163,14 @@ def train(
     Gray photos and files that cannot be read are skipped and counted (OUT/photos.csv). The weights are in
     OUT/weights.pt, the log in OUT/log.csv, pictures of the progress in OUT/panels.
     """  # noqa: D301
-    from evalkit.ab_classes import load_classes
-    from evalkit.colorizers.torch_needed import need_torch
+    from evalkit.color.ab_classes import load_classes
+    from evalkit.colorizers.learned.torch_needed import need_torch
 
     need_torch()
     import torch
 
-    from evalkit.colorizers.training import TrainingOptions
-    from evalkit.colorizers.training import train as run
+    from evalkit.colorizers.training.train import TrainingOptions
+    from evalkit.colorizers.training.train import train as run
     from evalkit.commands._shared import progress_bar
 
     if threads is not None:

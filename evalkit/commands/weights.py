@@ -25,7 +25,7 @@ def weights(networks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """  # noqa: D301
     import json
 
-    from evalkit.weights import LISTED, fetch, published_weights
+    from evalkit.networks.weight_files import LISTED, fetch, published_weights
 
     if not networks or as_json:
         rows = [published_weights(name) for name in networks or LISTED]

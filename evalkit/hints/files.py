@@ -59,9 +59,9 @@ def write_hint_folder(
     InputError
         If a folder is unusable or a photo does not decode.
     """
-    from evalkit.colorspace import lab_planes
-    from evalkit.image_files import decode
-    from evalkit.image_pairs import find_images
+    from evalkit.color.colorspace import lab_planes
+    from evalkit.images.image_files import decode
+    from evalkit.images.image_pairs import find_images
 
     photos = find_images(source)
     for n_made, (name, path) in enumerate(photos.items(), start=1):
@@ -78,8 +78,8 @@ def write_hint_folder(
 def _write(folder: Path, name: str, lab: npt.NDArray[np.float64], hints: Sequence[Hint]) -> None:
     import numpy as np
 
-    from evalkit.colorspace import lab_to_srgb8
-    from evalkit.image_files import write_png
+    from evalkit.color.colorspace import lab_to_srgb8
+    from evalkit.images.image_files import write_png
 
     height, width = lab.shape[:2]
     maps = hint_maps(hints, height, width)
@@ -94,7 +94,7 @@ def _write(folder: Path, name: str, lab: npt.NDArray[np.float64], hints: Sequenc
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from evalkit.statistics_store import atomic_file
+    from evalkit.scoring.statistics_store import atomic_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
@@ -129,8 +129,8 @@ def read_hints(folder: Path, name: str, height: int, width: int) -> HintMaps:
     InputError
         If the photo has no hints there, or they are damaged or of another size.
     """
-    from evalkit.colorspace import lab_planes
-    from evalkit.image_files import decode
+    from evalkit.color.colorspace import lab_planes
+    from evalkit.images.image_files import decode
 
     path = folder / "json" / f"{name}.json"
     if path.is_file():

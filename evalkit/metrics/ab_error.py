@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.ab_classes import AbClasses, Prior, preset, rebalancing_weights
+from evalkit.color.ab_classes import AbClasses, Prior, preset, rebalancing_weights
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair
 from evalkit.metrics.base import Better, FloatArray, ImageStatistics, Metric, Photo, Rgb8
@@ -77,7 +77,7 @@ class AbErrorOptions:
     @property
     def scale(self) -> int:
         """Integer loss of one pixel at the largest error."""
-        from evalkit.metrics._ab_kernel import ERROR_SCALE, MAX_ERROR
+        from evalkit.color._ab_kernel import ERROR_SCALE, MAX_ERROR
 
         return ERROR_SCALE * MAX_ERROR if self.quadrature == "exact" else self.max_threshold + 1
 
@@ -131,7 +131,7 @@ class AbErrorTable:
             return self.error_sum
         if options.quadrature == "exact":
             return self.error_sum
-        from evalkit.metrics._ab_kernel import N_BINS
+        from evalkit.color._ab_kernel import N_BINS
 
         keys = self.bin_key.astype(np.int64)
         per_cell = np.minimum(keys % N_BINS, options.max_threshold + 1) * self.bin_count.astype(np.int64)
@@ -186,7 +186,7 @@ class AbErrorTable:
 
     def histogram(self) -> Int64Array:
         """Pixels per class and error bin, pooled over images, shape (Q, 152)."""
-        from evalkit.metrics._ab_kernel import N_BINS
+        from evalkit.color._ab_kernel import N_BINS
 
         pooled = np.zeros(self.n_classes * N_BINS, np.int64)
         np.add.at(pooled, self.bin_key, self.bin_count)
@@ -202,7 +202,7 @@ class PairCounter:
     """
 
     def __init__(self, classes: AbClasses) -> None:
-        from evalkit.metrics import _ab_kernel
+        from evalkit.color import _ab_kernel
 
         self._kernel = _ab_kernel
         self.classes = classes
@@ -380,7 +380,7 @@ class AbAucRebalanced(_AbErrorMetric):
     def __init__(self, options: AbErrorOptions | None = None) -> None:
         super().__init__(options)
         # A mean over the classes *present*: bootstrap replicates miss rare classes and cover 54 to 81 % only, measured
-        # in `evalkit.resampling.jackknife_interval`.
+        # in `evalkit.resampling.intervals.jackknife_interval`.
         if self.options.prior is None:
             self.interval = "jackknife"
 

@@ -64,8 +64,8 @@ class Photo:
 
     @cached_property
     def lab(self) -> FloatArray:
-        """CIE Lab planes (L, a, b): float64, shape (3, H * W), from the fast path of `evalkit.colorspace`."""
-        from evalkit.colorspace import lab_planes
+        """CIE Lab planes (L, a, b): float64, shape (3, H * W), from the fast path of `evalkit.color.colorspace`."""
+        from evalkit.color.colorspace import lab_planes
 
         return lab_planes(self.rgb8)
 
@@ -151,7 +151,7 @@ class Metric(ABC):
     details: ClassVar[tuple[str, ...]] = ()
     """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """Diagnostics of the run (`evalkit.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
+    """Diagnostics of the run (`evalkit.scoring.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
     of_samples: ClassVar[bool] = False
     """Whether a value belongs to all samples of an image together (methods with several images a photo)."""
     of_set: ClassVar[bool] = False

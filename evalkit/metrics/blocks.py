@@ -31,13 +31,13 @@ class NetworkOptions:
     Attributes
     ----------
     labels : str or None
-        Label file, or ``folders`` or ``names`` (see `evalkit.labels`).
+        Label file, or ``folders`` or ``names`` (see `evalkit.datasets.labels`).
     weights : mapping of str to Path
         Weights file by network name; others are looked for in the torch hub cache.
     classifiers : mapping of str to str
         The user's own classifiers: ``package.module:function`` by name.
     preprocessing : mapping of str to str
-        By classifier name, for example ``"warp227"`` (see `evalkit.metrics.classifiers.Preprocessing`).
+        By classifier name, for example ``"warp227"`` (see `evalkit.networks.classifiers.Preprocessing`).
     device : {"auto", "cpu", "cuda", "mps"} or a torch device such as "cuda:1"
     batch_size : int or None
         Images a batch; None chooses by device. Results agree within 1e-4 in probability.

@@ -20,12 +20,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.devices import BatchRunner, default_batch_size
+from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
-from evalkit.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.metrics.base import FloatArray, ImageStatistics, Photo
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
-from evalkit.metrics.classifiers import Classifier, settle_classifier
+from evalkit.networks.classifiers import Classifier, settle_classifier
+from evalkit.networks.devices import BatchRunner, default_batch_size
 
 __all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers"]
 

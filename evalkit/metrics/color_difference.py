@@ -84,7 +84,9 @@ def ciede2000_lab(lab_1: npt.ArrayLike, lab_2: npt.ArrayLike) -> FloatArray:
         raise InputError(f"expected two Lab arrays of one shape (..., 3), got {first.shape} and {second.shape}")
     for name, array in (("lab_1", first), ("lab_2", second)):
         if array.dtype == np.uint8:
-            raise InputError(f"{name}: expected L, a and b in CIE units, got 8-bit values (see evalkit.colorspace)")
+            raise InputError(
+                f"{name}: expected L, a and b in CIE units, got 8-bit values (see evalkit.color.colorspace)"
+            )
     planes = [np.moveaxis(lab, -1, 0).reshape(3, -1).astype(np.float64, order="C") for lab in (first, second)]
     return _differences(*planes).reshape(first.shape[:-1])
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.devices import choose_device, one_thread
 from evalkit.errors import InputError
 from evalkit.metrics.base import FloatArray, ImageStatistics, Photo, Rgb8, mean_score, mean_terms
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
+from evalkit.networks.devices import choose_device, one_thread
 
 if TYPE_CHECKING:
     import torch
@@ -135,8 +135,8 @@ class Lpips:
 def _features(classifier: str, path: Path) -> Any:
     import torch
 
-    from evalkit._torchvision_compat import import_torchvision
-    from evalkit.weights import load_state
+    from evalkit.networks._torchvision_compat import import_torchvision
+    from evalkit.networks.weight_files import load_state
 
     state = {
         name.removeprefix("features."): value
@@ -154,7 +154,7 @@ def _features(classifier: str, path: Path) -> Any:
 
 def trunk_weights(classifier: str, options: NetworkOptions) -> tuple[Path | None, str]:
     """Weights file of a trunk, and why there is none."""
-    from evalkit.metrics.classifiers import weights_path
+    from evalkit.networks.classifiers import weights_path
 
     return weights_path(classifier, options)
 
@@ -216,7 +216,7 @@ class _LpipsMetric(BlockMetric):
 
     def settle(self, options: NetworkOptions) -> Settings:
         """Weights of the trunk, calibrated weights of the package, precision."""
-        from evalkit.metrics.classifiers import missing_packages, weights_field
+        from evalkit.networks.classifiers import missing_packages, weights_field
 
         reason = missing_packages("torch", "torchvision", "lpips")
         if reason:

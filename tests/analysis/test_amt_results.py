@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.amt_results import read_amt_results
+from analysis.trials.amt_results import read_amt_results
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import analysis
-from analysis.columns import OUTPUT_COLUMNS
 from analysis.commands.analyze import analyze
-from analysis.fool_rate import fool_rate
-from analysis.resampling import nested_bootstrap
-from analysis.trial_files import read_trials
+from analysis.statistics.bootstrap import nested_bootstrap
+from analysis.statistics.fool_rate import fool_rate
+from analysis.study.columns import OUTPUT_COLUMNS
+from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]

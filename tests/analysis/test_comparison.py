@@ -11,11 +11,11 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.comparison import compare, mcnemar
-from analysis.equivalence import equivalence, non_inferiority
-from analysis.multiplicity import benjamini_hochberg, holm
-from analysis.planning import StudyDesign, simulate_answers
-from analysis.sensitivity import dprime, dprime_unbiased
+from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.statistics.comparison import compare, mcnemar
+from analysis.statistics.equivalence import equivalence, non_inferiority
+from analysis.statistics.multiplicity import benjamini_hochberg, holm
+from analysis.statistics.sensitivity import dprime, dprime_unbiased
 from evalkit.errors import InputError
 
 

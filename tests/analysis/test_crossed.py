@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.crossed import CrossedDesign, one_way_variances, variance_components
+from analysis.statistics.crossed import CrossedDesign, one_way_variances, variance_components
 from evalkit.errors import InputError
 
 TABLE = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=float)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from analysis.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
-from analysis.fool_rate import fool_rate
-from analysis.reliability import krippendorff_alpha, rank_correlation, split_half
+from analysis.statistics.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
+from analysis.statistics.fool_rate import fool_rate
+from analysis.statistics.reliability import krippendorff_alpha, rank_correlation, split_half
 from evalkit.errors import InputError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.exclusions import CONDITIONS, apply_exclusions, read_exclusions
-from analysis.trial_files import read_trials
+from analysis.trials.exclusions import CONDITIONS, apply_exclusions, read_exclusions
+from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.fool_rate import clopper_pearson, fool_rate, rating_mean, wilson
-from analysis.planning import PlanningModel, StudyDesign, simulate_answers
+from analysis.planning.participants import PlanningModel, StudyDesign, simulate_answers
+from analysis.statistics.fool_rate import clopper_pearson, fool_rate, rating_mean, wilson
 from evalkit.errors import InputError
 
 TABLE = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=float)

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.breakdowns import component_rows, image_rows
-from analysis.crossed import CrossedDesign, variance_components
-from analysis.reliability import rank_correlation
-from analysis.study_analysis import analyze_study
-from analysis.trial_files import ColumnMapping
+from analysis.statistics.crossed import CrossedDesign, variance_components
+from analysis.statistics.reliability import rank_correlation
+from analysis.study.analysis import analyze_study
+from analysis.study.breakdowns import component_rows, image_rows
+from analysis.trials.trial_files import ColumnMapping
 
 LAGO = """
 columns = {participant = "subj_id", image = "img_id", rating = "likert", method = "ds", trial = "order", response_ms = "resp_time"}

@@ -25,6 +25,6 @@ def test_the_help_does_not_wait_for_numbers(module: str) -> None:
 
 
 def test_an_analysis_needs_neither_pandas_nor_matplotlib() -> None:
-    code = "import analysis.study_analysis, analysis.trial_files, sys; print({'scipy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    code = "import analysis.study.analysis, analysis.trials.trial_files, sys; print({'scipy', 'pandas', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.planning import (
+from analysis.planning.participants import (
     PlanningModel,
     StudyDesign,
     detectable_difference,
@@ -14,7 +14,7 @@ from analysis.planning import (
     simulate_answers,
     simulate_power,
 )
-from analysis.sequential import betting_confidence_sequence, group_sequential_bounds
+from analysis.statistics.sequential import betting_confidence_sequence, group_sequential_bounds
 from evalkit.errors import InputError
 
 MODEL = PlanningModel.from_logit(0.5, 0.6, 1.0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.preference import preference_scale, win_matrix
+from analysis.statistics.preference import preference_scale, win_matrix
 from evalkit.errors import InputError
 
 STRENGTH = {"a": 0.9, "b": 0.2, "c": -0.3, "d": -0.8}

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from analysis.commands.report import report
-from analysis.published import PUBLISHED, published_rows
-from analysis.score_folder import read_score_folder
-from analysis.study_analysis import AnalysisOptions, analyze_study
-from analysis.tables import build_table
-from analysis.trial_files import read_trials
+from analysis.report.published_rows import PUBLISHED, published_rows
+from analysis.report.score_folder import read_score_folder
+from analysis.report.tables import build_table
+from analysis.study.analysis import AnalysisOptions, analyze_study
+from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 from tests.conftest import require
 
@@ -273,14 +273,14 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
 def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from statsmodels.stats.contingency_tables import mcnemar as reference
 
-    from analysis.metric_differences import metric_differences
-    from analysis.score_folder import ScoreFolder
-    from evalkit.score_comparison import Difference
+    from analysis.report.metric_differences import metric_differences
+    from analysis.report.score_folder import ScoreFolder
+    from evalkit.scoring.score_comparison import Difference
 
     rng = np.random.default_rng(5)
     right = {"a": rng.integers(0, 2, 60).astype(float), "b": rng.integers(0, 2, 60).astype(float)}
     found = Difference("b", "a", "vgg16_top1", 0.5, 0.6, 0.1, 0.05, 0.0, 0.2, 0.04)
-    monkeypatch.setattr("analysis.metric_differences.compare_methods", lambda *args, **options: [found])
+    monkeypatch.setattr("analysis.report.metric_differences.compare_methods", lambda *args, **options: [found])
     images = np.array([f"i{k}" for k in range(60)])
     per_image = {
         "image": np.concatenate([images, images]),

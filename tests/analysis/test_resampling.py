@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.crossed import CrossedDesign
-from analysis.resampling import (
+from analysis.statistics.bootstrap import (
     nested_bootstrap,
     nested_bootstrap_samples,
     nested_bootstrap_std_error,
@@ -19,6 +18,7 @@ from analysis.resampling import (
     script_bootstrap_samples,
     summarise_samples,
 )
+from analysis.statistics.crossed import CrossedDesign
 from evalkit.errors import InputError
 
 

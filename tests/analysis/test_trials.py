@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.trial_files import ColumnMapping, read_trials
+from analysis.trials.trial_files import ColumnMapping, read_trials
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]

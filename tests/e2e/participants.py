@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from turing_test.create import create_study
-from turing_test.local_server import local_server
-from turing_test.protocol import Protocol
-from turing_test.study_file import format_protocol
-from turing_test.study_folder import STUDY_FILE, Study, read_study
+from turing_test.server.local_server import local_server
+from turing_test.stimuli.create import create_study
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_file import format_protocol
+from turing_test.study.study_folder import STUDY_FILE, Study, read_study
 
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 740}

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from evalkit.cli import main
 from evalkit.colorizers.variants import VARIANTS
-from evalkit.demo import photo_crops
-from evalkit.image_files import write_png
+from evalkit.demo.photos import photo_crops
+from evalkit.images.image_files import write_png
 
 
 def test_one_command_makes_every_column_of_the_table(tmp_path: Path) -> None:

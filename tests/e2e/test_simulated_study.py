@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 
 SETTINGS = ("size=64", "practice_trials=2", "test_trials=12", "vigilance_trials=2", "reserve_trials=2", "catch_trials=2",
             "catch_pass=2", "sessions_per_method=40")  # fmt: skip
@@ -124,5 +124,5 @@ def test_the_command_starts_without_heavy_packages():
 
 
 def test_the_server_starts_without_torch_and_scikit_image():
-    code = "import sys, turing_test.web.app, turing_test.serving; print([m for m in ('torch', 'skimage', 'pandas') if m in sys.modules])"
+    code = "import sys, turing_test.web.app, turing_test.server.serving; print([m for m in ('torch', 'skimage', 'pandas') if m in sys.modules])"
     assert json.loads(subprocess.check_output([sys.executable, "-c", code], text=True)) == []

@@ -91,8 +91,8 @@ class Turned(nn.Module):
 
 
 def shared_mobilenet(prep: str = "warp224-half") -> tuple[nn.Module, str]:
-    from evalkit._torchvision_compat import import_torchvision
-    from evalkit.weights import load_state
+    from evalkit.networks._torchvision_compat import import_torchvision
+    from evalkit.networks.weight_files import load_state
 
     default = Path(__file__).parents[3] / "shared" / "data"
     folder = Path(os.environ.get("EVALKIT_SHARED_DATA", default)) / "weights"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.scores import Scores
-from evalkit.scoring import score
+from evalkit.scoring.run import score
+from evalkit.scoring.scores import Scores
 
 N_IMAGES = 70
 """Three blocks: two of 32 and one of 6."""

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from reference import cube_slice, lab_of
 from scipy.spatial import cKDTree
 
-from evalkit.ab_classes import (
+from evalkit.color.ab_classes import (
     PRESETS,
     AbClasses,
     Prior,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import evalkit
-from evalkit.ab_classes import Prior, preset
-from evalkit.accumulator import Accumulator, exact_sum
+from evalkit.color.ab_classes import Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics import BUILT_IN, load_metric
 from evalkit.metrics.ab_error import AbErrorOptions
+from evalkit.metrics.accumulator import Accumulator, exact_sum
 from evalkit.metrics.base import MeanMetric, Rgb8
 from evalkit.metrics.blocks import BlockMetric
 

@@ -14,10 +14,10 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
 from evalkit.cli import main
+from evalkit.color.colorspace import lab_planes, lab_to_srgb8
+from evalkit.color.lab_join import join_lab
 from evalkit.colorizers import BUILTIN_METHODS, builtin
 from evalkit.colorizers.anchors import random_donors
-from evalkit.colorizers.lab_join import join_lab
-from evalkit.colorspace import lab_planes, lab_to_srgb8
 from evalkit.errors import InputError
 
 Photos = dict[str, np.ndarray]
@@ -269,7 +269,7 @@ def test_anchors_score_as_published_and_files_score_as_memory(shared_data: Path,
     """The shared half of 200 ImageNet photos: mean over 151 thresholds, prior of the truth itself."""
     from evalkit.colorizers.folder import colorize_folder
     from evalkit.metrics.ab_error import AbErrorOptions
-    from evalkit.scoring import score
+    from evalkit.scoring.run import score
 
     photos = shared_data / "outputs" / "imagenet_comparison" / "gt"
     for method in ("gray", "random"):

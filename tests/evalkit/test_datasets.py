@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.commands.datasets import datasets as command
-from evalkit.datasets import (
+from evalkit.datasets.ctest10k import (
     CTEST10K_DIGEST,
     CTEST10K_REMOVED,
     ctest10k,

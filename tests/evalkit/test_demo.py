@@ -14,8 +14,8 @@ from skimage.color import rgb2lab
 
 from evalkit.cli import main
 from evalkit.commands.demo import RATES
-from evalkit.demo import CROP, PHOTOS, desaturate, photo_crops, write_folders
-from evalkit.demo_figure import draw_curves
+from evalkit.demo.demo_figure import draw_curves
+from evalkit.demo.photos import CROP, PHOTOS, desaturate, photo_crops, write_folders
 from evalkit.errors import InputError
 
 
@@ -46,7 +46,7 @@ def test_desaturation_scales_ab_and_keeps_lightness(photos: dict[str, np.ndarray
 def test_folders_hold_the_crops_and_a_second_run_writes_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalkit.demo.PHOTOS", {"china": 0, "retina": 240})
+    monkeypatch.setattr("evalkit.demo.photos.PHOTOS", {"china": 0, "retina": 240})
     steps: list[tuple[int, int]] = []
     assert write_folders(tmp_path, lambda *step: steps.append(step)) == 12
     assert steps == [(k, 12) for k in range(1, 13)]
@@ -73,7 +73,7 @@ def test_absent_photos_are_named_with_the_command_that_installs_them(monkeypatch
 
 
 def test_absent_matplotlib_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("evalkit.demo_figure.find_spec", lambda name: None)
+    monkeypatch.setattr("evalkit.demo.demo_figure.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
     assert "needs matplotlib: pip install" in result.stderr
@@ -124,7 +124,7 @@ def test_the_demo_goes_from_photos_to_scores_a_played_study_and_a_report(tmp_pat
 def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalkit.demo.PHOTOS", {"china": 0, "retina": 240})
+    monkeypatch.setattr("evalkit.demo.photos.PHOTOS", {"china": 0, "retina": 240})
     monkeypatch.setattr("evalkit.commands.demo.find_spec", lambda name: None if name in ("waitress", "torch") else True)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output

@@ -20,7 +20,7 @@ def torch():
 
 
 def test_every_item_gets_its_own_result_and_all_batches_have_one_size():
-    from evalkit.devices import BatchRunner
+    from evalkit.networks.devices import BatchRunner
 
     sizes = []
 
@@ -35,7 +35,7 @@ def test_every_item_gets_its_own_result_and_all_batches_have_one_size():
 
 @pytest.mark.parametrize("kind", ["cuda", "cpu", "python"])
 def test_the_batch_is_halved_until_it_fits_and_that_is_said(torch, kind):
-    from evalkit.devices import BatchRunner
+    from evalkit.networks.devices import BatchRunner
 
     failure = {
         "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
@@ -58,7 +58,7 @@ def test_the_batch_is_halved_until_it_fits_and_that_is_said(torch, kind):
 
 
 def test_one_image_that_does_not_fit_ends_the_run_in_a_sentence(torch):
-    from evalkit.devices import BatchRunner
+    from evalkit.networks.devices import BatchRunner
 
     def never(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -68,7 +68,7 @@ def test_one_image_that_does_not_fit_ends_the_run_in_a_sentence(torch):
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
-    from evalkit.devices import BatchRunner
+    from evalkit.networks.devices import BatchRunner
 
     def broken(batch):
         raise RuntimeError("shapes do not fit")
@@ -80,7 +80,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 def test_networks_run_on_one_thread_and_threads_are_put_back(torch):
-    from evalkit.devices import one_thread
+    from evalkit.networks.devices import one_thread
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -93,7 +93,7 @@ def test_networks_run_on_one_thread_and_threads_are_put_back(torch):
 
 
 def test_auto_takes_the_best_device_there_is(torch, monkeypatch):
-    from evalkit.devices import choose_device
+    from evalkit.networks.devices import choose_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto").type == "cuda"
@@ -109,7 +109,7 @@ def test_auto_takes_the_best_device_there_is(torch, monkeypatch):
     [("gpu", "unknown; allowed: auto, cpu, cuda"), ("cuda:99", "torch finds"), ("meta", "not supported")],
 )
 def test_a_device_that_is_not_there_is_refused(name, message):
-    from evalkit.devices import choose_device
+    from evalkit.networks.devices import choose_device
 
     with pytest.raises(InputError, match=message):
         choose_device(name)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms, ImageOps
 
-from evalkit import image_files
-from evalkit._image_headers import exif_orientation
 from evalkit.errors import InputError
-from evalkit.image_files import (
+from evalkit.images import image_files
+from evalkit.images._headers import exif_orientation
+from evalkit.images.image_files import (
     IMAGE_SUFFIXES,
     decode,
     decode_bytes,

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import InputError
-from evalkit.image_pairs import (
+from evalkit.images.image_pairs import (
     check_method_name,
     check_same_size,
     find_images,
@@ -332,6 +332,6 @@ def test_different_sizes_are_refused_and_size_is_offered() -> None:
 
 
 def test_importing_loads_neither_numpy_nor_pillow() -> None:
-    code = "import sys, evalkit.image_pairs; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
+    code = "import sys, evalkit.images.image_pairs; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

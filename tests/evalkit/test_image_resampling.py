@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from evalkit import resampling
 from evalkit.errors import InputError
-from evalkit.resampling import (
+from evalkit.resampling import intervals as resampling
+from evalkit.resampling.intervals import (
     Interval,
     TermMatrix,
     abc_interval_ratio,
@@ -487,7 +487,9 @@ def test_mistakes_are_plain_sentences(call, message):
 
 
 def test_starts_without_scipy_pandas_or_numba():
-    code = "import sys, evalkit.resampling; print([m for m in ('scipy', 'pandas', 'numba') if m in sys.modules])"
+    code = (
+        "import sys, evalkit.resampling.intervals; print([m for m in ('scipy', 'pandas', 'numba') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

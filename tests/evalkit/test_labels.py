@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.datasets.imagenet_synsets import CLASS_OF_SYNSET, SYNSETS
+from evalkit.datasets.labels import labels_digest, labels_for
 from evalkit.errors import InputError
-from evalkit.imagenet_synsets import CLASS_OF_SYNSET, SYNSETS
-from evalkit.labels import labels_digest, labels_for
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.commands.lint import lint
 from evalkit.errors import InputError
-from evalkit.lint import lint_folders
+from evalkit.images.folder_lint import lint_folders
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
 

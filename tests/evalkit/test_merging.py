@@ -14,8 +14,8 @@ import pytest
 from scoring_folders import finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
 from evalkit.errors import InputError
-from evalkit.merging import merge_runs
-from evalkit.scores import Scores
+from evalkit.scoring.merging import merge_runs
+from evalkit.scoring.scores import Scores
 
 Finished = tuple[Path, Scores]
 QuickScore = Callable[..., Scores]

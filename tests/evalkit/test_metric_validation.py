@@ -16,7 +16,7 @@ from scoring_folders import finished, photo_set, quick_score  # noqa: F401 (fixt
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.metric_validation import rank_correlation, read_human_scores, validate_metrics
+from evalkit.scoring.metric_validation import rank_correlation, read_human_scores, validate_metrics
 
 values = st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=30)
 

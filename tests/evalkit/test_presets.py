@@ -12,7 +12,7 @@ from evalkit.commands.score import score
 from evalkit.errors import InputError
 from evalkit.metrics import load_metric
 from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.presets import PRESETS, load_preset
+from evalkit.scoring.presets import PRESETS, load_preset
 
 
 def test_the_metrics_of_every_preset_exist():

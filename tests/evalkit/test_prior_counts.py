@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.ab_classes import load_prior, preset
+from evalkit.color.ab_classes import load_prior, preset
 from evalkit.errors import InputError
-from evalkit.prior_counts import PriorCounts, count_folder
+from evalkit.metrics.prior_counts import PriorCounts, count_folder
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from reference import auc_exact, auc_thresholds, classes_of, errors_of, weights_of
 
 import evalkit
-from evalkit.ab_classes import load_prior, preset
+from evalkit.color.ab_classes import load_prior, preset
 from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.scores import Scores
+from evalkit.scoring.scores import Scores
 
 METRICS = ("ab_auc", "ab_auc_rebal")
 THRESHOLDS = AbErrorOptions(quadrature="thresholds")

@@ -18,7 +18,7 @@ from skimage.color import rgb2lab
 import evalkit
 from evalkit.errors import InputError
 from evalkit.metrics.blocks import NetworkOptions
-from evalkit.scores import Scores
+from evalkit.scoring.scores import Scores
 from tests.conftest import require
 
 METRICS = ("psnr_rgb", "ab_rmse", "diversity_variance")
@@ -120,7 +120,7 @@ def test_files_and_record_hold_them_and_they_are_computed_again(finished):
 def test_the_terminal_shows_them(finished):
     from rich.console import Console
 
-    from evalkit.score_table import score_json, score_table
+    from evalkit.scoring.score_table import score_json, score_table
 
     console = Console(width=200, file=io.StringIO())
     console.print(score_table(finished[1]))
@@ -133,8 +133,8 @@ def test_diversity_in_lpips_over_all_and_consecutive_pairs(sampled, tmp_path):
         require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
     import torch
 
-    from evalkit._torchvision_compat import import_torchvision
     from evalkit.metrics.perceptual import Lpips
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

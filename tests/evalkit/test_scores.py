@@ -19,10 +19,10 @@ from PIL import Image
 from scoring_folders import finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
 import evalkit
-from evalkit.ab_classes import Prior, preset
+from evalkit.color.ab_classes import Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.scores import RunRecord, Scores
+from evalkit.scoring.scores import RunRecord, Scores
 
 Finished = tuple[Path, Scores]
 QuickScore = Callable[..., Scores]
@@ -184,7 +184,7 @@ def test_rescoring_an_unknown_image_is_refused(finished: Finished) -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1 / 3, 1e6])
 def test_normalisation_of_the_prior_does_not_matter(scale: float, tmp_path: Path, finished: Finished) -> None:
-    from evalkit.ab_classes import load_prior
+    from evalkit.color.ab_classes import load_prior
 
     out, scores = finished
     rebalanced = []
@@ -271,7 +271,7 @@ def test_some_copies_of_the_truth_are_counted_and_all_are_refused(photo_copy: Pa
 
 
 def test_a_prior_whose_largest_class_is_not_neutral_is_warned_of(tmp_path: Path, finished: Finished) -> None:
-    from evalkit.ab_classes import load_prior
+    from evalkit.color.ab_classes import load_prior
 
     shares = np.ones(313)
     shares[7] = 5
@@ -312,8 +312,8 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, finished: Finished
 
 
 def test_curves_of_single_images_add_up_to_the_curve_and_their_spread_is_the_bootstraps(finished: Finished) -> None:
-    from analysis.score_folder import read_score_folder
-    from evalkit.statistics_store import image_curves
+    from analysis.report.score_folder import read_score_folder
+    from evalkit.scoring.statistics_store import image_curves
 
     out, scores = finished
     within = image_curves(out / "statistics", "vivid")

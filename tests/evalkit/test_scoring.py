@@ -17,8 +17,8 @@ from scoring_folders import contents, photo_copy, photo_set, quick_score  # noqa
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.scores import Scores
-from evalkit.scoring import BLOCK_SIZE, BlockScorer, make_plan, shard_name
+from evalkit.scoring.run import BLOCK_SIZE, BlockScorer, make_plan, shard_name
+from evalkit.scoring.scores import Scores
 
 N_IMAGES = 70
 """Three blocks: two of 32 and one of 6 (`photo_set`)."""
@@ -186,7 +186,7 @@ def test_a_run_stopped_while_its_results_were_written_resumes_from_all_its_block
 ) -> None:
     quick_score(photo_set, tmp_path / "whole", methods_of(photo_set))
     with monkeypatch.context() as patch:
-        patch.setattr("evalkit.scores.Scores.curves_csv", lambda self: 1 / 0)
+        patch.setattr("evalkit.scoring.scores.Scores.curves_csv", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             quick_score(photo_set, tmp_path / "out", methods_of(photo_set))
     assert not (tmp_path / "out" / "run.json").exists()
@@ -224,7 +224,7 @@ def test_a_run_that_fails_before_its_first_block_leaves_no_trace(
 def test_a_killed_worker_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_set: Path, quick_score: Callable[..., Scores]
 ) -> None:
-    monkeypatch.setattr("evalkit.scoring._work", os._exit)
+    monkeypatch.setattr("evalkit.scoring.run._work", os._exit)
     with pytest.raises(InputError, match="a worker process was killed"):
         quick_score(photo_set, tmp_path / "out", workers=2)
 
@@ -366,5 +366,5 @@ def test_a_run_begun_by_another_version_is_begun_anew(
 ) -> None:
     plan = make_plan(photo_copy / "truth", {"vivid": photo_copy / "vivid"}, metrics=("psnr_rgb",))
     today = plan.block_digest(0)
-    monkeypatch.setattr("evalkit.scoring.version", lambda name: "0.0.0")
+    monkeypatch.setattr("evalkit.scoring.run.version", lambda name: "0.0.0")
     assert plan.block_digest(0) != today

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.signature import differing_fields, format_signature, parse_signature
+from evalkit.scoring.signature import differing_fields, format_signature, parse_signature
 
 keys = st.text("abcdefghij_", min_size=1, max_size=6).filter(lambda key: key not in ("v", "metric"))
 values = st.text(st.characters(exclude_characters="|\n", codec="utf-8"), max_size=12)

@@ -19,7 +19,7 @@ FAILURE = "operator torchvision::nms does not exist"
 def torchvision():
     for package in ("torch", "torchvision"):
         require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     return import_torchvision()
 
@@ -71,7 +71,7 @@ def test_antialiased_bilinear_resize_agrees_with_pillow(torchvision, photos):
 
 
 def test_a_second_import_returns_the_same_package(torchvision):
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     assert import_torchvision() is torchvision is sys.modules["torchvision"]
 
@@ -108,13 +108,13 @@ def test_the_schemas_are_declared_once_and_kept_when_the_operator_is_missing(tmp
 
 def test_any_other_failure_is_passed_on(tmp_path):
     stand_in(tmp_path, "torchvision", "raise RuntimeError('the disk is on fire')")
-    result = run_python("from evalkit._torchvision_compat import *; import_torchvision()", tmp_path)
+    result = run_python("from evalkit.networks._torchvision_compat import *; import_torchvision()", tmp_path)
     assert result.returncode == 1
     assert "RuntimeError: the disk is on fire" in result.stderr
 
 
 def test_absence_is_said_in_a_plain_sentence(tmp_path):
     stand_in(tmp_path, "torchvision", "raise ModuleNotFoundError('no torch', name='torch')")
-    result = run_python("from evalkit._torchvision_compat import *; import_torchvision()", tmp_path)
+    result = run_python("from evalkit.networks._torchvision_compat import *; import_torchvision()", tmp_path)
     assert "InputError: torch is not installed" in result.stderr
     assert "colorization-evalkit[vgg]" in result.stderr

@@ -61,7 +61,7 @@ class Server:
         self.thread.start()
 
     def weights(self, digest: str = DIGEST[:8]):
-        from evalkit.weights import PublishedWeights
+        from evalkit.networks.weight_files import PublishedWeights
 
         return PublishedWeights("net", "V1", f"http://127.0.0.1:{self.http.server_port}/net-{digest}.pth")
 
@@ -79,7 +79,7 @@ def server():
 
 
 def test_a_file_is_fetched_once_with_progress_and_then_found(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     seen = []
     path = fetch(server.weights(), lambda done, total: seen.append((done, total)))
@@ -92,7 +92,7 @@ def test_a_file_is_fetched_once_with_progress_and_then_found(server):
 
 
 def test_a_broken_download_is_continued_where_it_stopped(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     server.break_after = 1_500_000
     with pytest.raises(InputError, match=r"the download stopped .*run the command again to continue"):
@@ -104,7 +104,7 @@ def test_a_broken_download_is_continued_where_it_stopped(server):
 
 
 def test_a_server_without_ranges_sends_everything_again(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     server.break_after = 1_500_000
     with pytest.raises(InputError, match="stopped"):
@@ -114,7 +114,7 @@ def test_a_server_without_ranges_sends_everything_again(server):
 
 
 def test_a_download_that_was_complete_but_not_yet_renamed_is_taken(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     target = server.weights().path
     target.parent.mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_a_download_that_was_complete_but_not_yet_renamed_is_taken(server):
 
 
 def test_a_corrupted_download_is_removed_and_told(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     server.content = CONTENT[:-1] + b"?"
     with pytest.raises(InputError, match=r"corrupted \(sha256 [0-9a-f]{8}, expected [0-9a-f]{8}\) and was removed"):
@@ -132,7 +132,7 @@ def test_a_corrupted_download_is_removed_and_told(server):
 
 
 def test_a_damaged_file_in_the_cache_is_told_and_left_alone(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     target = server.weights().path
     target.parent.mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_a_damaged_file_in_the_cache_is_told_and_left_alone(server):
 
 
 def test_the_answer_of_the_server_is_told(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     server.status = 404
     with pytest.raises(InputError, match="the server answers 404"):
@@ -151,7 +151,7 @@ def test_the_answer_of_the_server_is_told(server):
 
 
 def test_no_server_at_all_is_told(server):
-    from evalkit.weights import fetch
+    from evalkit.networks.weight_files import fetch
 
     weights = server.weights()
     server.close()
@@ -160,7 +160,7 @@ def test_no_server_at_all_is_told(server):
 
 
 def test_the_published_vgg16_is_the_file_of_torchvision():
-    from evalkit.weights import published_weights
+    from evalkit.networks.weight_files import published_weights
 
     found = published_weights("vgg16")
     assert (found.file_name, found.version, found.sha256) == ("vgg16-397923af.pth", "IMAGENET1K_V1", "397923af")
@@ -170,7 +170,7 @@ def test_the_published_vgg16_is_the_file_of_torchvision():
 
 
 def test_tensors_are_read_from_every_form_of_file_and_cast(torch, tmp_path):
-    from evalkit.weights import load_state
+    from evalkit.networks.weight_files import load_state
 
     state = {"a.weight": torch.arange(4.0).reshape(2, 2), "n": torch.tensor(3)}
     half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
@@ -191,7 +191,7 @@ def test_tensors_are_read_from_every_form_of_file_and_cast(torch, tmp_path):
 
 
 def test_a_file_that_would_run_code_is_refused(torch, tmp_path):
-    from evalkit.weights import load_state
+    from evalkit.networks.weight_files import load_state
 
     torch.save({"a": print}, tmp_path / "harmful.pth")
     with pytest.raises(InputError, match="not a weights file"):
@@ -202,7 +202,7 @@ def test_a_file_that_would_run_code_is_refused(torch, tmp_path):
     ("content", "message"), [(b"", "not a weights file"), (b"PK\x03\x04 torn", "not a weights file")]
 )
 def test_what_is_no_weights_file_is_told(tmp_path, content, message):
-    from evalkit.weights import load_state
+    from evalkit.networks.weight_files import load_state
 
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -210,7 +210,7 @@ def test_what_is_no_weights_file_is_told(tmp_path, content, message):
 
 
 def test_a_missing_file_and_one_without_tensors_are_told(torch, tmp_path):
-    from evalkit.weights import load_state
+    from evalkit.networks.weight_files import load_state
 
     with pytest.raises(InputError, match="cannot be read"):
         load_state(tmp_path / "none.pth")
@@ -224,10 +224,10 @@ class TestTheCommand:
     def command(self, server, monkeypatch):
         from click.testing import CliRunner
 
-        import evalkit.weights
+        import evalkit.networks.weight_files
         from evalkit.commands.weights import weights
 
-        monkeypatch.setattr(evalkit.weights, "published_weights", lambda name: server.weights())
+        monkeypatch.setattr(evalkit.networks.weight_files, "published_weights", lambda name: server.weights())
         return lambda *words: CliRunner().invoke(weights, words)
 
     def test_it_fetches_and_says_where(self, command, server):

@@ -14,8 +14,8 @@ from tests.conftest import require
 from tests.turing_test.participants import Participant
 from tests.turing_test.postgres import find_postgres, postgres
 from tests.turing_test.studies import make_study
-from turing_test.storage import Storage
-from turing_test.study_folder import Study
+from turing_test.database.storage import Storage
+from turing_test.study.study_folder import Study
 from turing_test.web.app import create_app
 
 

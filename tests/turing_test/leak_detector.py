@@ -25,7 +25,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from turing_test.simulation import DEVICE
+from turing_test.simulation.play import DEVICE
 
 REPEATS = 3  # each image is fetched so often: the mean of several latencies tells more than one
 

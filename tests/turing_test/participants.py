@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from turing_test.study_folder import Study
+from turing_test.study.study_folder import Study
 
 DEVICE = {
     "refresh_hz": 60.0, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,

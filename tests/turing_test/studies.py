@@ -7,10 +7,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from turing_test.manifest import Manifest, Plate, Stimulus
-from turing_test.protocol import Protocol
-from turing_test.study_file import format_protocol
-from turing_test.study_folder import Study, read_study
+from turing_test.study.manifest import Manifest, Plate, Stimulus
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_file import format_protocol
+from turing_test.study.study_folder import Study, read_study
 
 STIMULUS_BYTES = 700
 

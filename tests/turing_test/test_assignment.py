@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.turing_test.studies import make_study
-from turing_test.assignment import arms, choose_arm, plan_session
+from turing_test.sessions.assignment import arms, choose_arm, plan_session
 
 
 @pytest.fixture(scope="module")

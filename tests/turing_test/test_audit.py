@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from evalkit.colorspace import srgb8_to_lab
-from turing_test.audit import BLOCKINESS_GAP, FINDINGS, audit_study, blockiness
+from evalkit.color.colorspace import srgb8_to_lab
 from turing_test.commands import study_files
-from turing_test.create import create_study
+from turing_test.stimuli.audit import BLOCKINESS_GAP, FINDINGS, audit_study, blockiness
+from turing_test.stimuli.create import create_study
 
 
 def jpeg(rgb8, quality):

@@ -9,19 +9,19 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from evalkit import image_files
 from evalkit.errors import InputError
-from turing_test.audit import audit_study
+from evalkit.images import image_files
 from turing_test.commands import study_files
-from turing_test.create import create_study
-from turing_test.demo import create_demo_study
 from turing_test.files import write_atomically
-from turing_test.freeze import FROZEN, freeze, read_stamp
-from turing_test.local_server import local_server
-from turing_test.observers import Population
-from turing_test.protocol import Protocol
-from turing_test.simulation import simulate
-from turing_test.study_folder import read_study
+from turing_test.server.local_server import local_server
+from turing_test.simulation.observers import Population
+from turing_test.simulation.play import simulate
+from turing_test.stimuli.audit import audit_study
+from turing_test.stimuli.create import create_study
+from turing_test.stimuli.demo_study import create_demo_study
+from turing_test.study.freeze import FROZEN, freeze, read_stamp
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_folder import read_study
 
 SETTINGS = {"size": 64, "practice_trials": 1, "test_trials": 3, "vigilance_trials": 1, "reserve_trials": 1}
 
@@ -247,9 +247,9 @@ class TestAnInterruption:
                 left[0] -= 1
                 write_atomically(path, data, mode)
 
-            monkeypatch.setattr("turing_test.create.write_atomically", write)
-            monkeypatch.setattr("turing_test.create._prune", lambda *words: None)
-            monkeypatch.setattr("turing_test.create.shutil.rmtree", lambda *words, **more: None)
+            monkeypatch.setattr("turing_test.stimuli.create.write_atomically", write)
+            monkeypatch.setattr("turing_test.stimuli.create._prune", lambda *words: None)
+            monkeypatch.setattr("turing_test.stimuli.create.shutil.rmtree", lambda *words, **more: None)
             return PowerCut
 
         return after
@@ -299,7 +299,7 @@ class TestAStudyWithAnswers:
         create(sources)
         store_session(sources / "study", simulated=False)
         before = files(sources / "study")
-        monkeypatch.setattr("turing_test.stimuli.encode", image_files.encode_png)
+        monkeypatch.setattr("turing_test.stimuli.build.encode", image_files.encode_png)
         assert create(sources).changes == ()
         after = files(sources / "study")
         before.pop("built.json"), after.pop("built.json")

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.turing_test.studies import make_study
-from turing_test import tables
-from turing_test.dashboard_password import set_password
-from turing_test.monitoring import look_at
+from turing_test.database import schema as tables
+from turing_test.results.monitoring import look_at
+from turing_test.web.dashboard_password import set_password
 
 PASSWORD = "correct horse battery"
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from turing_test.create import create_study
-from turing_test.doctor import examine
+from turing_test.server.doctor import examine
+from turing_test.stimuli.create import create_study
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

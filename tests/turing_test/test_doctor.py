@@ -11,14 +11,14 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from PIL import Image
 
-from turing_test import tables
 from turing_test.commands import study_files
-from turing_test.create import create_study
-from turing_test.doctor import examine
-from turing_test.freeze import freeze
-from turing_test.local_server import local_server
-from turing_test.storage import Storage, default_url
-from turing_test.study_folder import read_study
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage, default_url
+from turing_test.server.doctor import examine
+from turing_test.server.local_server import local_server
+from turing_test.stimuli.create import create_study
+from turing_test.study.freeze import freeze
+from turing_test.study.study_folder import read_study
 
 SETTINGS = {
     "size": 64, "practice_trials": 1, "test_trials": 3, "vigilance_trials": 1, "reserve_trials": 0,

@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 
-from analysis.rates import fool_rates
-from analysis.trial_files import read_trials
+from analysis.study.rates import fool_rates
+from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 from tests.turing_test.participants import exposure
 from tests.turing_test.studies import make_study
-from turing_test.export import columns_of, export
+from turing_test.results.export import columns_of, export
 
 # Columns that issue 4 of this project asks for, at least, for the real-vs-fake presets.
 ASKED_FOR = {

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.turing_test.participants import DEVICE, Participant, exposure
 from tests.turing_test.studies import make_study
-from turing_test import tables
+from turing_test.database import schema as tables
 from turing_test.web.app import create_app
 from turing_test.web.security import TokenBucket
 

@@ -17,11 +17,11 @@ from PIL import Image
 
 import turing_test.web.app
 import turing_test.web.participant
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from tests.turing_test.leak_detector import Adversary, guess, trial_features
-from turing_test.create import create_study
-from turing_test.local_server import local_server
-from turing_test.sealing import MIN_PADDING, seal
+from turing_test.server.local_server import local_server
+from turing_test.stimuli.create import create_study
+from turing_test.stimuli.sealing import MIN_PADDING, seal
 
 N_IMAGES = 22
 SETTINGS = {"size": 64, "practice_trials": 2, "test_trials": 16, "vigilance_trials": 4, "reserve_trials": 4}
@@ -262,7 +262,9 @@ def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path
 
 
 def test_the_adversary_finds_the_truth_from_the_length_of_unpadded_files(monkeypatch, tmp_path, images):
-    monkeypatch.setattr("turing_test.stimuli.seal", lambda png, _, noise: seal(png, len(png) + MIN_PADDING, noise))
+    monkeypatch.setattr(
+        "turing_test.stimuli.build.seal", lambda png, _, noise: seal(png, len(png) + MIN_PADDING, noise)
+    )
     study = make_study(images, tmp_path / "study")
     found = guessed(study, observe(study, 10, seed=2))
     assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"

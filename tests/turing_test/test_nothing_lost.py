@@ -25,10 +25,10 @@ import sqlalchemy as sa
 
 from tests.turing_test.participants import DEVICE
 from tests.turing_test.studies import make_study
-from turing_test import tables
-from turing_test.storage import Storage
-from turing_test.texts.page import page_variables
-from turing_test.tokens import digest
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage
+from turing_test.sessions.tokens import digest
+from turing_test.web.page import page_variables
 
 KILLS = int(os.environ.get("EVALKIT_KILLS", "50"))
 PARTICIPANTS = 50
@@ -44,8 +44,8 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         program = (
-            "from pathlib import Path; from turing_test.study_folder import read_study;"
-            "from turing_test.serving import Server, open_socket, serve; import turing_test.web.app, waitress.server;"
+            "from pathlib import Path; from turing_test.study.study_folder import read_study;"
+            "from turing_test.server.serving import Server, open_socket, serve; import turing_test.web.app, waitress.server;"
             f"serve(Server(read_study(Path({str(study.folder)!r})), {database_url!r}, threads=8, simulation_key={KEY!r}),"
             f"open_socket('127.0.0.1', {self.port}), lambda: None)"
         )

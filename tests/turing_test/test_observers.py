@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, kstest, norm
 
 from evalkit.errors import InputError
-from turing_test.manifest import Stimulus
-from turing_test.observers import KINDS, Population
+from turing_test.simulation.observers import KINDS, Population
+from turing_test.study.manifest import Stimulus
 
 N = 4000
 

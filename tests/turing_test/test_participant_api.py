@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from tests.turing_test.participants import DEVICE, exposure
 from tests.turing_test.studies import STIMULUS_BYTES, make_study
-from turing_test import tables
-from turing_test.tokens import digest
+from turing_test.database import schema as tables
+from turing_test.sessions.tokens import digest
 from turing_test.web.security import TokenBucket
 
 MTURK = {

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import InputError
-from turing_test.protocol import PRESETS, SECTIONS, Protocol, options, parse_setting
-from turing_test.study_file import format_protocol, parse_protocol, read_protocol
+from turing_test.study.protocol import PRESETS, SECTIONS, Protocol, options, parse_setting
+from turing_test.study.study_file import format_protocol, parse_protocol, read_protocol
 
 
 class TestThePresetOfThePaper:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import InputError
-from turing_test.protocol import Protocol
-from turing_test.recruiters import (
+from turing_test.sessions.recruiters import (
     PLATFORMS,
     SUBMIT_HOSTS,
     Arrival,
@@ -17,6 +16,7 @@ from turing_test.recruiters import (
     mturk_question,
     prolific_url,
 )
+from turing_test.study.protocol import Protocol
 
 MTURK = {"assignmentId": "3A", "hitId": "3H", "workerId": "A1B2", "turkSubmitTo": "https://www.mturk.com"}
 PROLIFIC = {"PROLIFIC_PID": "5f0c", "STUDY_ID": "60aa", "SESSION_ID": "61bb"}

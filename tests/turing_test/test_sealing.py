@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from turing_test.manifest import Stimulus
-from turing_test.sealing import MIN_PADDING, encode, nonce, seal, sealed_length
+from turing_test.stimuli.sealing import MIN_PADDING, encode, nonce, seal, sealed_length
+from turing_test.study.manifest import Stimulus
 
 
 def some_pixels(seed, size=16):

@@ -118,7 +118,7 @@ def test_help_and_the_server_import_nothing_heavy():
     help_only = f"{heavy[:-1]}, 'flask', 'sqlalchemy', 'numpy'}}"
     for program, unwanted in (
         ("from evalkit.cli import main; main(['study', '--help'], standalone_mode=False)", help_only),
-        ("import turing_test.web.app, turing_test.serving, waitress", heavy),
+        ("import turing_test.web.app, turing_test.server.serving, waitress", heavy),
     ):
         code = f"import sys; {program}; print(sorted({unwanted} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

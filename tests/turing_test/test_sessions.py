@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.turing_test.studies import make_study
-from turing_test import presentation, sessions, tables
-from turing_test.recruiters import Arrival
-from turing_test.refusal import Refused
-from turing_test.sessions import SIMULATED
-from turing_test.timing_flags import Exposure
-from turing_test.tokens import digest
+from turing_test.database import schema as tables
+from turing_test.sessions import lifecycle as sessions
+from turing_test.sessions import presentation
+from turing_test.sessions.lifecycle import SIMULATED
+from turing_test.sessions.recruiters import Arrival
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.timing_flags import Exposure
+from turing_test.sessions.tokens import digest
 
 LINK = Arrival("link", None, verified=False)
 PERSONAL = Arrival("link", None, verified=True)

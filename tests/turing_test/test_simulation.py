@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from evalkit.errors import InputError
-from turing_test import tables
 from turing_test.commands import study_simulate
-from turing_test.create import create_study
-from turing_test.local_server import local_server
-from turing_test.observers import Population
-from turing_test.simulation import Client, UnexpectedReply, simulate
-from turing_test.storage import Storage, default_url
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage, default_url
+from turing_test.server.local_server import local_server
+from turing_test.simulation.observers import Population
+from turing_test.simulation.play import Client, UnexpectedReply, simulate
+from turing_test.stimuli.create import create_study
 
 METHODS = ("mine", "other", "third")
 SETTINGS = {"size": 64, "practice_trials": 2, "test_trials": 8, "vigilance_trials": 2, "reserve_trials": 2}

@@ -11,13 +11,13 @@ from skimage.color import rgb2lab
 
 from evalkit.colorizers.anchors import builtin
 from evalkit.errors import InputError
-from evalkit.image_files import resize
-from evalkit.image_pairs import pair_folders
-from turing_test.manifest import Manifest, Stimulus
-from turing_test.obvious_fakes import obvious_fake
-from turing_test.protocol import Protocol
-from turing_test.stimuli import Sources, build_stimuli
-from turing_test.study_folder import stimulus_path
+from evalkit.images.image_files import resize
+from evalkit.images.image_pairs import pair_folders
+from turing_test.stimuli.build import Sources, build_stimuli
+from turing_test.stimuli.obvious_fakes import obvious_fake
+from turing_test.study.manifest import Manifest, Stimulus
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_folder import stimulus_path
 
 KEY = b"k" * 32
 SMALL = Protocol(

@@ -14,11 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from evalkit.errors import InputError
-from turing_test import migrations, tables
-from turing_test.migrations import newest_revision
-from turing_test.recruiters import Arrival
-from turing_test.sessions import look_up, start
-from turing_test.storage import Storage, StorageUnavailable
+from turing_test.database import migrations
+from turing_test.database import schema as tables
+from turing_test.database.migrations import newest_revision
+from turing_test.database.storage import Storage, StorageUnavailable
+from turing_test.sessions.lifecycle import look_up, start
+from turing_test.sessions.recruiters import Arrival
 
 
 def add_event(kind: str):

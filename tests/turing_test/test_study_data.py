@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from evalkit.cli import main
 from evalkit.errors import InputError
 from tests.turing_test.studies import make_study
-from turing_test import tables
-from turing_test.dashboard_password import password_digest, password_is, set_password
-from turing_test.links import make_links
-from turing_test.maintenance import back_up, forget
-from turing_test.storage import Storage
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage
+from turing_test.server.maintenance import back_up, forget
+from turing_test.sessions.links import make_links
+from turing_test.web.dashboard_password import password_digest, password_is, set_password
 
 PROLIFIC = {"PROLIFIC_PID": "worker-number-5", "STUDY_ID": "s1", "SESSION_ID": "x1"}
 

@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from turing_test.freeze import FROZEN, Stamp
-from turing_test.manifest import ROLES, Manifest, Plate
-from turing_test.protocol import PRESETS, SECTIONS, Protocol, options
-from turing_test.simulation import Participation, SentAnswer
-from turing_test.study_folder import BUILT, DATABASE, KEY, MANIFEST, RECRUITING, STUDY_FILE
+from turing_test.simulation.play import Participation, SentAnswer
+from turing_test.study.freeze import FROZEN, Stamp
+from turing_test.study.manifest import ROLES, Manifest, Plate
+from turing_test.study.protocol import PRESETS, SECTIONS, Protocol, options
+from turing_test.study.study_folder import BUILT, DATABASE, KEY, MANIFEST, RECRUITING, STUDY_FILE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "study-file.md"
 OPENING = """\

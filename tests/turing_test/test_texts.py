@@ -9,9 +9,9 @@ import pytest
 
 import turing_test.web
 from evalkit.errors import InputError
-from turing_test.protocol import PRESETS, Protocol
-from turing_test.texts import check_texts, languages, read_texts
-from turing_test.texts.page import consent_paragraphs, consent_sha256, minutes, page_variables
+from turing_test.study.protocol import PRESETS, Protocol
+from turing_test.study.texts import check_texts, languages, read_texts
+from turing_test.web.page import consent_paragraphs, consent_sha256, minutes, page_variables
 
 TEMPLATES = Path(turing_test.web.__file__).parent / "templates"
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from turing_test.storage import Storage
+from turing_test.database.storage import Storage
 
 
 def check_refusal(response):

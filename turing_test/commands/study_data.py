@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from turing_test.storage import Storage
-    from turing_test.study_folder import Study
+    from turing_test.database.storage import Storage
+    from turing_test.study.study_folder import Study
 
 __all__ = ["backup", "export", "forget", "links"]
 
@@ -26,9 +26,9 @@ DATABASE = click.option(
 def _open(folder: Path, database: str | None, *, must_exist: bool = True) -> Iterator[tuple[Study, Storage]]:
     """The study and its database, with the tables of this version."""
     from evalkit.errors import InputError
-    from turing_test.storage import Storage, StorageUnavailable, default_url
-    from turing_test.study_folder import read_study
-    from turing_test.study_record import register
+    from turing_test.database.storage import Storage, StorageUnavailable, default_url
+    from turing_test.database.study_record import register
+    from turing_test.study.study_folder import read_study
 
     study = read_study(folder)
     if database is None and must_exist and not study.database.exists():
@@ -54,7 +54,7 @@ def _open(folder: Path, database: str | None, *, must_exist: bool = True) -> Ite
 def links(study: Path, count: int, url: str | None, database: str | None) -> None:
     """Print N links, each of which admits one participant of STUDY; keep them, they cannot be shown again."""
     from evalkit.errors import InputError
-    from turing_test.links import make_links
+    from turing_test.sessions.links import make_links
 
     with _open(study, database, must_exist=False) as (found, storage):
         address = url or found.protocol.public_url
@@ -79,7 +79,7 @@ def export(study: Path, out: Path, file_format: Any, simulated: bool, database: 
 
     May run while the study is served.
     """
-    from turing_test.export import export as write
+    from turing_test.results.export import export as write
 
     with _open(study, database) as (found, storage):
         done = write(storage, found, out, file_format=file_format, simulated=simulated or None)
@@ -99,7 +99,7 @@ def backup(study: Path, out: Path, database: str | None) -> None:
 
     To restore, serve or export with --database sqlite:///FILE. The key in STUDY/secret.key is not in the copy.
     """
-    from turing_test.maintenance import back_up
+    from turing_test.server.maintenance import back_up
 
     with _open(study, database) as (_, storage):
         sessions = back_up(storage, out)
@@ -118,7 +118,7 @@ def forget(
 ) -> None:
     """Delete the session, answers and display times of one participant of STUDY. Copies made before keep them."""
     from evalkit.errors import InputError
-    from turing_test.maintenance import forget as delete
+    from turing_test.server.maintenance import forget as delete
 
     if (participant is None) == (worker is None) or (worker is None) != (platform is None):
         raise InputError("name the person with --participant LABEL, or with --platform and --worker.")

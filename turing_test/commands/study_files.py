@@ -52,9 +52,9 @@ def create(
     """
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
-    from evalkit.image_pairs import parse_method_option
-    from turing_test.create import create_study
-    from turing_test.protocol import parse_setting
+    from evalkit.images.image_pairs import parse_method_option
+    from turing_test.stimuli.create import create_study
+    from turing_test.study.protocol import parse_setting
 
     named: dict[str, Path | None] = {}
     for text in methods:
@@ -101,9 +101,9 @@ def create(
 def freeze(study: Path) -> None:
     """Write a SHA-256 over study file, consent text, stimuli and version, and refuse changes from now on."""
     from evalkit.commands._shared import progress_bar
-    from turing_test.freeze import FROZEN
-    from turing_test.freeze import freeze as freeze_study
-    from turing_test.study_folder import read_study
+    from turing_test.study.freeze import FROZEN
+    from turing_test.study.freeze import freeze as freeze_study
+    from turing_test.study.study_folder import read_study
 
     with progress_bar("checking", "stimuli") as show:
         stamp = freeze_study(read_study(study), show)
@@ -130,9 +130,9 @@ def audit(study: Path, out: Path | None) -> None:
     from rich.table import Table
 
     from evalkit.commands._shared import progress_bar
-    from turing_test.audit import FINDINGS, PairAudit, audit_study, source_pairs
     from turing_test.files import write_atomically
-    from turing_test.study_folder import read_study
+    from turing_test.stimuli.audit import FINDINGS, PairAudit, audit_study, source_pairs
+    from turing_test.study.study_folder import read_study
 
     found = read_study(study)
     with progress_bar("auditing", "pairs") as show:
@@ -179,7 +179,7 @@ def doctor(ctx: click.Context, study: Path, database: str | None, url: str | Non
     Exit status 2 when something is wrong.
     """
     from evalkit.commands._shared import progress_bar
-    from turing_test.doctor import examine
+    from turing_test.server.doctor import examine
 
     with progress_bar("checking", "stimuli") as show:
         checks = list(examine(study, database, url, show))

@@ -53,11 +53,11 @@ def serve(
     What was acknowledged is on disk; the server may be stopped and started again at any time, and sessions go on.
     """
     from evalkit.errors import InputError
-    from turing_test.dashboard_password import password_digest
-    from turing_test.serving import Server, open_socket
-    from turing_test.serving import serve as run
-    from turing_test.storage import StorageUnavailable
-    from turing_test.study_folder import read_study
+    from turing_test.database.storage import StorageUnavailable
+    from turing_test.server.serving import Server, open_socket
+    from turing_test.server.serving import serve as run
+    from turing_test.study.study_folder import read_study
+    from turing_test.web.dashboard_password import password_digest
 
     if demo:
         study = study or DEMO_FOLDER
@@ -95,7 +95,7 @@ def password(study: Path) -> None:
 
     There is no password by default, and the dashboard is closed without one.
     """
-    from turing_test.study_folder import read_study
+    from turing_test.study.study_folder import read_study
 
     read_study(study)
     _ask_password(study)
@@ -105,7 +105,7 @@ def password(study: Path) -> None:
 def _ask_password(study: Path) -> None:
     import sys
 
-    from turing_test.dashboard_password import set_password
+    from turing_test.web.dashboard_password import set_password
 
     if sys.stdin.isatty():
         text = click.prompt("Password of the dashboard", hide_input=True, confirmation_prompt=True)
@@ -116,7 +116,7 @@ def _ask_password(study: Path) -> None:
 
 def _make_demo(study: Path) -> None:
     from evalkit.commands._shared import progress_bar
-    from turing_test.demo import create_demo_study
+    from turing_test.stimuli.demo_study import create_demo_study
 
     with progress_bar("sealing", "images") as show:
         create_demo_study(study, show)

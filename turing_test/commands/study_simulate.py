@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from turing_test.observers import Population
-    from turing_test.simulation import Participation
-    from turing_test.study_folder import Study
+    from turing_test.simulation.observers import Population
+    from turing_test.simulation.play import Participation
+    from turing_test.study.study_folder import Study
 
 __all__ = ["simulate"]
 
@@ -78,11 +78,11 @@ def simulate(
 
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
-    from turing_test.local_server import local_server
-    from turing_test.observers import Population
-    from turing_test.simulation import UnexpectedReply
-    from turing_test.simulation import simulate as run
-    from turing_test.study_folder import read_study
+    from turing_test.server.local_server import local_server
+    from turing_test.simulation.observers import Population
+    from turing_test.simulation.play import UnexpectedReply
+    from turing_test.simulation.play import simulate as run
+    from turing_test.study.study_folder import read_study
 
     found = read_study(study)
     population = Population(
@@ -136,7 +136,7 @@ def _write_answers(path: Path, played: list[Participation]) -> None:
     from dataclasses import fields
 
     from turing_test.files import write_atomically
-    from turing_test.simulation import SentAnswer
+    from turing_test.simulation.play import SentAnswer
 
     text = io.StringIO()
     columns = [*(field.name for field in fields(SentAnswer)), "kind", "state", "code"]

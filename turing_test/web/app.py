@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from flask import Flask
 
-from turing_test.storage import Storage, default_url
-from turing_test.study_folder import Study
-from turing_test.study_record import register
-from turing_test.texts.page import page_variables
+from turing_test.database.storage import Storage, default_url
+from turing_test.database.study_record import register
+from turing_test.study.study_folder import Study
 from turing_test.web import images, participant
 from turing_test.web.context import Context
 from turing_test.web.dashboard import add_dashboard
 from turing_test.web.openapi import body_schemas
+from turing_test.web.page import page_variables
 from turing_test.web.security import TokenBucket, protect
 
 __all__ = ["create_app"]
@@ -32,7 +32,7 @@ def create_app(
     ----------
     study : Study
     database_url : str, optional
-        See `turing_test.storage.Storage`; by default SQLite in the study folder. Tables are made or upgraded.
+        See `turing_test.database.storage.Storage`; by default SQLite in the study folder. Tables are made or upgraded.
     simulation_key : str, optional
         Admits simulated participants who know it.
     connections : int

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import request
 
-from turing_test.refusal import Refused
+from turing_test.sessions.refusal import Refused
 
 __all__ = ["MAX_BODY", "check", "read_body"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import current_app
 
-from turing_test.storage import Storage
-from turing_test.study_folder import Study
+from turing_test.database.storage import Storage
+from turing_test.study.study_folder import Study
 
 __all__ = ["Context", "context"]
 
@@ -23,7 +23,7 @@ class Context:
     study : Study
     storage : Storage
     page : mapping
-        Variables of the participant's page (`turing_test.texts.page`).
+        Variables of the participant's page (`turing_test.web.page`).
     schemas : mapping of str to dict
         JSON Schemas of request bodies by operation (`turing_test.web.openapi`).
     simulation_key : str or None

@@ -14,12 +14,12 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
 from evalkit.errors import InputError
-from turing_test.dashboard_password import password_digest, password_is
-from turing_test.export import trial_rows
-from turing_test.monitoring import look_at
-from turing_test.study_record import unlock, unlocked_at
-from turing_test.tokens import keyed_digest
+from turing_test.database.study_record import unlock, unlocked_at
+from turing_test.results.export import trial_rows
+from turing_test.results.monitoring import look_at
+from turing_test.sessions.tokens import keyed_digest
 from turing_test.web.context import Context, context
+from turing_test.web.dashboard_password import password_digest, password_is
 from turing_test.web.security import TokenBucket
 
 __all__ = ["add_dashboard"]
@@ -206,9 +206,9 @@ def _rates(here: Context, simulated: bool) -> tuple[list[Any], str]:
 def _analyse(rows: list[dict[str, Any]]) -> list[Any]:
     import numpy as np
 
-    from analysis.exclusions import apply_exclusions
-    from analysis.rates import fool_rates
-    from analysis.trials import RawTable, check_trials
+    from analysis.study.rates import fool_rates
+    from analysis.trials.exclusions import apply_exclusions
+    from analysis.trials.trial_table import RawTable, check_trials
 
     names = list(rows[0]) if rows else []
     columns = {name: np.array(["" if row[name] is None else str(row[name]) for row in rows]) for name in names}

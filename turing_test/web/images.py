@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from flask import Blueprint, Response
 
-from turing_test import sessions
-from turing_test.refusal import Refused
-from turing_test.study_folder import Study
-from turing_test.views import allowed_images
+from turing_test.sessions import lifecycle as sessions
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.views import allowed_images
+from turing_test.study.study_folder import Study
 from turing_test.web.context import context
 
 __all__ = ["blueprint"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turing_test.protocol import Protocol
-from turing_test.snapshot import ACTIVE, ENDED
-from turing_test.storage import package_version
+from turing_test.database.storage import package_version
+from turing_test.sessions.snapshot import ACTIVE, ENDED
+from turing_test.study.protocol import Protocol
 
 __all__ = ["body_schemas", "describe"]
 

@@ -1,4 +1,4 @@
-"""The participant's page and its JSON interface; the sessions themselves are in `turing_test.sessions`."""
+"""The participant's page and its JSON interface; the sessions themselves are in `turing_test.sessions.lifecycle`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from flask import Blueprint, Response, g, render_template, request
 
 from evalkit.errors import InputError
-from turing_test import presentation, sessions
-from turing_test.recruiters import Arrival, find_recruiter
-from turing_test.refusal import Refused
-from turing_test.snapshot import Snapshot
-from turing_test.timing_flags import Exposure
-from turing_test.validity import broken_rule, right_answers
-from turing_test.views import image_addresses, view
+from turing_test.sessions import lifecycle as sessions
+from turing_test.sessions import presentation
+from turing_test.sessions.recruiters import Arrival, find_recruiter
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.snapshot import Snapshot
+from turing_test.sessions.timing_flags import Exposure
+from turing_test.sessions.validity import broken_rule, right_answers
+from turing_test.sessions.views import image_addresses, view
 from turing_test.web.bodies import read_body
 from turing_test.web.context import Context, context
 from turing_test.web.openapi import describe

@@ -10,9 +10,9 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from turing_test.recruiters import SUBMIT_HOSTS
-from turing_test.refusal import Refused
-from turing_test.storage import StorageUnavailable
+from turing_test.database.storage import StorageUnavailable
+from turing_test.sessions.recruiters import SUBMIT_HOSTS
+from turing_test.sessions.refusal import Refused
 from turing_test.web.bodies import MAX_BODY
 
 __all__ = ["TokenBucket", "json_response", "protect"]

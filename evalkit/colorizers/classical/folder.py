@@ -154,10 +154,10 @@ def colorize_classically(
     InputError
         If a folder, hint or example is unusable, a package is absent, or what is there was made otherwise.
     """
-    from evalkit.colorizers.lab_join import join_lab
-    from evalkit.colorspace import lab_planes
-    from evalkit.image_files import decode, write_png
-    from evalkit.image_pairs import find_images
+    from evalkit.color.colorspace import lab_planes
+    from evalkit.color.lab_join import join_lab
+    from evalkit.images.image_files import decode, write_png
+    from evalkit.images.image_pairs import find_images
 
     check_folders(source, target, allow_content=resume or overwrite)
     photos = find_images(source)
@@ -209,7 +209,7 @@ class _HintSource:
 
 class _ExampleSource:
     def __init__(self, recipe: ClassicalRecipe, example: Path) -> None:
-        from evalkit.image_pairs import find_images
+        from evalkit.images.image_pairs import find_images
 
         self.recipe = recipe
         self.one_for_all = not example.is_dir()
@@ -245,8 +245,8 @@ class _ExampleSource:
 
 def _lab(path: Path) -> tuple[str, FloatArray]:
     """Digest and CIE Lab, shape (H, W, 3), of a file."""
-    from evalkit.colorspace import lab_planes
-    from evalkit.image_files import decode
+    from evalkit.color.colorspace import lab_planes
+    from evalkit.images.image_files import decode
 
     photo = decode(path)
     return photo.sha256, lab_planes(photo.rgb8).T.reshape(photo.rgb8.shape)
@@ -293,7 +293,7 @@ def _refuse_other_recipe(target: Path, record: Mapping[str, Any]) -> None:
 
 
 def _write_note(target: Path, record: Mapping[str, Any]) -> None:
-    from evalkit.statistics_store import atomic_file
+    from evalkit.scoring.statistics_store import atomic_file
 
     with atomic_file(target / NOTE) as file:
         file.write((json.dumps(record, indent=2) + "\n").encode())

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from evalkit.ab_classes import AbClasses, preset
-from evalkit.colorizers.checkpoints import Checkpoint, load_checkpoint, save_tensors, shipped_weights
-from evalkit.colorizers.network import LAYOUTS, ColorizationNet
+from evalkit.color.ab_classes import AbClasses, preset
+from evalkit.colorizers.learned.checkpoints import Checkpoint, load_checkpoint, save_tensors, shipped_weights
+from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
 from evalkit.errors import InputError
 
 

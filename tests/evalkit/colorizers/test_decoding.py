@@ -9,10 +9,10 @@ from PIL import Image
 from scipy.special import softmax
 from skimage.color import rgb2lab
 
-from evalkit.ab_classes import PRESETS, preset
-from evalkit.ab_classes import annealed_mean as plain_annealed_mean
-from evalkit.colorizers.decoding import annealed_mean, join_with_lightness, upsampled
-from evalkit.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.color.ab_classes import PRESETS, preset
+from evalkit.color.ab_classes import annealed_mean as plain_annealed_mean
+from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.colorizers.learned.decoding import annealed_mean, join_with_lightness, upsampled
 from evalkit.errors import InputError
 
 

@@ -12,19 +12,19 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from evalkit.ab_classes import preset
 from evalkit.cli import main
-from evalkit.colorizers.checkpoints import Checkpoint, load_checkpoint, save_tensors, shipped_weights
-from evalkit.colorizers.encoder import (
+from evalkit.color.ab_classes import preset
+from evalkit.colorizers.learned.checkpoints import Checkpoint, load_checkpoint, save_tensors, shipped_weights
+from evalkit.colorizers.learned.encoder import (
     DECODER_WIDTH,
     EncoderColorizationNet,
     _SameConv2d,
     load_pretrained_encoder,
 )
-from evalkit.colorizers.network import n_parameters
-from evalkit.colorizers.training_data import Crops, tensors_of
+from evalkit.colorizers.learned.network import n_parameters
+from evalkit.colorizers.training.data import Crops, tensors_of
 from evalkit.errors import InputError
-from evalkit.image_files import decode
+from evalkit.images.image_files import decode
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from skimage.color import rgb2lab
 
-import evalkit.colorizers.learned_folder as learned_folder
-from evalkit.ab_classes import preset
+import evalkit.colorizers.learned.learned_folder as learned_folder
 from evalkit.cli import main
-from evalkit.colorizers.checkpoints import Checkpoint
-from evalkit.colorizers.learned import LearnedColorizer
-from evalkit.colorizers.learned_folder import Recipe, colorize_photos
-from evalkit.colorizers.network import LAYOUTS, ColorizationNet
+from evalkit.color.ab_classes import preset
+from evalkit.colorizers.learned.checkpoints import Checkpoint
+from evalkit.colorizers.learned.colorizer import LearnedColorizer
+from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
+from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
 from evalkit.errors import InputError
-from evalkit.image_files import decode
+from evalkit.images.image_files import decode
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_too_little_memory_is_answered_with_advice(
 
 
 def test_without_torch_the_extra_is_named(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.colorizers.torch_needed.find_spec", lambda name: None)
+    monkeypatch.setattr("evalkit.colorizers.learned.torch_needed.find_spec", lambda name: None)
     result = command("colorize", "full", "--input", scans, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "torch is not installed" in result.output

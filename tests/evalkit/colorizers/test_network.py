@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from evalkit.colorizers.network import LAYOUTS, ColorizationNet, n_parameters, receptive_field
+from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet, n_parameters, receptive_field
 from evalkit.errors import InputError
 
 TINY = LAYOUTS["tiny"]

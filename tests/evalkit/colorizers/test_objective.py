@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
-from evalkit.ab_classes import PRESETS, AbClasses, preset, rebalancing_weights, smoothed_shares, soft_encode
-from evalkit.colorizers.network import AB_SPAN
-from evalkit.colorizers.objective import ClassificationLoss, L2Loss, SoftEncoder
+from evalkit.color.ab_classes import PRESETS, AbClasses, preset, rebalancing_weights, smoothed_shares, soft_encode
+from evalkit.colorizers.learned.network import AB_SPAN
+from evalkit.colorizers.training.objective import ClassificationLoss, L2Loss, SoftEncoder
 
 SHARES = {name: np.exp(-np.hypot(*preset(name).centers.T) / 12) for name in PRESETS}
 

@@ -15,11 +15,12 @@ from scipy.ndimage import gaussian_filter
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from evalkit.ab_classes import preset
 from evalkit.cli import main
-from evalkit.colorizers.checkpoints import Checkpoint
-from evalkit.colorizers.network import LAYOUTS, ColorizationNet
-from evalkit.colorizers.probing import (
+from evalkit.color.ab_classes import preset
+from evalkit.color.colorspace import lab_to_srgb8
+from evalkit.colorizers.learned.checkpoints import Checkpoint
+from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
+from evalkit.colorizers.training.probing import (
     LabelledPhotos,
     _classify,
     _parts,
@@ -28,7 +29,6 @@ from evalkit.colorizers.probing import (
     probe,
     supervised_features,
 )
-from evalkit.colorspace import lab_to_srgb8
 from evalkit.errors import InputError
 
 SIDE = 64
@@ -123,7 +123,7 @@ def test_activations_are_averaged_down_to_about_nine_thousand_numbers() -> None:
     wide = ColorizationNet(2, LAYOUTS["small"])
     features = colorizer_features(wide, 256)
     found = features(np.full((40, 40, 3), 90, np.uint8))
-    from evalkit.colorizers.probing import _resized
+    from evalkit.colorizers.training.probing import _resized
 
     sizes = [_resized(activation).size for _, activation in found]
     assert all(8000 < size < 10_000 for size in sizes[:7])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evalkit.cli import main
-from evalkit.colorizers.published import load_published
+from evalkit.colorizers.learned.published_networks import load_published
 from evalkit.errors import InputError
 
 State = dict[str, Tensor]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import gumbel_r, kstest
 
-from evalkit.colorizers.sampling import sampled_ab, smooth_gumbel
+from evalkit.colorizers.learned.sampling import sampled_ab, smooth_gumbel
 from evalkit.errors import InputError
 
 

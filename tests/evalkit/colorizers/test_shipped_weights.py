@@ -12,13 +12,13 @@ from scipy.stats import ttest_1samp
 
 import evalkit
 from benchmarks.shipped_networks import best_tint, mean_color, read_photos, squared_errors, tinted
-from evalkit.ab_classes import preset
 from evalkit.cli import main
-from evalkit.colorizers.checkpoints import load_checkpoint, shipped_weights
-from evalkit.colorizers.learned_folder import Recipe, colorize_photos
+from evalkit.color.ab_classes import preset
+from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
+from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.variants import VARIANTS
-from evalkit.image_files import write_png
-from evalkit.score_comparison import Difference, compare_runs
+from evalkit.images.image_files import write_png
+from evalkit.scoring.score_comparison import Difference, compare_runs
 
 METRICS = ("ab_auc", "ab_auc_rebal")
 

@@ -11,7 +11,7 @@ from scipy.special import entr, softmax
 from scipy.stats import multivariate_normal
 from skimage.color import rgb2lab
 
-from evalkit.ab_classes import (
+from evalkit.color.ab_classes import (
     PRESETS,
     annealed_mean,
     preset,

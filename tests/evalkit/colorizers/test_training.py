@@ -17,17 +17,17 @@ from PIL import Image
 from scipy.stats import ttest_1samp
 from training_folders import rule_picture, write_rule_pictures
 
-import evalkit.colorizers.training as training
-from evalkit.ab_classes import preset
+import evalkit.colorizers.training.train as training
 from evalkit.cli import main
+from evalkit.color.ab_classes import preset
+from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.colorizers.anchors import Gray
-from evalkit.colorizers.checkpoints import load_checkpoint
-from evalkit.colorizers.learned import LearnedColorizer, as_ab_network
-from evalkit.colorizers.training import TrainingOptions, train
-from evalkit.colorspace import srgb8_to_lab
+from evalkit.colorizers.learned.checkpoints import load_checkpoint
+from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
+from evalkit.colorizers.training.train import TrainingOptions, train
 from evalkit.errors import InputError
-from evalkit.image_files import decode
-from evalkit.image_pairs import find_images
+from evalkit.images.image_files import decode
+from evalkit.images.image_pairs import find_images
 from evalkit.metrics.ab_error import ab_auc
 
 TINY = ("--network", "tiny", "--crop-size", "32", "--batch-size", "4", "--threads", "1")

@@ -11,10 +11,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torch.utils.data import DataLoader
 
-from evalkit.ab_classes import preset
-from evalkit.colorizers.training_data import Crops, survey_photos, tensors_of
+from evalkit.color.ab_classes import preset
+from evalkit.colorizers.training.data import Crops, survey_photos, tensors_of
 from evalkit.errors import InputError
-from evalkit.prior_counts import count_folder
+from evalkit.metrics.prior_counts import count_folder
 
 
 def names_of(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from evalkit.colorspace import lab_to_srgb8
+from evalkit.color.colorspace import lab_to_srgb8
 
 
 def write_crops(folder: Path, photos: dict[str, np.ndarray], per_photo: int = 2, side: int = 96) -> Path:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evalkit.cli import main
-from evalkit.colorspace import srgb8_to_lab
+from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
 from evalkit.hints.files import read_hints
 from evalkit.hints.hint import Hint, hint_maps

@@ -22,10 +22,9 @@ from reference import (
     weights_of,
 )
 
-from evalkit.ab_classes import AbClasses, Prior, preset
-from evalkit.accumulator import Accumulator
+from evalkit.color._ab_kernel import ERROR_SCALE, N_BINS
+from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
-from evalkit.metrics._ab_kernel import ERROR_SCALE, N_BINS
 from evalkit.metrics.ab_error import (
     AbAuc,
     AbAucRebalanced,
@@ -37,6 +36,7 @@ from evalkit.metrics.ab_error import (
     curve,
     table_of,
 )
+from evalkit.metrics.accumulator import Accumulator
 from evalkit.metrics.base import ImageStatistics, Photo, Rgb8
 
 ZHANG, SEED = preset("zhang2016"), preset("seed2024")

@@ -19,11 +19,11 @@ from scoring_folders import contents, photo_set  # noqa: F401 (fixtures)
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.merging import merge_runs
 from evalkit.metrics import load_metric, with_companions
 from evalkit.metrics.blocks import NetworkOptions
 from evalkit.metrics.classification import answers
-from evalkit.scores import RunRecord, Scores
+from evalkit.scoring.merging import merge_runs
+from evalkit.scoring.scores import RunRecord, Scores
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
@@ -188,7 +188,7 @@ class TestTheRun:
         assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     def test_a_resumed_run_equals_an_uninterrupted_one(self, run, tmp_path, contents, monkeypatch):
-        from evalkit.scoring import BlockScorer
+        from evalkit.scoring.run import BlockScorer
 
         run(tmp_path / "whole")
         genuine, scored = BlockScorer.score, []
@@ -207,7 +207,7 @@ class TestTheRun:
         assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
     def test_resuming_under_other_labels_or_weights_starts_again(self, run, tmp_path, labels_file, monkeypatch):
-        from evalkit.scoring import BlockScorer
+        from evalkit.scoring.run import BlockScorer
 
         genuine, scored = BlockScorer.score, []
 

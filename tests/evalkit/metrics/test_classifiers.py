@@ -29,7 +29,7 @@ def torch(monkeypatch, tmp_path):
 
 @pytest.fixture
 def models():
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     return import_torchvision().models
 
@@ -37,7 +37,7 @@ def models():
 class TestPreprocessing:
     @pytest.mark.parametrize("network", ["vgg16", "squeezenet1_0", "mobilenet_v2", "efficientnet_b0", "resnet50"])
     def test_pixels_and_tensors_are_those_of_torchvision(self, models, torch, photos, network):
-        from evalkit.metrics.classifiers import _default_preprocessing
+        from evalkit.networks.classifiers import _default_preprocessing
 
         prep = _default_preprocessing(network)
         reference = models.get_model_weights(network).IMAGENET1K_V1.transforms()
@@ -48,7 +48,7 @@ class TestPreprocessing:
             torch.testing.assert_close(tensor, wanted, rtol=0, atol=1e-6)
 
     def test_caffe_gets_bgr_from_0_to_255_less_the_mean(self, photos):
-        from evalkit.metrics.classifiers import Preprocessing
+        from evalkit.networks.classifiers import Preprocessing
 
         prep = Preprocessing.parse("warp256-crop224-caffe")
         photo = photos["coffee"]
@@ -57,7 +57,7 @@ class TestPreprocessing:
         np.testing.assert_allclose(prep.tensor(prep.pixels(photo)[None])[0].permute(1, 2, 0), wanted, atol=1e-4)
 
     def test_half_maps_0_and_255_to_minus_1_and_1(self):
-        from evalkit.metrics.classifiers import Preprocessing
+        from evalkit.networks.classifiers import Preprocessing
 
         prep = Preprocessing.parse("warp16-half")
         for value, wanted in ((0, -1.0), (255, 1.0)):
@@ -73,7 +73,7 @@ class TestPreprocessing:
         ],
     )
     def test_the_signature_spells_it_out_and_reads_back(self, text, full):
-        from evalkit.metrics.classifiers import Preprocessing
+        from evalkit.networks.classifiers import Preprocessing
 
         assert str(Preprocessing.parse(text)) == full
         assert Preprocessing.parse(full) == Preprocessing.parse(text)
@@ -82,7 +82,7 @@ class TestPreprocessing:
         "text", ["256", "short256", "short224-crop256", "warp8", "warp224-nearest", "", "warp99999"]
     )
     def test_what_makes_no_sense_is_refused(self, text):
-        from evalkit.metrics.classifiers import Preprocessing
+        from evalkit.networks.classifiers import Preprocessing
 
         with pytest.raises(InputError, match="preprocessing"):
             Preprocessing.parse(text)
@@ -108,7 +108,7 @@ def light_vgg16_state(torch, models, *, seed: int = 0):
 def light_vgg16(tmp_path_factory):
     import torch
 
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     path = tmp_path_factory.mktemp("vgg") / "vgg16-seeded.pth"
     torch.save(light_vgg16_state(torch, import_torchvision().models), path)
@@ -120,7 +120,7 @@ class TestVgg16:
         return [photos["astronaut"][:, :400], photos["coffee"], photos["chelsea"]]
 
     def test_probabilities_are_those_of_torchvisions_own_pipeline(self, torch, models, photos, light_vgg16):
-        from evalkit.metrics.classifiers import Classifier
+        from evalkit.networks.classifiers import Classifier
 
         classifier = Classifier("vgg16", NetworkOptions(weights={"vgg16": light_vgg16}))
         assert classifier.n_parameters == 138_357_544
@@ -140,7 +140,7 @@ class TestVgg16:
     def test_the_caffe_network_is_fed_as_the_original_and_its_other_layer_names_are_known(
         self, torch, models, photos, tmp_path, light_vgg16
     ):
-        from evalkit.metrics.classifiers import Classifier
+        from evalkit.networks.classifiers import Classifier
 
         state = torch.load(light_vgg16)
         renamed = {
@@ -163,8 +163,8 @@ class TestVgg16:
         np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.abs(wanted).max())
 
     def test_a_file_in_the_torch_hub_cache_is_found_and_named_in_the_signature(self, torch, light_vgg16):
-        from evalkit.metrics.classifiers import settle_classifier
-        from evalkit.weights import cache_folder, file_digest
+        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.weight_files import cache_folder, file_digest
 
         settled = settle_classifier("vgg16", NetworkOptions())
         assert settled.reason.startswith("the weights of vgg16 are not there: fetch them with 'evalkit weights vgg16'")
@@ -183,7 +183,7 @@ class TestVgg16:
 
 class TestMistakes:
     def test_weights_of_another_network_are_refused_with_the_first_difference(self, torch, models, tmp_path):
-        from evalkit.metrics.classifiers import settle_classifier
+        from evalkit.networks.classifiers import settle_classifier
 
         path = tmp_path / "weights.pth"
         for state, message in (
@@ -212,18 +212,18 @@ class TestMistakes:
         ],
     )
     def test_what_is_wrong_is_told_before_an_image_is_read(self, network, options, message):
-        from evalkit.metrics.classifiers import settle_classifier
+        from evalkit.networks.classifiers import settle_classifier
 
         with pytest.raises(InputError, match=message):
             settle_classifier(network, options)
 
     def test_the_caffe_network_has_no_published_file(self):
-        from evalkit.metrics.classifiers import settle_classifier
+        from evalkit.networks.classifiers import settle_classifier
 
         assert "--weights vgg16_caffe=FILE" in settle_classifier("vgg16_caffe", NetworkOptions()).reason
 
     def test_an_answer_that_is_no_table_of_scores_is_told(self):
-        from evalkit.metrics.classifiers import Classifier
+        from evalkit.networks.classifiers import Classifier
 
         classifier = Classifier("two", NetworkOptions(classifiers={"two": f"{OWN}:two_answers"}))
         with pytest.raises(InputError, match="gives tuple, not one row of class scores"):
@@ -232,7 +232,7 @@ class TestMistakes:
 
 class TestOwnClassifiers:
     def test_its_preprocessing_is_a_text_a_function_or_the_default(self, photos):
-        from evalkit.metrics.classifiers import Classifier, settle_classifier
+        from evalkit.networks.classifiers import Classifier, settle_classifier
 
         for name, shape, prep in (
             ("tiny", (32, 32, 3), "warp32-bilinear-imagenet"),
@@ -247,14 +247,14 @@ class TestOwnClassifiers:
             assert settle_classifier("mine", options).fields["prep"] == prep
 
     def test_the_command_line_overrides_its_preprocessing(self, photos):
-        from evalkit.metrics.classifiers import Classifier
+        from evalkit.networks.classifiers import Classifier
 
         options = NetworkOptions(classifiers={"mine": f"{OWN}:tiny"}, preprocessing={"mine": "warp48"})
         assert Classifier("mine", options).prepare(photos["coffee"]).shape == (48, 48, 3)
 
     def test_the_signature_tells_networks_of_one_name_apart_by_their_parameters(self, torch, monkeypatch):
         import tests.evalkit.classifiers_for_tests as own
-        from evalkit.metrics.classifiers import settle_classifier
+        from evalkit.networks.classifiers import settle_classifier
 
         options = NetworkOptions(classifiers={"mine": f"{OWN}:tiny"})
         before = settle_classifier("mine", options).fields["weights"]
@@ -273,7 +273,7 @@ class TestOwnClassifiers:
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 0.1)])
 def test_precision_changes_numbers_a_little(photos, precision, tolerance):
-    from evalkit.metrics.classifiers import Classifier
+    from evalkit.networks.classifiers import Classifier
 
     own = {"tiny": f"{OWN}:tiny"}
     exact = Classifier("tiny", NetworkOptions(classifiers=own))

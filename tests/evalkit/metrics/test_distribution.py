@@ -14,10 +14,10 @@ from scoring_folders import contents, photo_set  # noqa: F401 (fixtures)
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.merging import merge_runs
 from evalkit.metrics.blocks import NetworkOptions
-from evalkit.metrics.distribution import frechet_distance, kernel_distance
-from evalkit.scores import Scores
+from evalkit.metrics.fid_kid import frechet_distance, kernel_distance
+from evalkit.scoring.merging import merge_runs
+from evalkit.scoring.scores import Scores
 from tests.conftest import require
 
 
@@ -54,7 +54,7 @@ class TestKernelDistance:
 
     @pytest.mark.parametrize("block", [3, 1024])
     def test_leave_one_out_is_the_value_without_each_pair(self, monkeypatch, block):
-        import evalkit.metrics.distribution as distribution
+        import evalkit.metrics.fid_kid as distribution
 
         monkeypatch.setattr(distribution, "KERNEL_BLOCK", block)
         rng = np.random.default_rng(1)
@@ -89,7 +89,7 @@ def reference(tmp_path_factory):
         require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
     import torch
 
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     import_torchvision()
     with warnings.catch_warnings():
@@ -137,7 +137,7 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_kid import kid_features_to_metric
 
-    monkeypatch.setattr("evalkit.scoring.BLOCK_SIZE", 8)  # two blocks
+    monkeypatch.setattr("evalkit.scoring.run.BLOCK_SIZE", 8)  # two blocks
     extractor, path = reference
     scores = evalkit.score(
         small_set / "truth",
@@ -180,7 +180,7 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
 
 
 def test_clean_fid_resizes_each_channel_in_floating_point_with_antialiasing(torch, photos):
-    from evalkit.metrics.distribution import RESIZE
+    from evalkit.metrics.fid_kid import RESIZE
 
     photo = photos["coffee"]
     clean, first = RESIZE["clean-fid"](photo), RESIZE["torch-fidelity"](photo)

@@ -34,7 +34,7 @@ def reference(tmp_path_factory):
     """The authors' networks with seeded trunks, and files of these trunks under torchvision's names."""
     import torch
 
-    from evalkit._torchvision_compat import import_torchvision
+    from evalkit.networks._torchvision_compat import import_torchvision
 
     import_torchvision()
     with warnings.catch_warnings():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.colorizers.classical.levin2004 import affinities, propagate
-from evalkit.colorspace import srgb8_to_lab
 from evalkit.hints.hint import Hint, hint_maps
 from evalkit.hints.protocols import HintRecipe, draw_hints
 

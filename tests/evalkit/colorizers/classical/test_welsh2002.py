@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.colorizers.classical.welsh2002 import (
     Swatch,
     jittered_sample,
@@ -14,7 +15,6 @@ from evalkit.colorizers.classical.welsh2002 import (
     transfer,
     transfer_swatches,
 )
-from evalkit.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
 
 COLOURS = {20.0: (40.0, 10.0), 50.0: (-30.0, 30.0), 80.0: (5.0, -40.0)}

@@ -1,0 +1,246 @@
+"""Figures of the report: one function each, readable in grey and for colour-blind readers.
+
+Colours are Okabe and Ito's; markers and line styles differ too, so that nothing depends on colour alone. Widths are those
+of one column (3.25 inches) and of a page (6.9 inches); fonts are embedded in PDF files and drawn as paths in SVG.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.records import Row
+from analysis.statistics.crossed import CrossedDesign, FloatArray, one_way_variances
+from analysis.study.rates import MethodRate
+from analysis.trials.trial_table import TrialTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLUMN_WIDTH",
+    "PAGE_WIDTH",
+    "answer_time_figure",
+    "component_figure",
+    "curve_figure",
+    "fatigue_figure",
+    "forest_figure",
+    "image_scatter_figure",
+    "save_figure",
+    "side_bias_figure",
+    "vigilance_figure",
+]
+
+COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.9
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 2)), (0, (7, 2)))
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # embedded, and text stays text
+    "svg.fonttype": "path",
+    "svg.hashsalt": "evalkit",  # the same file from the same numbers
+}
+
+
+def _look(number: int) -> dict[str, Any]:
+    """Colour, marker and line of the n-th method; no two of the first 64 agree in all three."""
+    turn = number // 8
+    return {
+        "color": COLOURS[number % 8],
+        "marker": MARKERS[(number + 3 * turn) % 8],
+        "linestyle": LINES[(number + turn) % 8],
+    }
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write PDF, SVG or PNG by the suffix, without a time stamp."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
+        figure.savefig(path, dpi=200, metadata=metadata)
+
+
+def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: bool = False) -> Figure:
+    """Every method's rate and interval, with the 50 % line and the band of equivalence."""
+    shown = [record for record in rates if record.mean is not None]
+    factor = 1.0 if rating else 100.0
+    with _figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
+        if not rating:
+            axes.axvspan(50 - 100 * margin, 50 + 100 * margin, color="0.9", linewidth=0)
+            axes.axvline(50, color="0.4", linewidth=0.8, linestyle="--")
+            if any(r.mean.ci_high < 0.5 - margin for r in shown if r.mean):
+                axes.annotate(f"equal to 50 % within {100 * margin:g}", (50 + 100 * margin, 1.0),
+                              xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=6, color="0.3")  # fmt: skip
+        for position, record in enumerate(reversed(shown)):
+            assert record.mean is not None
+            low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
+            axes.plot([low, high], [position, position], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt")
+            axes.plot(factor * record.mean.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
+        axes.set_yticks(range(len(shown)), labels=[record.method for record in reversed(shown)])
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel("mean rating" if rating else "rate, % of trials")
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def curve_figure(curves: Mapping[str, FloatArray], std_errors: Mapping[str, FloatArray] | None = None) -> Figure:
+    """Cumulative ab-error curves: share of pixels within each threshold, 0 to 150, with 95 % bands over images."""
+    with _figure(COLUMN_WIDTH, 2.3) as (figure, axes):
+        for number, (method, (threshold, fraction)) in enumerate(curves.items()):
+            if std_errors and method in std_errors and len(std_errors[method]) == len(fraction):
+                reach = 1.96 * std_errors[method]
+                low, high = np.clip(fraction - reach, 0, 1), np.clip(fraction + reach, 0, 1)
+                axes.fill_between(threshold, 100 * low, 100 * high, color=COLOURS[number % 8], alpha=0.15, linewidth=0)
+            axes.plot(
+                threshold,
+                100 * fraction,
+                **_look(number),
+                markevery=(5 + 3 * number, 30),
+                markersize=3.5,
+                linewidth=1.2,
+                label=method,
+            )
+        axes.set_xlim(0, 150)
+        axes.set_ylim(0, 100.5)
+        axes.set_xlabel("ab error threshold")
+        axes.set_ylabel("pixels within it, %")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def image_scatter_figure(
+    values: Mapping[str, tuple[FloatArray, FloatArray]], metric_title: str, rho: Mapping[str, float]
+) -> Figure:
+    """Metric against shrunken fool rate, one point an image, one marker a method."""
+    with _figure(COLUMN_WIDTH, 2.5) as (figure, axes):
+        for number, (method, (x, y)) in enumerate(values.items()):
+            correlation = rho.get(method, math.nan)
+            label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
+            look = {**_look(number), "linestyle": ""}
+            axes.plot(x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label)
+        axes.set_xlabel(metric_title)
+        axes.set_ylabel("image fools people, % (shrunken)")
+        figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
+    return figure
+
+
+def vigilance_figure(methods: Mapping[str, Any]) -> Figure:
+    """Fool rate over every vigilance threshold: what leaving people out would change."""
+    with _figure(COLUMN_WIDTH, 2.3 + 0.05 * len(methods)) as (figure, axes):
+        for number, (method, found) in enumerate(methods.items()):
+            points = [p for p in found.get("vigilance_curve", []) if "estimate" in p]
+            x = np.array([100 * p["threshold"] for p in points]) + 0.6 * (number - len(methods) / 2)
+            y = np.array([[100 * p[key] for key in ("estimate", "ci_low", "ci_high")] for p in points]).reshape(-1, 3)
+            spread = np.abs(y[:, 1:].T - y[:, 0])
+            axes.errorbar(
+                x, y[:, 0], yerr=spread, **_look(number), markersize=3.2, linewidth=1.0, elinewidth=0.6, label=method
+            )
+        axes.set_xlabel("vigilance trials right at least, %")
+        axes.set_ylabel("fooled, %")
+        figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
+    """Rate over the session in equal stretches of trials, all methods together; 95 %, participants as clusters."""
+    trial = test["trial"]
+    edges = np.linspace(trial.min(), trial.max() + 1, min(bins, int(np.ptp(trial)) + 1) + 1)
+    index = np.clip(np.digitize(trial, edges) - 1, 0, edges.size - 2)
+    filled = np.unique(index)
+    rate, error = np.empty(filled.size), np.empty(filled.size)
+    for position, stretch in enumerate(filled):
+        inside = index == stretch
+        design = CrossedDesign.from_labels(test["participant"][inside], np.arange(inside.sum()))
+        rate[position] = test.value[inside].mean()
+        error[position] = 1.96 * math.sqrt(one_way_variances(test.value[inside], design).participant)
+    centre = ((edges[:-1] + edges[1:] - 1) / 2)[filled]
+    with _figure(COLUMN_WIDTH, 2.0) as (figure, axes):
+        axes.errorbar(centre, 100 * rate, yerr=100 * error, color=COLOURS[0], marker="o", markersize=3.5, linewidth=1.0)
+        axes.set_xlabel("trial of the session")
+        axes.set_ylabel("fooled, %")
+    return figure
+
+
+def side_bias_figure(people: Sequence[Row]) -> Figure:
+    """Each participant's share of "first" answers; 50 % is no preference."""
+    share = 100 * np.array([row["first_share"] for row in people], dtype=np.float64)
+    with _figure(COLUMN_WIDTH, 1.9) as (figure, axes):
+        axes.hist(share[np.isfinite(share)], bins=np.arange(0, 105, 5).tolist(), color=COLOURS[4], edgecolor="white")
+        axes.axvline(50, color="0.3", linewidth=0.8, linestyle="--")
+        axes.set_xlim(0, 100)
+        axes.set_xlabel('answers "the first", %')
+        axes.set_ylabel("participants")
+    return figure
+
+
+def answer_time_figure(test: TrialTable) -> Figure:
+    """Answer times on a logarithmic axis, fooled and not."""
+    time = test["response_ms"]
+    used = np.isfinite(time) & (time > 0)
+    seconds = time[used] / 1000
+    edges = np.geomspace(max(seconds.min() * 0.9, 0.01), seconds.max() * 1.1, 30)
+    with _figure(COLUMN_WIDTH, 2.0) as (figure, axes):
+        for number, (name, chosen) in enumerate(
+            (("fooled", test.value[used] > 0.5), ("not fooled", test.value[used] < 0.5))
+        ):
+            if chosen.any():
+                axes.hist(seconds[chosen], bins=edges.tolist(), histtype="step", density=True, color=COLOURS[number],
+                          linestyle=LINES[number], linewidth=1.3, label=name)  # fmt: skip
+        axes.set_xscale("log")
+        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60) if edges[0] <= tick <= edges[-1]]
+        axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_yticks([])
+        axes.set_xlabel("seconds to answer")
+        axes.legend()
+    return figure
+
+
+def component_figure(rows: Sequence[Row]) -> Figure:
+    """Where the variance of one answer lies, and so of what to have more for a shorter interval."""
+    shown = [row for row in rows if "participant" in row]
+    hatches = ("", "///", "...")
+    with _figure(COLUMN_WIDTH, max(2.0, 0.9 + 0.24 * len(shown))) as (figure, axes):
+        left = np.zeros(len(shown))
+        total = np.array([row["participant"] + row["image"] + row["residual"] for row in shown])
+        for number, part in enumerate(("participant", "image", "residual")):
+            width = 100 * np.array([row[part] for row in shown]) / total
+            axes.barh(range(len(shown)), width, left=left, color=(COLOURS[0], COLOURS[5], "0.85")[number],
+                      hatch=hatches[number], edgecolor="white", linewidth=0.5,
+                      label=("participants", "images", "rest")[number])  # fmt: skip
+            left += width
+        axes.set_yticks(range(len(shown)), labels=[row["method"] for row in shown])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("share of the variance of one answer, %")
+        figure.legend(loc="outside upper center", ncols=3)
+    return figure

@@ -1,0 +1,110 @@
+"""Metric scores of methods against a baseline: paired differences, tests, and their adjustment for multiplicity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.records import Row
+from analysis.report.score_folder import ScoreFolder
+from analysis.statistics.comparison import mcnemar
+from analysis.statistics.crossed import FloatArray
+from analysis.statistics.multiplicity import holm
+from evalkit.scoring.score_comparison import Difference, compare_methods
+
+__all__ = ["MetricDifference", "metric_differences"]
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """One method against the baseline on one metric.
+
+    Attributes
+    ----------
+    found : Difference
+        Method minus baseline, with its paired interval over images and the label-swap test.
+    test : {"label swap", "McNemar"}
+        McNemar's where every image is right or wrong (classification accuracy).
+    p_value : float
+        Of that test; NaN where the metric is unscored.
+    p_holm : float
+        Adjusted for all methods of the metric.
+    """
+
+    found: Difference
+    test: str
+    p_value: float
+    p_holm: float
+
+    def row(self) -> Row:
+        """Columns of ``metric_differences.csv``."""
+        return {
+            "method": self.found.other_method,
+            "baseline": self.found.method,
+            "metric": self.found.metric,
+            "difference": self.found.difference,
+            "std_error": self.found.std_error,
+            "ci_low": self.found.ci_low,
+            "ci_high": self.found.ci_high,
+            "test": self.test,
+            "p_value": self.p_value,
+            "p_holm": self.p_holm,
+        }
+
+
+def metric_differences(
+    scores: ScoreFolder, baseline: str, *, n_resamples: int = 2_000, seed: int = 0
+) -> list[MetricDifference]:
+    """Compare every method of a run with a baseline, metric by metric.
+
+    Parameters
+    ----------
+    scores : ScoreFolder
+        A run with its statistics.
+    baseline : str
+        One of its methods.
+    n_resamples : int
+        Bootstrap replicates of the interval and random label swaps of the test.
+    seed : int
+        Not negative.
+
+    Returns
+    -------
+    list of MetricDifference
+        By method, then metric; the family of Holm's adjustment is the methods of one metric.
+
+    Raises
+    ------
+    InputError
+        As `evalkit.scoring.score_comparison.compare_methods`.
+    """
+    differences = compare_methods(scores.folder, baseline, n_bootstrap=n_resamples, seed=seed)
+    tested = []
+    for found in differences:
+        mine = _right_or_wrong(scores, found.metric, found.other_method)
+        theirs = _right_or_wrong(scores, found.metric, baseline)
+        if mine is not None and theirs is not None and not math.isnan(found.difference):
+            tested.append(("McNemar", mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum())).p_value))
+        else:
+            tested.append(("label swap", found.p_value))
+    adjusted = np.full(len(differences), np.nan)
+    for metric in dict.fromkeys(found.metric for found in differences):
+        family = [k for k, found in enumerate(differences) if found.metric == metric and not math.isnan(tested[k][1])]
+        if family:
+            adjusted[family] = holm([tested[k][1] for k in family])
+    return [
+        MetricDifference(found, test, p, float(p_holm))
+        for found, (test, p), p_holm in zip(differences, tested, adjusted, strict=True)
+    ]
+
+
+def _right_or_wrong(scores: ScoreFolder, metric: str, method: str) -> FloatArray | None:
+    """The metric of each image, in name order, where it is 1 or 0 for all of them."""
+    if metric not in scores.per_image:
+        return None
+    mine = scores.per_image["method"] == method
+    order = np.argsort(scores.per_image["image"][mine])
+    values: FloatArray = scores.per_image[metric][mine][order]
+    return values if values.size and np.isin(values, (0.0, 1.0)).all() else None

@@ -1,0 +1,152 @@
+"""The files of a scoring run, as the report needs them: summary, curves, per-image values."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.statistics.crossed import FloatArray
+from evalkit.errors import InputError
+
+__all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """One number of ``summary.csv``; NaN where a cell is empty.
+
+    Attributes
+    ----------
+    value, std_error, ci_low, ci_high : float
+        Score, and its uncertainty over images.
+    n_images : int
+        Images that carry it.
+    signature : str
+        How it was made.
+    """
+
+    value: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    n_images: int
+    signature: str
+
+
+@dataclass(frozen=True)
+class ScoreFolder:
+    """What `evalkit score` wrote.
+
+    Attributes
+    ----------
+    folder : Path
+        Where.
+    methods, metrics : tuple of str
+        In the order of the table.
+    summary : mapping of (method, metric) to ScoreSummary
+        ``summary.csv``.
+    curves : mapping of str to ndarray, shape (2, k)
+        ``curves.csv``: thresholds and fraction of pixels, by method; empty without an ab metric.
+    curve_std_errors : mapping of str to ndarray, shape (k,)
+        Standard errors of the fractions over images, by method; absent for a folder without statistics.
+    per_image : mapping of str to ndarray, shape (n,)
+        Columns of ``per_image.parquet``, ``image`` and ``method`` among them.
+    record : dict
+        ``run.json``.
+    """
+
+    folder: Path
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    summary: Mapping[tuple[str, str], ScoreSummary]
+    curves: Mapping[str, FloatArray]
+    curve_std_errors: Mapping[str, FloatArray]
+    per_image: Mapping[str, npt.NDArray[Any]]
+    record: Mapping[str, Any]
+
+
+def read_score_folder(folder: Path | str) -> ScoreFolder:
+    """Read the files of a finished scoring run.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no finished run.
+    """
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    if not (folder / "run.json").is_file() or not (folder / "summary.csv").is_file():
+        raise InputError(
+            f"{folder} holds no finished scoring run (run.json and summary.csv); `evalkit score` makes one."
+        )
+    summary = {
+        (row["method"], row["metric"]): ScoreSummary(
+            value=_number(row["value"]),
+            std_error=_number(row["std_error"]),
+            ci_low=_number(row["ci_low"]),
+            ci_high=_number(row["ci_high"]),
+            n_images=int(row["n_images"] or 0),
+            signature=row.get("signature", ""),
+        )
+        for row in _rows(folder / "summary.csv")
+    }
+    points: dict[str, list[tuple[float, float]]] = {}
+    if (folder / "curves.csv").is_file():
+        for row in _rows(folder / "curves.csv"):
+            points.setdefault(row["method"], []).append((_number(row["threshold"]), _number(row["fraction"])))
+    per_image: dict[str, npt.NDArray[Any]] = {}
+    if (folder / "per_image.parquet").is_file():
+        table = pq.read_table(folder / "per_image.parquet")
+        per_image = {name: np.array(table[name].to_pylist()) for name in table.column_names if name in _KEYS} | {
+            name: np.array([math.nan if cell is None else cell for cell in table[name].to_pylist()], dtype=np.float64)
+            for name in dict.fromkeys(metric for _, metric in summary)
+            if name in table.column_names
+        }
+    return ScoreFolder(
+        folder=folder,
+        methods=tuple(dict.fromkeys(method for method, _ in summary)),
+        metrics=tuple(dict.fromkeys(metric for _, metric in summary)),
+        summary=summary,
+        curves={method: np.array(pairs).T for method, pairs in points.items()},
+        curve_std_errors=_curve_std_errors(folder / "statistics", list(points)),
+        per_image=per_image,
+        record=json.loads((folder / "run.json").read_text(encoding="utf-8")),
+    )
+
+
+_KEYS = ("image", "method")
+
+
+def _curve_std_errors(statistics: Path, methods: list[str]) -> dict[str, FloatArray]:
+    """Of the pooled share of pixels within each threshold: a ratio of sums over images, linearised."""
+    from evalkit.scoring.statistics_store import image_curves
+
+    found = {}
+    for method in methods if statistics.is_dir() else ():
+        within = image_curves(statistics, method).astype(np.float64)
+        n = len(within)
+        if n < 2:
+            continue
+        pixels = within[:, -1:]
+        share = within.sum(axis=0) / pixels.sum()
+        rest = within - share * pixels
+        found[method] = (np.sqrt(n / (n - 1) * (rest**2).sum(axis=0)) / pixels.sum())[:-1]
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(cell: str) -> float:
+    return float(cell) if cell else math.nan

@@ -1,0 +1,383 @@
+"""The paper's table with intervals: one frame, four renderers (CSV, Markdown, LaTeX, HTML)."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.records import Row, write_csv
+from analysis.report.published_rows import PublishedRow
+from analysis.report.score_folder import ScoreFolder
+from analysis.study.analysis import SubsetAnalysis
+from evalkit.metrics import load_metric
+
+__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table", "metric_column", "with_minus"]
+
+PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
+"""Columns of Zhang et al., first in the table and in this order."""
+MAXIMUM_COLUMNS = 8
+"""Wider tables are cut in sections for paper and screen."""
+_MAIN_COLUMNS = (*PAPER_METRICS, "fooled", "interval", "difference", "p_holm")
+
+
+@dataclass(frozen=True)
+class ReportColumn:
+    """One column.
+
+    Attributes
+    ----------
+    key : str
+        Name in CSV.
+    title : str
+        Heading.
+    factor : float
+        Values are multiplied by it for reading (100 for percent); CSV holds them as they are.
+    decimals : int
+        Digits after the point for reading.
+    """
+
+    key: str
+    title: str
+    factor: float = 1.0
+    decimals: int = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number with what belongs to it, or a text.
+
+    Attributes
+    ----------
+    value, std_error, ci_low, ci_high : float
+        NaN where missing.
+    text : str
+        Shown instead of a number.
+    """
+
+    value: float = math.nan
+    std_error: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One method.
+
+    Attributes
+    ----------
+    method : str
+        Name.
+    cells : mapping of str to Cell
+        By column key; absent where there is nothing.
+    published : bool
+        Whether the row is copied from a paper.
+    """
+
+    method: str
+    cells: Mapping[str, Cell]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """The table of the report.
+
+    Attributes
+    ----------
+    columns : tuple of ReportColumn
+        After the method.
+    rows : tuple of ReportRow
+        One's own first, then published ones.
+    caption : str
+        What the numbers are.
+    """
+
+    columns: tuple[ReportColumn, ...]
+    rows: tuple[ReportRow, ...]
+    caption: str
+
+    def records(self) -> list[Row]:
+        """Rows with full precision: value, standard error and limits in columns of their own."""
+        found = []
+        for row in self.rows:
+            record: Row = {"method": row.method, "published": row.published}
+            for column in self.columns:
+                cell = row.cells.get(column.key, Cell())
+                if any(self._cell(other, column).text for other in self.rows):
+                    record[column.key] = cell.text
+                    continue
+                record[column.key] = cell.value
+                for part in ("std_error", "ci_low", "ci_high"):
+                    if any(not math.isnan(getattr(self._cell(other, column), part)) for other in self.rows):
+                        record[f"{column.key}_{part}"] = getattr(cell, part)
+            found.append(record)
+        return found
+
+    @staticmethod
+    def _cell(row: ReportRow, column: ReportColumn) -> Cell:
+        return row.cells.get(column.key, Cell())
+
+    def write_csv(self, path: Path) -> None:
+        """Full precision."""
+        write_csv(path, self.records())
+
+    def to_markdown(self) -> str:
+        """A pipe table with its caption."""
+        head = ["method", *(column.title for column in self.columns)]
+        lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * len(self.columns)]
+        for row in self.rows:
+            name = _escape_markdown(row.method) + (" (published)" if row.published else "")
+            cells = [_shown(self._cell(row, column), column, "±") for column in self.columns]
+            lines.append("| " + " | ".join([name, *cells]) + " |")
+        return "\n".join([*lines, "", self.caption, ""])
+
+    def sections(self) -> tuple[ReportTable, ...]:
+        """Tables that fit a page: the paper's columns first, then other metrics and details; one when it is narrow."""
+        if len(self.columns) <= MAXIMUM_COLUMNS:
+            return (self,)
+        main = [column for column in self.columns if column.key in _MAIN_COLUMNS]
+        rest = [column for column in self.columns if column.key not in _MAIN_COLUMNS]
+        own = tuple(row for row in self.rows if not row.published)
+        chunks = [rest[k : k + MAXIMUM_COLUMNS] for k in range(0, len(rest), MAXIMUM_COLUMNS)]
+        more = [ReportTable(tuple(chunk), own, "Further columns of the same table.") for chunk in chunks]
+        return (ReportTable(tuple(main), self.rows, self.caption), *more)
+
+    def to_latex(self) -> str:
+        r"""Booktabs tables, one a section; they need ``\usepackage{booktabs}`` only."""
+        return "\n".join(
+            section._latex(f"tab:colorization{'' if number == 0 else number + 1}")
+            for number, section in enumerate(self.sections())
+        )
+
+    def _latex(self, label: str) -> str:
+        head = " & ".join(["Method", *(_escape_latex(column.title) for column in self.columns)])
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            r"\small",
+            r"\setlength{\tabcolsep}{4pt}",
+            rf"\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+        ]
+        for number, row in enumerate(self.rows):
+            if row.published and number and not self.rows[number - 1].published:
+                lines.append(r"\midrule")
+            name = _escape_latex(row.method) + (r"$^\dagger$" if row.published else "")
+            cells = [_latex_number(_shown(self._cell(row, column), column, "±")) for column in self.columns]
+            lines.append(" & ".join([name, *cells]) + r" \\")
+        dagger = r" $^\dagger$ As published." if any(row.published for row in self.rows) else ""
+        lines += [
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\caption{{{_escape_latex(self.caption)}{dagger}}}",
+            rf"\label{{{label}}}",
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_html(self) -> str:
+        """Table elements, one a section, each in a box that scrolls when the page is narrow, with its caption below."""
+        return "\n".join(section._html() for section in self.sections())
+
+    def _html(self) -> str:
+        head = "".join(
+            f'<th scope="col" class="number">{html.escape(_together(column.title))}</th>' for column in self.columns
+        )
+        lines = ['<div class="scroll"><table class="results">']
+        lines.append(f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>')
+        for row in self.rows:
+            mark = ' <span class="published">published</span>' if row.published else ""
+            cells = "".join(
+                f'<td class="number">{with_minus(html.escape(_shown(self._cell(row, column), column, "±"))) or "–"}</td>'
+                for column in self.columns
+            )
+            kind = ' class="published-row"' if row.published else ""
+            lines.append(f'<tr{kind}><th scope="row">{html.escape(row.method)}{mark}</th>{cells}</tr>')
+        return "\n".join([*lines, "</tbody></table></div>", f'<p class="soft">{html.escape(self.caption)}</p>'])
+
+
+def build_table(
+    scores: ScoreFolder | None = None,
+    study: SubsetAnalysis | None = None,
+    *,
+    published: Sequence[PublishedRow] = (),
+) -> ReportTable:
+    """Join scores, fool rates, differences and published rows by method.
+
+    Parameters
+    ----------
+    scores : ScoreFolder
+        Metric scores; the paper's three come first.
+    study : SubsetAnalysis
+        Fool rates and comparisons (with a baseline, the difference to it is shown).
+    published : sequence of PublishedRow
+        Rows to put below, marked as published.
+
+    Returns
+    -------
+    ReportTable
+        With the columns that have something to show.
+    """
+    metrics = _ordered_metrics(scores)
+    columns = [metric_column(name) for name in metrics]
+    cells: dict[str, dict[str, Cell]] = {}
+    if scores is not None:
+        for method in scores.methods:
+            cells[method] = {
+                name: Cell(found.value, found.std_error, found.ci_low, found.ci_high)
+                for name in metrics
+                if (found := scores.summary.get((method, name))) is not None
+            }
+    if published:
+        present = {column.key for column in columns}
+        columns = [metric_column(name) for name in PAPER_METRICS if name not in present] + columns
+        columns.sort(key=lambda column: PAPER_METRICS.index(column.key) if column.key in PAPER_METRICS else 9)
+    if study is not None and study.rates is not None:
+        columns += _study_columns(study, cells)
+    elif published:
+        columns.append(ReportColumn("fooled", "fooled %", 100.0))
+    rows = [ReportRow(method, found) for method, found in cells.items()]
+    rows += [ReportRow(row.method, _published_cells(row), published=True) for row in published]
+    return ReportTable(tuple(columns), tuple(rows), _caption(scores, study, bool(published)))
+
+
+def _ordered_metrics(scores: ScoreFolder | None) -> list[str]:
+    if scores is None:
+        return []
+    first = [name for name in PAPER_METRICS if name in scores.metrics]
+    return first + [name for name in scores.metrics if name not in PAPER_METRICS]
+
+
+_TITLES = {"ab_auc": "AuC", "ab_auc_rebal": "AuC rebal.", "vgg16_top1": "VGG top-1"}
+
+
+def metric_column(name: str) -> ReportColumn:
+    """Heading, factor and digits of a metric's column."""
+    try:
+        metric: Any = load_metric(name)
+    except Exception:  # a metric of a package that is not installed here keeps its name
+        percent = name in PAPER_METRICS
+        return ReportColumn(
+            name, _TITLES.get(name, name) + (" %" if percent else ""), 100.0 if percent else 1.0, 1 + (not percent)
+        )
+    title = metric.title + (" %" if metric.percent else "")
+    return ReportColumn(name, title, 100.0 if metric.percent else 1.0, 1 if metric.percent else metric.decimals)
+
+
+def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> list[ReportColumn]:
+    """Fill the human columns into `cells` and return them."""
+    assert study.rates is not None
+    rating = study.trials.preset == "rating"
+    factor = 1.0 if rating else 100.0
+    heading = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean rating"}[study.trials.preset]
+    differences = {record.method_a: record for record in study.differences or ()}
+    baselines = {record.method_b for record in study.differences or ()}
+    with_baseline = len(baselines) == 1 and len(differences) > 0
+    for record in study.rates:
+        mean = record.mean
+        own = cells.setdefault(record.method, {})
+        if mean is None:
+            own["fooled"] = Cell(text="too few")
+            continue
+        own["fooled"] = Cell(mean.estimate, mean.std_error)
+        own["interval"] = Cell(text=f"{factor * mean.ci_low:.1f} to {factor * mean.ci_high:.1f}")
+        own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
+        if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
+            own["equivalence"] = Cell(text="yes" if record.equivalence_p <= 0.05 else "not shown")
+        compared = differences.get(record.method) if with_baseline else None
+        if compared is not None and compared.result is not None:
+            found = compared.result
+            own["difference"] = Cell(
+                text=f"{factor * found.difference:+.1f} ({factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f})"
+            )
+            if not math.isnan(compared.p_holm):
+                own["p_holm"] = Cell(text="< 0.001" if compared.p_holm < 0.001 else f"{compared.p_holm:.3f}")
+    columns = [
+        ReportColumn("fooled", heading, factor),
+        ReportColumn("interval", "95 % interval"),
+        ReportColumn("size", "people / images / trials"),
+    ]
+    if with_baseline:
+        columns += [
+            ReportColumn("difference", f"difference to {next(iter(baselines))}"),
+            ReportColumn("p_holm", "p (Holm)"),
+        ]
+    if not rating:
+        columns.append(ReportColumn("equivalence", "equal to 50 %"))
+    return columns
+
+
+def _published_cells(row: PublishedRow) -> dict[str, Cell]:
+    cells = {
+        "ab_auc": Cell(row.ab_auc / 100),
+        "ab_auc_rebal": Cell(row.ab_auc_rebal / 100),
+        "vgg16_top1": Cell(row.vgg16_top1 / 100),
+    }
+    if row.fooled is not None:
+        error = math.nan if row.fooled_std_error is None else row.fooled_std_error / 100
+        cells["fooled"] = Cell(row.fooled / 100, error)
+    return cells
+
+
+def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published: bool) -> str:
+    parts = []
+    if scores is not None:
+        parts.append("Metric scores with their standard error over images.")
+    if study is not None and study.rates is not None and len(study.rates):
+        mean = next((record.mean for record in study.rates if record.mean), None)
+        both = mean is None or mean.estimand == "participants+images"
+        claim = "new participants and new images" if both else "new participants on these images"
+        parts.append(f"Human rates with standard error and 95 % interval for {claim}.")
+    if published:
+        parts.append(
+            "Published rows are copied; their standard errors come from a bootstrap over participants and trials."
+        )
+    return " ".join(parts)
+
+
+def _shown(cell: Cell, column: ReportColumn, plus_minus: str) -> str:
+    if cell.text:
+        return cell.text
+    if math.isnan(cell.value):
+        return ""
+    shown = f"{column.factor * cell.value:.{column.decimals}f}"
+    if not math.isnan(cell.std_error):
+        shown += f" {plus_minus} {column.factor * cell.std_error:.{column.decimals}f}"
+    return shown
+
+
+_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
+          "|": r"$|$"}  # fmt: skip
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _latex_number(text: str) -> str:
+    """Escape, with a true minus sign before digits."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _escape_latex(text))
+
+
+def _together(title: str) -> str:
+    """A heading that does not break before its unit or after a lone letter."""
+    return title.replace(" %", "\u00a0%").replace("p (", "p\u00a0(")
+
+
+def with_minus(text: str) -> str:
+    """A true minus sign before digits."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\|*_`])", r"\\\1", text)

@@ -1,0 +1,1 @@
+"""Statistics on arrays only: rates, comparisons, bootstrap, diagnostics."""

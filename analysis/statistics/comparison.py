@@ -1,0 +1,261 @@
+"""Does one method fool people more often than another? Tests for new participants and new images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, FloatArray, Labels
+from analysis.statistics.fool_rate import clopper_pearson, t_quantile
+from evalkit.errors import InputError
+
+__all__ = ["Difference", "McNemar", "compare", "mcnemar"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of two fool rates (or mean ratings), A minus B.
+
+    Attributes
+    ----------
+    difference : float
+        Mean of A minus mean of B.
+    std_error : float
+        Its standard error; NaN when neither method's answers vary (see `note`).
+    ci_low, ci_high : float
+        Confidence interval on the linear scale.
+    df : float
+        Satterthwaite degrees of freedom; NaN where no t quantile was used.
+    p_value : float
+        Two-sided, against no difference; not adjusted for the number of comparisons.
+    estimand : {"participants+images", "participants"}
+        What the claim generalises to.
+    n_shared_participants, n_shared_images : int
+        Levels that saw, or were shown with, both methods.
+    note : str
+        Why something is missing or conservative; empty when there is nothing to say.
+    """
+
+    difference: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    df: float
+    p_value: float
+    estimand: Estimand
+    n_shared_participants: int
+    n_shared_images: int
+    note: str = ""
+
+
+def compare(
+    values_a: npt.ArrayLike,
+    participant_a: Labels,
+    image_a: Labels,
+    values_b: npt.ArrayLike,
+    participant_b: Labels,
+    image_b: Labels,
+    *,
+    estimand: Estimand = "participants+images",
+    confidence: float = 0.95,
+) -> Difference:
+    """Image-paired two-way test of two methods.
+
+    The same images are usually shown for both methods, so what an image adds to both cancels; participants
+    are paired likewise where the same people judged both methods, and independent where not.
+
+    Parameters
+    ----------
+    values_a, values_b : array_like, shapes (n_a,) and (n_b,)
+        Answers, 1 where fooled (or any number).
+    participant_a, participant_b, image_a, image_b : sequence
+        Labels; the same label means the same participant or image in A and B.
+    estimand : {"participants+images", "participants"}
+        New people and new images (default), or new people on these images.
+    confidence : float
+        Nominal coverage in (0, 1).
+
+    Returns
+    -------
+    Difference
+        A minus B.
+
+    Raises
+    ------
+    InputError
+        A repeated cell within a method, values that are not finite, fewer than two participants (or
+        images), or values that vary though no mean of a participant (or an image) does.
+
+    Notes
+    -----
+    With r = (y - mean)/n for A and its negative for B, V = V_P + V_I - V_0, sums of squares of r summed
+    within participants, images and cells, not below the larger one-way term. V_P (separately for people who
+    saw A only, B only and both) and V_I are multiplied by k/(k-1), k the number of levels [1]_; df = V^2 /
+    sum V_k^2/(k-1).
+
+    References
+    ----------
+    .. [1] Cameron, Gelbach, Miller, Robust inference with multiway clustering, JBES 2011, for V_P + V_I -
+       V_0.
+    """
+    y_a, y_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
+    contribution = np.concatenate([_contribution(y_a, participant_a, image_a, "A"),
+                                   -_contribution(y_b, participant_b, image_b, "B")])  # fmt: skip
+    design = CrossedDesign.from_labels(
+        np.concatenate([np.asarray(participant_a), np.asarray(participant_b)]),
+        np.concatenate([np.asarray(image_a), np.asarray(image_b)]),
+    )
+    in_a, in_b = _membership(design.participant, y_a.size, design.n_participants)
+    image_in_a, image_in_b = _membership(design.image, y_a.size, design.n_images)
+    if in_a.sum() < 2 or in_b.sum() < 2:
+        raise InputError("A comparison for new participants needs at least two participants of each method.")
+    if design.n_images < 2 and estimand == "participants+images":
+        raise InputError("A comparison for new images needs at least two images (or estimand 'participants').")
+
+    squares_p = np.square(np.bincount(design.participant, contribution), dtype=np.float64)
+    groups = [group for group in (in_a & ~in_b, in_b & ~in_a, in_a & in_b) if group.any()]
+    if any(group.sum() < 2 for group in groups):
+        groups = [in_a | in_b]
+    terms = [_inflated(squares_p[group]) for group in groups]
+    v_p = v = sum(value for value, _ in terms)
+    if estimand == "participants+images":
+        v_i, df_i = _inflated(np.square(np.bincount(design.image, contribution), dtype=np.float64))
+        _, cell = np.unique(design.cell, return_inverse=True)
+        v = max(v_p + v_i - float(np.sum(np.bincount(cell, contribution) ** 2)), v_p, v_i)
+        terms.append((v_i, df_i))
+
+    difference = float(y_a.mean() - y_b.mean())
+    shared = int((in_a & in_b).sum()), int((image_in_a & image_in_b).sum())
+    if v <= ROUNDING**2 * float(np.sum(contribution**2)):
+        if np.ptp(y_a) > 0 or np.ptp(y_b) > 0:
+            who, what = ("participants", "; use estimand 'participants+images'.") if estimand == "participants" else (
+                "participants and of images", ".")  # fmt: skip
+            raise InputError(
+                f"The means of {who} do not vary, so their spread gives no interval for the difference{what}"
+            )
+        levels = [min(p.sum(), i.sum()) if estimand == "participants+images" else p.sum()
+                  for p, i in ((in_a, image_in_a), (in_b, image_in_b))]  # fmt: skip
+        return _constant_difference(y_a, y_b, [int(n) for n in levels], estimand, confidence, shared)
+    df = v**2 / sum(value**2 / levels for value, levels in terms)
+    std_error = math.sqrt(v)
+    half = t_quantile(0.5 + confidence / 2, df) * std_error
+    note = ""
+    for name, y in (("A", y_a), ("B", y_b)):
+        if np.all(y == y[0]):
+            note = f"every answer of {name} is {y[0]:g}: its own uncertainty is not in the standard error"
+    return Difference(difference, std_error, difference - half, difference + half, df,
+                      t_two_sided(difference / std_error, df), estimand, *shared, note=note)  # fmt: skip
+
+
+def t_two_sided(statistic: float, df: float) -> float:
+    """Two-sided p-value of Student's t."""
+    from scipy.special import stdtr
+
+    return float(min(2.0 * stdtr(df, -abs(statistic)), 1.0))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Paired yes/no outcomes of two methods on the same images.
+
+    Attributes
+    ----------
+    only_a, only_b : int
+        Images right with A only, with B only (the discordant ones).
+    p_value : float
+        Two-sided.
+    exact : bool
+        True for the binomial test (fewer than 25 discordant images), False for the corrected chi-square.
+    """
+
+    only_a: int
+    only_b: int
+    p_value: float
+    exact: bool
+
+
+def mcnemar(only_a: int, only_b: int) -> McNemar:
+    """McNemar's test, exact below 25 discordant pairs, else chi-square with continuity correction.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Discordant counts.
+
+    Returns
+    -------
+    McNemar
+        Counts, p-value and which form was used.
+
+    Raises
+    ------
+    InputError
+        Negative counts.
+    """
+    from scipy.special import bdtr, chdtrc
+
+    if only_a < 0 or only_b < 0:
+        raise InputError(f"Discordant counts are {only_a} and {only_b}; whole numbers of 0 or more are allowed.")
+    discordant = only_a + only_b
+    if discordant < 25:
+        p = min(2.0 * float(bdtr(min(only_a, only_b), discordant, 0.5)), 1.0) if discordant else 1.0
+        return McNemar(only_a, only_b, p, exact=True)
+    statistic = max(abs(only_a - only_b) - 1, 0) ** 2 / discordant
+    return McNemar(only_a, only_b, float(chdtrc(1, statistic)), exact=False)
+
+
+def _contribution(y: FloatArray, participant: Labels, image: Labels, name: str) -> FloatArray:
+    """R = (y - mean) / n, after the checks that each method needs on its own."""
+    design = CrossedDesign.from_labels(participant, image)
+    if y.shape != (design.n_trials,) or not np.isfinite(y).all():
+        raise InputError(f"Values of {name} must be {design.n_trials} finite numbers, one per trial.")
+    try:
+        design.refuse_duplicates()
+    except InputError as error:
+        raise InputError(f"Method {name}: {error}") from error
+    return np.asarray((y - y.mean()) / y.size)
+
+
+def _membership(code: npt.NDArray[np.int64], n_a: int, levels: int) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Which levels occur in A (the first n_a trials) and in B."""
+    in_a, in_b = np.bincount(code[:n_a], minlength=levels) > 0, np.bincount(code[n_a:], minlength=levels) > 0
+    return in_a, in_b
+
+
+def _inflated(squares: FloatArray) -> tuple[float, float]:
+    """Sum of squares times k/(k-1), and k - 1 degrees of freedom, for k independent levels."""
+    k = squares.size
+    return float(squares.sum()) * k / (k - 1), k - 1.0
+
+
+def _constant_difference(
+    y_a: FloatArray,
+    y_b: FloatArray,
+    levels: list[int],
+    estimand: Estimand,
+    confidence: float,
+    shared: tuple[int, int],
+) -> Difference:
+    """Two methods that always got the same answer: exact binomial limits, as of one answer per level.
+
+    The interval combines the two Clopper-Pearson intervals by Newcombe's square-and-add rule (Statistics in
+    Medicine 1998), the p-value is Fisher's exact one.
+    """
+    if y_a[0] not in (0.0, 1.0) or y_b[0] not in (0.0, 1.0):
+        raise InputError(
+            f"All values of A are {y_a[0]:g} and all of B {y_b[0]:g}; a comparison needs values that differ."
+        )
+    a, b = int(y_a[0]), int(y_b[0])
+    low_a, high_a = clopper_pearson(a * levels[0], levels[0], confidence)
+    low_b, high_b = clopper_pearson(b * levels[1], levels[1], confidence)
+    low = a - b - math.hypot(a - low_a, high_b - b)
+    high = a - b + math.hypot(high_a - a, b - low_b)
+    p = 1.0 if a == b else 1.0 / math.comb(levels[0] + levels[1], levels[0])
+    note = (
+        "no answer of either method varies: no standard error; conservative limits as of "
+        f"{levels[0]} and {levels[1]} independent answers"
+    )
+    return Difference(float(a - b), math.nan, max(low, -1.0), min(high, 1.0), math.nan, p, estimand, *shared, note)

@@ -1,0 +1,1 @@
+"""The labelled layer: rates, differences and breakdowns of a whole study."""

@@ -1,0 +1,370 @@
+"""A whole study: all data and, beside it, what is left after the declared exclusions; and the files of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.records import Row, write_csv
+from analysis.statistics.crossed import Estimand
+from analysis.statistics.preference import PreferenceScale, WinMatrix, preference_scale, win_matrix
+from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows
+from analysis.study.columns import OUTPUT_COLUMNS
+from analysis.study.differences import Comparisons, comparisons
+from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
+from analysis.trials.exclusions import ExclusionRule, apply_exclusions
+from analysis.trials.trial_files import find_trial_file
+from analysis.trials.trial_table import LeftOut, TrialTable
+from evalkit.errors import InputError
+
+__all__ = ["AFTER", "ALL", "AnalysisOptions", "StudyAnalysis", "SubsetAnalysis", "analyze_study", "write_analysis"]
+
+ALL, AFTER = "all", "after exclusions"
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """What the analysis was asked for; written into ``run.json``.
+
+    Attributes
+    ----------
+    baseline : str or None
+        Compare every method with this one; None for all pairs.
+    estimand : {"participants+images", "participants"}
+        What intervals generalise to.
+    confidence, equivalence_margin : float
+        Fractions.
+    bootstrap : tuple of {"zhang2016", "participants", "pigeonhole"}
+        Resampling schemes for ``bootstrap.csv``.
+    resamples : int
+        0 for exact distributions where there are any, else seeded Monte Carlo.
+    seed : int
+        Seed of whatever is random.
+    """
+
+    baseline: str | None = None
+    estimand: Estimand = "participants+images"
+    confidence: float = 0.95
+    equivalence_margin: float = 0.05
+    bootstrap: tuple[Scheme, ...] = ()
+    resamples: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SubsetAnalysis:
+    """Results for all data, or for what the exclusions left.
+
+    Attributes
+    ----------
+    name : str
+        ``all`` or ``after exclusions``.
+    trials : TrialTable
+        Its trials.
+    rates : FoolRates or None
+        None for preference studies.
+    differences : Comparisons or None
+        None for preference studies.
+    scale, wins : PreferenceScale, WinMatrix or None
+        Of preference studies only; the scale is None where methods cannot be put on one (see `notes`).
+    tables : dict of str to list of rows
+        ``per_image``, ``per_participant``, ``variance_components``, ``bootstrap``.
+    diagnostics : dict
+        Of `analysis.study.breakdowns.diagnose`.
+    notes : tuple of str
+        Sentences a reader has to know.
+    """
+
+    name: str
+    trials: TrialTable
+    rates: FoolRates | None = None
+    differences: Comparisons | None = None
+    scale: PreferenceScale | None = None
+    wins: WinMatrix | None = None
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyAnalysis:
+    """Both sides of a study.
+
+    Attributes
+    ----------
+    options : AnalysisOptions
+        As asked.
+    subsets : tuple of SubsetAnalysis
+        All data first; a second one when something was excluded.
+    rules : tuple of ExclusionRule
+        Declared rules, whether or not they removed anything.
+    left_out : tuple of LeftOut
+        What does not enter the rates, and why.
+    """
+
+    options: AnalysisOptions
+    subsets: tuple[SubsetAnalysis, ...]
+    rules: tuple[ExclusionRule, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def headline(self) -> SubsetAnalysis:
+        """What the declared rules leave, or all data when nothing was excluded."""
+        return self.subsets[-1]
+
+
+def analyze_study(
+    trials: TrialTable, rules: tuple[ExclusionRule, ...] = (), options: AnalysisOptions | None = None
+) -> StudyAnalysis:
+    """Analyse all data, then what the declared exclusions leave.
+
+    Parameters
+    ----------
+    trials : TrialTable
+        All trials of one study.
+    rules : tuple of ExclusionRule
+        Declared before the data came in.
+    options : AnalysisOptions
+        Claim, coverage, family, resampling.
+
+    Returns
+    -------
+    StudyAnalysis
+        Both results and the counts of everything left out.
+
+    Raises
+    ------
+    InputError
+        See `analysis.study.rates.fool_rates`; also when the exclusions leave nothing.
+    """
+    options = options or AnalysisOptions()
+    subsets = [_analyze(trials, ALL, options, strict=True)]
+    kept = apply_exclusions(trials, rules)
+    if len(kept) < len(trials):
+        if not np.any((kept["kind"] == "test") & np.isfinite(kept.value)):
+            raise InputError(f"The exclusions leave no scored test trial of {trials.source}; check the rules.")
+        subsets.append(_analyze(kept, AFTER, options, strict=False))
+    return StudyAnalysis(options, tuple(subsets), rules, (*kept.left_out, *_not_in_rates(kept)))
+
+
+def _not_in_rates(trials: TrialTable) -> tuple[LeftOut, ...]:
+    """Kinds that enter no rate, and answers that are missing."""
+    found = []
+    for kind, why in (
+        ("practice", "practice"),
+        ("vigilance", "vigilance (its own row)"),
+        ("catch", "catch trial (for exclusion rules only)"),
+    ):
+        count = int(np.sum(trials["kind"] == kind))
+        if count:
+            found.append(LeftOut(why, count, 0))
+    test = trials["kind"] == "test"
+    for reason in np.unique(trials.unscored[test & (trials.unscored != "")]):
+        missing = test & (trials.unscored == reason)
+        scored = np.unique(trials["participant"][test & ~missing])
+        people = np.setdiff1d(trials["participant"][missing], scored).size
+        found.append(LeftOut(f"unscored: {reason}", int(missing.sum()), people))
+    return tuple(found)
+
+
+def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict: bool) -> SubsetAnalysis:
+    tables = {"per_participant": participant_rows(trials, subset=name)}
+    diagnostics = diagnose(trials)
+    notes: tuple[str, ...] = ()
+    if trials.preset == "preference":
+        test = trials.of_kind("test")
+        if len(test) == 0:
+            raise InputError(f"{trials.source} has no scored test trials; answers of kind test are needed.")
+        first = test.value == 1
+        winner = np.where(first, test["method_first"], test["method_second"])
+        loser = np.where(first, test["method_second"], test["method_first"])
+        scale = None
+        try:
+            scale = preference_scale(
+                winner,
+                loser,
+                test["participant"],
+                test["image"],
+                estimand=options.estimand,
+                confidence=options.confidence,
+            )
+        except InputError as error:
+            notes = (str(error),)
+        return SubsetAnalysis(
+            name,
+            trials,
+            scale=scale,
+            wins=win_matrix(winner, loser),
+            tables=tables,
+            diagnostics=diagnostics,
+            notes=notes,
+        )
+    common: dict[str, Any] = {
+        "estimand": options.estimand,
+        "confidence": options.confidence,
+        "equivalence_margin": options.equivalence_margin,
+        "subset": name,
+    }
+    rates = fool_rates(trials, strict=strict, **common)
+    tables["per_image"] = image_rows(trials, confidence=options.confidence, subset=name)
+    tables["variance_components"] = component_rows(trials, subset=name)
+    if options.bootstrap:
+        tables["bootstrap"] = _bootstrap_rows(trials, name, options)
+    present = trials.of_kind("test").methods
+    baseline = options.baseline
+    if name == AFTER and baseline is not None and baseline not in present:
+        notes = (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
+        differences = Comparisons(())
+    else:
+        differences = comparisons(trials, baseline=baseline, **common)
+    return SubsetAnalysis(name, trials, rates, differences, tables=tables, diagnostics=diagnostics, notes=notes)
+
+
+def _bootstrap_rows(trials: TrialTable, name: str, options: AnalysisOptions) -> list[Row]:
+    rows: list[Row] = []
+    test = trials.of_kind("test")
+    for method in test.methods:
+        one = test.where(test["method"] == method)
+        for scheme in options.bootstrap:
+            row: Row = {"method": method, "scheme": scheme, "note": ""}
+            try:
+                found = bootstrap_rate(
+                    one, scheme, n_resamples=options.resamples, seed=options.seed, confidence=options.confidence
+                )
+                row |= asdict(found)
+            except InputError as error:
+                row["note"] = str(error)
+            rows.append({**row, "subset": name})
+    return rows
+
+
+def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version: str) -> list[Path]:
+    """Write every table as CSV, diagnostics and the run record as JSON.
+
+    Parameters
+    ----------
+    analysis : StudyAnalysis
+        What to write.
+    out : Path
+        Folder, made when absent; files of the same names are replaced.
+    source : Path
+        The trial file or study folder; the SHA-256 of the file goes into the run record.
+    version : str
+        Of this package.
+
+    Returns
+    -------
+    list of Path
+        Files written, in the order of the documentation.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    preset = analysis.headline.trials.preset
+    tables: dict[str, list[Row]] = {}
+    for subset in analysis.subsets:
+        if subset.rates is not None and subset.differences is not None:
+            name, column = _RATE_FILE[preset]
+            tables.setdefault(name, []).extend(
+                {column if key == "fool_rate" else key: cell for key, cell in row.items()}
+                for row in subset.rates.rows()
+            )
+            tables.setdefault("comparisons", []).extend(subset.differences.rows())
+        if subset.wins is not None:
+            tables.setdefault("win_matrix", []).extend(_win_rows(subset))
+        if subset.scale is not None:
+            tables.setdefault("preference_scale", []).extend(_scale_rows(subset))
+        for name, rows in subset.tables.items():
+            tables.setdefault(name, []).extend(rows)
+    written = []
+    for name, rows in tables.items():
+        written.append(out / f"{name}.csv")
+        write_csv(written[-1], rows, list(OUTPUT_COLUMNS[f"{name}.csv"]))
+    written.append(out / "diagnostics.json")
+    _write_json(written[-1], {subset.name: subset.diagnostics for subset in analysis.subsets})
+    written.append(out / "run.json")
+    file = find_trial_file(source)
+    _write_json(
+        written[-1],
+        {
+            "version": version,
+            "source": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "preset": preset,
+            "options": asdict(analysis.options),
+            "rules": [asdict(rule) for rule in analysis.rules],
+            "left_out": [asdict(entry) for entry in analysis.left_out],
+            "notes": [note for subset in analysis.subsets for note in subset.notes],
+            "simulated": bool(
+                "platform" in analysis.headline.trials and np.all(analysis.headline.trials["platform"] == "simulated")
+            ),
+        },
+    )
+    return written
+
+
+_RATE_FILE = {
+    "real-vs-fake": ("fool_rates", "fool_rate"),
+    "naturalness": ("natural_rates", "natural_rate"),
+    "rating": ("mean_ratings", "mean_rating"),
+}
+
+
+def _scale_rows(subset: SubsetAnalysis) -> list[Row]:
+    scale = subset.scale
+    assert scale is not None
+    return [
+        {
+            "method": scale.methods[k],
+            "strength": scale.strength[k],
+            "std_error": scale.std_error[k],
+            "ci_low": scale.ci_low[k],
+            "ci_high": scale.ci_high[k],
+            "df": scale.df,
+            "link": scale.link,
+            "n_participants": scale.n_participants,
+            "n_trials": scale.n_trials,
+            "subset": subset.name,
+        }
+        for k in np.argsort(-scale.strength, kind="stable")
+    ]
+
+
+def _win_rows(subset: SubsetAnalysis) -> list[Row]:
+    wins = subset.wins
+    assert wins is not None
+    size = len(wins.methods)
+    return [
+        {
+            "method": wins.methods[a],
+            "other": wins.methods[b],
+            "wins": int(wins.wins[a, b]),
+            "n_trials": int(wins.n_trials[a, b]),
+            "share": wins.share[a, b],
+            "subset": subset.name,
+        }
+        for a in range(size)
+        for b in range(size)
+        if a != b
+    ]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a missing number is null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""The trial table: reading, checking, excluding."""

@@ -1,0 +1,323 @@
+"""Reading trial tables: CSV, Parquet, JSON, a study folder, and other tools' tables by a column mapping."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.trials.trial_table import RawTable, TrialTable, check_trials
+from evalkit.errors import InputError
+
+__all__ = ["ColumnMapping", "find_trial_file", "read_raw_table", "read_trials"]
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """How the columns of a foreign table become ours.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        Our name to theirs.
+    constants : mapping of str to str
+        Our name to one entry for every row.
+    missing : mapping of str to tuple of str
+        Our name to the entries that mean "not answered".
+    lookup : Path or None
+        Another table whose columns are added by `lookup_key`, a column of both.
+    lookup_key : str
+        Their name of the common column.
+    truth_pattern, name_pattern : str
+        For tables that rate a photo and a colorization side by side (columns file_first, file_second,
+        score_first, score_second): the first is a regular expression found in the photo's file name only,
+        the second has the groups ``image`` and ``method`` and is matched to the other's. The colorization
+        fools when it scores higher; a tie counts half.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lookup: Path | None = None
+    lookup_key: str = ""
+    truth_pattern: str = ""
+    name_pattern: str = ""
+
+    @classmethod
+    def from_toml(cls, path: Path) -> ColumnMapping:
+        """Read the tables ``[columns]``, ``[constants]``, ``[missing]``, ``[lookup]`` and ``[pairs]``.
+
+        Raises
+        ------
+        InputError
+            For a file that is no TOML, and for unknown keys.
+        """
+        data = read_toml(path, ("columns", "constants", "missing", "lookup", "pairs"))
+        lookup, pairs = data.get("lookup", {}), data.get("pairs", {})
+        refuse_unknown(f"{path.name} [lookup]", lookup, ("file", "key"))
+        refuse_unknown(f"{path.name} [pairs]", pairs, ("truth", "name"))
+        return cls(
+            columns=data.get("columns", {}),
+            constants={name: str(entry) for name, entry in data.get("constants", {}).items()},
+            missing={
+                name: tuple(str(code) for code in _as_list(codes)) for name, codes in data.get("missing", {}).items()
+            },
+            lookup=path.parent / lookup["file"] if "file" in lookup else None,
+            lookup_key=lookup.get("key", ""),
+            truth_pattern=pairs.get("truth", ""),
+            name_pattern=pairs.get("name", ""),
+        )
+
+
+def read_trials(
+    path: Path | str,
+    *,
+    mapping: ColumnMapping | None = None,
+    duplicates: Literal["error", "first"] = "error",
+) -> TrialTable:
+    """Read and check a trial table.
+
+    Parameters
+    ----------
+    path : Path or str
+        A CSV (comma, semicolon or tab), Parquet or JSON file, or a study folder that holds ``trials.csv``,
+        ``trials.parquet`` or ``trials.json`` (also in its subfolder ``export``).
+    mapping : ColumnMapping
+        For the tables of other tools.
+    duplicates : {"error", "first"}
+        See `analysis.trials.trial_table.check_trials`.
+
+    Returns
+    -------
+    TrialTable
+        Checked trials.
+
+    Raises
+    ------
+    InputError
+        One plain sentence: what is wrong, in which file and row, and what is allowed.
+    """
+    mapping = mapping or ColumnMapping()
+    raw = apply_mapping(read_raw_table(Path(path)), mapping)
+    return check_trials(raw, missing=mapping.missing, duplicates=duplicates)
+
+
+def read_raw_table(path: Path) -> RawTable:
+    """Cells of a table as text; see `read_trials` for the formats and errors."""
+    path = find_trial_file(path)
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    if path.suffix == ".json":
+        return _read_json(path)
+    return _read_csv(path)
+
+
+def find_trial_file(path: Path) -> Path:
+    """The file itself, or the trials of a study folder.
+
+    Raises
+    ------
+    InputError
+        When there is none, or its format is not known.
+    """
+    if path.is_dir():
+        candidates = [path / folder / f"trials{suffix}" for folder in (".", "export") for suffix in SUFFIXES]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise InputError(
+                f"{path} holds no trials.csv, trials.parquet or trials.json; export the study first with "
+                f"`evalkit study export {path} --out {path / 'export'}`."
+            )
+        path = found[0]
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; a CSV, Parquet or JSON file or a study folder is allowed.")
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path.name} ends in {path.suffix!r}; {', '.join(SUFFIXES)} are allowed.")
+    return path
+
+
+def apply_mapping(raw: RawTable, mapping: ColumnMapping) -> RawTable:
+    """Rename, fill in constants, add looked-up columns, and turn scored pairs into answers."""
+    columns = dict(raw.columns)
+    if mapping.lookup is not None:
+        columns |= _look_up(raw, read_raw_table(mapping.lookup), mapping.lookup_key)
+    theirs = set(mapping.columns.values())
+    for ours, name in mapping.columns.items():
+        if name not in columns:
+            raise InputError(f"{raw.source} has no column {name!r} (mapped to {ours}); it has {', '.join(columns)}.")
+    renamed = {ours: columns[name] for ours, name in mapping.columns.items()}
+    kept = {name: column for name, column in columns.items() if name not in theirs and name not in renamed}
+    constants = {name: np.full(raw.row.size, entry) for name, entry in mapping.constants.items()}
+    columns = {**kept, **renamed, **constants}
+    if mapping.truth_pattern or mapping.name_pattern:
+        columns |= _scored_pairs(RawTable(raw.source, columns, raw.row), mapping)
+    return RawTable(raw.source, columns, raw.row)
+
+
+def _scored_pairs(raw: RawTable, mapping: ColumnMapping) -> dict[str, npt.NDArray[Any]]:
+    for name in ("file_first", "file_second", "score_first", "score_second"):
+        if name not in raw.columns:
+            raise InputError(f"{raw.source} has no column {name}, which scored pairs need; map it under [columns].")
+    truth, fake_name = re.compile(mapping.truth_pattern), re.compile(mapping.name_pattern)
+    if not {"image", "method"} <= set(fake_name.groupindex):
+        raise InputError(
+            f"[pairs] name is {mapping.name_pattern!r}; it needs the groups (?P<image>...) and (?P<method>...)."
+        )
+    image, method, position, fooled = [], [], [], []
+    cells = zip(
+        *(raw.columns[c].tolist() for c in ("file_first", "file_second", "score_first", "score_second")),
+        strict=True,
+    )
+    for row, (first, second, score_first, score_second) in zip(raw.row, cells, strict=True):
+        real_first = truth.search(first) is not None
+        if real_first == (truth.search(second) is not None):
+            raise InputError(
+                f"{raw.source} row {row} shows {first} and {second}; exactly one file name may match "
+                f"{mapping.truth_pattern!r}."
+            )
+        fake = second if real_first else first
+        match = fake_name.search(fake)
+        if match is None:
+            raise InputError(f"{raw.source} row {row}: {fake} does not match {mapping.name_pattern!r}.")
+        image.append(match["image"])
+        method.append(match["method"])
+        position.append("first" if real_first else "second")
+        fooled.append(_compare_scores(score_first, score_second, real_first, f"{raw.source} row {row}"))
+    found = {"image": image, "method": method, "real_position": position, "fooled": fooled}
+    return {key: np.array(entries) for key, entries in found.items()}
+
+
+def _compare_scores(first: str, second: str, real_first: bool, where: str) -> str:
+    if "" in (first, second):
+        return ""
+    try:
+        real, fake = (float(first), float(second)) if real_first else (float(second), float(first))
+    except ValueError:
+        raise InputError(f"{where} has scores {first!r} and {second!r}; numbers are allowed.") from None
+    return "1" if fake > real else "0.5" if fake == real else "0"
+
+
+def _look_up(raw: RawTable, other: RawTable, key: str) -> dict[str, npt.NDArray[Any]]:
+    for table in (raw, other):
+        if key not in table.columns:
+            raise InputError(
+                f"{table.source} has no column {key!r}, the key of [lookup]; it has {', '.join(table.columns)}."
+            )
+    entries, position = np.unique(other.columns[key], return_index=True)
+    if entries.size < other.row.size:
+        raise InputError(f"{other.source} has several rows of one {key}; one is allowed in a lookup table.")
+    found = np.minimum(np.searchsorted(entries, raw.columns[key]), entries.size - 1)
+    absent = np.flatnonzero(entries[found] != raw.columns[key])
+    if absent.size:
+        raise InputError(
+            f"{raw.source} row {raw.row[absent[0]]} has {key} {str(raw.columns[key][absent[0]])!r}, which "
+            f"{other.source} does not list."
+        )
+    new = [name for name in other.columns if name not in raw.columns]
+    return {name: other.columns[name][position[found]] for name in new}
+
+
+def _read_csv(path: Path) -> RawTable:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header_line = file.readline()
+            delimiter = max(",;\t", key=header_line.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            rows, numbers = [], []
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{path.name} row {reader.line_num} has {len(cells)} cells, but the header has {len(header)}."
+                    )
+                rows.append(cells)
+                numbers.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    except csv.Error as error:
+        raise InputError(f"{path.name} row {reader.line_num} is no CSV: {error}.") from error
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated or "" in header:
+        raise InputError(f"{path.name} row 1 names a column {(repeated or [''])[0]!r} twice or not at all.")
+    if not rows:
+        raise InputError(f"{path.name} has no rows; one row per trial is needed.")
+    columns = {
+        name: np.char.strip(np.array(cells)) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
+    }
+    return RawTable(path.name, columns, np.array(numbers, dtype=np.int64))
+
+
+def _read_parquet(path: Path) -> RawTable:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path.name} is no Parquet file: {error}.") from error
+    return _from_records(path.name, {name: table[name].to_pylist() for name in table.column_names})
+
+
+def _read_json(path: Path) -> RawTable:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is no JSON file: {error}.") from error
+    if isinstance(data, dict):
+        data = data.get("trials")
+    if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
+        raise InputError(f'{path.name} holds no list of trials; [{{"participant": ..., ...}}, ...] is allowed.')
+    names = list(dict.fromkeys(name for record in data for name in record))
+    return _from_records(path.name, {name: [record.get(name) for record in data] for name in names})
+
+
+def _from_records(source: str, records: Mapping[str, list[Any]]) -> RawTable:
+    columns = {name: np.array([_as_text(cell) for cell in cells], dtype=np.str_) for name, cells in records.items()}
+    size = max((column.size for column in columns.values()), default=0)
+    return RawTable(source, columns, np.arange(1, size + 1, dtype=np.int64))
+
+
+def _as_text(cell: Any) -> str:
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, bool):
+        return str(int(cell))
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _as_list(entry: Any) -> list[Any]:
+    return entry if isinstance(entry, list) else [entry]
+
+
+def read_toml(path: Path, allowed: tuple[str, ...]) -> dict[str, Any]:
+    """A TOML file whose top-level keys are checked."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; a TOML file is needed.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is no TOML file: {error}.") from error
+    refuse_unknown(path.name, data, allowed)
+    return data
+
+
+def refuse_unknown(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    """Raise for the first key that is not allowed."""
+    for key in table:
+        if key not in allowed:
+            raise InputError(f"{where} has the key {key!r}; {', '.join(allowed)} are allowed.")

@@ -1,0 +1,436 @@
+"""The trial table: one row per trial, checked on entry, with a count of everything that is left out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.statistics.crossed import FloatArray, IntArray
+from evalkit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "Column", "LeftOut", "Preset", "RawTable", "TrialTable", "check_trials"]
+
+Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
+TextArray = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the trial table.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the header.
+    meaning : str
+        One sentence for the documentation.
+    kind : {"text", "number"}
+        How entries are read; an empty entry is missing.
+    choices : tuple of str
+        Allowed entries; empty when any is.
+    presets : tuple of str
+        Presets that need it; empty when it is optional everywhere.
+    """
+
+    name: str
+    meaning: str
+    kind: Literal["text", "number"] = "text"
+    choices: tuple[str, ...] = ()
+    presets: tuple[Preset, ...] = ()
+
+
+_ALL: tuple[Preset, ...] = ("real-vs-fake", "preference", "naturalness", "rating")
+_POSITIONS = ("first", "second")
+
+COLUMNS: tuple[Column, ...] = (
+    Column("participant", "Label of the person.", presets=_ALL),
+    Column("image", "Name of the photo; the same for every method.", presets=_ALL),
+    Column("method", "The colorization method shown.", presets=("real-vs-fake", "naturalness", "rating")),
+    Column("method_first", "Preference: the method shown first.", presets=("preference",)),
+    Column("method_second", "Preference: the method shown second.", presets=("preference",)),
+    Column("fooled", "1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", "number"),
+    Column("real_position", "Where the real photo was.", choices=_POSITIONS),
+    Column(
+        "response",
+        "The image chosen (real-vs-fake: as the fake; preference: as the more natural), or yes/no (naturalness).",
+        choices=(*_POSITIONS, "yes", "no"),
+    ),
+    Column("rating", "A rating on any numeric scale.", "number"),
+    Column("kind", "What the trial is for; test when absent.", choices=("practice", "test", "vigilance", "catch")),
+    Column("study", "Name of the study; one per table."),
+    Column("manifest", "Digest of the study's stimuli; one per table."),
+    Column("platform", "How the participant came; simulated ones never mix with people."),
+    Column("session", "Label of the session; one per participant."),
+    Column("session_state", "How the session ended."),
+    Column("trial", "Number of the trial within the session.", "number"),
+    Column("response_ms", "Time from the question to the answer, milliseconds.", "number"),
+    Column("first_shown_ms", "Measured display time of the first image, milliseconds.", "number"),
+    Column("second_shown_ms", "Measured display time of the second image, milliseconds.", "number"),
+    Column("flags", "Timing flags, separated by spaces, commas or semicolons."),
+    Column("excluded", "1 when a rule of the study file excludes the trial.", choices=("0", "1", "true", "false")),
+    Column("exclusion_rule", "The name of that rule."),
+)
+"""Columns that are read; others are kept as text."""
+
+_BY_NAME = {column.name: column for column in COLUMNS}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Text cells as they stand in a file, before any meaning.
+
+    Attributes
+    ----------
+    source : str
+        File name for messages.
+    columns : mapping of str to ndarray of str, shape (n,)
+        Cells without surrounding blanks; a missing cell is "".
+    row : ndarray of int64, shape (n,)
+        Row in the file for messages; a header is row 1.
+    """
+
+    source: str
+    columns: Mapping[str, TextArray]
+    row: IntArray
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Trials that did not enter, and why.
+
+    Attributes
+    ----------
+    reason : str
+        In plain words.
+    n_trials, n_participants : int
+        Trials left out, and participants all of whose trials were.
+    """
+
+    reason: str
+    n_trials: int
+    n_participants: int
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """Checked trials of one study.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from, for messages.
+    preset : {"real-vs-fake", "preference", "naturalness", "rating"}
+        What was asked.
+    columns : mapping of str to ndarray, shape (n,)
+        By the names of `COLUMNS`: text as str, numbers as float64 with NaN for missing, and other columns as
+        text.
+    value : ndarray of float64, shape (n,)
+        The answer as a number: fooled, first preferred, judged natural (1/0), or the rating; NaN where
+        unscored.
+    unscored : ndarray of str, shape (n,)
+        Why a value is NaN; "" elsewhere.
+    row : ndarray of int64, shape (n,)
+        Row in the file.
+    left_out : tuple of LeftOut
+        What was removed so far.
+    """
+
+    source: str
+    preset: Preset
+    columns: Mapping[str, npt.NDArray[Any]]
+    value: FloatArray
+    unscored: TextArray
+    row: IntArray
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return self.value.size
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise InputError(f"{self.source} has no column {name!r}; it has {_listed(self.columns)}.") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods of the test trials, sorted; for preference studies of either side."""
+        test = self["kind"] == "test"
+        names = ("method_first", "method_second") if self.preset == "preference" else ("method",)
+        return tuple(sorted({str(m) for name in names for m in np.unique(self[name][test])}))
+
+    def where(self, keep: npt.NDArray[np.bool_], reason: str = "") -> TrialTable:
+        """The trials where `keep` is True; with a `reason`, the others are counted in `left_out`."""
+        left_out = self.left_out
+        if reason and not keep.all():
+            people = np.unique(self["participant"]).size - np.unique(self["participant"][keep]).size
+            left_out = (*left_out, LeftOut(reason, int((~keep).sum()), people))
+        return replace(
+            self,
+            columns={name: column[keep] for name, column in self.columns.items()},
+            value=self.value[keep],
+            unscored=self.unscored[keep],
+            row=self.row[keep],
+            left_out=left_out,
+        )
+
+    def of_kind(self, kind: str) -> TrialTable:
+        """Scored trials of one kind (not counted as left out: use it to look, not to drop)."""
+        return self.where((self["kind"] == kind) & np.isfinite(self.value))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a pandas DataFrame, with ``value`` and ``unscored``."""
+        import pandas as pd
+
+        return pd.DataFrame({**self.columns, "value": self.value, "unscored": self.unscored}, index=self.row)
+
+
+def check_trials(
+    raw: RawTable,
+    *,
+    missing: Mapping[str, Iterable[str]] | None = None,
+    duplicates: Literal["error", "first"] = "error",
+) -> TrialTable:
+    """Give cells their meaning and refuse what cannot be analysed.
+
+    Parameters
+    ----------
+    raw : RawTable
+        Cells under the names of `COLUMNS`.
+    missing : mapping of str to iterable of str
+        Per column, entries that mean "not answered", for example ``{"rating": ["-1"]}``.
+    duplicates : {"error", "first"}
+        A participant who met an image of one method twice is an error, or the first meeting counts and the
+        others are counted as left out.
+
+    Returns
+    -------
+    TrialTable
+        All trials, practice and unscored ones included.
+
+    Raises
+    ------
+    InputError
+        One plain sentence naming file, row and what is allowed: missing columns, unknown or contradictory
+        entries, several studies, simulated participants among people, several sessions of a participant,
+        duplicates.
+    """
+    columns: dict[str, npt.NDArray[Any]] = dict(raw.columns)
+    if raw.row.size == 0:
+        raise InputError(f"{raw.source} has no rows; one row per trial is needed.")
+    for name, codes in (missing or {}).items():
+        if name not in columns:
+            raise InputError(
+                f"{raw.source} has no column {name!r} to look for missing codes; it has {_listed(columns)}."
+            )
+        columns[name] = np.where(np.isin(columns[name], list(codes)), "", columns[name])
+    preset = _preset(columns)
+    _check_columns(raw.source, columns, preset)
+    columns.setdefault("kind", np.full(raw.row.size, "test"))
+    for name, column in list(columns.items()):
+        if name in _BY_NAME:
+            columns[name] = _parse(raw, _BY_NAME[name], column)
+    for column_ in COLUMNS:
+        if preset in column_.presets or column_.name == "kind":
+            _refuse_where(raw, columns[column_.name] == "", f"has no {column_.name}; every trial needs one")
+    value, unscored = _VALUES[preset](raw, columns)
+    table = TrialTable(raw.source, preset, columns, value, unscored, raw.row)
+    _check_one_study(table)
+    _check_one_session(table)
+    return _check_duplicates(table, duplicates)
+
+
+def _preset(columns: Mapping[str, npt.NDArray[Any]]) -> Preset:
+    if "method_first" in columns or "method_second" in columns:
+        return "preference"
+    if "fooled" in columns or "real_position" in columns:
+        return "real-vs-fake"
+    if "rating" in columns:
+        return "rating"
+    if "response" in columns and np.isin(["yes", "no"], columns["response"]).any():
+        return "naturalness"
+    return "real-vs-fake"
+
+
+def _check_columns(source: str, columns: Mapping[str, npt.NDArray[Any]], preset: Preset) -> None:
+    needed = [column.name for column in COLUMNS if preset in column.presets]
+    absent = [name for name in needed if name not in columns]
+    if preset == "real-vs-fake" and "fooled" not in columns:
+        absent += [name for name in ("real_position", "response") if name not in columns]
+    if preset in ("preference", "naturalness") and "response" not in columns:
+        absent.append("response")
+    if not absent:
+        return
+    hints = []
+    for name in absent:
+        close = difflib.get_close_matches(name, list(columns), n=1, cutoff=0.5)
+        hints.append(f"{name} (is it {close[0]!r}?)" if close else name)
+    instead = " (or fooled, instead of real_position and response)" if "real_position" in absent else ""
+    raise InputError(
+        f"{source} has no column {', '.join(hints)}{instead}; it has {_listed(columns)}. "
+        "Name the columns of another tool with --column OURS=THEIRS."
+    )
+
+
+def _parse(raw: RawTable, spec: Column, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if spec.kind == "number":
+        try:
+            return np.where(cells == "", "nan", cells).astype(np.float64)
+        except ValueError:
+            bad = np.array([not _is_number(cell) for cell in cells])
+            _refuse_where(raw, bad, f"has {spec.name} {{cell!r}}; a number or an empty cell is allowed", cells)
+    if spec.name == "excluded":
+        cells = np.char.lower(cells)
+    if spec.choices:
+        allowed = ", ".join(spec.choices)
+        bad = ~np.isin(cells, ("", *spec.choices))
+        _refuse_where(raw, bad, f"has {spec.name} {{cell!r}}; {allowed} or an empty cell is allowed", cells)
+    return cells
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell == ""
+    return True
+
+
+def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
+    derived = np.full(raw.row.size, np.nan)
+    if "response" in columns and "real_position" in columns:
+        position, response = columns["real_position"], columns["response"]
+        wrong = np.isin(response, ("yes", "no"))
+        _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
+        # The question is which image has fake colours: choosing the real one means being fooled.
+        derived = np.where((response == "") | (position == ""), np.nan, (response == position).astype(np.float64))
+    fooled = columns.get("fooled", derived)
+    outside = (fooled < 0) | (fooled > 1)
+    _refuse_where(raw, outside, "has fooled {cell:g}; 0, 1, a fraction or an empty cell is allowed", fooled)
+    against = np.isfinite(fooled) & np.isfinite(derived) & (fooled != derived)
+    _refuse_where(raw, against, "has fooled {cell:g}, but real_position and response say otherwise", fooled)
+    value = np.where(np.isfinite(fooled), fooled, derived)
+    return value, np.where(np.isfinite(value), "", "no answer")
+
+
+def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
+    response = columns["response"]
+    wrong = np.isin(response, ("yes", "no"))
+    _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
+    same = columns["method_first"] == columns["method_second"]
+    _refuse_where(raw, same, "shows method {cell!r} against itself; two methods are needed", columns["method_first"])
+    value = np.where(response == "", np.nan, (response == "first").astype(np.float64))
+    return value, np.where(response == "", "no answer", "")
+
+
+def _naturalness(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
+    response = columns["response"]
+    wrong = np.isin(response, _POSITIONS)
+    _refuse_where(raw, wrong, "has response {cell!r}; yes, no or an empty cell is allowed", response)
+    value = np.where(response == "", np.nan, (response == "yes").astype(np.float64))
+    return value, np.where(response == "", "no answer", "")
+
+
+def _rating(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
+    rating = columns["rating"]
+    _refuse_where(raw, np.isinf(rating), "has rating {cell}; a finite number or an empty cell is allowed", rating)
+    return rating, np.where(np.isfinite(rating), "", "no rating")
+
+
+_VALUES = {
+    "real-vs-fake": _real_vs_fake,
+    "preference": _preference,
+    "naturalness": _naturalness,
+    "rating": _rating,
+}
+
+
+def _check_one_study(table: TrialTable) -> None:
+    for name in ("study", "manifest"):
+        if name in table and np.unique(table[name]).size > 1:
+            other = int(np.flatnonzero(table[name] != table[name][0])[0])
+            raise InputError(
+                f"{table.source} mixes studies: row {table.row[0]} has {name} {str(table[name][0])!r} and "
+                f"row {table.row[other]} has {str(table[name][other])!r}; one study per file is allowed."
+            )
+    if "platform" in table:
+        simulated = table["platform"] == "simulated"
+        if simulated.any() and not simulated.all():
+            one, other = int(np.flatnonzero(simulated)[0]), int(np.flatnonzero(~simulated)[0])
+            raise InputError(
+                f"{table.source} mixes simulated participants (row {table.row[one]}) with people (row "
+                f"{table.row[other]}); analyse them apart."
+            )
+
+
+def _check_one_session(table: TrialTable) -> None:
+    if "session" not in table:
+        return
+    people, person = np.unique(table["participant"], return_inverse=True)
+    sessions, session = np.unique(table["session"], return_inverse=True)
+    pairs = np.unique(person * sessions.size + session)
+    count = np.bincount(pairs // sessions.size, minlength=people.size)
+    if count.max() > 1:
+        who = int(np.argmax(count > 1))
+        rows = np.flatnonzero(person == who)
+        other = rows[np.argmax(session[rows] != session[rows[0]])]
+        raise InputError(
+            f"{table.source} has {count[who]} sessions of participant {people[who]} (rows "
+            f"{table.row[rows[0]]} and "
+            f"{table.row[other]}); one session per participant is allowed. Remove the later ones from the "
+            "file, or name the session column as participant if they are different people."
+        )
+
+
+def _check_duplicates(table: TrialTable, duplicates: Literal["error", "first"]) -> TrialTable:
+    names = ["participant", "image", "kind"]
+    names += ["method_first", "method_second"] if table.preset == "preference" else ["method"]
+    key = np.zeros(len(table), dtype=np.int64)
+    for name in names:
+        levels, code = np.unique(table[name], return_inverse=True)
+        key = np.unique(key * levels.size + code, return_inverse=True)[1]
+    # Practice trials may repeat: they are never analysed. Unscored ones are no second look at an answer.
+    relevant = np.flatnonzero((table["kind"] != "practice") & np.isfinite(table.value))
+    _, first = np.unique(key[relevant], return_index=True)
+    keep = np.ones(len(table), dtype=bool)
+    keep[relevant] = False
+    keep[relevant[first]] = True
+    if keep.all():
+        return table
+    if duplicates == "first":
+        return table.where(keep, "the participant had seen this image of this method before")
+    later = int(np.flatnonzero(~keep)[0])
+    earlier = int(relevant[np.flatnonzero(key[relevant] == key[later])[0]])
+    shown = " ".join(str(table[name][later]) for name in names[3:])
+    raise InputError(
+        f"{table.source} has two trials of participant {table['participant'][later]} on image "
+        f"{table['image'][later]} of method {shown} (rows {table.row[earlier]} and {table.row[later]}); "
+        "one is allowed. Keep the first of each with --duplicates first."
+    )
+
+
+def _refuse_where(raw: RawTable, bad: npt.NDArray[np.bool_], what: str, cells: npt.NDArray[Any] | None = None) -> None:
+    """Raise for the first bad row: ``FILE row N WHAT.``, with the cell filled in."""
+    if not np.any(bad):
+        return
+    index = int(np.flatnonzero(bad)[0])
+    cell = None if cells is None else cells[index].item()
+    more = int(np.sum(bad)) - 1
+    rest = f" ({more} more {'row' if more == 1 else 'rows'} like it)" if more else ""
+    raise InputError(f"{raw.source} row {raw.row[index]} {what.format(cell=cell)}{rest}.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = [str(name) for name in names]
+    return ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")

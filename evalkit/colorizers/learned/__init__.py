@@ -1,0 +1,1 @@
+"""Networks that colour: architecture, checkpoints, decoding."""

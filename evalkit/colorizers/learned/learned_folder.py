@@ -1,0 +1,259 @@
+"""Run a trained network over a folder of photos, in batches, into PNG files of the same names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evalkit.colorizers.folder import FolderReport, check_folders
+from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
+from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer, as_ab_network
+from evalkit.colorizers.learned.decoding import join_with_lightness
+from evalkit.colorizers.learned.memory import out_of_memory_advice
+from evalkit.colorizers.learned.network import STRIDE
+from evalkit.colorizers.learned.published_networks import INPUT_SIZE, load_published
+from evalkit.colorizers.learned.sampling import sampled_ab
+from evalkit.colorizers.variants import PUBLISHED
+from evalkit.errors import InputError
+from evalkit.images.image_files import decode, write_png
+from evalkit.images.image_pairs import find_images
+from evalkit.networks.devices import choose_device
+from evalkit.scoring.statistics_store import atomic_file
+
+if TYPE_CHECKING:
+    from evalkit.color.ab_classes import AbClasses
+    from evalkit.colorizers.base import Rgb8
+
+__all__ = ["Recipe", "colorize_photos"]
+
+NOTE = "colorization.json"
+"""File in the output folder that says how its pictures were made."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How photos are coloured.
+
+    Attributes
+    ----------
+    method : str
+        A variant of the reference system, or one of the published networks.
+    weights : Path, optional
+        Checkpoint; the one that comes with the package where not given.
+    classes : AbClasses, optional
+        Ab classes that the checkpoint must speak.
+    temperature : float, optional
+        T of the annealed mean, or of the samples; that of the checkpoint's classes where not given.
+    input_size : int, optional
+        Side of the network's input, a multiple of 8; that of the checkpoint where not given.
+    samples : int
+        0 for one colorization a photo; else so many are drawn, into a folder for each photo.
+    coherence : float
+        How far neighbouring pixels of a sample agree, as a share of the photo's side.
+    seed : int
+        Of the samples.
+    """
+
+    method: str
+    weights: Path | None = None
+    classes: AbClasses | None = None
+    temperature: float | None = None
+    input_size: int | None = None
+    samples: int = 0
+    coherence: float = 0.25
+    seed: int = 0
+
+    def load(self, device: torch.device | str = "cpu") -> LearnedColorizer:
+        """Read the weights.
+
+        Raises
+        ------
+        InputError
+            If they are unusable, or an option does not go with the method.
+        """
+        if self.input_size is not None and (self.input_size < 2 * STRIDE or self.input_size % STRIDE):
+            raise InputError(
+                f"the network's input is {self.input_size} pixels; allowed are multiples of {STRIDE} from 16"
+            )
+        if self.method in PUBLISHED:
+            if self.weights is None:
+                raise InputError(f"'{self.method}' needs the file of the paper's release; name it with --weights")
+            if self.temperature is not None or self.samples or self.classes is not None:
+                raise InputError(f"'{self.method}' maps to ab itself: it has no preset, temperature or samples")
+            network, size = load_published(self.method, self.weights), INPUT_SIZE
+        else:
+            path = shipped_weights(self.method) if self.weights is None else self.weights
+            checkpoint = load_checkpoint(path, variant=self.method, classes=self.classes)
+            if checkpoint.is_regression and (self.samples or self.temperature is not None):
+                raise InputError(f"'{self.method}' predicts one colour a pixel: it has no temperature and no samples")
+            network, size = as_ab_network(checkpoint, self.temperature), checkpoint.input_size
+        return LearnedColorizer(network, self.input_size or size, device)
+
+    def as_record(self) -> dict[str, Any]:
+        """What decides the pictures; the weights by their digest."""
+        path = self.weights if self.weights is not None else shipped_weights(self.method)
+        return {
+            "method": self.method,
+            "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "temperature": self.temperature,
+            "input_size": self.input_size,
+            "samples": self.samples,
+            **({"coherence": self.coherence, "seed": self.seed} if self.samples else {}),
+        }
+
+
+def colorize_photos(
+    recipe: Recipe,
+    source: Path,
+    target: Path,
+    *,
+    device: str = "auto",
+    batch_size: int = 16,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> FolderReport:
+    """Colour every photo of a folder with a trained network.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    source : Path
+        Folder of photos, searched with its sub-folders: any size, colour or gray, 8 or 16 bits.
+    target : Path
+        Folder for the PNG files; made if absent. ``NAME.png``, or ``NAME/0.png``, ``NAME/1.png`` ... for samples.
+    device : str
+        As `evalkit.networks.devices.choose_device` takes it.
+    batch_size : int
+        Photos that go through the network together.
+    resume, overwrite : bool
+        Keep the pictures that are there and make the others; or write over them.
+    on_image : callable
+        Called with the photos done so far and their total.
+
+    Returns
+    -------
+    FolderReport
+
+    Raises
+    ------
+    InputError
+        If a folder or the weights are unusable, memory runs out, what is there was made otherwise, or photos cannot
+        be read (the others are coloured first).
+    """
+    check_folders(source, target, allow_content=resume or overwrite)
+    if batch_size < 1:
+        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
+    photos = find_images(source)
+    names = sorted(photos)
+    with out_of_memory_advice(f"at {batch_size} photos a batch: give a smaller --batch-size or --network-size"):
+        colorizer = recipe.load(choose_device(device))
+        _leave_note(recipe, target, resume=resume)
+        todo = [
+            name for name in names if not (resume and all(path.exists() for path in _outputs(recipe, target, name)))
+        ]
+        n_kept = len(names) - len(todo)
+        on_image(n_kept, len(names))
+        n_pixels = n_clipped = 0
+        failures: list[str] = []
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(todo), batch_size):
+                batch = todo[start : start + batch_size]
+                decoded = list(pool.map(_decoded, [photos[name] for name in batch]))
+                failures += [found for found in decoded if isinstance(found, str)]
+                usable = [(n, p) for n, p in zip(batch, decoded, strict=True) if not isinstance(p, str)]
+                for pixels, clipped in _colour_batch(recipe, colorizer, target, usable, pool):
+                    n_pixels += pixels
+                    n_clipped += clipped
+                on_image(n_kept + start + len(batch), len(names))
+    if failures:
+        raise InputError(
+            f"{len(failures)} of {len(names)} photos cannot be read, the others are in {target}; first: {failures[0]}"
+        )
+    return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
+
+
+def _decoded(path: Path) -> Rgb8 | str:
+    try:
+        return decode(path).rgb8
+    except InputError as error:
+        return str(error)
+
+
+def _outputs(recipe: Recipe, target: Path, name: str) -> list[Path]:
+    if recipe.samples:
+        return [target / name / f"{k}.png" for k in range(recipe.samples)]
+    return [target / f"{name}.png"]
+
+
+def _colour_batch(
+    recipe: Recipe,
+    colorizer: LearnedColorizer,
+    target: Path,
+    photos: Sequence[tuple[str, Rgb8]],
+    pool: ThreadPoolExecutor,
+) -> list[tuple[int, int]]:
+    """Colour and write photos; pixels and clipped pixels of each picture."""
+    if not photos:
+        return []
+    if recipe.samples:
+        colours = [sample for name, photo in photos for sample in _samples(recipe, colorizer, name, photo)]
+    else:
+        colours = list(colorizer.predict_ab([photo for _, photo in photos]))
+    jobs = [(path, photo) for name, photo in photos for path in _outputs(recipe, target, name)]
+
+    def write(job: tuple[Path, Rgb8], ab: torch.Tensor) -> tuple[int, int]:
+        path, photo = job
+        rgb8, clipped = join_with_lightness(photo, ab)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, rgb8)
+        return photo.shape[0] * photo.shape[1], clipped
+
+    return list(pool.map(write, jobs, colours))
+
+
+@torch.inference_mode()
+def _samples(recipe: Recipe, colorizer: LearnedColorizer, name: str, photo: Rgb8) -> list[torch.Tensor]:
+    decoder = colorizer.ab_network
+    if not isinstance(decoder, AnnealedMean):
+        raise InputError(f"'{recipe.method}' has no distribution to draw samples from")
+    logits = decoder.network(colorizer.network_input([photo])).float()
+    found = []
+    for k in range(recipe.samples):
+        # By name, not by place: a photo more in the folder, or a resumed run, changes no other photo's samples.
+        key = hashlib.sha256(f"{recipe.seed}\0{name}\0{k}".encode("utf-8", "surrogateescape")).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
+        found.append(sampled_ab(logits, decoder.centers, decoder.temperature, recipe.coherence, generator))
+    return found
+
+
+def _leave_note(recipe: Recipe, target: Path, *, resume: bool) -> None:
+    """Write how the pictures are made; refuse to go on with those of another recipe."""
+    path = target / NOTE
+    record = recipe.as_record()
+    if resume and path.is_file():
+        before = _read_note(path)
+        other = [key for key in {**before, **record} if before.get(key) != record.get(key)]
+        if other:
+            raise InputError(
+                f"{target} was made with {other[0]} {before.get(other[0])!r}, not {record.get(other[0])!r}: this run "
+                "cannot be resumed; give another output folder, or --overwrite"
+            )
+    target.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write((json.dumps(record, indent=2) + "\n").encode())
+
+
+def _read_note(path: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a note of 'evalkit colorize' ({error})") from None

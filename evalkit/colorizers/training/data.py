@@ -1,0 +1,228 @@
+"""Photos for training: which are fit, and crops of them that depend on nothing but the seed and their number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from evalkit.color.ab_classes import AbClasses
+from evalkit.color.colorspace import lab_planes
+from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
+from evalkit.errors import InputError
+from evalkit.images.image_files import decode
+from evalkit.images.image_pairs import find_images
+from evalkit.metrics.ab_error import PairCounter
+from evalkit.metrics.base import Photo, Rgb8
+from evalkit.metrics.prior_counts import PriorCounts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Crops", "PhotoSurvey", "survey_photos", "tensors_of"]
+
+GRAY_CHROMA = 4.0
+"""A photo is gray when 99 of 100 pixels are nearer to neutral than this (ab units): it teaches no colour."""
+MAX_GRAY = 0.5
+"""Share of gray photos above which a folder is taken for one of black-and-white photos."""
+
+AREA = (0.08, 1.0)
+"""Share of the photo that a crop covers."""
+EXPOSURE = 0.25
+"""Largest logarithm of the gamma and of the contrast that L of a crop is changed by."""
+
+
+@dataclass(frozen=True)
+class PhotoSurvey:
+    """What a folder holds for training.
+
+    Attributes
+    ----------
+    folder : Path
+    photos : tuple of str
+        Paths of the colour photos, relative to the folder, sorted by name.
+    gray, unreadable : tuple of str
+        Paths of photos without colour, and of files that do not decode: skipped.
+    prior : PriorCounts
+        Pixels per ab class over the colour photos.
+    """
+
+    folder: Path
+    photos: tuple[str, ...]
+    gray: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    prior: PriorCounts
+
+    def to_csv(self) -> str:
+        """List of all files and what became of them."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("photo", "use"))
+        for use, names in (("trained", self.photos), ("gray", self.gray), ("unreadable", self.unreadable)):
+            writer.writerows((name, use) for name in names)
+        return text.getvalue()
+
+
+def survey_photos(
+    folder: Path,
+    classes: AbClasses,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: int = 1,
+) -> PhotoSurvey:
+    """Decode every photo once: set gray and unreadable ones apart, count the ab classes of the others.
+
+    Raises
+    ------
+    InputError
+        If the folder has no images, or fewer than half of the readable ones have colours.
+    """
+    files = list(find_images(folder).values())
+    own = threading.local()  # a counter reuses its work space: one for each thread
+
+    def look(path: Path) -> tuple[str, npt.NDArray[np.int64] | None]:
+        try:
+            photo = Photo(decode(path).rgb8)
+        except InputError:
+            return "unreadable", None
+        if np.quantile(np.hypot(photo.lab[1], photo.lab[2]), 0.99) < GRAY_CHROMA:
+            return "gray", None
+        if not hasattr(own, "counter"):
+            own.counter = PairCounter(classes)
+        return "trained", np.bincount(own.counter.classes_of(photo), minlength=len(classes))
+
+    found: dict[str, list[str]] = {"trained": [], "gray": [], "unreadable": []}
+    counts = np.zeros(len(classes), np.int64)
+    progress(0, len(files))
+    with ThreadPoolExecutor(workers) as pool:
+        for done, (path, (use, part)) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
+            found[use].append(path.relative_to(folder).as_posix())
+            if part is not None:
+                counts += part
+            progress(done, len(files))
+    n_gray, n_colour = len(found["gray"]), len(found["trained"])
+    if n_colour == 0 or n_gray > MAX_GRAY * (n_gray + n_colour):
+        raise InputError(
+            f"{folder}: {n_colour} colour photos, {n_gray} gray ones and {len(found['unreadable'])} that cannot be "
+            "read; training needs a folder of colour photos"
+        )
+    prior = PriorCounts(classes.name, classes.digest, counts, n_colour)
+    return PhotoSurvey(folder, tuple(found["trained"]), tuple(found["gray"]), tuple(found["unreadable"]), prior)
+
+
+def tensors_of(rgb8: Rgb8) -> tuple[Tensor, Tensor]:
+    """What the network reads of a picture, and what it should answer.
+
+    Parameters
+    ----------
+    rgb8 : ndarray of uint8, shape (S, S, 3)
+        S a multiple of 8.
+
+    Returns
+    -------
+    lightness : Tensor of float32, shape (1, S, S)
+        CIE Lab L.
+    ab : Tensor of float32, shape (2, S / 4, S / 4)
+        One pixel of each 4 x 4 cell, next to its middle: averaging would pull colours towards gray.
+    """
+    planes = lab_planes(rgb8).astype(np.float32).reshape(3, *rgb8.shape[:2])
+    middle = slice(1, None, OUTPUT_STRIDE)
+    return torch.from_numpy(planes[:1].copy()), torch.from_numpy(planes[1:, middle, middle].copy())
+
+
+class Crops(Dataset["tuple[Tensor, Tensor]"]):
+    """An endless, numbered stream of random crops: item k is the same in every process, order and run.
+
+    Every epoch visits all photos once in a new order. A crop has 8 to 100 % of the photo's area and a side ratio of
+    3/4 to 4/3, is resized to a square (bicubic, antialiased), and is mirrored half of the time. What the network
+    reads of it, L, is changed by a random gamma and contrast as of another exposure or film; the colours to answer
+    are not.
+
+    Parameters
+    ----------
+    folder : Path
+    photos : sequence of str
+        Paths relative to the folder.
+    size : int
+        Side of the crops in pixels.
+    seed : int
+    cache_bytes : int
+        Memory for decoded photos; a photo is kept reduced to twice the size of a crop.
+    whole : bool
+        A crop is the whole photo, mirrored half of the time, in its own exposure.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        photos: Sequence[str],
+        size: int,
+        seed: int,
+        cache_bytes: int = 512 * 2**20,
+        whole: bool = False,
+    ) -> None:
+        self.whole = whole
+        self.folder = folder
+        self.photos = tuple(photos)
+        self.size = size
+        self.seed = seed
+        self._room = cache_bytes
+        self._cache: OrderedDict[str, Rgb8] = OrderedDict()
+        self._epoch = -1
+        self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
+        """Crop number k as `tensors_of`, its L as if exposed otherwise."""
+        crop, rng = self._draw(k)
+        lightness, ab = tensors_of(crop)
+        if self.whole:
+            return lightness, ab
+        gamma, contrast = np.exp(rng.uniform(-EXPOSURE, EXPOSURE, 2))
+        return ((lightness / 100).clamp(0, 1) ** gamma * 100 - L_MIDDLE) * contrast + L_MIDDLE, ab
+
+    def crop(self, k: int) -> Rgb8:
+        """Crop number k: uint8, shape (size, size, 3)."""
+        return self._draw(k)[0]
+
+    def _draw(self, k: int) -> tuple[Rgb8, np.random.Generator]:
+        epoch, place = divmod(k, len(self.photos))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.photos))
+            self._epoch = epoch
+        photo = self._load(self.photos[self._order[place]])
+        rng = np.random.default_rng([self.seed, 1, k])
+        height, width = photo.shape[:2]
+        area = rng.uniform(*AREA) * height * width
+        ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        box_width, box_height = min(width, np.sqrt(area * ratio)), min(height, np.sqrt(area / ratio))
+        left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
+        box = (0, 0, width, height) if self.whole else (left, top, left + box_width, top + box_height)
+        crop = np.asarray(Image.fromarray(photo).resize((self.size, self.size), Image.Resampling.BICUBIC, box))
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop), rng
+
+    def _load(self, name: str) -> Rgb8:
+        if name in self._cache:
+            self._cache.move_to_end(name)
+            return self._cache[name]
+        photo = decode(self.folder / name).rgb8
+        height, width = photo.shape[:2]
+        if min(height, width) > 2 * self.size:
+            scale = 2 * self.size / min(height, width)
+            small = (max(1, round(width * scale)), max(1, round(height * scale)))
+            photo = np.array(Image.fromarray(photo).resize(small, Image.Resampling.BICUBIC))
+        self._cache[name] = photo
+        self._room -= photo.nbytes
+        while self._room < 0 and len(self._cache) > 1:
+            self._room += self._cache.popitem(last=False)[1].nbytes
+        return photo

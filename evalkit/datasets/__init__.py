@@ -1,0 +1,1 @@
+"""Published test sets and labels: the rules that rebuild them, with their checksums."""

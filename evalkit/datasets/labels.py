@@ -1,0 +1,210 @@
+"""True classes of the images, from the forms in which people keep them.
+
+- a CSV file with the columns ``file`` and ``class_index``, and optionally ``wnid`` (or ``wnid`` alone);
+- the ``val.txt`` that came with Caffe: lines ``ILSVRC2012_val_00000001.JPEG 65``;
+- 50,000 bare lines, the k-th the class of ``ILSVRC2012_val_{k:08d}``;
+- the word ``folders``: each image lies in a folder named by its synset id;
+- the word ``names``: each file name begins with its synset id.
+
+A class is the place of its synset id among the sorted ids of ILSVRC 2012 (0 to 999), as networks are trained. The
+development kit's ground truth numbers the classes in another way; it is recognised and refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from evalkit.errors import InputError
+
+__all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for"]
+
+DEVKIT_NUMBERING = (
+    "these are the ILSVRC ids of the development kit (ILSVRC2012_validation_ground_truth.txt), which do not follow the "
+    "order of the synset ids, so subtracting 1 does not mend them; use labels 0 to 999 by sorted synset id, as in "
+    "Caffe's val.txt"
+)
+
+N_IMAGENET = 1000
+N_SHOWN = 3
+
+_SYNSET = re.compile(r"n\d{8}")
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
+
+
+def labels_for(source: str | Path, names: Sequence[str]) -> dict[str, int]:
+    """True class of every image.
+
+    Parameters
+    ----------
+    source : str or Path
+        A label file in one of the forms above, or the word ``folders`` or ``names`` (a file of that name is written
+        ``./names``).
+    names : sequence of str
+        Image names as the scoring run has them: the path below the folder, without extension.
+
+    Returns
+    -------
+    dict of str to int
+        Class index by name, in the order of ``names``.
+
+    Raises
+    ------
+    InputError
+        If an image has no label or two, a synset id is unknown, a class is negative or contradicts its synset id, or
+        the numbering is that of the development kit. Entries for images that are not scored are passed over.
+
+    Examples
+    --------
+    >>> labels_for("names", ["n01440764_tench"])
+    {'n01440764_tench': 0}
+    """
+    if str(source) in ("folders", "names"):
+        return {name: _class_of_synset(_synset_in(name, str(source)), f"image '{name}'") for name in names}
+    path = Path(source)
+    return _matched(_read(path, names), names, path)
+
+
+def labels_digest(labels: Mapping[str, int]) -> str:
+    """Eight digits that stand for the classes of a set of images, in the order of their names.
+
+    Examples
+    --------
+    >>> labels_digest({"b": 1, "a": 0}) == labels_digest({"a": 0, "b": 1})
+    True
+    """
+    lines = "".join(f"{name} {labels[name]}\n" for name in sorted(labels))
+    return hashlib.sha256(lines.encode()).hexdigest()[:8]
+
+
+def _synset_in(name: str, where: str) -> str:
+    path = PurePosixPath(name)
+    text = path.parent.name if where == "folders" else path.name
+    match = _SYNSET.match(text)
+    if match is None or (where == "folders" and match[0] != text):
+        place = "lies in no folder named by" if where == "folders" else "has a name that does not begin with"
+        raise InputError(f"--labels {where}: image '{name}' {place} a synset id such as n01440764.")
+    return match[0]
+
+
+def _class_of_synset(wnid: str, where: str) -> int:
+    from evalkit.datasets.imagenet_synsets import CLASS_OF_SYNSET
+
+    try:
+        return CLASS_OF_SYNSET[wnid]
+    except KeyError:
+        raise InputError(f"{where}: {wnid} is none of the {N_IMAGENET} synset ids of ILSVRC 2012.") from None
+
+
+def _read(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: the label file cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file; labels are text, one image a line.") from error
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise InputError(f"{path}: holds no labels.")
+    if "," in rows[0][1]:
+        entries = _read_csv(path, [line for _, line in rows])
+    elif all(line.strip().isdigit() for _, line in rows):
+        return _read_bare(path, names, len(rows))
+    else:
+        entries = [_read_line(path, number, line) for number, line in rows]
+    _refuse_devkit(path, [label for _, label in entries])
+    return entries
+
+
+def _read_csv(path: Path, lines: Iterable[str]) -> list[tuple[str, int]]:
+    reader = csv.DictReader(lines)
+    columns = set(reader.fieldnames or ())
+    if "file" not in columns or not columns & {"class_index", "wnid"}:
+        raise InputError(
+            f"{path}: has the columns {', '.join(reader.fieldnames or ())}; labels need file and class_index, or file "
+            "and wnid."
+        )
+    entries = []
+    for number, row in enumerate(reader, start=2):
+        where = f"{path}, row {number}"
+        wnid = (row.get("wnid") or "").strip()
+        text = (row.get("class_index") or "").strip()
+        known = _class_of_synset(wnid, where) if wnid else None
+        label = known if not text and known is not None else _class_index(text, where)
+        if known is not None and label != known:
+            raise InputError(
+                f"{where}: class_index {label} contradicts {wnid}, which is class {known} among the sorted synset ids; "
+                "the file numbers the classes in another way."
+            )
+        if not (row["file"] or "").strip():
+            raise InputError(f"{where}: the column file is empty.")
+        entries.append((row["file"].strip(), label))
+    return entries
+
+
+def _read_bare(path: Path, names: Sequence[str], n_lines: int) -> list[tuple[str, int]]:
+    from evalkit.datasets.ctest10k import read_validation_labels
+
+    if n_lines != 50_000:
+        raise InputError(
+            f"{path}: has {n_lines} labels without file names; only the 50,000 of the whole validation set can be told "
+            "apart by their place. Write 'file class' a line."
+        )
+    labels = read_validation_labels(path)
+    found = []
+    for name in names:
+        match = _VALIDATION.search(PurePosixPath(name).name)
+        if match is not None and 1 <= int(match[1]) <= len(labels):
+            found.append((name, labels[int(match[1]) - 1]))
+    return found
+
+
+def _read_line(path: Path, number: int, line: str) -> tuple[str, int]:
+    file, _, label = line.strip().rpartition(" ")
+    if not file:
+        raise InputError(f"{path}, row {number}: expected a file name and a class, got '{line.strip()}'.")
+    where = f"{path}, row {number}"
+    return file.strip(), _class_of_synset(label, where) if _SYNSET.fullmatch(label) else _class_index(label, where)
+
+
+def _class_index(text: str, where: str) -> int:
+    if not text.isdigit():
+        raise InputError(f"{where}: the class is '{text}'; allowed are whole numbers from 0.")
+    return int(text)
+
+
+def _refuse_devkit(path: Path, labels: Sequence[int]) -> None:
+    if max(labels) == N_IMAGENET and min(labels) >= 1:
+        raise InputError(f"{path}: numbers the classes 1 to {N_IMAGENET}: {DEVKIT_NUMBERING}.")
+
+
+def _matched(entries: Sequence[tuple[str, int]], names: Sequence[str], path: Path) -> dict[str, int]:
+    """Match by the path without extension, else by the bare file name where that is unambiguous."""
+    by_key: dict[str, set[int]] = {}
+    by_stem: dict[str, set[int]] = {}
+    for file, label in entries:
+        key = PurePosixPath(file.replace("\\", "/").lstrip("/"))
+        # Image names come without extension, and one may hold a dot: both spellings of an entry are known.
+        for spelling in {key, key.with_suffix("")}:
+            by_key.setdefault(spelling.as_posix(), set()).add(label)
+            by_stem.setdefault(spelling.name, set()).add(label)
+    found: dict[str, int] = {}
+    missing = []
+    for name in names:
+        labels = by_key.get(name) or by_stem.get(PurePosixPath(name).name) or set()
+        if len(labels) > 1:
+            raise InputError(f"{path}: image '{name}' has several labels ({', '.join(map(str, sorted(labels)))}).")
+        if not labels:
+            missing.append(name)
+        else:
+            found[name] = next(iter(labels))
+    if missing:
+        shown = ", ".join(missing[:N_SHOWN]) + (f" and {len(missing) - N_SHOWN} more" if len(missing) > N_SHOWN else "")
+        raise InputError(
+            f"{path}: {len(missing)} of {len(names)} images have no label there ({shown}); the file has {len(entries)} "
+            "labels, matched by file name without extension."
+        )
+    return found

@@ -1,0 +1,261 @@
+"""What the first bytes of an image file say, read without decoding a pixel.
+
+The scans here cost a few microseconds a file. They decide whether the fast decoders may be trusted with it
+(see `evalkit.images.image_files`) and find what the fast decoders do not look at: the ICC profile and the EXIF
+orientation. Nothing here imports numpy or Pillow.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "JpegHeader",
+    "MalformedImage",
+    "PngHeader",
+    "check_png_sums",
+    "exif_orientation",
+    "image_format",
+    "other_content",
+    "read_jpeg_header",
+    "read_png_header",
+]
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+"""File name endings of the formats that are read, in lower case; case does not matter in a name."""
+
+FORMATS = "PNG, JPEG, WebP, TIFF and BMP"
+"""The formats that are read, as error messages list them."""
+
+MAX_ICC_BYTES = 1 << 24
+"""An ICC profile that unpacks to more than this is damaged or hostile: real ones stay below 3 MB."""
+
+
+class MalformedImage(ValueError):
+    """The bytes break the rules of their own format; the message says how."""
+
+
+def image_format(data: bytes) -> str | None:
+    """Name of the image format, from the first bytes: the file's ending is not asked."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def other_content(data: bytes) -> str:
+    """What a file that is none of the formats seems to hold instead, for an error message."""
+    start = data[:512].lstrip().lower()
+    for magic, what in (
+        (b"gif8", "a GIF image"),
+        (b"8bps", "a Photoshop document"),
+        (b"%pdf", "a PDF document"),
+        (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
+        (b"<!doctype html", "a web page, perhaps of a failed download"),
+        (b"<html", "a web page, perhaps of a failed download"),
+        (b"<svg", "an SVG drawing"),
+    ):
+        if start.startswith(magic):
+            return what
+    if data[4:8] == b"ftyp":
+        return "an AVIF or HEIC image, or a video"
+    if data[4:8] == b"jP  ":
+        return "a JPEG 2000 image"
+    return "not an image"
+
+
+class PngHeader(NamedTuple):
+    """What `read_png_header` found."""
+
+    width: int
+    height: int
+    bit_depth: int
+    color_type: int
+    """0 gray, 2 RGB, 3 palette, 4 gray with alpha, 6 RGBA."""
+    icc: bytes | None
+    """The embedded ICC profile, unpacked."""
+    orientation: int
+    """EXIF orientation, 1 to 8; 1 where none is stored."""
+    cicp: bytes | None
+    """Coding-independent code points (PNG, third edition): primaries, transfer, matrix, range."""
+    plain: bool
+    """No interlacing, colour key, animation, or critical chunk beyond the four that every PNG may have."""
+
+
+_IHDR = struct.Struct(">IIBBBBB")
+_CHUNK = struct.Struct(">I4s")
+
+
+def read_png_header(data: bytes) -> PngHeader:
+    """Walk the chunks of a PNG to its end.
+
+    Raises
+    ------
+    MalformedImage
+        When the file ends before its IEND chunk does. Decoders stop at the last pixel and would not notice.
+    """
+    size = len(data)
+    if data[8:16] != b"\0\0\0\rIHDR" or size < 33:
+        raise MalformedImage("it ends inside its first chunk, or that chunk is not a header")
+    width, height, bit_depth, color_type, _, _, interlace = _IHDR.unpack_from(data, 16)
+    icc = cicp = None
+    orientation = 1
+    plain = interlace == 0
+    position = 33
+    while position + 12 <= size:
+        length, kind = _CHUNK.unpack_from(data, position)
+        end = position + 12 + length
+        if kind != b"IDAT":
+            if end > size:
+                break
+            if kind == b"IEND":
+                plain = plain and width > 0 and height > 0
+                return PngHeader(width, height, bit_depth, color_type, icc, orientation, cicp, plain)
+            body = position + 8
+            if kind == b"iCCP":
+                icc = _unpack_icc(data[body : body + length])
+            elif kind == b"eXIf":
+                orientation = exif_orientation(data[body : body + length])
+            elif kind == b"cICP":
+                cicp = data[body : body + length]
+            elif kind in (b"tRNS", b"acTL") or (kind[0] < 0x61 and kind != b"PLTE"):
+                plain = False
+        position = end
+    raise MalformedImage("it ends before its last chunk")
+
+
+def check_png_sums(data: bytes) -> None:
+    """Check the CRC of every chunk of a PNG that `read_png_header` has walked.
+
+    Raises
+    ------
+    MalformedImage
+        When one is wrong. Pillow passes over wrong sums of chunks that it takes for unimportant.
+    """
+    position = 8
+    kind = b""
+    while kind != b"IEND":
+        length, kind = _CHUNK.unpack_from(data, position)
+        end = position + 8 + length
+        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise MalformedImage("the checksum of a chunk is wrong")
+        position = end + 4
+
+
+def _unpack_icc(chunk: bytes) -> bytes:
+    """Profile of an iCCP chunk: name, zero byte, method byte, zlib stream."""
+    _, _, packed = chunk.partition(b"\0")
+    stream = zlib.decompressobj()
+    try:
+        profile = stream.decompress(packed[1:], MAX_ICC_BYTES)
+    except zlib.error as error:
+        raise MalformedImage(f"its colour profile cannot be unpacked: {error}") from error
+    if not stream.eof:
+        raise MalformedImage("its colour profile is cut short or too large")
+    return profile
+
+
+class JpegHeader(NamedTuple):
+    """What `read_jpeg_header` found before the first scan."""
+
+    width: int
+    height: int
+    components: int
+    icc: bytes | None
+    """The embedded ICC profile, joined from its segments."""
+    orientation: int
+    """EXIF orientation, 1 to 8; 1 where none is stored."""
+    plain: bool
+    """8-bit baseline or progressive Huffman, gray or three components in a subsampling with a name."""
+
+
+_SAMPLINGS = frozenset(
+    bytes((luma, 0x11, 0x11))
+    for luma in (0x11, 0x21, 0x22, 0x12, 0x41)  # 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1
+)
+
+
+def read_jpeg_header(data: bytes) -> JpegHeader | None:
+    """Read the marker segments of a JPEG up to its first scan; None where they are out of the ordinary."""
+    size = len(data)
+    frame = None
+    orientation = 1
+    icc_segments: list[bytes] = []
+    position = 2
+    while position + 4 <= size:
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # any number of fill bytes may stand before a marker
+            position += 1
+            continue
+        if marker == 0xDA:  # start of scan
+            if frame is None:
+                return None
+            width, height, components, plain = frame
+            return JpegHeader(width, height, components, _join_icc(icc_segments), orientation, plain)
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # markers without a length have no place here
+            return None
+        body = position + 4
+        position += 2 + int.from_bytes(data[position + 2 : body], "big")
+        if marker == 0xE1:
+            if data.startswith(b"Exif\0\0", body):
+                orientation = exif_orientation(data[body + 6 : position])
+        elif marker == 0xE2:
+            if data.startswith(b"ICC_PROFILE\0", body):
+                icc_segments.append(data[body + 12 : position])
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = _read_frame(data[body:position], marker)
+            if frame is None:
+                return None
+    return None
+
+
+def _read_frame(body: bytes, marker: int) -> tuple[int, int, int, bool] | None:
+    """Width, height, components and whether the frame is an ordinary one."""
+    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+        return None
+    components = body[5]
+    ordinary = marker <= 0xC2 and body[0] == 8
+    known = components == 1 or (components == 3 and body[7:16:3] in _SAMPLINGS)
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    return width, height, components, ordinary and known and width * height > 0
+
+
+def _join_icc(segments: list[bytes]) -> bytes | None:
+    """Profile from its APP2 segments, each led by its number and their count (ICC.1, annex B.4)."""
+    if not segments:
+        return None
+    segments.sort(key=lambda segment: segment[:1])
+    if [segment[:2] for segment in segments] != [bytes((k + 1, len(segments))) for k in range(len(segments))]:
+        raise MalformedImage("a part of its colour profile is missing")
+    return b"".join(segment[2:] for segment in segments)
+
+
+def exif_orientation(tiff: bytes) -> int:
+    """Orientation (tag 274) of an EXIF block, 1 to 8; 1 where it is absent or unreadable, as viewers do."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (offset,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, offset)
+        for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH", tiff, entry)
+            if tag == 0x0112:
+                value: int = struct.unpack_from(order + ("I" if kind == 4 else "H"), tiff, entry + 8)[0]
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1

@@ -1,0 +1,418 @@
+"""Which file of a method belongs to which true photo: matched by name, never by position.
+
+The key of an image is its path below the folder without the extension, so ``a/x.png`` of a method belongs
+to ``a/x.jpg`` of the truth. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evalkit.colorizers.base import BUILTIN_METHODS
+from evalkit.errors import InputError
+from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES
+
+__all__ = [
+    "PairTable",
+    "check_method_name",
+    "check_same_size",
+    "find_images",
+    "pair_folders",
+    "parse_method_option",
+]
+
+UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|jfif|p[bgnp]m|exr|hdr|tga|psd|svg|np[yz])")
+"""Endings of files that probably hold an image of a kind that is not read: named, never passed over silently."""
+
+RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary", "total"})
+"""Words that head a row or column of some table."""
+
+N_SHOWN = 3
+"""Names that a message lists before it only counts."""
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """The files of a run: one row per image, in the order of ``names``.
+
+    Attributes
+    ----------
+    names : tuple of str, length n
+        Keys of the images, sorted.
+    truth : tuple of Path, length n
+        File of each true photo.
+    methods : mapping of str to tuple of Path, each of length n
+        Files of each method.
+    missing : tuple of mappings
+        What ``allow_missing`` left out, as records with the keys ``image``, ``method`` and ``reason``:
+        truth images that the method lacks, and files of the method without a truth image. Empty when the
+        folders agree.
+    ignored : tuple of Path
+        Files beside the images that look like images of a kind that is not read (say, GIF).
+    """
+
+    names: tuple[str, ...]
+    truth: tuple[Path, ...]
+    methods: Mapping[str, tuple[Path, ...]]
+    missing: tuple[Mapping[str, str], ...] = ()
+    ignored: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What one folder holds."""
+
+    folder: Path
+    images: Mapping[str, Path]
+    ignored: tuple[Path, ...] = field(default=())
+
+
+def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Find the images of a folder and its sub-folders.
+
+    Parameters
+    ----------
+    folder : path-like
+        Links to folders are followed. Hidden files and folders (a leading dot) and files of other endings
+        than ``IMAGE_SUFFIXES`` are passed over; case does not matter in an ending.
+
+    Returns
+    -------
+    dict of str to Path
+        File by key, sorted by key. A key is the path below ``folder`` with forward slashes and without the
+        extension, in Unicode normal form C (macOS and Linux may spell the same accented name in different
+        bytes).
+
+    Raises
+    ------
+    InputError
+        When the folder is missing, is no folder, cannot be read, holds no image, or two files have the same
+        key.
+    """
+    return dict(_scan(Path(folder)).images)
+
+
+def _scan(folder: Path) -> _Scan:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}.")
+    found: dict[str, Path] = {}
+    ignored: list[Path] = []
+    for path in _files_below(folder):
+        suffix = path.suffix.lower()
+        if UNREAD_SUFFIX.fullmatch(suffix):
+            ignored.append(path)
+        if suffix not in IMAGE_SUFFIXES:
+            continue
+        key = _key(path, folder)
+        if key in found:
+            raise InputError(
+                f"{folder}: {found[key].name} and {path.name} share the name '{key}'; images are matched by name "
+                "without extension, so remove one."
+            )
+        found[key] = path
+    if not found:
+        raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_but(ignored)}.")
+    return _Scan(folder, {key: found[key] for key in sorted(found)}, tuple(sorted(ignored)))
+
+
+def _but(ignored: Sequence[Path]) -> str:
+    if not ignored:
+        return ""
+    return f"; {_listed(path.name for path in ignored)} {'is' if len(ignored) == 1 else 'are'} of another kind"
+
+
+def _files_below(folder: Path) -> Iterable[Path]:
+    def unreadable(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(parent)
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            # A link to a folder above would never end.
+            if not name.startswith(".") and not _within(real, os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
+        ]
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _within(inner: str, outer: str) -> bool:
+    """Whether one real path is the other or lies below it."""
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
+
+
+def _key(path: Path, folder: Path) -> str:
+    key = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    # Keys become cells of tables and lines of digests.
+    if re.search("[\x00-\x1f\x7f\ud800-\udfff]", key):
+        raise InputError(f"{folder}: the file name {path.name!r} holds control characters or is not UTF-8; rename it.")
+    return key
+
+
+def pair_folders(
+    truth: str | os.PathLike[str],
+    methods: Mapping[str, str | os.PathLike[str]],
+    *,
+    allow_missing: bool = False,
+) -> PairTable:
+    """Match the images of every method to the true photos by name.
+
+    Parameters
+    ----------
+    truth : path-like
+        Folder of true photos.
+    methods : mapping of str to path-like
+        Folder of colorizations per method; may be empty (built-in methods need no folder).
+    allow_missing : bool, default False
+        Keep only the images that the truth and all methods have, instead of refusing folders that differ.
+
+    Returns
+    -------
+    PairTable
+
+    Raises
+    ------
+    InputError
+        A folder that `find_images` refuses, a bad method name, folders that are the same or lie in one
+        another, and missing or surplus files (with ``allow_missing``: no common image).
+    """
+    _check_method_names(methods)
+    _check_folders_apart(Path(truth), {name: Path(folder) for name, folder in methods.items()})
+    truth_scan = _scan(Path(truth))
+    scans = {name: _scan(Path(folder)) for name, folder in methods.items()}
+    missing: list[Mapping[str, str]] = []
+    for method, scan in scans.items():
+        absent = [key for key in truth_scan.images if key not in scan.images]
+        surplus = [key for key in scan.images if key not in truth_scan.images]
+        if len(absent) == len(truth_scan.images):
+            raise InputError(_nothing_matches(method, scan, truth_scan))
+        if (absent or surplus) and not allow_missing:
+            raise InputError(_mismatch(method, scan, absent, surplus, len(truth_scan.images)))
+        missing += [{"image": key, "method": method, "reason": "no file of the method"} for key in absent]
+        missing += [{"image": key, "method": method, "reason": "no truth image"} for key in surplus]
+    names = [key for key in truth_scan.images if all(key in scan.images for scan in scans.values())]
+    if not names:
+        raise InputError(
+            "no image is common to the truth and all methods, though each method has some of the "
+            f"{len(truth_scan.images)} truth images; score fewer methods at once."
+        )
+    return PairTable(
+        tuple(names),
+        tuple(truth_scan.images[key] for key in names),
+        {method: tuple(scan.images[key] for key in names) for method, scan in scans.items()},
+        tuple(missing),
+        tuple(path for scan in (truth_scan, *scans.values()) for path in scan.ignored),
+    )
+
+
+def _mismatch(method: str, scan: _Scan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
+    parts = []
+    if absent:
+        parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({_listed(absent)})")
+    if surplus:
+        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({_listed(surplus)})")
+    return (
+        f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_but(scan.ignored)}; complete the folders, or "
+        "score the common images alone with --allow-missing."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = len(names) - N_SHOWN
+    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+# --- why nothing matches ---------------------------------------------------------------------------------
+
+
+def _nothing_matches(method: str, scan: _Scan, truth: _Scan) -> str:
+    hint = _why(list(truth.images), list(scan.images))
+    return (
+        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({_listed(scan.images)}) has the "
+        f"name of a truth image in {truth.folder} ({_listed(truth.images)}). {hint}"
+    )
+
+
+_SAME_BUT: tuple[tuple[Callable[[str], str], str], ...] = (
+    (lambda key: key.rpartition("/")[2], "their sub-folders; lay both folders out alike"),
+    (str.casefold, "upper and lower case; rename one side"),
+    (lambda key: re.sub(r"\d+", lambda digits: str(int(digits[0])), key), "leading zeros; rename one side"),
+)
+
+
+def _why(truth: Sequence[str], method: Sequence[str]) -> str:
+    """Guess how the names of a method came to differ from the truth's, as one sentence."""
+    for simplify, difference in _SAME_BUT:
+        if _overlap(map(simplify, truth), map(simplify, method)):
+            return f"The names differ in {difference}."
+    for longer, shorter, side in ((method, truth, "method"), (truth, method, "truth")):
+        affix = _common_affix(longer, shorter)
+        if affix:
+            return f"The names of the {side} have {affix}; remove it, so that both sides agree."
+    end_truth, end_method = _common_ending(truth), _common_ending(method)
+    stripped_truth = [key.removesuffix(end_truth) for key in truth]
+    if _overlap(stripped_truth, [key.removesuffix(end_method) for key in method]):
+        return f"The names of the truth end in '{end_truth}', those of the method in '{end_method}'; make them agree."
+    return "Images are matched by name without extension; rename one side."
+
+
+def _overlap(truth: Iterable[str], method: Iterable[str]) -> bool:
+    """Whether most of the method's names are truth names."""
+    known, names = set(truth), list(method)
+    return 2 * sum(name in known for name in names) >= len(names)
+
+
+def _common_affix(longer: Sequence[str], shorter: Sequence[str], n_sampled: int = 100) -> str:
+    """Text that most names of one side carry around a name of the other side, in words; "" where there is none."""
+    known = set(shorter)
+    affixes: Counter[tuple[str, str]] = Counter()
+    sample = longer[:: max(1, len(longer) // n_sampled)]
+    for key in sample:
+        pieces = ((i, j) for i in range(len(key)) for j in range(len(key), i, -1))
+        inner = max(((i, j) for i, j in pieces if key[i:j] in known), key=lambda ij: ij[1] - ij[0], default=None)
+        if inner:
+            affixes[key[: inner[0]], key[inner[1] :]] += 1
+    if not affixes:
+        return ""
+    (before, after), count = affixes.most_common(1)[0]
+    if 2 * count <= len(sample):
+        return ""
+    return " and ".join([f"'{before}' in front"] * bool(before) + [f"'{after}' at the end"] * bool(after))
+
+
+def _common_ending(names: Sequence[str]) -> str:
+    return os.path.commonprefix([name[::-1] for name in names])[::-1]  # noqa: RUF071 (characters are meant)
+
+
+# --- names, folders, sizes -------------------------------------------------------------------------------
+
+
+def check_method_name(name: str) -> None:
+    """Check that a method's name can stand in a table, a file name and a signature.
+
+    Parameters
+    ----------
+    name : str
+        1 to 64 ASCII letters, digits, spaces and ``. _ - +``, the first a letter, digit or ``_``
+        (spreadsheets take a leading ``+`` or ``-`` for a formula, command lines a ``-`` for an option), the
+        last no space or dot.
+
+    Raises
+    ------
+    InputError
+        When the name is not of that form or is a reserved word.
+    """
+    if not re.fullmatch(r"\w[\w .+-]{0,63}", name, re.ASCII) or name[-1] in " .":
+        raise InputError(
+            f"'{name}' cannot name a method; allowed are 1 to 64 letters (a-z, A-Z), digits, spaces and . _ - +, "
+            "beginning with a letter, digit or _ and not ending in a space or dot."
+        )
+    if name.lower() in RESERVED_NAMES:
+        raise InputError(f"'{name}' cannot name a method: it heads a row or column of the tables.")
+
+
+def _check_method_names(names: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        check_method_name(name)
+        # Some file systems take names that differ in case alone for one.
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(f"the methods '{other}' and '{name}' differ in upper and lower case alone; rename one.")
+
+
+def _check_folders_apart(truth: Path, methods: Mapping[str, Path]) -> None:
+    """Refuse folders that are the same or lie in one another: sub-folders are searched too."""
+    real = {"the truth": os.path.realpath(truth)}
+    for method, folder in methods.items():
+        here, name = os.path.realpath(folder), f"method '{method}'"
+        for other, there in real.items():
+            if here == there and other == "the truth":
+                raise InputError(f"{name} has the folder of the truth ({folder}); as an anchor say --method truth.")
+            if here == there:
+                raise InputError(f"{name} and {other} have the same folder ({folder}).")
+            if _within(here, there) or _within(there, here):
+                raise InputError(
+                    f"the folders of {name} ({folder}) and {other} ({there}) lie in one another; images are "
+                    "searched in sub-folders too, so the folders must lie apart."
+                )
+        real[name] = here
+
+
+def parse_method_option(text: str) -> tuple[str, Path | None]:
+    """Read the value of ``--method``.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=DIR``, or the name of a built-in method.
+
+    Returns
+    -------
+    name : str
+    folder : Path or None
+        None for a built-in method. A leading ``~`` is expanded (shells leave it after ``NAME=``).
+
+    Raises
+    ------
+    InputError
+        An unknown built-in method, a name that `check_method_name` refuses, or no folder after the ``=``.
+
+    Examples
+    --------
+    >>> parse_method_option("gray")
+    ('gray', None)
+    >>> parse_method_option("ours v2=out")[0]
+    'ours v2'
+    """
+    name, equals, folder = text.partition("=")
+    if equals:
+        check_method_name(name)
+        if not folder:
+            raise InputError(f"--method {text}: no folder after the '='; write NAME=DIR.")
+        return name, Path(folder).expanduser()
+    if name in BUILTIN_METHODS:
+        return name, None
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), BUILTIN_METHODS, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise InputError(
+        f"--method {text}: no built-in method of that name{hint}; built in are {', '.join(BUILTIN_METHODS)}; "
+        "for a folder write NAME=DIR."
+    )
+
+
+def check_same_size(name: str, method: str, truth_shape: Sequence[int], prediction_shape: Sequence[int]) -> None:
+    """Refuse a pair of different sizes.
+
+    Parameters
+    ----------
+    name, method : str
+        Which image, of which method.
+    truth_shape, prediction_shape : sequence of int
+        Height and width in pixels first; further axes are not looked at.
+
+    Raises
+    ------
+    InputError
+        When the sizes differ: images are never resized unasked.
+    """
+    (height, width), (other_height, other_width) = truth_shape[:2], prediction_shape[:2]
+    if (height, width) != (other_height, other_width):
+        raise InputError(
+            f"image '{name}' is {width} x {height} pixels in the truth and {other_width} x {other_height} in "
+            f"method '{method}'; images are never resized unasked: give --size N to resize all of them."
+        )

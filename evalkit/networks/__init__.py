@@ -1,0 +1,1 @@
+"""What every pretrained network needs: weight files, classifiers, devices."""

@@ -1,0 +1,1 @@
+"""The scoring run: from pairs of images to stored statistics, scores, comparisons and merged runs."""

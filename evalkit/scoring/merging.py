@@ -1,0 +1,179 @@
+"""Joining finished runs without their images: other images of the same methods, or other methods on the same images."""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evalkit.errors import InputError
+from evalkit.scoring.run import BLOCK_SIZE, shard_name
+from evalkit.scoring.scores import RunRecord, Scores
+from evalkit.scoring.statistics_store import atomic_file, read_shard, shard_paths
+
+__all__ = ["merge_runs"]
+
+
+def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
+    """Join runs into one; the result equals a single run over everything, to the last bit.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Finished ``--out`` folders: either the same methods over disjoint images, or disjoint methods over the same
+        images (methods that several runs share, such as anchors, must agree and are taken from the first).
+    target : Path
+        Folder for the joined result; must not exist or be empty.
+
+    Raises
+    ------
+    InputError
+        If options differ (the field is named), or neither images nor methods fit together.
+    """
+    if len(folders) < 2:
+        raise InputError("merge needs at least two finished runs")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target}: exists and is not an empty folder; choose a new folder for --out")
+    records = [RunRecord.from_json(folder / "run.json") for folder in folders]
+    _require_same_options(folders, records)
+    images = [_images(folder) for folder in folders]
+    over_images = all(set(record.methods) == set(records[0].methods) for record in records)
+    if over_images:
+        record = _join_images(folders, images, records[0])
+    else:
+        record = _join_methods(folders, images, records)
+    if "random" in record.builtins and over_images:
+        raise InputError(
+            "runs with the built-in method 'random' cannot be joined over images: each took its colours from its own "
+            "folder only; colorize once with 'evalkit colorize random' and score the result as a method"
+        )
+    record = replace(
+        record,
+        n_bootstrap=max(other.n_bootstrap for other in records),
+        notes=tuple(dict.fromkeys(note for other in records for note in other.notes)),
+        samples={name: methods for other in records for name, methods in other.samples.items()},
+        allow_missing=any(other.allow_missing for other in records),
+        missing=_unique(entry for other in records for entry in other.missing),
+    )
+    existed = target.exists()
+    shards = target / ".unfinished"
+    shards.mkdir(parents=True)
+    try:
+        _write_shards(folders, record, shards)
+        scores = Scores.summarise(shards, record)
+        scores.write(target, statistics=shards)
+    except BaseException:
+        shutil.rmtree(shards if existed else target, ignore_errors=True)
+        raise
+    return scores
+
+
+def _unique(entries: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
+    found = {tuple(sorted(entry.items())): entry for entry in entries}
+    return tuple(found.values())
+
+
+def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> None:
+    """Rows of all runs in blocks, images in name order, methods in the order of the record."""
+    order = {method: rank for rank, method in enumerate(record.methods)}
+    streams = [_groups(folder, rank) for rank, folder in enumerate(folders)]
+    block: list[pa.Table] = []
+    names: set[str] = set()
+    index = 0
+
+    def flush() -> None:
+        nonlocal index
+        table = pa.concat_tables(block)
+        with atomic_file(shards / shard_name(index)) as file:
+            pq.write_table(table, file, compression="zstd", use_dictionary=["method"])
+        block.clear()
+        names.clear()
+        index += 1
+
+    for name, parts in groupby(heapq.merge(*streams, key=lambda part: part[:2]), key=lambda part: part[0]):
+        if len(names) == BLOCK_SIZE:
+            flush()
+        rows: dict[str, pa.Table] = {}
+        for _, _, table in parts:
+            for i, method in enumerate(table["method"].to_pylist()):
+                rows.setdefault(method, table.slice(i, 1))
+        block.extend(rows[method] for method in sorted(rows, key=order.__getitem__))
+        names.add(name)
+    flush()
+
+
+def _require_same_options(folders: Sequence[Path], records: Sequence[RunRecord]) -> None:
+    first = records[0].to_json()
+    for folder, record in zip(folders[1:], records[1:], strict=True):
+        other = record.to_json()
+        for key in ("metrics", "options", "size", "fit"):
+            if first[key] != other[key]:
+                what = key
+                if key == "options":
+                    what = next(name for name in first[key] if first[key][name] != other[key][name])
+                raise InputError(
+                    f"{folder}: scored with another {what} than {folders[0]}; only runs scored alike can be joined"
+                )
+
+
+def _images(folder: Path) -> list[str]:
+    names: list[str] = []
+    for path in shard_paths(folder / "statistics"):
+        names.extend(dict.fromkeys(read_shard(path, ["image"])["image"].to_pylist()))
+    return names
+
+
+def _join_images(folders: Sequence[Path], images: Sequence[list[str]], record: RunRecord) -> RunRecord:
+    seen: dict[str, Path] = {}
+    for folder, names in zip(folders, images, strict=True):
+        for name in names:
+            if name in seen:
+                raise InputError(
+                    f"image {name!r} is in {seen[name]} and in {folder}; runs to join share methods or images, not both"
+                )
+            seen[name] = folder
+    return record
+
+
+def _join_methods(folders: Sequence[Path], images: Sequence[list[str]], records: Sequence[RunRecord]) -> RunRecord:
+    for folder, names in zip(folders[1:], images[1:], strict=True):
+        if names != images[0]:
+            odd = sorted(set(names) ^ set(images[0]))[0]
+            raise InputError(
+                f"{folder}: has other methods and other images than {folders[0]} (for example {odd!r}); runs to join share "
+                "methods or images"
+            )
+    methods = tuple(dict.fromkeys(method for record in records for method in record.methods))
+    builtins = tuple(dict.fromkeys(method for record in records for method in record.builtins))
+    for method in methods:
+        having = [(f, r) for f, r in zip(folders, records, strict=True) if method in r.methods]
+        for folder, record in having[1:]:
+            if (method in record.builtins) != (method in having[0][1].builtins) or record.inputs.get(
+                f"method {method}"
+            ) != having[0][1].inputs.get(f"method {method}"):
+                raise InputError(f"{folder}: method {method} has other images than in {having[0][0]}")
+    for folder, record in zip(folders[1:], records[1:], strict=True):
+        if record.inputs.get("truth") != records[0].inputs.get("truth"):
+            raise InputError(f"{folder}: was scored against other true photos than {folders[0]} (their digests differ)")
+        if "random" in record.builtins and record.seed != records[0].seed:
+            raise InputError(
+                f"{folder}: 'random' was made with seed {record.seed}, in {folders[0]} with {records[0].seed}"
+            )
+    return replace(records[0], methods=methods, builtins=builtins)
+
+
+def _groups(folder: Path, rank: int) -> Iterator[tuple[str, int, pa.Table]]:
+    """Rows of a run, image by image in name order, one shard in memory at a time."""
+    for path in shard_paths(folder / "statistics"):
+        table = read_shard(path).replace_schema_metadata(None)
+        start = 0
+        for name, rows in groupby(table["image"].to_pylist()):
+            count = sum(1 for _ in rows)
+            yield name, rank, table.slice(start, count)
+            start += count

@@ -1,0 +1,216 @@
+"""Do metrics rank colorizations as people do? Rank correlation of every metric with human scores.
+
+The human scores are a table of (image, method, score); the metrics come from a finished run over the same images.
+Rows of one image share its content, so intervals are from a bootstrap over images, not over rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.errors import InputError
+from evalkit.metrics.base import FloatArray
+
+if TYPE_CHECKING:
+    from evalkit.scoring.scores import Scores
+
+__all__ = ["Agreement", "rank_correlation", "read_human_scores", "validate_metrics"]
+
+HumanScores = Mapping[tuple[str, str], float]
+"""Mean human score by image and method."""
+
+MIN_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one metric agrees with people.
+
+    Attributes
+    ----------
+    metric : str
+    n_pairs, n_images : int
+        Rows with both a finite value of the metric and a human score, and their images.
+    correlation : float
+        Spearman's rank correlation over these rows; positive where higher values go with higher human scores, so a
+        distance that agrees with people is negative. NaN where it is undefined.
+    ci_low, ci_high : float
+        95 % interval, percentiles of a bootstrap over images.
+    within_image : float
+        Mean over images of the rank correlation among the methods of one image, so that easy images do not help.
+    """
+
+    metric: str
+    n_pairs: int
+    n_images: int
+    correlation: float
+    ci_low: float
+    ci_high: float
+    within_image: float
+
+
+def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Spearman's rank correlation; equal values share their mean rank.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+
+    Returns
+    -------
+    float
+        NaN below two values or where one side is constant.
+
+    Examples
+    --------
+    >>> rank_correlation([1, 2, 3], [10, 30, 20])
+    0.5
+    """
+    one, other = _ranks(np.asarray(x, dtype=np.float64)), _ranks(np.asarray(y, dtype=np.float64))
+    if one.shape != other.shape:
+        raise InputError(f"{len(one)} values cannot be correlated with {len(other)}.")
+    if len(one) < 2:
+        return math.nan
+    one, other = one - one.mean(), other - other.mean()
+    spread = math.sqrt(float((one * one).sum() * (other * other).sum()))
+    return float((one * other).sum() / spread) if spread > 0 else math.nan
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: FloatArray = (last - (counts - 1) / 2)[which]
+    return ranks
+
+
+def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
+    """Read a CSV table with the columns ``image``, ``method`` and ``score``.
+
+    Parameters
+    ----------
+    path : path
+        Images as in the run (file name without extension; an extension is dropped). Several rows of one image and method
+        are averaged. The true photos themselves may be scored: their method is ``truth``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or a score is no finite number.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = {"image", "method", "score"} - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path}: has no column {sorted(missing)[0]}; human scores need image, method and score."
+                )
+            found: dict[tuple[str, str], list[float]] = {}
+            for number, row in enumerate(reader, start=2):
+                try:
+                    score = float(row["score"])
+                except (TypeError, ValueError):
+                    score = math.nan
+                if not math.isfinite(score):
+                    raise InputError(
+                        f"{path}, row {number}: the score is {row['score']!r}; a finite number is expected."
+                    )
+                found.setdefault((row["image"], row["method"]), []).append(score)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error}).") from error
+    if not found:
+        raise InputError(f"{path}: holds no scores.")
+    return {key: sum(scores) / len(scores) for key, scores in found.items()}
+
+
+def validate_metrics(scores: Scores, human: HumanScores, *, n_bootstrap: int = 2000, seed: int = 0) -> list[Agreement]:
+    """Rank correlation of every metric of a run with human scores.
+
+    Parameters
+    ----------
+    scores : Scores
+        A finished run.
+    human : mapping of (image, method) to score
+        As `read_human_scores` gives it.
+    n_bootstrap : int
+        Replicates over images, at least 100.
+    seed : int
+
+    Returns
+    -------
+    list of Agreement
+        In the order of the run's metrics.
+
+    Raises
+    ------
+    InputError
+        If fewer than four rows of the run have a human score.
+    """
+    if n_bootstrap < 100:
+        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; at least 100.")
+    rows = [row for row in scores.per_image.to_pylist() if _key(row, human) is not None]
+    if len(rows) < MIN_PAIRS:
+        raise InputError(
+            f"{len(rows)} rows of the run have a human score; at least {MIN_PAIRS} are needed. Images and methods must have "
+            f"the run's names (for example {scores.per_image['image'][0]}, {scores.methods[0]})."
+        )
+    judged = np.array([human[_known(row, human)] for row in rows])
+    images = np.array([row["image"] for row in rows])
+    found = []
+    for metric in scores.metrics:
+        values = np.array([math.nan if row[metric] is None else row[metric] for row in rows], dtype=np.float64)
+        keep = np.isfinite(values)
+        found.append(_agreement(metric, values[keep], judged[keep], images[keep], n_bootstrap, seed))
+    return found
+
+
+def _key(row: Mapping[str, object], human: HumanScores) -> tuple[str, str] | None:
+    image, method = str(row["image"]), str(row["method"])
+    if (image, method) in human:
+        return image, method
+    return next(
+        (key for suffix in (".png", ".jpg", ".jpeg", ".JPEG") if (key := (image + suffix, method)) in human), None
+    )
+
+
+def _known(row: Mapping[str, object], human: HumanScores) -> tuple[str, str]:
+    key = _key(row, human)
+    if key is None:
+        raise KeyError(row["image"])
+    return key
+
+
+def _agreement(
+    metric: str, values: FloatArray, judged: FloatArray, images: npt.NDArray[np.str_], n_bootstrap: int, seed: int
+) -> Agreement:
+    names, which = np.unique(images, return_inverse=True)
+    rows_of = [np.flatnonzero(which == k) for k in range(len(names))]
+    correlation = rank_correlation(values, judged)
+    inner = [rank_correlation(values[rows], judged[rows]) for rows in rows_of]
+    known = [value for value in inner if not math.isnan(value)]
+    low = high = math.nan
+    if not math.isnan(correlation) and len(names) > 1:
+        draw = np.random.default_rng(seed)
+        replicates = []
+        for _ in range(n_bootstrap):
+            rows = np.concatenate([rows_of[k] for k in draw.integers(len(names), size=len(names))])
+            replicates.append(rank_correlation(values[rows], judged[rows]))
+        low, high = (float(end) for end in np.nanpercentile(replicates, [2.5, 97.5]))
+    within = sum(known) / len(known) if known else math.nan
+    return Agreement(metric, len(values), len(names), correlation, low, high, within)
+
+
+def agreement_rows(found: Sequence[Agreement]) -> list[dict[str, object]]:
+    """Plain rows for tables and JSON; undefined numbers are None."""
+    return [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in vars(row).items()}
+        for row in found
+    ]

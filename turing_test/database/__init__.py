@@ -1,0 +1,1 @@
+"""The study's database: schema, migrations, storage."""

@@ -1,0 +1,276 @@
+"""The database of a study: SQLite by default, PostgreSQL by URL; what is acknowledged is on disk.
+
+`Storage.read` and `Storage.write` run one function in one transaction. Writing is serialised where it must be: SQLite
+has one writer (``BEGIN IMMEDIATE``, shared commits); on PostgreSQL the functions lock the rows they change.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+
+from evalkit.errors import InputError
+from turing_test.database.group_commit import GroupCommit
+
+__all__ = ["DISTRIBUTION", "Storage", "StorageUnavailable", "default_url", "package_version"]
+
+T = TypeVar("T")
+DISTRIBUTION = "colorization-evalkit"
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a transaction waits for another process that writes."""
+
+ASSIGNMENT_LOCK = 0x5EA1
+"""Key of PostgreSQL's advisory lock under which participants are assigned and the schema is made."""
+
+
+class StorageUnavailable(RuntimeError):
+    """The database cannot be used now (locked, full, unreachable); nothing was changed, and trying later helps."""
+
+
+def package_version() -> str:
+    """Version of the distribution."""
+    return version(DISTRIBUTION)
+
+
+def default_url(folder: Path) -> str:
+    """URL of the SQLite database in a study folder."""
+    return f"sqlite:///{folder.resolve() / 'study.db'}"
+
+
+class Storage:
+    """A study's database.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///PATH`` or ``postgresql://USER@HOST/DATABASE`` (psycopg 3 is used whatever the scheme says).
+    connections : int
+        How many may be open at once: one a thread of the server.
+    busy_timeout_s : float
+        How long to wait for another writer before `StorageUnavailable`.
+
+    Raises
+    ------
+    InputError
+        For a URL of another kind.
+    """
+
+    def __init__(self, url: str, *, connections: int = 16, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        parsed = _parse(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.url = parsed
+        # Waiting for a free connection is waiting for the database: the same limit holds for both.
+        pool: dict[str, Any] = {"pool_size": connections, "max_overflow": 4, "pool_timeout": 2 * busy_timeout_s}
+        if self.is_sqlite:
+            # Several threads use a connection, one after the other: the pool and the group see to that.
+            options: dict[str, Any] = {"timeout": busy_timeout_s, "check_same_thread": False}
+            self.engine = sa.create_engine(parsed, connect_args=options, poolclass=sa.QueuePool, **pool)
+            _prepare_sqlite(self.engine)
+            self._group = GroupCommit(self._connect_writer, _is_unavailable)
+            self._reading = self.engine
+        else:
+            milliseconds = int(1000 * busy_timeout_s)
+            settings = {
+                "lock_timeout": milliseconds,
+                "synchronous_commit": "on",
+                "plan_cache_mode": "force_generic_plan",
+            }
+            options = {
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 5,
+            }  # fmt: skip
+            self.engine = sa.create_engine(parsed, connect_args=options, **pool)
+            # Its default shows each statement of a transaction what others committed meanwhile.
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        self._own = threading.local()
+        self._owned: list[Any] = []
+        self._owned_lock = threading.Lock()
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that only reads, on one consistent state of the database.
+
+        Raises
+        ------
+        StorageUnavailable
+            When the database does not answer.
+        """
+        try:
+            with self._reading.connect() as connection:
+                return work(connection)
+        except Exception as error:
+            raise _translate(error) from error
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that changes the database, and return when the change is on disk.
+
+        Parameters
+        ----------
+        work : callable
+            May be run twice, the first time rolled back; it changes nothing but the database.
+
+        Raises
+        ------
+        StorageUnavailable
+            When the database is locked, full or does not answer: then nothing has changed.
+        """
+        try:
+            if self.is_sqlite:
+                return self._group.run(work)
+            with self.engine.begin() as connection:
+                return work(connection)
+        except Exception as error:
+            raise _translate(error) from error
+
+    def run_statement(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement of PostgreSQL that is a transaction by itself: it is on disk when this returns.
+
+        Every thread keeps a connection for it, because taking one from the pool and giving it back costs as much
+        as the statement.
+
+        Raises
+        ------
+        StorageUnavailable
+            As `write`.
+        """
+        try:
+            connection: Any = getattr(self._own, "connection", None)
+            if connection is None:
+                pooled = self.engine.raw_connection()
+                connection = pooled.driver_connection
+                pooled.detach()
+                connection.autocommit = True
+                self._own.connection = connection
+                with self._owned_lock:
+                    self._owned.append(connection)
+            return list(connection.execute(statement, parameters).fetchall())
+        except Exception as error:
+            self._own.connection = None
+            raise _translate(error) from error
+
+    def lock_assignment(self, connection: Connection) -> None:
+        """Let one transaction at a time assign participants; ends with the transaction."""
+        if not self.is_sqlite:  # SQLite's BEGIN IMMEDIATE has seen to it
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ASSIGNMENT_LOCK)))
+
+    def upgrade(self) -> None:
+        """Bring the tables to this version of the toolkit; makes them in a new database.
+
+        Raises
+        ------
+        InputError
+            When the database was made by a newer version.
+        StorageUnavailable
+            When the database cannot be used now.
+        """
+        from turing_test.database.migrations import upgrade
+
+        try:
+            with self._connect_writer() as connection, _without_foreign_keys(connection), connection.begin():
+                self.lock_assignment(connection)
+                upgrade(connection)
+        except Exception as error:
+            raise _translate(error) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self.is_sqlite:
+            self._group.close()
+        for connection in self._owned:
+            connection.close()
+        self.engine.dispose()
+
+    def _connect_writer(self) -> Connection:
+        return self.engine.connect().execution_options(evalkit_begin="BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """SQLite alters a table by making it anew, and dropping the old one would delete every row that refers to it."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        yield
+        return
+    raw.execute("PRAGMA foreign_keys = OFF")  # outside of a transaction: inside it does nothing
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys = ON")
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise InputError(
+            f"the database is {url!r}; allowed is sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite+pysqlite")
+    shown = parsed.render_as_string(hide_password=True)
+    raise InputError(
+        f"the database is {shown!r}; allowed is a file, sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE."
+    )
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so, not where sqlite3 guesses
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # the default of WAL builds may be NORMAL: loses the last commits
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("evalkit_begin", "BEGIN"))
+
+
+_SQLITE_REASONS = {
+    "locked": "it is locked by another program",
+    "full": "the disk is full",
+    "disk i/o": "the disk reports an error",
+    "unable to open": "its file cannot be opened",
+    "readonly": "its file cannot be written",
+}
+
+
+def _reason(error: BaseException) -> str | None:
+    """Why the database cannot be used, in words; None when the error is another one."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return "too many requests wait for it"
+    original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if isinstance(original, sqlite3.OperationalError):
+        text = str(original).lower()
+        return next((words for key, words in _SQLITE_REASONS.items() if key in text), None)
+    # psycopg: connection, resources, locks. Its own name, because SQLite must not import it.
+    if type(original).__module__.startswith("psycopg") and _is_operational(original):
+        return " ".join(str(original).split("\n")[0].split()) or "it does not answer"
+    return None
+
+
+def _is_operational(error: BaseException | None) -> bool:
+    import psycopg
+
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    return _reason(error) is not None
+
+
+def _translate(error: Exception) -> Exception:
+    reason = _reason(error)
+    return error if reason is None else StorageUnavailable(f"The database cannot be used now: {reason}.")

@@ -1,0 +1,1 @@
+"""What a study yields: export and monitoring."""

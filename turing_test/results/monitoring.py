@@ -1,0 +1,302 @@
+"""How a study is going, in numbers that say nothing about the methods: what the dashboard shows while recruiting."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from turing_test.database import schema as tables
+from turing_test.sessions.assignment import Arm, arms
+from turing_test.sessions.snapshot import ACTIVE, ENDED
+from turing_test.sessions.timing_flags import FLAGS
+from turing_test.sessions.validity import invalid_sessions
+from turing_test.study.study_folder import Study
+
+__all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "Timing", "look_at"]
+
+_S, _T = tables.session.c, tables.trial.c
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    """Recruitment of a method, or of a pair of methods.
+
+    Attributes
+    ----------
+    name : str
+    target, valid, excluded, active : int
+        Sessions wanted; completed and kept by the declared rules; completed and left out; going on.
+    left : int
+        Expired, withdrawn, screened out or incompatible.
+    """
+
+    name: str
+    target: int
+    valid: int
+    excluded: int
+    active: int
+    left: int
+
+    @property
+    def missing(self) -> int:
+        """Sessions that are still to come."""
+        return max(0, self.target - self.valid - self.active)
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """How often the images of a method are shown in test trials of its valid and running sessions.
+
+    Attributes
+    ----------
+    name : str
+    counts : dict of str to int
+        By image, all of them.
+    """
+
+    name: str
+    counts: dict[str, int]
+
+    @property
+    def least(self) -> int:
+        """Of the image shown least."""
+        return min(self.counts.values(), default=0)
+
+    @property
+    def most(self) -> int:
+        """Of the image shown most."""
+        return max(self.counts.values(), default=0)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Right answers of one kind (vigilance, catch), over completed sessions.
+
+    Attributes
+    ----------
+    kind : str
+    right, answered : int
+    sessions : tuple of (int, int)
+        How many right answers, and how many sessions have so many.
+    """
+
+    kind: str
+    right: int
+    answered: int
+    sessions: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Display times of all answered trials.
+
+    Attributes
+    ----------
+    trials : int
+    flags : dict of str to int
+        Trials by flag, flags that occur.
+    presented : int
+        Trials whose times are the compositor's own.
+    median_error_ms, worst_error_ms : float or None
+        Of the absolute difference to the time asked for; None before the first trial.
+    refresh_hz : dict of str to int
+        Sessions by refresh rate, rounded.
+    """
+
+    trials: int
+    flags: dict[str, int]
+    presented: int
+    median_error_ms: float | None
+    worst_error_ms: float | None
+    refresh_hz: dict[str, int]
+
+    @property
+    def flagged_share(self) -> float:
+        """Share of trials with a flag about time on screen."""
+        return 0.0 if not self.trials else self._flagged / self.trials
+
+    @property
+    def _flagged(self) -> int:
+        return sum(
+            count for flag, count in self.flags.items() if flag in ("hidden", "first_duration", "second_duration")
+        )
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day (UTC) of the timeline."""
+
+    date: str
+    started: int
+    completed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All of it, at one moment."""
+
+    at: float
+    arms: tuple[ArmProgress, ...]
+    exposures: tuple[Exposures, ...]
+    checks: tuple[Checks, ...]
+    timing: Timing
+    ends: dict[str, int]
+    platforms: dict[str, int]
+    left_at: tuple[tuple[str, int], ...]
+    days: tuple[Day, ...]
+    last_answer: float | None
+    other_sessions: int
+
+
+def look_at(connection: Connection, study: Study, *, simulated: bool = False) -> Progress:
+    """Count everything.
+
+    Parameters
+    ----------
+    connection : Connection
+    study : Study
+    simulated : bool
+        Simulated participants instead of people.
+    """
+    now = time.time()
+    here = _S.simulated == simulated
+    sessions = connection.execute(
+        sa.select(
+            _S.id, _S.state, _S.method, _S.other_method, _S.platform, _S.position, _S.created_at, _S.updated_at,
+            _S.ended_at, _S.refresh_hz,
+        ).where(here)
+    ).all()  # fmt: skip
+    invalid = invalid_sessions(connection, study.protocol)
+    oldest = now - study.protocol.session_timeout_s
+    states = {row.id: "expired" if row.state in ACTIVE and row.updated_at < oldest else row.state for row in sessions}
+    by_arm: dict[Arm, Counter[str]] = {arm: Counter() for arm in arms(study)}
+    for row in sessions:
+        if row.method is None:
+            continue
+        state = states[row.id]
+        what = "active" if state in ACTIVE else "left"
+        if state == "completed":
+            what = "excluded" if row.id in invalid else "valid"
+        by_arm.setdefault((row.method, row.other_method), Counter())[what] += 1
+    counted = {row.id for row in sessions if states[row.id] in (*ACTIVE, "completed")} - invalid
+    return Progress(
+        at=now,
+        arms=tuple(
+            ArmProgress(
+                _name(arm), study.protocol.sessions_per_method, c["valid"], c["excluded"], c["active"], c["left"]
+            )
+            for arm, c in by_arm.items()
+        ),
+        exposures=_exposures(connection, study, list(by_arm), counted, simulated),
+        checks=_checks(connection, simulated),
+        timing=_timing(
+            connection, study, simulated, Counter(f"{row.refresh_hz:.0f}" for row in sessions if row.refresh_hz)
+        ),
+        ends={state: count for state in ENDED if (count := list(states.values()).count(state))},
+        platforms=dict(Counter(row.platform for row in sessions).most_common()),
+        left_at=_left_at(study, [row for row in sessions if states[row.id] in ("expired", "withdrawn") and row.method]),
+        days=_days([(row.created_at, row.ended_at if states[row.id] == "completed" else None) for row in sessions]),
+        last_answer=connection.execute(
+            sa.select(sa.func.max(_T.answered_at))
+            .join_from(tables.trial, tables.session, _S.id == _T.session_id)
+            .where(here)
+        ).scalar(),
+        other_sessions=connection.execute(
+            sa.select(sa.func.count()).select_from(tables.session).where(_S.simulated != simulated)
+        ).scalar_one(),
+    )
+
+
+def _name(arm: Arm) -> str:
+    return arm[0] if arm[1] is None else f"{arm[0]} or {arm[1]}"
+
+
+def _exposures(
+    connection: Connection, study: Study, every: list[Arm], counted: set[int], simulated: bool
+) -> tuple[Exposures, ...]:
+    counts = {arm: dict.fromkeys(study.manifest.images, 0) for arm in every}
+    rows = connection.execute(
+        sa.select(_S.id, _S.method, _S.other_method, _T.image)
+        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
+        .where(_S.simulated == simulated, _T.kind == "test", _T.state != "replaced")
+    )
+    for session_id, method, other, image in rows:
+        if session_id in counted and image in counts.get((method, other), ()):
+            counts[method, other][image] += 1
+    return tuple(Exposures(_name(arm), found) for arm, found in counts.items())
+
+
+def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
+    right = sa.func.sum(sa.case((_T.response != _T.real_position, 1), else_=0))
+    rows = connection.execute(
+        sa.select(_T.kind, _T.session_id, right, sa.func.count())
+        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
+        .where(_S.simulated == simulated, _S.state == "completed", _T.state == "answered")
+        .where(_T.kind.in_(("vigilance", "catch")))
+        .group_by(_T.kind, _T.session_id)
+    ).all()
+    found = []
+    for kind in ("vigilance", "catch"):
+        of_kind = [(int(n_right), answered) for k, _, n_right, answered in rows if k == kind]
+        if of_kind:
+            sessions = Counter(n_right for n_right, _ in of_kind)
+            total = sum(n_right for n_right, _ in of_kind), sum(answered for _, answered in of_kind)
+            found.append(Checks(kind, *total, tuple(sorted(sessions.items()))))
+    return tuple(found)
+
+
+def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: Counter[str]) -> Timing:
+    rows = connection.execute(
+        sa.select(_T.flags, _T.first_clock, _T.first_off_ms - _T.first_on_ms, _T.second_off_ms - _T.second_on_ms)
+        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
+        .where(_S.simulated == simulated, _T.state.in_(("shown", "answered", "replaced")))
+    ).all()
+    errors = [abs(ms - study.protocol.image_ms) for row in rows for ms in row[2:] if ms is not None]
+    flags = Counter(flag for row in rows for flag in (row[0] or "").split())
+    return Timing(
+        trials=len(rows),
+        flags={flag: flags[flag] for flag in FLAGS if flags[flag]},
+        presented=sum(row[1] == "presented" for row in rows),
+        median_error_ms=statistics.median(errors) if errors else None,
+        worst_error_ms=max(errors, default=None),
+        refresh_hz=dict(refresh_hz.most_common(6)),
+    )
+
+
+def _left_at(study: Study, left: Sequence[Any]) -> tuple[tuple[str, int], ...]:
+    """Where those who left stopped: before the first trial, in the practice, or in a quarter of the test."""
+    practice, test = study.protocol.practice_trials, study.protocol.shown_test_trials
+    places = [
+        "before the first trial",
+        "practice",
+        *(f"test, {name} quarter" for name in ("first", "second", "third", "last")),
+    ]
+    found: Counter[str] = Counter()
+    for row in left:
+        done = row.position - 1
+        if done == 0:
+            found[places[0]] += 1
+        elif done < practice:
+            found[places[1]] += 1
+        else:
+            found[places[2 + min(3, 4 * (done - practice) // test)]] += 1
+    return tuple((place, found[place]) for place in places if found[place])
+
+
+def _days(sessions: list[tuple[float, float | None]]) -> tuple[Day, ...]:
+    started = Counter(int(start // DAY_S) for start, _ in sessions)
+    completed = Counter(int(end // DAY_S) for _, end in sessions if end is not None)
+    if not started:
+        return ()
+    return tuple(
+        Day(time.strftime("%Y-%m-%d", time.gmtime(day * DAY_S)), started[day], completed[day])
+        for day in range(min(started), max([*started, *completed]) + 1)
+    )

@@ -1,0 +1,232 @@
+"""Is this study fit to be run? Files, secret, database, clock, and what the server sends to the world."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import stat
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from evalkit.errors import InputError
+from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
+from turing_test.study.study_folder import KEY, Study, read_study
+
+__all__ = ["Check", "examine"]
+
+LEAST_FREE = 500 * 2**20  # bytes: the answers of 10,000 sessions and room for the journal
+CLOCK_TOLERANCE_S = 60
+TIMEOUT_S = 10
+
+HEADERS: Mapping[str, tuple[str, ...]] = {
+    "content-security-policy": ("default-src 'none'", "script-src 'self'", "frame-ancestors"),
+    "x-content-type-options": ("nosniff",),
+    "referrer-policy": ("no-referrer",),
+    "cache-control": ("no-store",),
+}
+"""Headers that every page must carry, and what they must contain."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+    ok : bool or None
+        None when it could not be looked at.
+    finding : str
+        What was found, and where it is bad, what to do.
+    """
+
+    name: str
+    ok: bool | None
+    finding: str
+
+
+def examine(
+    folder: Path, database: str | None = None, url: str | None = None, on_file: Callable[[int, int], None] | None = None
+) -> Iterator[Check]:
+    """Look at everything that a study needs.
+
+    Parameters
+    ----------
+    folder : Path
+        The study folder.
+    database : str, optional
+        URL of its database; by default the SQLite file in the folder.
+    url : str, optional
+        Where the study is served; by default its ``public_url``.
+    on_file : callable, optional
+        Called with the stimuli checked so far and their total.
+
+    Yields
+    ------
+    Check
+        Never raises for what is wrong with the study: that is a check that failed.
+    """
+    try:
+        study = read_study(folder)
+    except InputError as error:
+        yield Check("study", False, str(error))
+        return
+    manifest = study.manifest
+    yield Check(
+        "study", True, f"{len(manifest.images)} photos, {len(manifest.methods)} methods, {study.protocol.preset}"
+    )
+    yield _check_stimuli(study, on_file)
+    yield _check_consent(study)
+    yield _check_stamp(study)
+    yield _check_secret(study)
+    yield _check_space(study)
+    yield _check_database(study, database)
+    url = url or study.protocol.public_url
+    if not url:
+        yield Check("server", None, "not looked at: give --url, or set public_url in study.toml")
+        return
+    yield from _check_server(url)
+
+
+def _check_stimuli(study: Study, on_file: Callable[[int, int], None] | None) -> Check:
+    damaged = damaged_stimuli(study, on_file)
+    if damaged:
+        return Check(
+            "stimuli",
+            False,
+            f"{len(damaged)} missing or damaged, first {damaged[0]}; create the study again or copy it whole",
+        )
+    return Check("stimuli", True, f"{len(study.manifest.stimuli)} files, each with the bytes it is named by")
+
+
+def _check_consent(study: Study) -> Check:
+    try:
+        own = study.consent_text()
+    except InputError as error:
+        return Check("consent", False, str(error))
+    missing = [key for key in ("contact", "ethics_contact") if not getattr(study.protocol, key)]
+    if missing:
+        return Check(
+            "consent", False, f"{' and '.join(missing)} in study.toml: empty; participants must know whom to ask"
+        )
+    return Check("consent", True, "the study's own text" if own else "the text that comes with the toolkit")
+
+
+def _check_stamp(study: Study) -> Check:
+    try:
+        stamp = read_stamp(study.folder)
+    except InputError as error:
+        return Check("freeze", False, str(error))
+    if stamp is None:
+        return Check("freeze", None, "not frozen; evalkit study freeze makes a stamp for the preregistration")
+    changes = changes_since(study, stamp)
+    if changes:
+        return Check("freeze", False, f"changed since it was frozen at {stamp.frozen_at}: {', '.join(changes)}")
+    return Check("freeze", True, f"frozen at {stamp.frozen_at}, unchanged")
+
+
+def _check_secret(study: Study) -> Check:
+    path = study.folder / KEY
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if os.name == "posix" and mode & 0o077:
+        return Check("secret", False, f"{path} can be read by others (mode {mode:o}); chmod 600 {path}")
+    return Check("secret", True, "readable by its owner alone")
+
+
+def _check_space(study: Study) -> Check:
+    free = shutil.disk_usage(study.folder).free
+    finding = f"{free / 2**30:.1f} GiB free"
+    if free < LEAST_FREE:
+        return Check("disk", False, f"{finding}; answers are refused when it is full")
+    return Check("disk", True, finding)
+
+
+def _check_database(study: Study, url: str | None) -> Check:
+    if url is None and not study.database.exists():
+        return Check("database", None, "none yet; evalkit study serve makes it")
+    try:
+        import sqlalchemy as sa
+
+        from turing_test.database import schema as tables
+        from turing_test.database.storage import Storage, StorageUnavailable, default_url
+    except ImportError as error:
+        return Check("database", None, f"not looked at: {error.name} is not installed (pip install '.[study]')")
+
+    def look(connection: sa.Connection) -> Check:
+        sessions = tables.session
+        begun = connection.execute(sa.select(tables.study.c.manifest, tables.study.c.protocol)).first()
+        latest = connection.execute(sa.select(sa.func.max(sessions.c.updated_at))).scalar()
+        total, simulated = (
+            connection.execute(sa.select(sa.func.count()).select_from(sessions).where(condition)).scalar_one()
+            for condition in (sa.true(), sessions.c.simulated)
+        )
+        if connection.dialect.name == "sqlite":
+            verdict = connection.exec_driver_sql("PRAGMA quick_check").scalar()
+            if verdict != "ok":
+                return Check("database", False, f"damaged ({verdict}); restore the last backup")
+        if begun is not None and begun.manifest != study.manifest.digest:
+            return Check("database", False, "holds answers to other stimuli than those in the folder")
+        if begun is not None and begun.protocol != study.protocol.digest:
+            return Check("database", False, "was begun with another study.toml; put back the file of that time")
+        if latest is not None and latest > time.time() + CLOCK_TOLERANCE_S:
+            return Check("database", False, "holds times in the future: this machine's clock went back; set the clock")
+        return Check("database", True, f"{total - simulated} sessions of participants, {simulated} simulated")
+
+    storage = None
+    try:
+        storage = Storage(default_url(study.folder) if url is None else url)
+        return storage.read(look)
+    except (InputError, StorageUnavailable, sa.exc.SQLAlchemyError) as error:
+        return Check("database", False, str(error).splitlines()[0])
+    finally:
+        if storage is not None:
+            storage.close()
+
+
+def _check_server(url: str) -> Iterator[Check]:
+    secure = urllib.parse.urlsplit(url).scheme == "https"
+    local = urllib.parse.urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    if secure:
+        yield Check("HTTPS", True, url)
+    else:
+        yield Check("HTTPS", None if local else False, f"{url} is not encrypted; put Caddy or another proxy in front")
+    try:
+        # A page that no session belongs to: nothing is created, and errors must carry the same headers.
+        request = urllib.request.Request(url.rstrip("/") + "/", headers={"User-Agent": "evalkit study doctor"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        yield Check("server", False, f"{url} does not answer: {getattr(error, 'reason', None) or error}")
+        return
+    yield Check("server", True, f"{url} answers")
+    yield _check_headers(headers, secure)
+    yield _check_clock(headers)
+
+
+def _check_headers(headers: Mapping[str, str], secure: bool) -> Check:
+    wrong = [
+        f"{name} lacks {part}" for name, parts in HEADERS.items() for part in parts if part not in headers.get(name, "")
+    ]
+    if secure and "strict-transport-security" not in headers:
+        wrong.append("strict-transport-security is missing (the proxy sets it)")
+    wrong += [f"{name} is set, and must not be" for name in ("set-cookie", "x-frame-options") if name in headers]
+    if wrong:
+        return Check("headers", False, f"{'; '.join(wrong)}; a proxy may have changed them")
+    return Check("headers", True, "as they should be")
+
+
+def _check_clock(headers: Mapping[str, str]) -> Check:
+    try:
+        theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return Check("clock", None, "not looked at: the server sends no date")
+    skew = time.time() - theirs
+    finding = f"server and this machine differ by {abs(skew):.0f} s"
+    return Check("clock", abs(skew) <= CLOCK_TOLERANCE_S, finding)

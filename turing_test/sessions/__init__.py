@@ -1,0 +1,1 @@
+"""One participant: arrival, assignment, trials, ending."""

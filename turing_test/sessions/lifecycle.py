@@ -1,0 +1,331 @@
+"""A session from consent to its end; every public function is one transaction.
+
+consented -> screened -> practice -> test -> completed; other ends: declined, screened out, incompatible, expired,
+withdrawn. Trials are in `turing_test.sessions.presentation`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage
+from turing_test.sessions.assignment import Arm, PlannedTrial, arms, choose_arm, plan_session
+from turing_test.sessions.recruiters import Arrival
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.snapshot import ACTIVE, Snapshot, find_session
+from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
+from turing_test.sessions.validity import invalid_sessions
+from turing_test.stimuli.color_vision import passes_screen
+from turing_test.study.study_folder import Study
+
+__all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record_vision", "start", "withdraw"]
+
+SIMULATED = Arrival("simulated", None, verified=False)
+"""How simulated participants come; only they may answer without display times."""
+
+_S, _T, _L = tables.session, tables.trial, tables.link
+
+
+def start(
+    storage: Storage,
+    study: Study,
+    arrival: Arrival,
+    consent_hash: str,
+    link: str | None = None,
+    attempt: str | None = None,
+) -> tuple[str, Snapshot]:
+    """Begin a session, or go on with the one that this arrival began before.
+
+    Parameters
+    ----------
+    storage : Storage
+    study : Study
+    arrival : Arrival
+    consent_hash : str
+        SHA-256 of the text that was agreed to.
+    link : str, optional
+        Token of a one-time link.
+    attempt : str, optional
+        A random text of the page: the request repeated, because its answer was lost, begins no second session.
+
+    Returns
+    -------
+    token : str
+        New also for a session found again; older tokens of it end.
+    snapshot : Snapshot
+
+    Raises
+    ------
+    Refused
+        403 when the study has all participants it needs or takes no open links, 404 for an unknown link, 409 for a second
+        session of a person.
+    """
+    token = new_token()
+
+    def work(connection: Connection) -> Snapshot:
+        storage.lock_assignment(connection)
+        now = time.time()
+        expire(connection, study, now)
+        link_id = None if link is None else _open_link(connection, link, token, now)
+        if isinstance(link_id, Snapshot):
+            return link_id
+        if arrival.platform == "link" and link is None and not study.protocol.open_link:
+            raise Refused(403, "This study takes part by personal link only; please ask for yours.")
+        person = None if arrival.person is None else keyed_digest(study.key, arrival.platform, arrival.person)
+        place = None if arrival.place is None else keyed_digest(study.key, arrival.platform, "place", arrival.place)
+        if arrival.place is None and attempt is not None:
+            place = keyed_digest(study.key, "attempt", attempt)
+        if person is None and place is not None:
+            again = connection.execute(
+                sa.select(_S.c.id).where(_S.c.arrival_hash == place, _S.c.person_hash.is_(None))
+            ).scalar()
+            if again is not None:
+                return _enter_again(connection, again, token, now)
+        if person is not None:
+            found = _return_of_person(connection, person, place, token, now)
+            if found is not None:
+                return found
+        row = _session_row(arrival, token, now)
+        row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
+        session_id = _assign(connection, study, row)
+        if link_id is not None:
+            connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=session_id, used_at=now))
+        return find_session(connection, token)
+
+    return token, storage.write(work)
+
+
+def decline(storage: Storage, arrival: Arrival) -> tuple[str, Snapshot]:
+    """Count somebody who did not consent; nothing about the person is stored."""
+    token, now = new_token(), time.time()
+
+    def work(connection: Connection) -> Snapshot:
+        row = _session_row(arrival, token, now) | {"state": "declined", "ended_at": now}
+        connection.execute(sa.insert(_S).values(**row))
+        return find_session(connection, token)
+
+    return token, storage.write(work)
+
+
+def look_up(storage: Storage, token: str) -> Snapshot:
+    """Where a session stands; changes nothing.
+
+    Raises
+    ------
+    Refused
+        404 when there is none.
+    """
+    return storage.read(lambda connection: find_session(connection, token))
+
+
+def record_device(storage: Storage, study: Study, token: str, device: Mapping[str, Any]) -> Snapshot:
+    """Store what the page found out about display and window; too narrow a window ends the session.
+
+    Parameters
+    ----------
+    device : mapping
+        With ``width`` (CSS pixels) and ``refresh_hz``; the rest is stored as it is.
+
+    Raises
+    ------
+    Refused
+        404, or 409 when the session is over.
+    """
+
+    def work(connection: Connection) -> Snapshot:
+        now = time.time()
+        snapshot = _active(connection, study, token)
+        values: dict[str, Any] = {"device": json.dumps(dict(device)), "updated_at": now}
+        values["refresh_hz"] = device["refresh_hz"]
+        if snapshot.state == "consented":
+            if device["width"] < study.protocol.min_width:
+                values |= {"state": "incompatible", "ended_at": now}
+            elif not study.protocol.color_vision:
+                values |= {"state": "screened"}
+        return _change(connection, snapshot, values)
+
+    return storage.write(work)
+
+
+def record_vision(storage: Storage, study: Study, token: str, answers: list[str]) -> Snapshot:
+    """Store the outcome of the colour vision screen (not the answers); who does not pass is screened out.
+
+    Raises
+    ------
+    Refused
+        400 when there is not one answer a plate, 409 when no screen is due.
+    """
+    expected = [plate.answer for plate in study.manifest.plates]
+    if len(answers) != len(expected):
+        raise Refused(400, f"There are {len(answers)} answers to {len(expected)} plates; one each is needed.")
+
+    def work(connection: Connection) -> Snapshot:
+        now = time.time()
+        snapshot = _active(connection, study, token)
+        if snapshot.state != "consented" or snapshot.device is None or not study.protocol.color_vision:
+            raise Refused(409, "No screen of colour vision is due now.")
+        passed = passes_screen(expected, answers)
+        values = {"state": "screened"} if passed else {"state": "screened_out", "ended_at": now}
+        return _change(connection, snapshot, {**values, "updated_at": now})
+
+    return storage.write(work)
+
+
+def withdraw(storage: Storage, study: Study, token: str) -> Snapshot:
+    """End a session because the participant wishes so; its answers are marked in the export, its place is free.
+
+    Raises
+    ------
+    Refused
+        404, or 409 when the session has ended otherwise.
+    """
+
+    def work(connection: Connection) -> Snapshot:
+        snapshot = find_session(connection, token, to_change=True)
+        if snapshot.state == "withdrawn":
+            return snapshot
+        snapshot = _active(connection, study, token)
+        now = time.time()
+        return _change(connection, snapshot, {"state": "withdrawn", "updated_at": now, "ended_at": now})
+
+    return storage.write(work)
+
+
+def expire(connection: Connection, study: Study, now: float) -> int:
+    """Write down which sessions have expired, inside the caller's transaction; how many were new."""
+    done = connection.execute(
+        sa.update(_S)
+        .where(_S.c.state.in_(ACTIVE), _S.c.updated_at < now - study.protocol.session_timeout_s)
+        .values(state="expired", ended_at=now)
+    )
+    return done.rowcount
+
+
+def _active(connection: Connection, study: Study, token: str) -> Snapshot:
+    snapshot = find_session(connection, token, to_change=True)
+    if snapshot.effective_state(study.protocol) not in ACTIVE:
+        raise Refused(409, "This session is over.")
+    return snapshot
+
+
+def _change(connection: Connection, snapshot: Snapshot, values: dict[str, Any]) -> Snapshot:
+    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values))
+    return snapshot.changed(**{name: value for name, value in values.items() if name != "ended_at"})
+
+
+def _open_link(connection: Connection, link: str, token: str, now: float) -> int | Snapshot:
+    """The key of an unused link, or the session that was begun with it."""
+    row = connection.execute(sa.select(_L).where(_L.c.token_hash == digest(link)).with_for_update()).first()
+    if row is None:
+        raise Refused(404, "This link is not known; please check that it was copied whole.")
+    if row.used_at is None:
+        return int(row.id)
+    if row.session_id is None:
+        raise Refused(409, "This link has been used already.")
+    return _enter_again(connection, row.session_id, token, now)
+
+
+def _return_of_person(
+    connection: Connection, person: str, place: str | None, token: str, now: float
+) -> Snapshot | None:
+    row = connection.execute(sa.select(_S.c.id, _S.c.arrival_hash).where(_S.c.person_hash == person)).first()
+    if row is None:
+        return None
+    # A worker id alone is no secret; the platform's id of this very participation is needed as well.
+    if place is None or row.arrival_hash != place:
+        raise Refused(409, "You have taken part in this study already; one session a person is possible.")
+    return _enter_again(connection, row.id, token, now)
+
+
+def _enter_again(connection: Connection, session_id: int, token: str, now: float) -> Snapshot:
+    connection.execute(sa.update(_S).where(_S.c.id == session_id).values(token_hash=digest(token)))
+    connection.execute(sa.insert(tables.event).values(session_id=session_id, at=now, kind="returned"))
+    return find_session(connection, token)
+
+
+def _assign(connection: Connection, study: Study, row: dict[str, Any]) -> int:
+    seed = secrets.token_hex(16)
+    rng = random.Random(seed)
+    counts = _sessions_by_arm(connection, study, row["simulated"])
+    candidates = arms(study)
+    if all(counts.get(arm, 0) >= study.protocol.sessions_per_method for arm in candidates):
+        raise Refused(403, "This study has all the participants it needs. Thank you for your interest.", full=True)
+    arm = choose_arm(candidates, counts, rng)
+    trials = plan_session(study, arm, _images_shown(connection, study, arm, row["simulated"]), rng)
+    row = row | {
+        "state": "consented",
+        "method": arm[0],
+        "other_method": arm[1],
+        "seed": seed,
+        "n_trials": study.protocol.session_trials,
+    }
+    session_id: int = connection.execute(sa.insert(_S).values(**row).returning(_S.c.id)).scalar_one()
+    connection.execute(
+        sa.insert(_T), [_trial_row(session_id, number, trial) for number, trial in enumerate(trials, start=1)]
+    )
+    return session_id
+
+
+def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
+    return {
+        "token_hash": digest(token),
+        "label": new_label(),
+        "platform": arrival.platform,
+        "arrival": json.dumps(dict(arrival.handles)),
+        "verified": arrival.verified,
+        "simulated": arrival.platform == SIMULATED.platform,
+        "seed": "",
+        "n_trials": 0,
+        "position": 1,
+        "completion_code": completion_code(),
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _trial_row(session_id: int, number: int, trial: PlannedTrial) -> dict[str, Any]:
+    return {
+        **vars(trial),
+        "session_id": session_id,
+        "number": number,
+        "first_token": new_token(),
+        "second_token": new_token(),
+        "state": "pending",
+    }
+
+
+def _counted(simulated: bool, invalid: set[int]) -> sa.ColumnElement[bool]:
+    """Sessions that hold a place: running ones, and completed ones that the declared rules keep."""
+    condition = _S.c.state.in_((*ACTIVE, "completed")) & (_S.c.simulated == simulated)
+    return condition & _S.c.id.not_in(invalid) if invalid else condition
+
+
+def _sessions_by_arm(connection: Connection, study: Study, simulated: bool) -> dict[Arm, int]:
+    invalid = invalid_sessions(connection, study.protocol)
+    rows = connection.execute(
+        sa.select(_S.c.method, _S.c.other_method, sa.func.count())
+        .where(_counted(simulated, invalid))
+        .group_by(_S.c.method, _S.c.other_method)
+    )
+    return {(method, other): count for method, other, count in rows}
+
+
+def _images_shown(connection: Connection, study: Study, arm: Arm, simulated: bool) -> dict[tuple[str, str], int]:
+    invalid = invalid_sessions(connection, study.protocol)
+    rows = connection.execute(
+        sa.select(_T.c.kind, _T.c.image, sa.func.count())
+        .join_from(_S, _T, _T.c.session_id == _S.c.id)
+        .where(_counted(simulated, invalid), _S.c.method == arm[0], _S.c.other_method.is_not_distinct_from(arm[1]))
+        .where(_T.c.state != "replaced", _T.c.phase == "test")
+        .group_by(_T.c.kind, _T.c.image)
+    )
+    return {(kind, image): count for kind, image, count in rows}

@@ -1,0 +1,322 @@
+"""One trial from pending to answered; every public function is one transaction.
+
+pending -> begun -> shown -> answered; a pair that was begun in another load of the page and not fully shown is replaced
+from the reserve, because a second look is no part of the protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared, named
+from turing_test.database.storage import Storage
+from turing_test.sessions.answer_statement import answer_at_once
+from turing_test.sessions.assignment import PlannedTrial, place_trial
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming, find_session
+from turing_test.sessions.timing_flags import Exposure, timing_flags
+from turing_test.study.study_folder import Study
+
+__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "shown"]
+
+_S, _T = tables.session, tables.trial
+
+_MEASURED = [
+    f"{side}_{what}" for side in ("first", "second") for what in ("on_ms", "off_ms", "frames", "gap_ms", "clock")
+]
+
+
+def _update_trial(*names: str) -> Prepared:
+    columns = named(*(_T.c[name] for name in names))
+    row = (_T.c.session_id == sa.bindparam("session")) & (_T.c.number == sa.bindparam("row"))
+    return Prepared(sa.update(_T).where(row).values(columns))
+
+
+def _update_session(*names: str, **constants: str) -> Prepared:
+    columns = named(*(_S.c[name] for name in names))
+    return Prepared(sa.update(_S).where(_S.c.id == sa.bindparam("id_")).values({**columns, **constants}))
+
+
+_BEGIN = _update_trial("state", "load", "begun_at")
+_SHOW = _update_trial("state", "shown_at", "interval_ms", "flags", *_MEASURED)
+_ANSWER = _update_trial("state", "answered_at", "response", "response_ms", "flags")
+_REPLACE = _update_trial("state", "replaced_by", "flags")
+_GO_ON = _update_session("position", "updated_at", "state")
+_FINISH = _update_session("position", "updated_at", "ended_at", state="completed")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What `begin` found: whether the pair was replaced, and the session after that."""
+
+    snapshot: Snapshot
+    replaced: bool
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Whether a practice answer was right, and which image was the fake."""
+
+    correct: bool
+    fake: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The session after an answer; feedback for practice answers that can be right."""
+
+    snapshot: Snapshot
+    feedback: Feedback | None
+
+
+def begin(storage: Storage, study: Study, token: str, position: int, load: str) -> Begun:
+    """Say that the images of a trial are about to be shown, before they are.
+
+    Parameters
+    ----------
+    storage : Storage
+    study : Study
+    token : str
+        Of the session.
+    position : int
+        The trial as the participant counts, from 1.
+    load : str
+        Differs for each time the page is loaded.
+
+    Returns
+    -------
+    Begun
+
+    Raises
+    ------
+    Refused
+        409 when this is not the next trial, or its images were shown already.
+    """
+
+    def work(connection: Connection) -> Begun:
+        now = time.time()
+        snapshot = find_session(connection, token, to_change=True)
+        trial = _current(study, snapshot, position)
+        if trial.state == "shown":
+            raise Refused(409, "These images were shown already; only the answer is missing.")
+        if trial.state == "begun":
+            if trial.load == load:
+                return Begun(snapshot, replaced=False)
+            return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
+        _BEGIN.run(
+            connection, session=snapshot.id, row=trial.number, new_state="begun", new_load=load, new_begun_at=now
+        )
+        snapshot = _touch(connection, snapshot, now, state=trial.phase)
+        return Begun(_with_current(snapshot, state="begun", load=load), replaced=False)
+
+    return storage.write(work)
+
+
+def shown(
+    storage: Storage,
+    study: Study,
+    token: str,
+    position: int,
+    load: str,
+    exposures: Sequence[Exposure],
+    interval_ms: float | None = None,
+    resolution_ms: float = 0.0,
+) -> Snapshot:
+    """Store the measured display times of a trial; the same request again changes nothing.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        One an image, in order.
+    interval_ms : float, optional
+        Time between frames, measured now; without it the refresh rate that the page found at the beginning.
+    resolution_ms : float
+        How coarse the compositor's clock is.
+
+    Raises
+    ------
+    Refused
+        409 when the trial was not begun in this load of the page.
+    """
+
+    def work(connection: Connection) -> Snapshot:
+        now = time.time()
+        snapshot = find_session(connection, token, to_change=True)
+        trial = _current(study, snapshot, position)
+        if trial.state == "shown" and trial.load == load:
+            return snapshot
+        if trial.state != "begun" or trial.load != load:
+            raise Refused(409, "This trial was not begun on this page.")
+        interval = interval_ms or 1000 / (snapshot.refresh_hz or 60.0)
+        flags = timing_flags(exposures, study.protocol.image_ms, interval, resolution_ms)
+        values: dict[str, Any] = {f"new_{name}": None for name in _MEASURED}
+        for side, exposure in zip(("first", "second"), exposures, strict=False):
+            values |= {
+                f"new_{side}_on_ms": exposure.on_ms,
+                f"new_{side}_off_ms": exposure.off_ms,
+                f"new_{side}_frames": exposure.frames,
+                f"new_{side}_gap_ms": exposure.largest_gap_ms,
+                f"new_{side}_clock": exposure.clock,
+            }
+        values |= {"new_state": "shown", "new_shown_at": now, "new_interval_ms": interval, "new_flags": " ".join(flags)}
+        _SHOW.run(connection, session=snapshot.id, row=trial.number, **values)
+        snapshot = _touch(connection, snapshot, now)
+        return _with_current(snapshot, state="shown", flags=values["new_flags"])
+
+    return storage.write(work)
+
+
+def answer(
+    storage: Storage, study: Study, token: str, position: int, load: str, response: str, response_ms: float
+) -> Answered:
+    """Store an answer; the same answer again is acknowledged again and changes nothing.
+
+    Parameters
+    ----------
+    response : {"first", "second", "yes", "no"}
+        As the preset asks; checked by the caller.
+    response_ms : float
+        From the question to the answer.
+
+    Raises
+    ------
+    Refused
+        409 when the images were not shown (simulated sessions may answer without), when another answer is stored, or
+        when this is not the next trial.
+    """
+
+    def work(connection: Connection) -> Answered:
+        now = time.time()
+        snapshot = find_session(connection, token, to_change=True)
+        if position < snapshot.position:
+            return _answer_again(connection, study, snapshot, position, response)
+        trial = _current(study, snapshot, position)
+        flags = trial.flags or ""
+        if trial.state != "shown":
+            if not snapshot.simulated:
+                raise Refused(409, "The images of this trial were not shown yet.")
+            flags = "untimed"
+        elif trial.load != load:
+            flags = f"{flags} reloaded".strip()
+        _ANSWER.run(
+            connection, session=snapshot.id, row=trial.number, new_state="answered", new_answered_at=now,
+            new_response=response, new_response_ms=response_ms, new_flags=flags,
+        )  # fmt: skip
+        snapshot = _advance(connection, snapshot, now)
+        return Answered(snapshot, _feedback(study, trial.phase, trial.real_position, response))
+
+    if not storage.is_sqlite:
+        done = answer_at_once(
+            storage, token, position, load, response, response_ms, now=time.time(),
+            timeout_s=study.protocol.session_timeout_s,
+        )  # fmt: skip
+        if done is not None:
+            snapshot, phase, real_position = done
+            return Answered(snapshot, _feedback(study, phase, real_position, response))
+    return storage.write(work)
+
+
+def _answer_again(connection: Connection, study: Study, snapshot: Snapshot, position: int, response: str) -> Answered:
+    row = connection.execute(
+        sa.select(_T.c.response, _T.c.phase, _T.c.real_position).where(
+            _T.c.session_id == snapshot.id, _T.c.position == position, _T.c.state == "answered"
+        )
+    ).first()
+    if row is None:
+        raise Refused(409, "This trial is over; open the link of the study again to go on.")
+    if row.response != response:
+        raise Refused(409, "Another answer to this trial is stored already; answers are not changed.")
+    return Answered(snapshot, _feedback(study, row.phase, row.real_position, response))
+
+
+def _feedback(study: Study, phase: str, real_position: str | None, response: str) -> Feedback | None:
+    if phase != "practice" or real_position is None or not study.protocol.feedback_ms:
+        return None
+    fake = "second" if real_position == "first" else "first"
+    return Feedback(correct=response == fake, fake=fake)
+
+
+def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:
+    """The trial that is next, if it is the one asked for."""
+    if snapshot.effective_state(study.protocol) not in ACTIVE:
+        raise Refused(409, "This session is over.")
+    if snapshot.state == "consented":
+        raise Refused(409, "The study has not begun: what the page must know first is missing.")
+    trial = snapshot.current
+    if trial is None or position != trial.position:
+        raise Refused(409, f"Trial {position} is not the next one; that is trial {snapshot.position}.")
+    return trial
+
+
+def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: Upcoming, now: float) -> Snapshot:
+    """Put the next reserve image in the place of a spoiled trial: same kind, same side, so that halves stay halves."""
+    reserve = connection.execute(
+        sa.select(_T.c.number, _T.c.image, _T.c.first_token, _T.c.second_token)
+        .where(_T.c.session_id == snapshot.id, _T.c.phase == "reserve")
+        .order_by(_T.c.number)
+        .limit(1)
+    ).first()
+    replaced_by = None if reserve is None else reserve.number
+    _REPLACE.run(
+        connection, session=snapshot.id, row=spoiled.number, new_state="replaced", new_replaced_by=replaced_by,
+        new_flags="interrupted",
+    )  # fmt: skip
+    if reserve is None:  # this trial is lost; the export says so
+        return _advance(connection, snapshot, now)
+    assert snapshot.method is not None
+    side = spoiled.real_position or _preferred_side(connection, snapshot, spoiled)
+    planned = place_trial(
+        study,
+        (snapshot.method, snapshot.other_method),
+        PlannedTrial(spoiled.position, spoiled.phase, spoiled.kind, reserve.image),
+        side,
+    )
+    values = asdict(planned)
+    values.pop("image")
+    connection.execute(
+        sa.update(_T).where(_T.c.session_id == snapshot.id, _T.c.number == reserve.number).values(**values)
+    )
+    assert planned.first_sha is not None
+    substitute = Upcoming(
+        reserve.number, spoiled.position, spoiled.phase, spoiled.kind, planned.real_position, planned.first_sha,
+        planned.second_sha, reserve.first_token, reserve.second_token, "pending", None, None,
+    )  # fmt: skip
+    snapshot = _touch(connection, snapshot, now)
+    return snapshot.changed(upcoming=(substitute, *snapshot.upcoming[1:]))
+
+
+def _preferred_side(connection: Connection, snapshot: Snapshot, spoiled: Upcoming) -> str:
+    """With preference: where the pair's first method was."""
+    first = connection.execute(
+        sa.select(_T.c.method).where(_T.c.session_id == snapshot.id, _T.c.number == spoiled.number)
+    ).scalar_one()
+    return "first" if first == snapshot.method else "second"
+
+
+def _advance(connection: Connection, snapshot: Snapshot, now: float) -> Snapshot:
+    """Go on to the next trial, or to the end."""
+    position = snapshot.position + 1
+    upcoming = tuple(trial for trial in snapshot.upcoming if trial.position >= position)
+    if position > snapshot.n_trials:
+        _FINISH.run(connection, id_=snapshot.id, new_updated_at=now, new_ended_at=now, new_position=position)
+        return snapshot.changed(position=position, upcoming=upcoming, state="completed", updated_at=now)
+    phase = upcoming[0].phase
+    _GO_ON.run(connection, id_=snapshot.id, new_updated_at=now, new_position=position, new_state=phase)
+    return snapshot.changed(position=position, upcoming=upcoming, state=phase, updated_at=now)
+
+
+def _touch(connection: Connection, snapshot: Snapshot, now: float, state: str | None = None) -> Snapshot:
+    state = state or snapshot.state
+    _GO_ON.run(connection, id_=snapshot.id, new_updated_at=now, new_position=snapshot.position, new_state=state)
+    return snapshot.changed(updated_at=now, state=state)
+
+
+def _with_current(snapshot: Snapshot, **changes: Any) -> Snapshot:
+    return snapshot.changed(upcoming=(replace(snapshot.upcoming[0], **changes), *snapshot.upcoming[1:]))

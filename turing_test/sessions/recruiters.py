@@ -1,0 +1,279 @@
+"""Where participants come from, behind one interface: a plain link, Amazon Mechanical Turk, Prolific.
+
+Each platform has words of its own for who comes and how they leave; they are translated here, at the border, and
+nowhere else. Nothing here posts tasks or pays anybody.
+
+References
+----------
+.. [1] Amazon Mechanical Turk Developer Guide, "ExternalQuestion": the query of the page, ``externalSubmit``.
+.. [2] Prolific documentation, "Recording Prolific IDs" and "Completion paths".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol as Interface
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+from evalkit.errors import InputError
+from turing_test.study.protocol import Protocol
+
+__all__ = [
+    "PLATFORMS",
+    "SUBMIT_HOSTS",
+    "Arrival",
+    "Ending",
+    "Form",
+    "Recruiter",
+    "find_recruiter",
+    "mturk_question",
+    "prolific_url",
+]
+
+SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+"""The only two places that an MTurk assignment is ever submitted to (MTurk's documentation of ExternalQuestion)."""
+
+NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's assignmentId while a worker only looks at the task
+PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"
+PROLIFIC_QUERY = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Who comes, in our words.
+
+    Attributes
+    ----------
+    platform : {"link", "mturk", "prolific"}
+    person : str or None
+        What identifies the person on that platform; only a digest under the study's secret is stored. None for an open
+        link, and for a one-time link, which is an identity of its own.
+    verified : bool
+        Whether the platform (or a one-time link) vouches that this is one person.
+    preview : bool
+        A look at the task before accepting it: no session, no stimuli.
+    place : str or None
+        The platform's id of this one participation: whoever brings it again goes on where they were.
+    handles : mapping of str to str
+        What the platform must get back at the end; kept with the session until then, so never the person.
+    """
+
+    platform: str
+    person: str | None = field(repr=False)
+    verified: bool
+    preview: bool = False
+    place: str | None = field(default=None, repr=False)
+    handles: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that the page POSTs to the platform."""
+
+    action: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a participant leaves; at most one of the three is given.
+
+    Attributes
+    ----------
+    code : str or None
+        A code to show.
+    redirect : str or None
+        A page to go to.
+    form : Form or None
+        A form to submit.
+    """
+
+    code: str | None = None
+    redirect: str | None = None
+    form: Form | None = None
+
+
+class Recruiter(Interface):
+    """One platform."""
+
+    @property
+    def platform(self) -> str:
+        """Its name in the exported table."""
+
+    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+        """Read who comes from the query of the page's address and the one-time link.
+
+        Raises
+        ------
+        InputError
+            When the query is not what the platform sends.
+        """
+
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
+        """How to send somebody back.
+
+        Parameters
+        ----------
+        outcome : str
+            ``completed``, ``failed_checks`` (completed, but left out by a declared rule), ``declined``,
+            ``screened_out``, ``incompatible``, ``withdrawn`` or ``expired``. It must be decided and stored.
+        code : str
+            The session's own completion code.
+        handles : mapping
+            `Arrival.handles`.
+        protocol : Protocol
+        """
+
+    def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
+        """Sites that may show the page in a frame; empty for none."""
+
+
+DONE = ("completed", "failed_checks")
+"""Outcomes of those who did all that was asked; they get their code on every platform."""
+
+
+class Link:
+    """A plain link: open (anybody, unverified), or one-time (one person)."""
+
+    platform = "link"
+
+    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+        """A one-time link stands for a person; an open one says nothing about who comes."""
+        return Arrival(self.platform, None, verified=link is not None)
+
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
+        """Show the code."""
+        return Ending(code=code) if outcome in DONE else Ending()
+
+    def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+
+class MTurk:
+    """Amazon Mechanical Turk, ExternalQuestion: the page runs in a frame, and its end is a form."""
+
+    platform = "mturk"
+
+    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+        """``assignmentId, hitId, workerId, turkSubmitTo``; a preview has no worker."""
+        assignment = query.get("assignmentId", "")
+        if assignment == NOT_ACCEPTED:
+            return Arrival(self.platform, None, verified=False, preview=True)
+        _check_ids(query, ("assignmentId", "workerId"), "Mechanical Turk")
+        submit_to = query.get("turkSubmitTo", "").removesuffix("/")
+        if submit_to not in SUBMIT_HOSTS:
+            raise InputError(
+                f"turkSubmitTo is not a site of Mechanical Turk; allowed are {' and '.join(SUBMIT_HOSTS)}."
+            )
+        handles = {"assignmentId": assignment, "turkSubmitTo": submit_to}
+        return Arrival(self.platform, query["workerId"], verified=True, place=assignment, handles=handles)
+
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
+        """Submit the assignment when all was done; otherwise the worker returns it, which leaves no mark."""
+        submit_to = handles.get("turkSubmitTo")
+        if outcome not in DONE or submit_to not in SUBMIT_HOSTS:
+            return Ending()
+        # MTurk refuses a submission without at least one field besides the assignment.
+        fields = {"assignmentId": handles["assignmentId"], "code": code}
+        return Ending(form=Form(f"{submit_to}/mturk/externalSubmit", fields))
+
+    def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
+        """MTurk's own sites."""
+        return protocol.mturk_frame_hosts
+
+
+class Prolific:
+    """Prolific: identities in the query, and a completion code for each outcome in a redirect at the end."""
+
+    platform = "prolific"
+
+    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+        """``PROLIFIC_PID, STUDY_ID, SESSION_ID``."""
+        _check_ids(query, PROLIFIC_QUERY, "Prolific")
+        return Arrival(self.platform, query["PROLIFIC_PID"], verified=True, place=query["SESSION_ID"])
+
+    def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
+        """Go back with the code that the study file has for the outcome; without one, nowhere."""
+        codes = {
+            "completed": protocol.prolific_completed,
+            "failed_checks": protocol.prolific_failed_checks or protocol.prolific_completed,
+            "declined": protocol.prolific_declined,
+            "withdrawn": protocol.prolific_declined,
+            "screened_out": protocol.prolific_screened_out,
+            "incompatible": protocol.prolific_incompatible,
+        }
+        configured = codes.get(outcome, "")
+        if configured:
+            return Ending(redirect=f"{PROLIFIC_DONE}?{urlencode({'cc': configured})}")
+        return Ending(code=code) if outcome in DONE else Ending()
+
+    def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
+        """None: Prolific opens a tab."""
+        return ()
+
+
+PLATFORMS: Mapping[str, Recruiter] = {recruiter.platform: recruiter for recruiter in (Link(), MTurk(), Prolific())}
+"""All platforms by name; a new one is a class and an entry here."""
+
+
+def find_recruiter(query: Mapping[str, str]) -> Recruiter:
+    """The platform that a query comes from.
+
+    Examples
+    --------
+    >>> find_recruiter({"PROLIFIC_PID": "5f1"}).platform
+    'prolific'
+    >>> find_recruiter({}).platform
+    'link'
+    """
+    if any(name in query for name in PROLIFIC_QUERY):
+        return PLATFORMS["prolific"]
+    if any(name in query for name in ("assignmentId", "workerId", "turkSubmitTo")):
+        return PLATFORMS["mturk"]
+    return PLATFORMS["link"]
+
+
+def _check_ids(query: Mapping[str, str], names: tuple[str, ...], platform: str) -> None:
+    for name in names:
+        if not _ID.fullmatch(query.get(name, "")):
+            raise InputError(
+                f"{name} is missing or not as {platform} sends it; please open the study from {platform} again."
+            )
+
+
+def mturk_question(url: str, frame_height: int = 0) -> str:
+    """The ExternalQuestion XML that a HIT is made of.
+
+    Parameters
+    ----------
+    url : str
+        Where the study is served; ``https``, as MTurk demands.
+    frame_height : int, default 0
+        Height of the frame in pixels; 0 fills the worker's window.
+
+    Raises
+    ------
+    InputError
+        When the address is not ``https``.
+    """
+    if not url.startswith("https://"):
+        raise InputError(f"public_url is {url!r}; Mechanical Turk allows https:// only.")
+    schema = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2006-07-14/ExternalQuestion.xsd"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<ExternalQuestion xmlns="{schema}">\n'
+        f"  <ExternalURL>{escape(url)}</ExternalURL>\n"
+        f"  <FrameHeight>{frame_height}</FrameHeight>\n"
+        "</ExternalQuestion>\n"
+    )
+
+
+def prolific_url(url: str) -> str:
+    """The address to enter as study URL at Prolific, which fills in the names in double braces."""
+    query = "&".join(f"{name}={{{{%{name}%}}}}" for name in PROLIFIC_QUERY)
+    return f"{url.removesuffix('/')}/?{query}"

@@ -1,0 +1,159 @@
+"""A session as one query finds it: where it stands and what comes next."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared
+from turing_test.sessions.refusal import Refused
+from turing_test.sessions.tokens import digest
+from turing_test.study.protocol import Protocol
+
+__all__ = ["ACTIVE", "ENDED", "Snapshot", "Upcoming", "find_session", "session_columns", "trial_columns"]
+
+ACTIVE = ("consented", "screened", "practice", "test")
+"""States of a session that goes on."""
+
+ENDED = ("completed", "declined", "screened_out", "incompatible", "expired", "withdrawn")
+"""States of a session that is over; each is also the outcome told to the recruiting platform."""
+
+AHEAD = 2  # trials read beyond the current one: after an answer, the next two
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A trial that is to be done, without what participants must not learn but for the true position."""
+
+    number: int
+    position: int
+    phase: str
+    kind: str
+    real_position: str | None
+    first_sha: str
+    second_sha: str | None
+    first_token: str
+    second_token: str
+    state: str
+    load: str | None
+    flags: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a session stands.
+
+    Attributes
+    ----------
+    id : int
+        Never leaves the server.
+    state : str
+        One of `ACTIVE` or `ENDED`; expiry by time is included (`effective_state`).
+    position, n_trials : int
+        The trial to do next, from 1, and how many there are.
+    upcoming : tuple of Upcoming
+        The current trial and those after it; a trial that was spoiled when the reserve was empty is left out.
+    """
+
+    id: int
+    state: str
+    platform: str
+    simulated: bool
+    method: str | None
+    other_method: str | None
+    position: int
+    n_trials: int
+    refresh_hz: float | None
+    device: str | None
+    completion_code: str
+    arrival: str | None
+    updated_at: float
+    upcoming: tuple[Upcoming, ...]
+
+    @property
+    def current(self) -> Upcoming | None:
+        """The trial to do next."""
+        return self.upcoming[0] if self.upcoming and self.upcoming[0].position == self.position else None
+
+    def expired(self, protocol: Protocol, now: float | None = None) -> bool:
+        """Whether nothing came for so long that the session's place is given to somebody else."""
+        idle = (time.time() if now is None else now) - self.updated_at
+        return self.state in ACTIVE and idle > protocol.session_timeout_s
+
+    def effective_state(self, protocol: Protocol) -> str:
+        """The state, with expiry by time taken into account before it is written down."""
+        return "expired" if self.expired(protocol) else self.state
+
+    def changed(self, **changes: Any) -> Snapshot:
+        """A copy with changes."""
+        return replace(self, **changes)
+
+
+_S, _T = tables.session.c, tables.trial.c
+_SESSION = (
+    _S.id, _S.state, _S.platform, _S.simulated, _S.method, _S.other_method, _S.position, _S.n_trials, _S.refresh_hz,
+    _S.device, _S.completion_code, _S.arrival, _S.updated_at,
+)  # fmt: skip
+_TRIAL = (
+    _T.number, _T.position, _T.phase, _T.kind, _T.real_position, _T.first_sha, _T.second_sha, _T.first_token,
+    _T.second_token, _T.state, _T.load, _T.flags,
+)  # fmt: skip
+_FIND = Prepared(
+    sa.select(*_SESSION, *_TRIAL)
+    .select_from(
+        tables.session.outerjoin(
+            tables.trial,
+            (_T.session_id == _S.id)
+            & (_T.position >= _S.position)
+            & (_T.position <= _S.position + AHEAD)
+            & (_T.state != "replaced"),
+        )
+    )
+    .where(_S.token_hash == sa.bindparam("token_hash"))
+    .order_by(_T.position)
+)
+# Two requests of one session wait for each other. On PostgreSQL this must be a statement of its own: after the wait,
+# a join would combine the new session with old trials. SQLite has a single writer anyway.
+_LOCK = Prepared(sa.select(_S.id).where(_S.token_hash == sa.bindparam("token_hash")).with_for_update())
+
+
+def session_columns() -> list[str]:
+    """Columns of the session in the order of the fields of `Snapshot`."""
+    return [column.name for column in _SESSION]
+
+
+def trial_columns() -> list[str]:
+    """Columns of a trial in the order of the fields of `Upcoming`."""
+    return [column.name for column in _TRIAL]
+
+
+def find_session(connection: Connection, token: str, *, to_change: bool = False) -> Snapshot:
+    """Find the session of a token.
+
+    Parameters
+    ----------
+    connection : Connection
+    token : str
+    to_change : bool
+        Keep other writers off this session until the transaction ends.
+
+    Raises
+    ------
+    Refused
+        404 when there is none.
+    """
+    token_hash = digest(token)
+    if to_change and connection.dialect.name != "sqlite":
+        _LOCK.all(connection, token_hash=token_hash)
+    rows = _FIND.all(connection, token_hash=token_hash)
+    if not rows:
+        raise Refused(404, "There is no such session; open the link of the study again.")
+    n = len(_SESSION)
+    upcoming = tuple(Upcoming(*row[n:]) for row in rows if row[n] is not None)
+    values: list[Any] = [*rows[0][:n], upcoming]
+    return Snapshot(*values)

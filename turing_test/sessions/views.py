@@ -1,0 +1,119 @@
+"""What a participant may know of a session: never the side, the method, the image's name or the kind of a trial."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from turing_test.sessions.recruiters import PLATFORMS
+from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming
+from turing_test.sessions.tokens import keyed_digest
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_folder import Study
+
+__all__ = ["allowed_images", "plate_tokens", "view"]
+
+TIMING = ("first_blank_ms", "blank_ms", "image_ms", "gap_ms", "answer_delay_ms", "feedback_ms")
+
+
+def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None = None) -> dict[str, Any]:
+    """What the page shows next.
+
+    Parameters
+    ----------
+    study : Study
+    token : str
+        Of the session; part of the images' addresses.
+    snapshot : Snapshot
+    broken_rule : str, optional
+        The declared rule that leaves a completed session out; some platforms have a code of its own for that.
+
+    Returns
+    -------
+    dict
+        The schema ``View`` of `turing_test.web.openapi`.
+    """
+    protocol = study.protocol
+    state = snapshot.effective_state(protocol)
+    phase = _phase(snapshot, state)
+    trial = snapshot.current if state in ACTIVE[1:] else None
+    after = snapshot.upcoming[1] if trial is not None and len(snapshot.upcoming) > 1 else None
+    n_images = protocol.images_per_trial
+    return {
+        "state": state,
+        "phase": phase,
+        "preset": protocol.preset,
+        "timing": _timing(protocol),
+        "size": protocol.size,
+        "plates": [_address(token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
+        "trial": None if trial is None else {
+            "number": trial.position,
+            "of": snapshot.n_trials,
+            "phase": trial.phase,
+            "mode": "answer_only" if trial.state == "shown" else "show",
+            "images": image_addresses(token, trial, n_images),
+        },
+        "next_images": None if after is None else image_addresses(token, after, n_images),
+        "progress": [min(snapshot.position - 1, snapshot.n_trials), snapshot.n_trials],
+        "outcome": _outcome(study, snapshot, state, broken_rule) if phase == "done" else None,
+    }  # fmt: skip
+
+
+def image_addresses(token: str, trial: Upcoming, n_images: int) -> list[str]:
+    """Addresses of a trial's images; tokens are random, so neither tells which is real."""
+    return [_address(token, image) for image in (trial.first_token, trial.second_token)[:n_images]]
+
+
+def plate_tokens(study: Study, token: str) -> list[str]:
+    """Image tokens of the colour vision plates in a session."""
+    return [keyed_digest(study.key, "plate", token, str(i))[:24] for i in range(len(study.manifest.plates))]
+
+
+def allowed_images(study: Study, token: str, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    """Which images a session may fetch now: those of the current and the next trial, and the plates when due.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Image token to SHA-256 digests: first its own, then those of the images that belong to it.
+    """
+    state = snapshot.effective_state(study.protocol)
+    if state not in ACTIVE:
+        return {}
+    if state == "consented":
+        plates = [plate.file for plate in study.manifest.plates] if study.protocol.color_vision else []
+        return {image: (sha, *plates) for image, sha in zip(plate_tokens(study, token), plates, strict=False)}
+    allowed: dict[str, tuple[str, ...]] = {}
+    for trial in snapshot.upcoming[:2]:
+        if trial.state == "shown":
+            continue  # a second look is no part of the protocol
+        both = tuple(sha for sha in (trial.first_sha, trial.second_sha) if sha is not None)
+        for image, sha in zip((trial.first_token, trial.second_token), both, strict=False):
+            allowed[image] = (sha, *both)
+    return allowed
+
+
+@lru_cache(8)
+def _timing(protocol: Protocol) -> dict[str, int]:
+    return {name: getattr(protocol, name) for name in TIMING}
+
+
+def _address(token: str, image: str) -> str:
+    return f"/stimuli/{token}/{image}"
+
+
+def _phase(snapshot: Snapshot, state: str) -> str:
+    if state not in ACTIVE:
+        return "done"
+    if state == "consented":
+        return "device" if snapshot.device is None else "vision"
+    return "instructions" if state == "screened" else state
+
+
+def _outcome(study: Study, snapshot: Snapshot, state: str, broken_rule: str | None) -> dict[str, Any]:
+    recruiter = PLATFORMS.get(snapshot.platform, PLATFORMS["link"])
+    told = "failed_checks" if state == "completed" and broken_rule is not None else state
+    ending = recruiter.leave(told, snapshot.completion_code, json.loads(snapshot.arrival or "{}"), study.protocol)
+    form = None if ending.form is None else {"action": ending.form.action, "fields": dict(ending.form.fields)}
+    return {"outcome": state, "code": ending.code, "redirect": ending.redirect, "form": form}

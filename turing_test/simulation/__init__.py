@@ -1,0 +1,1 @@
+"""Simulated observers who play a study over HTTP."""

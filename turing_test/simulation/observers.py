@@ -1,0 +1,205 @@
+"""Simulated observers: how they answer. Every answer is known beforehand, so that a study can be proved.
+
+An observer's answer depends on the seed, on the observer and on what is shown, never on time or on the order in which
+the server replies: the same seed and the same trials give the same answers. `turing_test.simulation.play` sends them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import NormalDist
+
+from evalkit.errors import InputError
+from turing_test.study.manifest import Stimulus
+
+__all__ = ["KINDS", "Answer", "Observer", "Population"]
+
+KINDS = ("attentive", "guesser", "speeder", "dropout")
+"""attentive: looks and answers; guesser: answers at random; speeder: answers at random, too fast to have looked;
+dropout: attentive, but leaves before the end."""
+
+DEFAULT_FOOL_RATE = 0.3
+VIGILANCE_FOOL_RATE = 0.13  # participants of Zhang et al. found 87 % of the random colorizations
+CATCH_FOOL_RATE = 0.02
+MEDIAN_MS, SPREAD = 900.0, 0.45  # log-normal response times of people who look
+SPEEDER_MS, SPEEDER_SPREAD = 120.0, 0.2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an observer answers to a trial, and after how many milliseconds."""
+
+    response: str
+    response_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Who takes part in a simulated study.
+
+    Attributes
+    ----------
+    participants : int
+    fool_rates : mapping of str to float
+        Probability, by method, that the method's colorization is taken for the real photo; 0.3 for methods not named. In
+        a ``preference`` study, method A is preferred to B with the probability of a Bradley-Terry model whose worths are
+        the odds of these rates; in ``naturalness`` it is the probability of a "yes".
+    guessers, speeders, dropouts : float
+        Shares of the participants, 0..1, together at most 1; the rest is attentive.
+    lapses : float
+        Probability that an attentive observer did not look and guesses.
+    side_bias : float
+        From -1 to 1: the probability (its size) of answering "first" (above 0) or "second" (below 0) whatever is shown.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        For numbers outside these ranges; the option is named.
+    """
+
+    participants: int
+    fool_rates: Mapping[str, float] = field(default_factory=dict)
+    guessers: float = 0.0
+    speeders: float = 0.0
+    dropouts: float = 0.0
+    lapses: float = 0.0
+    side_bias: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.participants < 1:
+            raise InputError(f"participants is {self.participants}; allowed is at least 1.")
+        for name in ("guessers", "speeders", "dropouts", "lapses"):
+            _check_share(name, getattr(self, name))
+        for method, rate in self.fool_rates.items():
+            _check_share(f"the fool rate of '{method}'", rate)
+        if not -1 <= self.side_bias <= 1:
+            raise InputError(f"side-bias is {self.side_bias:g}; allowed is a number from -1 to 1.")
+        total = self.guessers + self.speeders + self.dropouts
+        if total > 1 + 1e-9:
+            raise InputError(f"guessers, speeders and dropouts together are {total:g}; allowed is at most 1.")
+
+    def fool_rate(self, method: str) -> float:
+        """Probability that an attentive observer takes the method for the real photo."""
+        return self.fool_rates.get(method, DEFAULT_FOOL_RATE)
+
+    def fooled_share(self, method: str) -> float:
+        """Expected share of fooled answers of attentive observers, with lapses, side bias and halved sides."""
+        bias = abs(self.side_bias)
+        looked = (1 - self.lapses) * self.fool_rate(method) + self.lapses * 0.5
+        return (1 - bias) * looked + bias * 0.5
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """Kind of each observer: the shares to the nearest whole number, in an order that the seed decides."""
+        kinds: list[str] = []
+        for kind, share in (("guesser", self.guessers), ("speeder", self.speeders), ("dropout", self.dropouts)):
+            kinds += [kind] * min(round(share * self.participants), self.participants - len(kinds))
+        kinds += ["attentive"] * (self.participants - len(kinds))
+        order = sorted(range(self.participants), key=lambda k: _uniform(self.seed, "kind", k))
+        return tuple(kinds[k] for k in order)
+
+    def observer(self, index: int) -> Observer:
+        """One of them, from 0."""
+        return Observer(index, self.kinds[index], self)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """One simulated observer.
+
+    Attributes
+    ----------
+    index : int
+    kind : str
+        One of `KINDS`.
+    population : Population
+    """
+
+    index: int
+    kind: str
+    population: Population
+
+    def last_trial(self, n_trials: int) -> int:
+        """After which trial, from 1, the observer leaves; the last for all but dropouts, who may leave before the first."""
+        if self.kind != "dropout":
+            return n_trials
+        return int(self._chance("leaves") * n_trials)
+
+    def answer(self, shown: Sequence[Stimulus], preset: str) -> Answer:
+        """Answer one trial.
+
+        Parameters
+        ----------
+        shown : sequence of Stimulus
+            The two images in order, or the one of ``naturalness``.
+        preset : str
+
+        Returns
+        -------
+        Answer
+            ``first`` or ``second`` (real-vs-fake: the image taken for the fake; preference: for the more natural one), or
+            ``yes`` or ``no``.
+        """
+        what = "/".join(f"{s.image}|{s.role}|{s.method or ''}" for s in sorted(shown, key=str))
+        response_ms = self._response_ms(what)
+        if len(shown) == 1:
+            natural = self._uncertain(what, _rate(shown[0], self.population))
+            return Answer("yes" if natural else "no", response_ms)
+        bias = self.population.side_bias
+        if self._chance("side", what) < abs(bias):
+            return Answer("first" if bias > 0 else "second", response_ms)
+        if preset == "preference":
+            one, two = sorted(shown, key=lambda s: s.method or "")
+            preferred = one if self._uncertain(what, _preferred(one, two, self.population)) else two
+            return Answer(_position(shown, preferred), response_ms)
+        real = next(s for s in shown if s.role == "truth")
+        fake = next(s for s in shown if s.role != "truth")
+        chosen = real if self._uncertain(what, _rate(fake, self.population)) else fake
+        return Answer(_position(shown, chosen), response_ms)
+
+    def _uncertain(self, what: str, probability: float) -> bool:
+        """An event of that probability for who looks, of one half for who does not."""
+        looked = self.kind in ("attentive", "dropout") and self._chance("lapse", what) >= self.population.lapses
+        return self._chance("decision", what) < (probability if looked else 0.5)
+
+    def _response_ms(self, what: str) -> float:
+        median, spread = (SPEEDER_MS, SPEEDER_SPREAD) if self.kind == "speeder" else (MEDIAN_MS, SPREAD)
+        chance = min(max(self._chance("time", what), 1e-9), 1 - 1e-9)
+        return round(median * math.exp(spread * NormalDist().inv_cdf(chance)), 3)
+
+    def _chance(self, *words: str) -> float:
+        return _uniform(self.population.seed, self.index, *words)
+
+
+def _rate(stimulus: Stimulus, population: Population) -> float:
+    """Probability that an attentive observer takes the image for a real photo."""
+    special = {"vigilance": VIGILANCE_FOOL_RATE, "catch": CATCH_FOOL_RATE}
+    return special.get(stimulus.role) or population.fool_rate(stimulus.method or "")
+
+
+def _preferred(one: Stimulus, two: Stimulus, population: Population) -> float:
+    """Bradley-Terry: the probability that the first is preferred, with the odds of the fool rates as worths."""
+    a, b = (min(max(population.fool_rate(s.method or ""), 1e-9), 1 - 1e-9) for s in (one, two))
+    worth_a, worth_b = a / (1 - a), b / (1 - b)
+    return worth_a / (worth_a + worth_b)
+
+
+def _position(shown: Sequence[Stimulus], chosen: Stimulus) -> str:
+    return "first" if shown[0] == chosen else "second"
+
+
+def _uniform(*words: object) -> float:
+    """A number in [0, 1) that the words decide: 53 bits of their SHA-256, the same on every machine."""
+    digest = hashlib.sha256("\0".join(map(str, words)).encode("utf-8", "surrogateescape")).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value:g}; allowed is a number from 0 to 1.")

@@ -1,0 +1,1 @@
+"""Making a study: stimuli built, sealed and audited."""

@@ -1,0 +1,171 @@
+"""What a new build changes of a study, and whether it may: answers are given to what was shown.
+
+A study that is frozen or has answers stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import InputError
+from turing_test.study.freeze import FROZEN
+from turing_test.study.manifest import Manifest
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_folder import DATABASE, stimulus_path
+
+__all__ = ["listed", "manifest_changes", "protocol_changes", "refuse_if_fixed"]
+
+N_SHOWN = 3
+"""Names that a message lists before it only counts."""
+
+
+def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
+    """Options whose value differs, a line each.
+
+    Parameters
+    ----------
+    before : mapping
+        `Protocol.as_dict` of the last build.
+    after : Protocol
+    """
+    return [
+        f"{name}: {_word(before.get(name))} -> {_word(value)}"
+        for name, value in after.as_dict().items()
+        if value != before.get(name)
+    ]
+
+
+def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]:
+    """Images and methods that came or went, and stimuli that show something else, a line each.
+
+    Parameters
+    ----------
+    root : Path
+        The study folder, which holds the files of both.
+    before, after : Manifest
+    """
+    changes = []
+    for what, old, new in (("images", before.images, after.images), ("methods", before.methods, after.methods)):
+        gone, come = sorted(set(old) - set(new)), sorted(set(new) - set(old))
+        changes += [f"{what}: {len(come)} new ({listed(come)})"] * bool(come)
+        changes += [f"{what}: {len(gone)} gone ({listed(gone)})"] * bool(gone)
+    meanings = {stimulus: sha for sha, stimulus in before.stimuli.items()}
+    other = [
+        stimulus
+        for sha, stimulus in after.stimuli.items()
+        if stimulus in meanings and not _same_pixels(root, meanings[stimulus], sha)
+    ]
+    if other:
+        names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in other)
+        changes.append(f"stimuli: {len(other)} with other pixels ({listed(names)})")
+    return changes
+
+
+def _same_pixels(root: Path, old: str, new: str) -> bool:
+    """Whether two stimuli show the same; bytes differ with the common length and with the version of the encoder."""
+    from evalkit.images.image_files import decode
+
+    if old == new:
+        return True
+    try:
+        before = decode(stimulus_path(root, old)).rgb8
+    except InputError:  # damaged or lost: it is made anew
+        return False
+    after = decode(stimulus_path(root, new)).rgb8
+    return before.shape == after.shape and bool((before == after).all())
+
+
+def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None) -> None:
+    """Refuse changes to a study that has answers or is frozen.
+
+    Parameters
+    ----------
+    root : Path
+        The study folder.
+    changes : iterable of str
+        Nothing is refused when there are none.
+    database_url : str or None
+        Where answers may be, besides the SQLite file in the folder.
+
+    Raises
+    ------
+    InputError
+        Naming what holds the study fast, and the changes.
+    """
+    changes = list(changes)
+    if not changes:
+        return
+    what = "; ".join(changes)
+    if (root / FROZEN).exists():
+        raise InputError(
+            f"{root}: is frozen ({FROZEN}), so it stays as it is; this would change it: {what}. Create a new study."
+        )
+    places = {str(root / DATABASE): _count_in_file(root / DATABASE)}
+    if database_url is not None:
+        places["the database"] = _count_in_database(database_url)
+    for place, (n_people, n_simulated) in places.items():
+        if n_people:
+            raise InputError(
+                f"{root}: has {n_people} sessions of participants, so it stays as it is; this would change it: {what}. "
+                "Create a new study in another folder."
+            )
+        if n_simulated:
+            raise InputError(
+                f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
+                f"Delete {place} first; no participant is lost."
+            )
+
+
+def _count_in_file(database: Path) -> tuple[int, int]:
+    """How many sessions of people and of simulated observers a SQLite file holds; by the standard library alone."""
+    if not database.exists():
+        return 0, 0
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT simulated, count(*) FROM session GROUP BY simulated").fetchall()
+    except sqlite3.DatabaseError as error:
+        if "no such table" in str(error):
+            return 0, 0
+        raise InputError(f"{database}: cannot be read ({error}), so nothing was changed.") from None
+    counts = {bool(simulated): count for simulated, count in rows}
+    return counts.get(False, 0), counts.get(True, 0)
+
+
+def _count_in_database(url: str) -> tuple[int, int]:
+    """The same, for a database with a URL."""
+    import sqlalchemy as sa
+
+    from turing_test.database import schema as tables
+    from turing_test.database.storage import Storage, StorageUnavailable
+
+    def count(connection: sa.Connection) -> tuple[int, int]:
+        if not sa.inspect(connection).has_table("session"):
+            return 0, 0
+        simulated = tables.session.c.simulated
+        rows = connection.execute(sa.select(simulated, sa.func.count()).group_by(simulated)).all()
+        counts = {bool(key): int(n) for key, n in rows}
+        return counts.get(False, 0), counts.get(True, 0)
+
+    storage = Storage(url, connections=1)
+    try:
+        return storage.read(count)
+    except StorageUnavailable as error:
+        raise InputError(f"{error} So nothing was changed.") from None
+    finally:
+        storage.close()
+
+
+def _word(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names, and how many more."""
+    names = list(names)
+    more = len(names) - N_SHOWN
+    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")

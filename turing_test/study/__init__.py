@@ -1,0 +1,1 @@
+"""A study on disk: its file, folder, protocol, manifest and texts."""

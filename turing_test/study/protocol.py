@@ -1,0 +1,443 @@
+"""What a study does: every number and choice of the test, one frozen record, checked when it is made.
+
+Each field describes itself (section of the study file, meaning, what is allowed), so the checks here, the
+commented file (`turing_test.study.study_file`) and the documentation never disagree.
+
+References
+----------
+.. [1] R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016, section 3.1 and the
+   supplementary material: the preset ``zhang2016``.
+.. [2] J.-W. Su, H.-K. Chu, J.-B. Huang, "Instance-aware Image Colorization", CVPR 2020: ``preference``.
+.. [3] S. Iizuka, E. Simo-Serra, H. Ishikawa, "Let there be Color!", SIGGRAPH 2016: ``naturalness``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.errors import InputError
+
+__all__ = ["PRESETS", "SECTIONS", "Option", "Protocol", "options", "parse_setting", "unknown_name"]
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
+    "zhang2016": {},
+    "simultaneous": {"gap_ms": 0},
+    # Without a truth on screen no answer is right or wrong: no feedback, and nothing to be vigilant about.
+    "preference": {"vigilance_trials": 0, "practice_trials": 4, "feedback_ms": 0},
+    "naturalness": {"vigilance_trials": 0, "practice_trials": 4, "feedback_ms": 0, "gap_ms": 0},
+}
+"""What each preset changes of the defaults; the defaults are those of ``zhang2016``."""
+
+SECTIONS: Mapping[str, str] = {
+    "": "",
+    "stimuli": "How the images are made. A change here means building the stimuli again.",
+    "timing": "What is shown when, in milliseconds.",
+    "session": "What one participant does. One participant judges one method (preference: one pair of methods).",
+    "exclusion": "Who is left out of the analysis, declared before the data come in. Zhang et al. excluded nobody.",
+    "consent": "What participants are told before they agree.",
+    "recruiting": "Where participants come from.",
+}
+"""Sections of the study file, in order, with the comment that opens each."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one field of `Protocol` stands in the study file.
+
+    Attributes
+    ----------
+    name : str
+        The field, and the key in the file.
+    section : str
+        Key of `SECTIONS`.
+    meaning : str
+        The comment in the file.
+    kind : type
+        bool, int, str, or tuple (of str; an array in the file).
+    low, high : int or None
+        Range of a whole number, ends included.
+    pattern : str or None
+        Regular expression that the whole of a text (each of several texts) must match.
+    allowed : str
+        What is allowed, in words.
+    """
+
+    name: str
+    section: str
+    meaning: str
+    kind: type
+    low: int | None
+    high: int | None
+    pattern: str | None
+    allowed: str
+
+    def check(self, value: object) -> None:
+        """Refuse a value of the wrong type or outside the range.
+
+        Raises
+        ------
+        InputError
+            Naming the key, the value and what is allowed.
+        """
+        # bool is a kind of int to Python, never to a person: hence type(), not isinstance().
+        good = type(value) is self.kind
+        if good and self.kind is int:
+            good = self.low <= value <= self.high  # type: ignore[operator]
+        elif good and self.kind is str and self.pattern is not None:
+            good = re.fullmatch(self.pattern, value) is not None  # type: ignore[call-overload]
+        elif good and self.kind is tuple:
+            good = all(type(v) is str and re.fullmatch(self.pattern or "", v) for v in value)  # type: ignore[attr-defined]
+        if not good:
+            shown = json.dumps(value, ensure_ascii=False, default=str)
+            raise InputError(f"{self.name} is {shown}; allowed is {self.allowed}.")
+
+
+def _number(section: str, default: int, low: int, high: int, meaning: str) -> Any:
+    return _field(section, default, meaning, f"a whole number from {low} to {high}", low=low, high=high)
+
+
+def _flag(section: str, default: bool, meaning: str) -> Any:
+    return _field(section, default, meaning, "true or false")
+
+
+def _text(section: str, default: str, pattern: str, allowed: str, meaning: str) -> Any:
+    return _field(section, default, meaning, allowed, pattern=pattern)
+
+
+def _choice(section: str, default: str, choices: Iterable[str], meaning: str) -> Any:
+    words = list(choices)
+    return _field(section, default, meaning, " or ".join(f'"{w}"' for w in words), pattern="|".join(words))
+
+
+def _texts(section: str, default: tuple[str, ...], pattern: str, allowed: str, meaning: str) -> Any:
+    return _field(section, default, meaning, allowed, pattern=pattern)
+
+
+def _field(section: str, default: Any, meaning: str, allowed: str, **limits: Any) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"section": section, "meaning": meaning, "allowed": allowed, **limits}
+    )
+
+
+_LINE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,500}"
+_CODE = r"[A-Za-z0-9_-]{0,64}"
+_CODE_ALLOWED = "up to 64 letters, digits, - and _; empty where there is none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """All choices of a study; every field is a key of ``study.toml`` and of ``--set KEY=VALUE``.
+
+    Raises
+    ------
+    InputError
+        A value of the wrong type or outside its range, or an impossible combination; the key is named, and
+        what is allowed.
+
+    Examples
+    --------
+    >>> protocol = Protocol.of_preset("zhang2016", name="pilot", test_trials=20)
+    >>> protocol.image_ms, protocol.session_trials, protocol.images_needed
+    (1000, 30, 40)
+    """
+
+    name: str = _text(
+        "", "study", r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9_-])?", "1 to 64 letters (a-z, A-Z), digits, spaces and . _ -, the first a letter or digit, the last no space or dot",
+        "Name of the study; a column of the exported table.",
+    )  # fmt: skip
+    preset: str = _choice(
+        "", "zhang2016", PRESETS,
+        "zhang2016: a real photo, then (or before) its colorization; which had fake colours?\n"
+        "simultaneous: the same with both side by side.\n"
+        "preference: two methods one after the other; which looks more natural?\n"
+        "naturalness: one colorization; do its colours look natural?",
+    )  # fmt: skip
+    language: str = _text(
+        "", "en", r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", 'a language code such as "en" or "de"',
+        "Language of the page: the name of a file of texts.",
+    )  # fmt: skip
+
+    size: int = _number("stimuli", 256, 64, 1024, "Side of every image in pixels; on the page, CSS pixels.")
+    fit: str = _choice(
+        "stimuli", "crop", ("crop", "warp"),
+        "How an image of another size becomes square. crop: scale the short side, cut out the centre.\n"
+        "warp: scale both sides. Truth and methods are treated alike.",
+    )  # fmt: skip
+    seed: int = _number(
+        "stimuli", 0, 0, 2**31 - 1, "Which other photo lends its colours to each vigilance image."
+    )  # fmt: skip
+
+    first_blank_ms: int = _number("timing", 1200, 0, 10_000, "Blank page before the very first pair.")
+    blank_ms: int = _number("timing", 900, 0, 10_000, "Blank page before every other pair.")
+    image_ms: int = _number("timing", 1000, 20, 60_000, "How long each image is shown.")
+    gap_ms: int = _number("timing", 600, 0, 10_000, "Blank page between the two images of a pair.")
+    answer_delay_ms: int = _number("timing", 100, 0, 10_000, "From the end of the last image to the answer buttons.")
+    feedback_ms: int = _number(
+        "timing", 2400, 0, 60_000, "How long the answer is explained after a practice pair; 0 for no feedback."
+    )  # fmt: skip
+
+    practice_trials: int = _number("session", 10, 0, 200, "Pairs before the test, left out of the analysis.")
+    test_trials: int = _number("session", 40, 1, 1000, "Pairs of the test, vigilance pairs included.")
+    vigilance_trials: int = _number(
+        "session", 4, 0, 500,
+        "How many of test_trials show the truth against the colours of another photo (10 % in the paper).",
+    )  # fmt: skip
+    catch_trials: int = _number(
+        "session", 0, 0, 100,
+        "Obvious fakes (turned hues, oversaturated), in the test on top of test_trials; 6 with catch_pass = 5\n"
+        "tell guessers from people who look.",
+    )  # fmt: skip
+    reserve_trials: int = _number(
+        "session", 10, 0, 500, "Pairs kept to replace those that a reload or a lost connection spoiled."
+    )  # fmt: skip
+    sessions_per_method: int = _number(
+        "session", 40, 1, 100_000, "Valid sessions wanted of each method (preference: of each pair of methods)."
+    )  # fmt: skip
+    session_timeout_s: int = _number(
+        "session", 3600, 60, 7 * 86_400, "Seconds without an answer after which a session expires and frees its place."
+    )  # fmt: skip
+    color_vision: bool = _flag("session", False, "Screen colour vision with dot plates first; a screen, no diagnosis.")
+    min_width: int = _number("session", 640, 320, 4096, "Narrowest window, in CSS pixels; narrower is 'incompatible'.")
+
+    vigilance_min: int = _number(
+        "exclusion", 0, 0, 500,
+        "Leave out sessions with fewer right vigilance answers; 0 leaves nobody out. Of 4, a guesser gets 3 or\n"
+        "more right in 31 % of cases, so this rule is weak: prefer catch trials.",
+    )  # fmt: skip
+    catch_pass: int = _number(
+        "exclusion", 0, 0, 100, "Leave out sessions with fewer right catch answers; 0 leaves nobody out."
+    )  # fmt: skip
+
+    consent_file: str = _text(
+        "consent", "", r"([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})?", "the name of a text file in the study folder, or empty",
+        "Plain text shown for consent, a file beside this one; empty: the text that comes with the toolkit.",
+    )  # fmt: skip
+    contact: str = _text(
+        "consent",
+        "",
+        _LINE,
+        "one line of text, up to 500 characters",
+        "Who answers questions: name and e-mail address.",
+    )
+    ethics_contact: str = _text(
+        "consent", "", _LINE, "one line of text, up to 500 characters", "Whom to complain to: the ethics board."
+    )
+
+    open_link: bool = _flag(
+        "recruiting", True,
+        "Whether the plain link lets anybody in (unverified). With false, only one-time links\n"
+        "(evalkit study links) and crowd platforms do.",
+    )  # fmt: skip
+    public_url: str = _text(
+        "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+/?)?",
+        'an address without a path, such as "https://study.example.org", or empty',
+        "Where participants reach the server; needed for the links and files that platforms ask for.",
+    )  # fmt: skip
+    mturk_frame_hosts: tuple[str, ...] = _texts(
+        "recruiting",
+        ("https://www.mturk.com", "https://workersandbox.mturk.com", "https://worker.mturk.com"),
+        r"https://[A-Za-z0-9.-]+", "a list of addresses such as \"https://worker.mturk.com\"",
+        "Sites that may show the page in a frame.",
+    )  # fmt: skip
+    prolific_completed: str = _text(
+        "recruiting", "", _CODE, _CODE_ALLOWED,
+        "Completion codes of Prolific, one an outcome. This one pays for a session done to its end.",
+    )  # fmt: skip
+    prolific_failed_checks: str = _text(
+        "recruiting", "", _CODE, _CODE_ALLOWED,
+        "Done to the end, but left out by a rule of [exclusion]; empty: the same code as completed.",
+    )  # fmt: skip
+    prolific_declined: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "No consent, or withdrawn later.")
+    prolific_screened_out: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Did not pass the colour vision screen.")
+    prolific_incompatible: str = _text(
+        "recruiting", "", _CODE, _CODE_ALLOWED, "Window too narrow, or no suitable browser."
+    )
+
+    def __post_init__(self) -> None:
+        for option in options():
+            option.check(getattr(self, option.name))
+        self._check_combinations()
+
+    @classmethod
+    def of_preset(cls, preset: str, **changes: Any) -> Protocol:
+        """The protocol of a preset, with changes.
+
+        Parameters
+        ----------
+        preset : str
+            Key of `PRESETS`.
+        **changes
+            Values by field.
+
+        Returns
+        -------
+        Protocol
+
+        Raises
+        ------
+        InputError
+            As the class; also an unknown preset or field.
+        """
+        if preset not in PRESETS:
+            raise InputError(unknown_name("preset", preset, PRESETS))
+        known = [option.name for option in options()]
+        for name in changes:
+            if name not in known:
+                raise InputError(unknown_name("key", name, known))
+        return cls(**{"preset": preset, **PRESETS[preset], **changes})
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the two images of a pair are shown one after the other."""
+        return self.preset in ("zhang2016", "preference")
+
+    @property
+    def real_vs_fake(self) -> bool:
+        """Whether each pair holds a real photo, so that an answer can be right."""
+        return self.preset in ("zhang2016", "simultaneous")
+
+    @property
+    def images_per_trial(self) -> int:
+        """Images of one trial: 2, or 1 for naturalness."""
+        return 1 if self.preset == "naturalness" else 2
+
+    @property
+    def shown_test_trials(self) -> int:
+        """Trials of the test phase as the participant counts them: test and catch."""
+        return self.test_trials + self.catch_trials
+
+    @property
+    def session_trials(self) -> int:
+        """Trials of a whole session: practice, test and catch."""
+        return self.practice_trials + self.shown_test_trials
+
+    @property
+    def images_needed(self) -> int:
+        """Different photos that a session may need, its reserve included: no photo comes twice."""
+        return self.session_trials + self.reserve_trials
+
+    def as_dict(self) -> dict[str, Any]:
+        """Values by field, as JSON has them (lists for tuples)."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over all values: two studies with the same digest do the same."""
+        canonical = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _check_combinations(self) -> None:
+        if self.vigilance_trials >= self.test_trials:
+            raise InputError(
+                f"vigilance_trials is {self.vigilance_trials} of test_trials = {self.test_trials}; allowed are fewer "
+                "than test_trials, so that some test the method."
+            )
+        for name, trials, least in (
+            ("vigilance_min", "vigilance_trials", self.vigilance_min),
+            ("catch_pass", "catch_trials", self.catch_pass),
+        ):
+            if least > getattr(self, trials):
+                raise InputError(
+                    f"{name} is {least}, but {trials} is {getattr(self, trials)}, so everybody would be left out; "
+                    f"allowed is at most {trials}."
+                )
+        if not self.real_vs_fake:
+            for name in ("vigilance_trials", "catch_trials", "feedback_ms"):
+                if getattr(self, name):
+                    raise InputError(
+                        f'{name} is {getattr(self, name)} with preset = "{self.preset}", which shows no real photo, so '
+                        "that no answer is right or wrong; allowed is 0."
+                    )
+        if self.real_vs_fake and (self.test_trials - self.vigilance_trials) % 2:
+            raise InputError(
+                f"test_trials - vigilance_trials is {self.test_trials - self.vigilance_trials}; allowed is an even number, "
+                "so that the real photo comes first in exactly half of the pairs."
+            )
+        if not self.sequential and self.gap_ms:
+            raise InputError(
+                f'gap_ms is {self.gap_ms} with preset = "{self.preset}", which has no second image to wait for; allowed is 0.'
+            )
+        if self.min_width < self.size:
+            raise InputError(
+                f"min_width is {self.min_width}, narrower than size = {self.size}; allowed is at least size."
+            )
+        if self.preset == "simultaneous" and self.min_width < 2 * self.size:
+            raise InputError(
+                f'min_width is {self.min_width}, and preset = "simultaneous" shows two images of size = {self.size} side '
+                f"by side; allowed is at least {2 * self.size}."
+            )
+
+
+def options() -> tuple[Option, ...]:
+    """How each field of `Protocol` stands in the study file, in order."""
+    return tuple(
+        Option(
+            field.name,
+            field.metadata["section"],
+            field.metadata["meaning"],
+            type(field.default),
+            field.metadata.get("low"),
+            field.metadata.get("high"),
+            field.metadata.get("pattern"),
+            field.metadata["allowed"],
+        )
+        for field in dataclasses.fields(Protocol)
+    )
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE`` of ``--set``.
+
+    Parameters
+    ----------
+    text : str
+        A field of `Protocol` and its value; texts need no quotes, items of a list are separated by commas.
+
+    Returns
+    -------
+    name : str
+    value : bool, int, str or tuple of str
+        Of the field's type; its range is checked when the protocol is made.
+
+    Raises
+    ------
+    InputError
+        No ``=``, an unknown key, or a value that is not of the key's type.
+
+    Examples
+    --------
+    >>> parse_setting("test_trials=20")
+    ('test_trials', 20)
+    """
+    name, equals, value = text.partition("=")
+    name, value = name.strip(), value.strip()
+    if not equals:
+        raise InputError(f"--set {text}: no '='; write KEY=VALUE, for example test_trials=20.")
+    by_name = {option.name: option for option in options()}
+    if name not in by_name:
+        raise InputError(f"--set {text}: {unknown_name('key', name, by_name)}")
+    option = by_name[name]
+    if option.kind is bool and value in ("true", "false"):
+        return name, value == "true"
+    if option.kind is int and re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII):
+        return name, int(value)
+    if option.kind is str:
+        return name, value
+    if option.kind is tuple:
+        return name, tuple(part.strip() for part in value.split(",") if part.strip())
+    raise InputError(f"--set {text}: {name} is {value!r}; allowed is {option.allowed}.")
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """One sentence about a name that does not exist, with the nearest that does."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"there is no {what} '{name}'{hint}; allowed are {', '.join(names)}."

@@ -1,0 +1,189 @@
+"""A study as it lies on disk, read and checked.
+
+::
+
+    STUDY/study.toml                     every option with a comment
+    STUDY/manifest.json                  what each sealed image is
+    STUDY/stimuli/ab/abcd….png           the sealed images, named by the SHA-256 of their bytes
+    STUDY/secret.key                     32 random bytes as hex, readable by the owner alone
+    STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
+    STUDY/built.json                     from which folders and options the stimuli were built
+    STUDY/study.db                       the answers (SQLite), once served
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evalkit.errors import InputError
+from turing_test.study.manifest import Manifest
+from turing_test.study.protocol import Protocol, unknown_name
+from turing_test.study.study_file import read_protocol
+from turing_test.study.texts import languages
+
+__all__ = ["BUILT", "DATABASE", "KEY", "MANIFEST", "RECRUITING", "STUDY_FILE", "Study", "check_study", "read_study"]
+
+STUDY_FILE = "study.toml"
+MANIFEST = "manifest.json"
+KEY = "secret.key"
+BUILT = "built.json"
+DATABASE = "study.db"
+RECRUITING = "recruiting"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study ready to be served.
+
+    Attributes
+    ----------
+    folder : Path
+    protocol : Protocol
+    manifest : Manifest
+    key : bytes
+        32 secret bytes: worker ids are stored as HMAC under this key, and tokens are signed with it.
+    """
+
+    folder: Path
+    protocol: Protocol
+    manifest: Manifest
+    key: bytes = field(repr=False)
+
+    @property
+    def database(self) -> Path:
+        """File of the SQLite database that is used unless another database is named."""
+        return self.folder / DATABASE
+
+    def stimulus_path(self, sha256: str) -> Path:
+        """File of a sealed image or plate.
+
+        Raises
+        ------
+        ValueError
+            When that is no SHA-256 in hex: nothing else ever becomes part of a path.
+        """
+        return stimulus_path(self.folder, sha256)
+
+    def find(self, image: str, role: str, method: str | None = None) -> str:
+        """SHA-256 of one stimulus (`Manifest.find`)."""
+        return self.manifest.find(image, role, method)
+
+    def consent_text(self) -> str | None:
+        """The study's own consent text; None for the one that comes with the toolkit.
+
+        Raises
+        ------
+        InputError
+            When the file that ``consent_file`` names cannot be read or is empty.
+        """
+        if not self.protocol.consent_file:
+            return None
+        path = self.folder / self.protocol.consent_file
+        try:
+            text = path.read_text(encoding="utf-8-sig").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as the consent text that consent_file names ({error}).") from None
+        if not text:
+            raise InputError(f"{path}: is empty; consent_file must name the text that participants agree to.")
+        return text
+
+
+def stimulus_path(folder: Path, sha256: str) -> Path:
+    """As `Study.stimulus_path`, for a folder."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"{sha256!r} is no SHA-256 in hex")
+    return folder / "stimuli" / sha256[:2] / f"{sha256}.png"
+
+
+def read_study(folder: str | os.PathLike[str]) -> Study:
+    """Read a study that ``evalkit study create`` made.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        When a file is missing, unreadable or damaged, or the study file asks for stimuli that were not built.
+    """
+    root = Path(folder)
+    if not (root / STUDY_FILE).is_file() or not (root / MANIFEST).is_file():
+        raise InputError(f"{root}: is no study (no {STUDY_FILE} and {MANIFEST} there); make one: evalkit study create.")
+    study = Study(root, read_protocol(root / STUDY_FILE), Manifest.read(root / MANIFEST), read_key(root / KEY))
+    check_study(study.protocol, study.manifest, str(root / STUDY_FILE))
+    return study
+
+
+def read_key(path: Path) -> bytes:
+    """Read the secret of a study."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the study's secret cannot be read ({error}).") from None
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise InputError(f"{path}: is not the study's secret; 32 bytes in hex are expected.")
+    return bytes.fromhex(text)
+
+
+def check_study(protocol: Protocol, manifest: Manifest, where: str) -> None:
+    """Check that the built stimuli are those that a protocol needs.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    manifest : Manifest
+    where : str
+        How messages name the study file.
+
+    Raises
+    ------
+    InputError
+        Naming the key and what was built.
+    """
+    again = "run evalkit study create again"
+    for key, wanted, built in (("name", protocol.name, manifest.study), ("size", protocol.size, manifest.size)):
+        if wanted != built:
+            raise InputError(f"{where}: {key} is {wanted}, but the stimuli were built for {built}; {again}.")
+    for key, wanted_any, role in (
+        ("vigilance_trials", protocol.vigilance_trials, "vigilance"),
+        ("catch_trials", protocol.catch_trials, "catch"),
+    ):
+        if wanted_any and not manifest.has_role(role):
+            raise InputError(f"{where}: {key} is {wanted_any}, but no {role} images were built; {again}.")
+    if protocol.color_vision and not manifest.plates:
+        raise InputError(f"{where}: color_vision is true, but no plates were built; {again}.")
+    if protocol.preset == "preference" and len(manifest.methods) < 2:
+        raise InputError(
+            f'{where}: preset = "preference" compares two methods, and the study has {len(manifest.methods)}.'
+        )
+    check_before_build(protocol, len(manifest.images), where)
+
+
+def check_before_build(protocol: Protocol, n_images: int, where: str) -> None:
+    """Refuse a protocol whose language is unknown, or that needs more photos than there are: nobody sees one twice.
+
+    The part of `check_study` that is known before any image is decoded.
+    """
+    known = languages()
+    if protocol.language not in known:
+        raise InputError(f"{where}: {unknown_name('language', protocol.language, known)}")
+    if n_images < protocol.images_needed:
+        parts = {
+            "practice_trials": protocol.practice_trials,
+            "test_trials": protocol.test_trials,
+            "catch_trials": protocol.catch_trials,
+            "reserve_trials": protocol.reserve_trials,
+        }
+        total = " + ".join(f"{name} {count}" for name, count in parts.items() if count)
+        raise InputError(
+            f"{where}: {total} need {protocol.images_needed} different photos, and there are {n_images}; lower these "
+            "numbers or add photos."
+        )
