@@ -79,7 +79,7 @@ def test_a_second_import_returns_the_same_package(torchvision):
 def test_nothing_is_declared_where_torchvision_imports_by_itself(tmp_path):
     stand_in(tmp_path, "torchvision", "answer = 42")
     result = run_python(
-        "from evalkit import _torchvision_compat as compat\n"
+        "from evalkit.networks import _torchvision_compat as compat\n"
         "print(compat.import_torchvision().answer, compat._declared, 'torch' in sys.modules)",
         tmp_path,
     )
@@ -97,7 +97,7 @@ def test_the_schemas_are_declared_once_and_kept_when_the_operator_is_missing(tmp
     )
     stand_in(tmp_path, "torchvision", f"import torch\nif not torch.declared: raise RuntimeError({FAILURE!r})")
     result = run_python(
-        "from evalkit import _torchvision_compat as compat\n"
+        "from evalkit.networks import _torchvision_compat as compat\n"
         "compat.import_torchvision(); compat.import_torchvision()\n"
         "import torch; print(torch.declared, len(compat._declared))",
         tmp_path,
