@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassicalRecipe", "colorize_classically", "hint_sets", "parse_swatch"]
 
-NOTE = "colorization.json"
-"""File in the output folder that says how its pictures were made."""
 N_QUANTILES = 32
 """Points at which distributions are compared when the nearest example of a folder is looked for."""
 
@@ -156,6 +153,7 @@ def colorize_classically(
     """
     from evalkit.color.colorspace import lab_planes
     from evalkit.color.lab_join import join_lab
+    from evalkit.colorizers.recipe_note import refuse_other_recipe, write_recipe_note
     from evalkit.images.image_files import decode, write_png
     from evalkit.images.image_pairs import find_images
 
@@ -164,7 +162,7 @@ def colorize_classically(
     colour = _colour_source(recipe)
     record = recipe.as_record()
     if resume:
-        _refuse_other_recipe(target, record)
+        refuse_other_recipe(target, record)
     todo = [name for name in photos if not (resume and (target / f"{name}.png").exists())]
     n_kept = len(photos) - len(todo)
     n_pixels = n_clipped = 0
@@ -178,7 +176,7 @@ def colorize_classically(
         path = target / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if n_made == 1:
-            _write_note(target, record)
+            write_recipe_note(target, record)
         write_png(path, rgb8.reshape(photo.rgb8.shape))
         n_pixels += height * width
         n_clipped += clipped
@@ -273,27 +271,3 @@ def _digest(path: Path) -> str:
             raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from error
         digest.update(f"{content}  {file.relative_to(path).as_posix() if path.is_dir() else ''}\n".encode())
     return digest.hexdigest()
-
-
-def _refuse_other_recipe(target: Path, record: Mapping[str, Any]) -> None:
-    path = target / NOTE
-    if not path.is_file():
-        return
-    try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a note of 'evalkit colorize' ({error})") from None
-    differing = [key for key in {**before, **record} if before.get(key) != record.get(key)]
-    if differing:
-        key = differing[0]
-        raise InputError(
-            f"{target} was made with {key} {before.get(key)!r}, not {record.get(key)!r}: this run cannot be resumed; "
-            "give another output folder, or --overwrite"
-        )
-
-
-def _write_note(target: Path, record: Mapping[str, Any]) -> None:
-    from evalkit.scoring.statistics_store import atomic_file
-
-    with atomic_file(target / NOTE) as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +20,18 @@ from evalkit.colorizers.learned.memory import out_of_memory_advice
 from evalkit.colorizers.learned.network import STRIDE
 from evalkit.colorizers.learned.published_networks import INPUT_SIZE, load_published
 from evalkit.colorizers.learned.sampling import sampled_ab
+from evalkit.colorizers.recipe_note import refuse_other_recipe, write_recipe_note
 from evalkit.colorizers.variants import PUBLISHED
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_images
 from evalkit.networks.devices import choose_device
-from evalkit.scoring.statistics_store import atomic_file
 
 if TYPE_CHECKING:
     from evalkit.color.ab_classes import AbClasses
     from evalkit.colorizers.base import Rgb8
 
 __all__ = ["Recipe", "colorize_photos"]
-
-NOTE = "colorization.json"
-"""File in the output folder that says how its pictures were made."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,10 @@ def colorize_photos(
     names = sorted(photos)
     with out_of_memory_advice(f"at {batch_size} photos a batch: give a smaller --batch-size or --network-size"):
         colorizer = recipe.load(choose_device(device))
-        _leave_note(recipe, target, resume=resume)
+        record = recipe.as_record()
+        if resume:
+            refuse_other_recipe(target, record)
+        write_recipe_note(target, record)
         todo = [
             name for name in names if not (resume and all(path.exists() for path in _outputs(recipe, target, name)))
         ]
@@ -233,27 +232,3 @@ def _samples(recipe: Recipe, colorizer: LearnedColorizer, name: str, photo: Rgb8
         generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
         found.append(sampled_ab(logits, decoder.centers, decoder.temperature, recipe.coherence, generator))
     return found
-
-
-def _leave_note(recipe: Recipe, target: Path, *, resume: bool) -> None:
-    """Write how the pictures are made; refuse to go on with those of another recipe."""
-    path = target / NOTE
-    record = recipe.as_record()
-    if resume and path.is_file():
-        before = _read_note(path)
-        other = [key for key in {**before, **record} if before.get(key) != record.get(key)]
-        if other:
-            raise InputError(
-                f"{target} was made with {other[0]} {before.get(other[0])!r}, not {record.get(other[0])!r}: this run "
-                "cannot be resumed; give another output folder, or --overwrite"
-            )
-    target.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode())
-
-
-def _read_note(path: Path) -> Mapping[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a note of 'evalkit colorize' ({error})") from None

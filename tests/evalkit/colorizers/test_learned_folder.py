@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from skimage.color import rgb2lab
 
-import evalkit.colorizers.learned.learned_folder as learned_folder
 from evalkit.cli import main
 from evalkit.color.ab_classes import preset
 from evalkit.colorizers.learned.checkpoints import Checkpoint
 from evalkit.colorizers.learned.colorizer import LearnedColorizer
 from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
+from evalkit.colorizers.recipe_note import NOTE
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 
@@ -223,4 +223,4 @@ def test_without_torch_the_extra_is_named(scans: Path, tmp_path: Path, monkeypat
     result = command("colorize", "full", "--input", scans, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "torch is not installed" in result.output
-    assert learned_folder.NOTE not in {path.name for path in tmp_path.rglob("*")}
+    assert NOTE not in {path.name for path in tmp_path.rglob("*")}
