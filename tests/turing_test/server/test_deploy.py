@@ -17,7 +17,7 @@ from PIL import Image
 from turing_test.server.doctor import examine
 from turing_test.stimuli.create import create_study
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 

@@ -1,6 +1,6 @@
 """The reference names every option, file, key and column; that of the study file is made from the options themselves.
 
-After a change: ``python tests/turing_test/test_study_docs.py`` writes the page anew.
+After a change: ``python tests/turing_test/commands/test_study_docs.py`` writes the page anew.
 """
 
 import json
@@ -13,7 +13,7 @@ from turing_test.study.manifest import ROLES, Manifest, Plate
 from turing_test.study.protocol import PRESETS, SECTIONS, Protocol, options
 from turing_test.study.study_folder import BUILT, DATABASE, KEY, MANIFEST, RECRUITING, STUDY_FILE
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "study-file.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "study-file.md"
 OPENING = """\
 # The study file
 

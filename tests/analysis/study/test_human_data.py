@@ -97,7 +97,7 @@ def test_the_variance_components_stated_in_the_documentation(lago: analysis.Tria
 def test_every_number_of_the_page_on_real_people_is_what_the_functions_give(
     lago: analysis.TrialTable, hecd: analysis.TrialTable
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "explanation" / "real-people.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "real-people.md").read_text(encoding="utf-8")
     components = {row["method"]: row for row in component_rows(lago)}
     rows = []
     for record in analysis.fool_rates(lago):
