@@ -99,7 +99,7 @@ def backup(study: Path, out: Path, database: str | None) -> None:
 
     To restore, serve or export with --database sqlite:///FILE. The key in STUDY/secret.key is not in the copy.
     """
-    from turing_test.server.maintenance import back_up
+    from turing_test.database.backup import back_up
 
     with _open(study, database) as (_, storage):
         sessions = back_up(storage, out)
@@ -118,7 +118,7 @@ def forget(
 ) -> None:
     """Delete the session, answers and display times of one participant of STUDY. Copies made before keep them."""
     from evalkit.errors import InputError
-    from turing_test.server.maintenance import forget as delete
+    from turing_test.sessions.forgetting import forget as delete
 
     if (participant is None) == (worker is None) or (worker is None) != (platform is None):
         raise InputError("name the person with --participant LABEL, or with --platform and --worker.")

@@ -1,13 +1,21 @@
-"""Statements compiled once: the few that run with every answer."""
+"""Statements compiled once: the few that run with every answer.
+
+Why this exists: on SQLite, finding the session of a token takes 36 microseconds through SQLAlchemy's ``execute`` and 6.8
+by a `Prepared`, and every answer needs three such statements while all others wait for the one writer. SQLAlchemy still
+writes the statements, for both databases.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 __all__ = ["Prepared", "named"]
+
+NEW = "new_"
 
 
 class Prepared:
@@ -32,9 +40,18 @@ class Prepared:
         cursor.close()
         return rows
 
-    def run(self, connection: Connection, **parameters: Any) -> None:
-        """Run a statement that gives no rows."""
-        self._execute(connection, parameters).close()
+    def update(self, connection: Connection, *, row: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Run an UPDATE.
+
+        Parameters
+        ----------
+        connection : Connection
+        row : mapping
+            Which row: values of the statement's own parameters.
+        values : mapping
+            What it gets, by column; the statement names them with `named`.
+        """
+        self._execute(connection, {**row, **{f"{NEW}{column}": value for column, value in values.items()}}).close()
 
     def _execute(self, connection: Connection, parameters: dict[str, Any]) -> Any:
         dialect = connection.dialect.name
@@ -50,5 +67,8 @@ class Prepared:
 
 
 def named(*columns: sa.Column[Any]) -> dict[str, sa.BindParameter[Any]]:
-    """Values of an UPDATE: each column from the parameter ``new_COLUMN`` (names of columns are taken)."""
-    return {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in columns}
+    """Values of an UPDATE for `Prepared.update`: each column from a parameter of its own.
+
+    SQLAlchemy keeps the names of columns for itself, hence the prefix.
+    """
+    return {column.name: sa.bindparam(f"{NEW}{column.name}", type_=column.type) for column in columns}

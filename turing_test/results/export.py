@@ -75,7 +75,7 @@ COLUMNS = (
     Column("second_frames", "integer", "Animation frames during the second image.", PAIRS),
     Column("first_gap_ms", "number", "Longest time between two of those frames, milliseconds."),
     Column("second_gap_ms", "number", "Longest time between two of those frames, milliseconds.", PAIRS),
-    Column("clock", "text", "Where the times come from: presented (the compositor's word) or frame (animation frames)."),
+    Column("clock", "text", "Where the times come from: presented (the compositor's word for every image) or frame (animation frames)."),
     Column("interval_ms", "number", "Measured time between two frames of the display, milliseconds."),
     Column("refresh_hz", "number", "Refresh rate measured at the beginning, hertz."),
     Column("device_pixel_ratio", "number", "Physical pixels a CSS pixel."),
@@ -227,7 +227,7 @@ def _record(study: Study, row: Any, right: dict[str, int], now: float) -> dict[s
         "response": response,
         "fooled": None if response is None or position is None else int(response == position),
         "response_ms": row["trial_response_ms"],
-        "clock": row["trial_first_clock"],
+        "clock": _clock(row["trial_first_clock"], row["trial_second_clock"]),
         "interval_ms": row["trial_interval_ms"],
         "refresh_hz": row["session_refresh_hz"],
         "device_pixel_ratio": device.get("device_pixel_ratio"),
@@ -252,6 +252,11 @@ def _record(study: Study, row: Any, right: dict[str, int], now: float) -> dict[s
         record[f"{side}_frames"] = row[f"trial_{side}_frames"]
         record[f"{side}_gap_ms"] = row[f"trial_{side}_gap_ms"]
     return record
+
+
+def _clock(first: str | None, second: str | None) -> str | None:
+    """The weaker of the two clocks: presented only when the compositor timed all images of the trial."""
+    return "frame" if "frame" in (first, second) else first
 
 
 def _flag(value: bool | None) -> int | None:

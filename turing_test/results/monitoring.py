@@ -255,16 +255,22 @@ def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
 
 def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: Counter[str]) -> Timing:
     rows = connection.execute(
-        sa.select(_T.flags, _T.first_clock, _T.first_off_ms - _T.first_on_ms, _T.second_off_ms - _T.second_on_ms)
+        sa.select(
+            _T.flags,
+            sa.func.coalesce(_T.first_clock == "presented", sa.false()),
+            sa.func.coalesce(_T.second_clock == "presented", sa.true()),  # naturalness has no second image
+            _T.first_off_ms - _T.first_on_ms,
+            _T.second_off_ms - _T.second_on_ms,
+        )
         .join_from(tables.session, tables.trial, _S.id == _T.session_id)
         .where(_S.simulated == simulated, _T.state.in_(("shown", "answered", "replaced")))
     ).all()
-    errors = [abs(ms - study.protocol.image_ms) for row in rows for ms in row[2:] if ms is not None]
+    errors = [abs(ms - study.protocol.image_ms) for row in rows for ms in row[3:] if ms is not None]
     flags = Counter(flag for row in rows for flag in (row[0] or "").split())
     return Timing(
         trials=len(rows),
         flags={flag: flags[flag] for flag in FLAGS if flags[flag]},
-        presented=sum(row[1] == "presented" for row in rows),
+        presented=sum(bool(first and second) for _, first, second, *_ in rows),
         median_error_ms=statistics.median(errors) if errors else None,
         worst_error_ms=max(errors, default=None),
         refresh_hz=dict(refresh_hz.most_common(6)),

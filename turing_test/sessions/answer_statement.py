@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from turing_test.database.storage import Storage
-from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming, session_columns, trial_columns
+from turing_test.sessions.snapshot import ACTIVE, SESSION_COLUMNS, TRIAL_COLUMNS, Snapshot, snapshot_of
 from turing_test.sessions.tokens import digest
 
 __all__ = ["answer_at_once"]
 
-_SESSION = ", ".join(f"a.{name}" for name in session_columns())
-_TRIAL = ", ".join(f"n.{name}" for name in trial_columns())
+_SESSION = ", ".join(f"a.{name}" for name in SESSION_COLUMNS)
+_TRIAL = ", ".join(f"n.{name}" for name in TRIAL_COLUMNS)
 _STATES = ", ".join(f"'{state}'" for state in ACTIVE[1:])
 
 # The session's row is locked first, as everywhere, so that whoever waited sees it as it is now. The trial is found by
@@ -90,7 +90,5 @@ def answer_at_once(
     rows = storage.run_statement(_TEXT, parameters)
     if not rows:
         return None
-    n = 2 + len(session_columns())
-    upcoming = tuple(Upcoming(*row[n:]) for row in rows if row[n] is not None)
-    values: list[Any] = [*rows[0][2:n], upcoming]
-    return Snapshot(*values), rows[0][0], rows[0][1]
+    phase, real_position = rows[0][:2]
+    return snapshot_of([row[2:] for row in rows]), phase, real_position

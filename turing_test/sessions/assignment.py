@@ -1,7 +1,7 @@
 """Who sees what, in which order, on which side: the pure part.
 
 Methods are handed out evenly, ties at random; within a method the images shown least come first; in each session the
-real photo comes first in exactly half of the pairs. `turing_test.arrivals` runs this inside one write transaction.
+real photo comes first in exactly half of the pairs. `turing_test.sessions.lifecycle` runs this inside one write transaction.
 """
 
 from __future__ import annotations

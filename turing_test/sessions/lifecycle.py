@@ -21,10 +21,10 @@ from turing_test.database.storage import Storage
 from turing_test.sessions.assignment import Arm, PlannedTrial, arms, choose_arm, plan_session
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
+from turing_test.sessions.screening import passes_screen
 from turing_test.sessions.snapshot import ACTIVE, Snapshot, find_session
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
 from turing_test.sessions.validity import invalid_sessions
-from turing_test.stimuli.color_vision import passes_screen
 from turing_test.study.study_folder import Study
 
 __all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record_vision", "start", "withdraw"]

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape
 
 from evalkit.errors import InputError
 from turing_test.study.protocol import Protocol
+from turing_test.study.recruiting_files import PROLIFIC_QUERY
 
 __all__ = [
     "PLATFORMS",
@@ -29,8 +29,6 @@ __all__ = [
     "Form",
     "Recruiter",
     "find_recruiter",
-    "mturk_question",
-    "prolific_url",
 ]
 
 SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
@@ -38,7 +36,6 @@ SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
 
 NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's assignmentId while a worker only looks at the task
 PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"
-PROLIFIC_QUERY = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -244,36 +241,3 @@ def _check_ids(query: Mapping[str, str], names: tuple[str, ...], platform: str) 
             raise InputError(
                 f"{name} is missing or not as {platform} sends it; please open the study from {platform} again."
             )
-
-
-def mturk_question(url: str, frame_height: int = 0) -> str:
-    """The ExternalQuestion XML that a HIT is made of.
-
-    Parameters
-    ----------
-    url : str
-        Where the study is served; ``https``, as MTurk demands.
-    frame_height : int, default 0
-        Height of the frame in pixels; 0 fills the worker's window.
-
-    Raises
-    ------
-    InputError
-        When the address is not ``https``.
-    """
-    if not url.startswith("https://"):
-        raise InputError(f"public_url is {url!r}; Mechanical Turk allows https:// only.")
-    schema = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2006-07-14/ExternalQuestion.xsd"
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<ExternalQuestion xmlns="{schema}">\n'
-        f"  <ExternalURL>{escape(url)}</ExternalURL>\n"
-        f"  <FrameHeight>{frame_height}</FrameHeight>\n"
-        "</ExternalQuestion>\n"
-    )
-
-
-def prolific_url(url: str) -> str:
-    """The address to enter as study URL at Prolific, which fills in the names in double braces."""
-    query = "&".join(f"{name}={{{{%{name}%}}}}" for name in PROLIFIC_QUERY)
-    return f"{url.removesuffix('/')}/?{query}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,16 @@ from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import digest
 from turing_test.study.protocol import Protocol
 
-__all__ = ["ACTIVE", "ENDED", "Snapshot", "Upcoming", "find_session", "session_columns", "trial_columns"]
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "SESSION_COLUMNS",
+    "TRIAL_COLUMNS",
+    "Snapshot",
+    "Upcoming",
+    "find_session",
+    "snapshot_of",
+]
 
 ACTIVE = ("consented", "screened", "practice", "test")
 """States of a session that goes on."""
@@ -26,7 +36,7 @@ ENDED = ("completed", "declined", "screened_out", "incompatible", "expired", "wi
 AHEAD = 2  # trials read beyond the current one: after an answer, the next two
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
     """A trial that is to be done, without what participants must not learn but for the true position."""
 
@@ -44,7 +54,7 @@ class Upcoming:
     flags: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Where a session stands.
 
@@ -122,14 +132,25 @@ _FIND = Prepared(
 _LOCK = Prepared(sa.select(_S.id).where(_S.token_hash == sa.bindparam("token_hash")).with_for_update())
 
 
-def session_columns() -> list[str]:
-    """Columns of the session in the order of the fields of `Snapshot`."""
-    return [column.name for column in _SESSION]
+SESSION_COLUMNS = tuple(column.name for column in _SESSION)
+"""Columns of the session that `Snapshot` has fields of; `snapshot_of` wants their values in this order."""
+
+TRIAL_COLUMNS = tuple(column.name for column in _TRIAL)
+"""Columns of a trial that `Upcoming` has fields of; in rows they follow those of the session."""
 
 
-def trial_columns() -> list[str]:
-    """Columns of a trial in the order of the fields of `Upcoming`."""
-    return [column.name for column in _TRIAL]
+def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
+    """The session that rows of a query describe.
+
+    Parameters
+    ----------
+    rows : sequence of sequences
+        One per upcoming trial, at least one: values of `SESSION_COLUMNS`, then of `TRIAL_COLUMNS`, which are all None
+        when no trial is left.
+    """
+    n = len(SESSION_COLUMNS)
+    upcoming = tuple(Upcoming(**dict(zip(TRIAL_COLUMNS, row[n:], strict=True))) for row in rows if row[n] is not None)
+    return Snapshot(**dict(zip(SESSION_COLUMNS, rows[0][:n], strict=True)), upcoming=upcoming)
 
 
 def find_session(connection: Connection, token: str, *, to_change: bool = False) -> Snapshot:
@@ -153,7 +174,4 @@ def find_session(connection: Connection, token: str, *, to_change: bool = False)
     rows = _FIND.all(connection, token_hash=token_hash)
     if not rows:
         raise Refused(404, "There is no such session; open the link of the study again.")
-    n = len(_SESSION)
-    upcoming = tuple(Upcoming(*row[n:]) for row in rows if row[n] is not None)
-    values: list[Any] = [*rows[0][:n], upcoming]
-    return Snapshot(*values)
+    return snapshot_of(rows)

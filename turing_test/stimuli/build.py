@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
-from turing_test.stimuli.color_vision import draw_plates
 from turing_test.stimuli.obvious_fakes import obvious_fake
+from turing_test.stimuli.plates import draw_plates
 from turing_test.stimuli.sealing import encode, nonce, seal, sealed_length
 from turing_test.study.manifest import Manifest, Plate, Stimulus
 from turing_test.study.protocol import Protocol

@@ -16,12 +16,12 @@ from typing import Any
 
 from evalkit.errors import InputError
 from turing_test.files import write_atomically
-from turing_test.sessions.recruiters import mturk_question, prolific_url
 from turing_test.stimuli.build import Sources, build_stimuli
 from turing_test.stimuli.study_changes import listed, manifest_changes, protocol_changes, refuse_if_fixed
 from turing_test.study.build_record import BuildRecord, Methods
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
+from turing_test.study.recruiting_files import mturk_question, prolific_url
 from turing_test.study.study_file import format_protocol, read_protocol
 from turing_test.study.study_folder import (
     BUILT,

@@ -6,13 +6,12 @@ A study that is frozen or has answers stays as it is.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from turing_test.database.session_counts import sessions_in_database, sessions_in_file
 from turing_test.study.freeze import FROZEN
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
@@ -105,9 +104,9 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
         raise InputError(
             f"{root}: is frozen ({FROZEN}), so it stays as it is; this would change it: {what}. Create a new study."
         )
-    places = {str(root / DATABASE): _count_in_file(root / DATABASE)}
+    places = {str(root / DATABASE): sessions_in_file(root / DATABASE)}
     if database_url is not None:
-        places["the database"] = _count_in_database(database_url)
+        places["the database"] = sessions_in_database(database_url)
     for place, (n_people, n_simulated) in places.items():
         if n_people:
             raise InputError(
@@ -119,45 +118,6 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
                 f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
                 f"Delete {place} first; no participant is lost."
             )
-
-
-def _count_in_file(database: Path) -> tuple[int, int]:
-    """How many sessions of people and of simulated observers a SQLite file holds; by the standard library alone."""
-    if not database.exists():
-        return 0, 0
-    try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT simulated, count(*) FROM session GROUP BY simulated").fetchall()
-    except sqlite3.DatabaseError as error:
-        if "no such table" in str(error):
-            return 0, 0
-        raise InputError(f"{database}: cannot be read ({error}), so nothing was changed.") from None
-    counts = {bool(simulated): count for simulated, count in rows}
-    return counts.get(False, 0), counts.get(True, 0)
-
-
-def _count_in_database(url: str) -> tuple[int, int]:
-    """The same, for a database with a URL."""
-    import sqlalchemy as sa
-
-    from turing_test.database import schema as tables
-    from turing_test.database.storage import Storage, StorageUnavailable
-
-    def count(connection: sa.Connection) -> tuple[int, int]:
-        if not sa.inspect(connection).has_table("session"):
-            return 0, 0
-        simulated = tables.session.c.simulated
-        rows = connection.execute(sa.select(simulated, sa.func.count()).group_by(simulated)).all()
-        counts = {bool(key): int(n) for key, n in rows}
-        return counts.get(False, 0), counts.get(True, 0)
-
-    storage = Storage(url, connections=1)
-    try:
-        return storage.read(count)
-    except StorageUnavailable as error:
-        raise InputError(f"{error} So nothing was changed.") from None
-    finally:
-        storage.close()
 
 
 def _word(value: object) -> str:

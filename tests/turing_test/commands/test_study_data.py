@@ -14,8 +14,9 @@ from evalkit.cli import main
 from evalkit.errors import InputError
 from tests.turing_test.studies import make_study
 from turing_test.database import schema as tables
+from turing_test.database.backup import back_up
 from turing_test.database.storage import Storage
-from turing_test.server.maintenance import back_up, forget
+from turing_test.sessions.forgetting import forget
 from turing_test.sessions.links import make_links
 from turing_test.web.dashboard_password import password_digest, password_is, set_password
 

@@ -13,10 +13,9 @@ from turing_test.sessions.recruiters import (
     Arrival,
     Ending,
     find_recruiter,
-    mturk_question,
-    prolific_url,
 )
 from turing_test.study.protocol import Protocol
+from turing_test.study.recruiting_files import mturk_question, prolific_url
 
 MTURK = {"assignmentId": "3A", "hitId": "3H", "workerId": "A1B2", "turkSubmitTo": "https://www.mturk.com"}
 PROLIFIC = {"PROLIFIC_PID": "5f0c", "STUDY_ID": "60aa", "SESSION_ID": "61bb"}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from turing_test.stimuli.color_vision import DIGITS, KINDS, SIZE, _glyphs, draw_plates, passes_screen
+from turing_test.sessions.screening import passes_screen
+from turing_test.stimuli.plates import DIGITS, KINDS, SIZE, _glyphs, draw_plates
 
 MACHADO = {
     "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],

@@ -1,4 +1,4 @@
-"""A screen for colour vision: plates of dots with a number that dichromats cannot read.
+"""The plates of the colour vision screen: dots with a number that dichromats cannot read.
 
 A dichromat lacks one kind of cone and cannot tell colours apart that differ in that cone's response alone: the
 confusion lines. On each plate, number and ground differ along such a line and nothing else; the brightness of every
@@ -13,7 +13,6 @@ References
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,13 +24,11 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
-__all__ = ["PlateImage", "draw_plates", "passes_screen"]
+__all__ = ["PlateImage", "draw_plates"]
 
 SIZE = 256  # side of a plate, pixels
 KINDS = ("control", "protan", "deutan", "protan", "deutan")
 """What each plate tells: the first is readable by anybody who sees the screen."""
-
-MISTAKES_ALLOWED = 1  # of the plates after the control: eyes without a defect misread one now and then
 
 # Linear RGB to the responses of the long, medium and short cones [1]_, equation 4.
 LMS_FROM_RGB = ((17.8824, 43.5161, 4.11935), (3.45565, 27.1554, 3.86714), (0.0299566, 0.184309, 1.46709))
@@ -62,40 +59,6 @@ class PlateImage:
     kind: str
     answer: str
     rgb8: Rgb8
-
-
-def passes_screen(expected: Sequence[str], answers: Sequence[str]) -> bool:
-    """Whether answers to the plates pass.
-
-    Parameters
-    ----------
-    expected : sequence of str
-        The numbers, the control first.
-    answers : sequence of str
-        What was read, one a plate; "" for nothing. Blanks around a number do not count.
-
-    Returns
-    -------
-    bool
-        True when the control was read, and all other plates but at most one. A dichromat misses both plates of the
-        missing cone.
-
-    Raises
-    ------
-    ValueError
-        When there is not one answer a plate.
-
-    Examples
-    --------
-    >>> passes_screen(["23", "45", "57", "72", "34"], ["23", "45", "57", "", "34"])
-    True
-    >>> passes_screen(["23", "45", "57", "72", "34"], ["23", "", "57", "", "34"])
-    False
-    """
-    if len(expected) != len(answers):
-        raise ValueError(f"{len(answers)} answers to {len(expected)} plates")
-    right = [number == answer.strip() for number, answer in zip(expected, answers, strict=True)]
-    return right[0] and right[1:].count(False) <= MISTAKES_ALLOWED
 
 
 def draw_plates(key: bytes) -> list[PlateImage]:
