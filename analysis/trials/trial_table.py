@@ -11,74 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import FloatArray, IntArray
+from analysis.trials.columns import COLUMNS, POSITIONS, Column, Preset, is_fooled
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Column", "LeftOut", "Preset", "RawTable", "TrialTable", "check_trials"]
+__all__ = ["LeftOut", "RawTable", "TrialTable", "check_trials"]
 
-Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
 TextArray = npt.NDArray[np.str_]
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the trial table.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the header.
-    meaning : str
-        One sentence for the documentation.
-    kind : {"text", "number"}
-        How entries are read; an empty entry is missing.
-    choices : tuple of str
-        Allowed entries; empty when any is.
-    presets : tuple of str
-        Presets that need it; empty when it is optional everywhere.
-    """
-
-    name: str
-    meaning: str
-    kind: Literal["text", "number"] = "text"
-    choices: tuple[str, ...] = ()
-    presets: tuple[Preset, ...] = ()
-
-
-_ALL: tuple[Preset, ...] = ("real-vs-fake", "preference", "naturalness", "rating")
-_POSITIONS = ("first", "second")
-
-COLUMNS: tuple[Column, ...] = (
-    Column("participant", "Label of the person.", presets=_ALL),
-    Column("image", "Name of the photo; the same for every method.", presets=_ALL),
-    Column("method", "The colorization method shown.", presets=("real-vs-fake", "naturalness", "rating")),
-    Column("method_first", "Preference: the method shown first.", presets=("preference",)),
-    Column("method_second", "Preference: the method shown second.", presets=("preference",)),
-    Column("fooled", "1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", "number"),
-    Column("real_position", "Where the real photo was.", choices=_POSITIONS),
-    Column(
-        "response",
-        "The image chosen (real-vs-fake: as the fake; preference: as the more natural), or yes/no (naturalness).",
-        choices=(*_POSITIONS, "yes", "no"),
-    ),
-    Column("rating", "A rating on any numeric scale.", "number"),
-    Column("kind", "What the trial is for; test when absent.", choices=("practice", "test", "vigilance", "catch")),
-    Column("study", "Name of the study; one per table."),
-    Column("manifest", "Digest of the study's stimuli; one per table."),
-    Column("platform", "How the participant came; simulated ones never mix with people."),
-    Column("session", "Label of the session; one per participant."),
-    Column("session_state", "How the session ended."),
-    Column("trial", "Number of the trial within the session.", "number"),
-    Column("response_ms", "Time from the question to the answer, milliseconds.", "number"),
-    Column("first_shown_ms", "Measured display time of the first image, milliseconds.", "number"),
-    Column("second_shown_ms", "Measured display time of the second image, milliseconds.", "number"),
-    Column("flags", "Timing flags, separated by spaces, commas or semicolons."),
-    Column("excluded", "1 when a rule of the study file excludes the trial.", choices=("0", "1", "true", "false")),
-    Column("exclusion_rule", "The name of that rule."),
-)
-"""Columns that are read; others are kept as text."""
 
 _BY_NAME = {column.name: column for column in COLUMNS}
 
@@ -130,7 +72,7 @@ class TrialTable:
     preset : {"real-vs-fake", "preference", "naturalness", "rating"}
         What was asked.
     columns : mapping of str to ndarray, shape (n,)
-        By the names of `COLUMNS`: text as str, numbers as float64 with NaN for missing, and other columns as
+        By the names of `analysis.trials.columns.COLUMNS`: text as str, numbers as float64 with NaN for missing, and other columns as
         text.
     value : ndarray of float64, shape (n,)
         The answer as a number: fooled, first preferred, judged natural (1/0), or the rating; NaN where
@@ -313,8 +255,8 @@ def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[
         position, response = columns["real_position"], columns["response"]
         wrong = np.isin(response, ("yes", "no"))
         _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
-        # The question is which image has fake colours: choosing the real one means being fooled.
-        derived = np.where((response == "") | (position == ""), np.nan, (response == position).astype(np.float64))
+        as_numbers = is_fooled(response, position).astype(np.float64)
+        derived = np.where((response == "") | (position == ""), np.nan, as_numbers)
     fooled = columns.get("fooled", derived)
     outside = (fooled < 0) | (fooled > 1)
     _refuse_where(raw, outside, "has fooled {cell:g}; 0, 1, a fraction or an empty cell is allowed", fooled)
@@ -336,7 +278,7 @@ def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[Fl
 
 def _naturalness(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
     response = columns["response"]
-    wrong = np.isin(response, _POSITIONS)
+    wrong = np.isin(response, POSITIONS)
     _refuse_where(raw, wrong, "has response {cell!r}; yes, no or an empty cell is allowed", response)
     value = np.where(response == "", np.nan, (response == "yes").astype(np.float64))
     return value, np.where(response == "", "no answer", "")

@@ -1,0 +1,105 @@
+"""The columns of the trial table, declared once, and what it means to be fooled; no arrays, so that a server can import it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["COLUMNS", "POSITIONS", "Column", "Preset", "column_meaning", "is_fooled"]
+
+Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the trial table.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the header.
+    meaning : str
+        One sentence for the documentation.
+    kind : {"text", "number"}
+        How entries are read; an empty entry is missing.
+    choices : tuple of str
+        Allowed entries; empty when any is.
+    presets : tuple of str
+        Presets that need it; empty when it is optional everywhere.
+    """
+
+    name: str
+    meaning: str
+    kind: Literal["text", "number"] = "text"
+    choices: tuple[str, ...] = ()
+    presets: tuple[Preset, ...] = ()
+
+
+_ALL: tuple[Preset, ...] = ("real-vs-fake", "preference", "naturalness", "rating")
+POSITIONS = ("first", "second")
+"""Where an image of a pair may be, and which may be chosen."""
+
+COLUMNS: tuple[Column, ...] = (
+    Column("participant", "Label of the person.", presets=_ALL),
+    Column("image", "Name of the photo; the same for every method.", presets=_ALL),
+    Column("method", "The colorization method shown.", presets=("real-vs-fake", "naturalness", "rating")),
+    Column("method_first", "Preference: the method shown first.", presets=("preference",)),
+    Column("method_second", "Preference: the method shown second.", presets=("preference",)),
+    Column("fooled", "1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", "number"),
+    Column("real_position", "Where the real photo was.", choices=POSITIONS),
+    Column(
+        "response",
+        "The image chosen (real-vs-fake: as the fake; preference: as the more natural), or yes/no (naturalness).",
+        choices=(*POSITIONS, "yes", "no"),
+    ),
+    Column("rating", "A rating on any numeric scale.", "number"),
+    Column("kind", "What the trial is for; test when absent.", choices=("practice", "test", "vigilance", "catch")),
+    Column("study", "Name of the study; one per table."),
+    Column("manifest", "Digest of the study's stimuli; one per table."),
+    Column("platform", "How the participant came; simulated ones never mix with people."),
+    Column("session", "Label of the session; one per participant."),
+    Column("session_state", "How the session ended."),
+    Column("trial", "Number of the trial within the session.", "number"),
+    Column("response_ms", "Time from the question to the answer, milliseconds.", "number"),
+    Column("first_shown_ms", "Measured display time of the first image, milliseconds.", "number"),
+    Column("second_shown_ms", "Measured display time of the second image, milliseconds.", "number"),
+    Column("flags", "Timing flags, separated by spaces, commas or semicolons."),
+    Column("excluded", "1 when a rule of the study file excludes the trial.", choices=("0", "1", "true", "false")),
+    Column("exclusion_rule", "The name of that rule."),
+)
+"""Columns that are read; others are kept as text."""
+
+
+def column_meaning(name: str) -> str:
+    """The sentence about a column.
+
+    Raises
+    ------
+    KeyError
+        When no column is read under this name.
+    """
+    return {column.name: column.meaning for column in COLUMNS}[name]
+
+
+def is_fooled(response: Any, real_position: Any) -> Any:
+    """Whether the photo was taken for the fake: the question is which image has fake colours, and the real one was chosen.
+
+    The one definition, for single answers, for arrays (shape (n,), elementwise) and for columns of a database query.
+
+    Parameters
+    ----------
+    response : str, ndarray of str, or SQL expression
+        The image chosen as the fake: ``first`` or ``second``; entries without an answer are the caller's matter.
+    real_position : as response
+        Where the real photo was.
+
+    Returns
+    -------
+    bool, ndarray of bool, or SQL expression
+
+    Examples
+    --------
+    >>> is_fooled("first", "first"), is_fooled("first", "second")
+    (True, False)
+    """
+    return response == real_position
