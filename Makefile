@@ -56,5 +56,5 @@ $(VENV)/.for-demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.for-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(VENV) (the first time this downloads packages for a few minutes) ..."
-	$(PIP) --editable ".[test,docs,report,vgg,study]"
+	$(PIP) --editable ".[test,docs,report,networks,study]"
 	@touch $@

@@ -27,11 +27,11 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray
 from evalkit.metrics.ab_error import AbAucRebalanced, PairCounter, PairCounts, table_of
 from evalkit.metrics.base import ImageStatistics, Photo
 from evalkit.resampling.intervals import (
     Column,
-    FloatArray,
     Interval,
     abc_interval_ratio,
     interval,

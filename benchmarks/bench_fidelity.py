@@ -22,7 +22,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.datasets import load_sample_images
 
-from evalkit.metrics.base import Photo, Rgb8
+from evalkit.arrays import Rgb8
+from evalkit.metrics.base import Photo
 from evalkit.metrics.color_difference import Ciede2000, ciede2000
 from evalkit.metrics.fidelity import psnr_rgb
 from evalkit.metrics.ssim import SsimRgb, ssim_rgb

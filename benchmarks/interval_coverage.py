@@ -19,8 +19,9 @@ import numpy as np
 
 from analysis.statistics.bootstrap import nested_bootstrap, pigeonhole_variance, probability_less
 from analysis.statistics.comparison import compare
-from analysis.statistics.crossed import CrossedDesign, FloatArray
+from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import crossed_mean, t_quantile
+from evalkit.arrays import FloatArray
 
 Answers = tuple[FloatArray, np.ndarray, np.ndarray]
 NODE, WEIGHT = np.polynomial.hermite_e.hermegauss(61)

@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 from scipy.stats import ttest_1samp
 
 import evalkit
+from evalkit.arrays import Rgb8
 from evalkit.color.ab_classes import preset
 from evalkit.color.colorspace import lab_planes
 from evalkit.color.lab_join import join_lab
@@ -36,7 +37,6 @@ from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.training.data import survey_photos
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.base import Rgb8
 from evalkit.scoring.score_comparison import compare_methods
 
 N_FOLDS = 4

@@ -6,7 +6,6 @@ Exit status: 0 done, 2 a mistake of the user or the machine (bad input, no space
 
 from __future__ import annotations
 
-import difflib
 import errno
 import sys
 import traceback
@@ -18,6 +17,7 @@ from typing import Any
 import click
 
 from evalkit.errors import InputError
+from evalkit.wording import nearest
 
 __all__ = ["SECTIONS", "CommandGroup", "main"]
 
@@ -94,8 +94,8 @@ class CommandGroup(click.Group):
         name = args[0]
         known = self.list_commands(ctx)
         if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else "'evalkit --help' lists all commands."
+            near = nearest(name, known)
+            hint = f"Did you mean '{near}'?" if near else "'evalkit --help' lists all commands."
             ctx.fail(f"there is no command '{name}'. {hint}")
         return super().resolve_command(ctx, args)
 

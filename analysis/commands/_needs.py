@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 __all__ = ["need"]
 
@@ -19,6 +20,4 @@ def need(*modules: str) -> None:
     """
     absent = [module for module in modules if find_spec(module) is None]
     if absent:
-        raise InputError(
-            f'This command needs {" and ".join(absent)}: pip install "colorization-evalkit[report]" brings them.'
-        )
+        raise InputError(needs_package(" and ".join(absent), "this command", "report"))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.statistics.comparison import compare
-from analysis.statistics.crossed import MINIMUM_RESIDUAL_DF, CrossedDesign, FloatArray, variance_components
+from analysis.statistics.crossed import MINIMUM_RESIDUAL_DF, CrossedDesign, variance_components
 from analysis.statistics.fool_rate import fool_rate, t_quantile
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:

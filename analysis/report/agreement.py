@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.records import Row
 from analysis.report.score_folder import ScoreFolder
-from analysis.statistics.crossed import FloatArray
 from analysis.statistics.reliability import RankCorrelation, rank_correlation
 from analysis.study.rates import FoolRates
+from evalkit.arrays import FloatArray
 
 __all__ = ["MetricAgreement", "image_pairs_of", "metric_agreement"]
 

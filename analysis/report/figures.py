@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.records import Row
-from analysis.statistics.crossed import CrossedDesign, FloatArray, one_way_variances
+from analysis.statistics.crossed import CrossedDesign, one_way_variances
 from analysis.study.rates import MethodRate
 from analysis.trials.trial_table import TrialTable
+from evalkit.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ import numpy as np
 from analysis.records import Row
 from analysis.report.score_folder import ScoreFolder
 from analysis.statistics.comparison import mcnemar
-from analysis.statistics.crossed import FloatArray
 from analysis.statistics.multiplicity import holm
+from evalkit.arrays import FloatArray
 from evalkit.scoring.score_comparison import Difference, compare_methods
 
 __all__ = ["MetricDifference", "metric_differences"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import FloatArray
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]

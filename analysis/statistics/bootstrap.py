@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import CrossedDesign, FloatArray, IntArray, one_way_variances
+from analysis.statistics.crossed import CrossedDesign, one_way_variances
+from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = [

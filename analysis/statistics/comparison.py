@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, FloatArray, Labels
+from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, Labels
 from analysis.statistics.fool_rate import clopper_pearson, t_quantile
+from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = ["Difference", "McNemar", "compare", "mcnemar"]
@@ -219,7 +220,7 @@ def _contribution(y: FloatArray, participant: Labels, image: Labels, name: str) 
     return np.asarray((y - y.mean()) / y.size)
 
 
-def _membership(code: npt.NDArray[np.int64], n_a: int, levels: int) -> tuple[npt.NDArray[np.bool_], ...]:
+def _membership(code: IntArray, n_a: int, levels: int) -> tuple[BoolArray, ...]:
     """Which levels occur in A (the first n_a trials) and in B."""
     in_a, in_b = np.bincount(code[:n_a], minlength=levels) > 0, np.bincount(code[n_a:], minlength=levels) > 0
     return in_a, in_b

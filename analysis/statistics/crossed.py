@@ -21,15 +21,14 @@ from evalkit.errors import InputError
 __all__ = [
     "CrossedDesign",
     "Estimand",
-    "FloatArray",
     "OneWayVariances",
     "VarianceComponents",
     "one_way_variances",
     "variance_components",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evalkit.arrays import FloatArray, IntArray
+
 Labels = npt.NDArray[Any] | Sequence[Any]
 Estimand = Literal["participants+images", "participants"]
 """What an interval generalises to: new people and new images, or new people on these very images."""

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.comparison import t_two_sided
-from analysis.statistics.crossed import CrossedDesign, FloatArray, Labels
+from analysis.statistics.crossed import CrossedDesign, Labels
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean, t_quantile
+from evalkit.arrays import FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 
 __all__ = [
@@ -187,7 +188,7 @@ class AnswerTimes:
     """
 
     geometric_mean_ms: float
-    participants: npt.NDArray[np.str_]
+    participants: TextArray
     median_ms: FloatArray
     n_below: int
     n_above: int
@@ -261,8 +262,8 @@ class ShrunkenRates:
         Parameters of the beta distribution of true rates, by maximum likelihood.
     """
 
-    images: npt.NDArray[np.str_]
-    n_trials: npt.NDArray[np.int64]
+    images: TextArray
+    n_trials: IntArray
     raw: FloatArray
     rate: FloatArray
     ci_low: FloatArray

@@ -9,13 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import Estimand, FloatArray, Labels
+from analysis.statistics.crossed import Estimand, Labels
 from analysis.statistics.fool_rate import t_quantile
+from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = ["PreferenceScale", "WinMatrix", "preference_scale", "win_matrix"]
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import FloatArray
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
 __all__ = ["dprime", "dprime_unbiased"]

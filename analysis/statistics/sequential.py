@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import FloatArray
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
 __all__ = ["betting_confidence_sequence", "group_sequential_bounds"]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.trials.trial_files import read_toml
 from analysis.trials.trial_table import TrialTable
@@ -21,7 +20,7 @@ from evalkit.errors import InputError
 
 __all__ = ["CONDITIONS", "ExclusionRule", "apply_exclusions", "read_exclusions"]
 
-BoolArray = npt.NDArray[np.bool_]
+from evalkit.arrays import BoolArray
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import FloatArray, IntArray
 from analysis.trials.columns import COLUMNS, POSITIONS, Column, Preset, is_fooled
+from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
+from evalkit.wording import did_you_mean, some_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["LeftOut", "RawTable", "TrialTable", "check_trials"]
-
-TextArray = npt.NDArray[np.str_]
 
 
 _BY_NAME = {column.name: column for column in COLUMNS}
@@ -100,7 +98,7 @@ class TrialTable:
         try:
             return self.columns[name]
         except KeyError:
-            raise InputError(f"{self.source} has no column {name!r}; it has {_listed(self.columns)}.") from None
+            raise InputError(f"{self.source} has no column {name!r}; it has {some_names(self.columns, 12)}.") from None
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -112,7 +110,7 @@ class TrialTable:
         names = ("method_first", "method_second") if self.preset == "preference" else ("method",)
         return tuple(sorted({str(m) for name in names for m in np.unique(self[name][test])}))
 
-    def where(self, keep: npt.NDArray[np.bool_], reason: str = "") -> TrialTable:
+    def where(self, keep: BoolArray, reason: str = "") -> TrialTable:
         """The trials where `keep` is True; with a `reason`, the others are counted in `left_out`."""
         left_out = self.left_out
         if reason and not keep.all():
@@ -174,7 +172,7 @@ def check_trials(
     for name, codes in (missing or {}).items():
         if name not in columns:
             raise InputError(
-                f"{raw.source} has no column {name!r} to look for missing codes; it has {_listed(columns)}."
+                f"{raw.source} has no column {name!r} to look for missing codes; it has {some_names(columns, 12)}."
             )
         columns[name] = np.where(np.isin(columns[name], list(codes)), "", columns[name])
     preset = _preset(columns)
@@ -216,11 +214,10 @@ def _check_columns(source: str, columns: Mapping[str, npt.NDArray[Any]], preset:
         return
     hints = []
     for name in absent:
-        close = difflib.get_close_matches(name, list(columns), n=1, cutoff=0.5)
-        hints.append(f"{name} (is it {close[0]!r}?)" if close else name)
+        hints.append(f"{name}{did_you_mean(name, columns, cutoff=0.5)}")
     instead = " (or fooled, instead of real_position and response)" if "real_position" in absent else ""
     raise InputError(
-        f"{source} has no column {', '.join(hints)}{instead}; it has {_listed(columns)}. "
+        f"{source} has no column {', '.join(hints)}{instead}; it has {some_names(columns, 12)}. "
         "Name the columns of another tool with --column OURS=THEIRS."
     )
 
@@ -362,7 +359,7 @@ def _check_duplicates(table: TrialTable, duplicates: Literal["error", "first"]) 
     )
 
 
-def _refuse_where(raw: RawTable, bad: npt.NDArray[np.bool_], what: str, cells: npt.NDArray[Any] | None = None) -> None:
+def _refuse_where(raw: RawTable, bad: BoolArray, what: str, cells: npt.NDArray[Any] | None = None) -> None:
     """Raise for the first bad row: ``FILE row N WHAT.``, with the cell filled in."""
     if not np.any(bad):
         return
@@ -371,8 +368,3 @@ def _refuse_where(raw: RawTable, bad: npt.NDArray[np.bool_], what: str, cells: n
     more = int(np.sum(bad)) - 1
     rest = f" ({more} more {'row' if more == 1 else 'rows'} like it)" if more else ""
     raise InputError(f"{raw.source} row {raw.row[index]} {what.format(cell=cell)}{rest}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = [str(name) for name in names]
-    return ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")

@@ -31,8 +31,7 @@ __all__ = [
     "soft_encode",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evalkit.arrays import FloatArray, IntArray
 
 # (a, first b, last b) of each grid row: facts of the published pts_in_hull.npy (Zhang, Isola, Efros 2016 release).
 _ZHANG2016_ROWS = (

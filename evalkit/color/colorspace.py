@@ -19,7 +19,7 @@ from numba import njit
 
 __all__ = ["AB_LIMITS", "lab_planes", "lab_to_srgb", "lab_to_srgb8", "srgb8_to_lab", "srgb_to_lab"]
 
-FloatArray = npt.NDArray[np.float64]
+from evalkit.arrays import BoolArray, FloatArray
 
 XYZ_FROM_RGB = np.array(
     [
@@ -110,7 +110,7 @@ def lab_to_srgb(lab: npt.ArrayLike) -> FloatArray:
     return srgb_from_linear(xyz @ RGB_FROM_XYZ.T)
 
 
-def lab_to_srgb8(lab: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+def lab_to_srgb8(lab: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], BoolArray]:
     """Convert CIE Lab to 8-bit sRGB, rounded, and say which pixels had to be clipped into the gamut.
 
     Parameters

@@ -17,7 +17,7 @@ from evalkit.color.colorspace import RGB_FROM_XYZ, WHITE_D65, srgb_from_linear
 
 __all__ = ["join_lab"]
 
-FloatArray = npt.NDArray[np.float64]
+from evalkit.arrays import FloatArray
 
 # The reference's joint of the two branches of CIE's f, and the linear branch's constants.
 _JOINT = 0.2068966

@@ -11,7 +11,6 @@ References
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from evalkit.colorizers.base import BUILTIN_METHODS, BuiltinMethod
 from evalkit.errors import InputError
+from evalkit.wording import unknown_name
 
 if TYPE_CHECKING:
-    from evalkit.colorizers.base import Rgb8
+    from evalkit.arrays import Rgb8
 
 __all__ = ["Gray", "Random", "Truth", "builtin", "random_donors"]
 
@@ -59,10 +59,7 @@ def builtin(name: str, names: Sequence[str], seed: int = 0) -> BuiltinMethod:
         "random": lambda: Random(random_donors(names, seed)),
     }
     if name not in makers:
-        near = difflib.get_close_matches(name, BUILTIN_METHODS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        allowed = ", ".join(BUILTIN_METHODS)
-        raise InputError(f"'{name}' is no built-in method{hint}; built in are {allowed}.")
+        raise InputError(unknown_name("built-in method", name, BUILTIN_METHODS))
     return makers[name]()
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Rgb8 = npt.NDArray[np.uint8]
+    from evalkit.arrays import Rgb8
 
 __all__ = ["BUILTIN_METHODS", "BuiltinMethod"]
 

@@ -13,7 +13,7 @@ from evalkit.colorizers.base import BuiltinMethod
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
-    from evalkit.colorizers.base import Rgb8
+    from evalkit.arrays import Rgb8
 
 __all__ = ["FolderReport", "check_folders", "colorize_folder"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.base import Rgb8
-from evalkit.scoring.statistics_store import atomic_file
 
 __all__ = ["write_gallery"]
 

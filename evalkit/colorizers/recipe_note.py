@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.scoring.statistics_store import atomic_file
+from evalkit.files import atomic_file
 
 __all__ = ["NOTE", "refuse_other_recipe", "write_recipe_note"]
 

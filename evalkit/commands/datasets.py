@@ -34,7 +34,7 @@ def ctest10k(labels: Path, out: Path) -> None:
     from evalkit.datasets.ctest10k import CTEST10K_DIGEST, read_validation_labels
     from evalkit.datasets.ctest10k import ctest10k as rebuild
     from evalkit.errors import InputError
-    from evalkit.scoring.statistics_store import atomic_file
+    from evalkit.files import atomic_file
 
     names = rebuild(read_validation_labels(labels))
     try:

@@ -38,6 +38,7 @@ def demo(out: Path) -> None:
     from evalkit.commands._shared import progress_bar, run_command
     from evalkit.demo.demo_figure import draw_curves, require_matplotlib
     from evalkit.demo.photos import PHOTOS, write_folders
+    from evalkit.wording import needs_package
 
     require_matplotlib()  # before any work, not after it
     click.echo(f"Cutting crops of {len(PHOTOS)} photos and desaturating them ...")
@@ -66,10 +67,7 @@ not independent. On a set of separate photos they mean what they say."""
     )
     absent = [name for name in STUDY_NEEDS if find_spec(name) is None]
     if absent:
-        click.echo(
-            f"\nThe study and the report are left out: {absent[0]} is not installed. "
-            'For the whole way: pip install "colorization-evalkit[demo]"'
-        )
+        click.echo(f"\nThe study and the report are left out: {needs_package(absent[0], 'the whole way', 'demo')}")
     else:
         _play_study(run, out, names, methods)
     files = [

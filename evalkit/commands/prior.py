@@ -39,8 +39,8 @@ def prior(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path,
     """  # noqa: D301
     from evalkit.color.ab_classes import load_classes
     from evalkit.errors import InputError
+    from evalkit.files import atomic_file
     from evalkit.metrics.prior_counts import PriorCounts, count_folder
-    from evalkit.scoring.statistics_store import atomic_file
 
     if source is None and not parts:
         raise InputError("nothing to count: give --input DIR, --merge FILE, or both")

@@ -78,10 +78,10 @@ def probe(
     from evalkit.colorizers.training.probing import probe as run
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
+    from evalkit.files import atomic_file
     from evalkit.metrics.blocks import NetworkOptions
     from evalkit.networks.classifiers import Classifier
     from evalkit.networks.devices import choose_device
-    from evalkit.scoring.statistics_store import atomic_file
 
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)

@@ -48,10 +48,10 @@ def validate_metrics(
     import io
     import json
 
+    from evalkit.files import atomic_file
     from evalkit.scoring.metric_validation import agreement_rows, read_human_scores
     from evalkit.scoring.metric_validation import validate_metrics as validate
     from evalkit.scoring.scores import Scores
-    from evalkit.scoring.statistics_store import atomic_file
 
     table = {key: score for key, score in read_human_scores(human).items() if key[1] not in leave_out}
     rows = agreement_rows(validate(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed))

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
+from evalkit.wording import some_names
 
 __all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for"]
 
@@ -29,7 +30,6 @@ DEVKIT_NUMBERING = (
 )
 
 N_IMAGENET = 1000
-N_SHOWN = 3
 
 _SYNSET = re.compile(r"n\d{8}")
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
@@ -202,9 +202,8 @@ def _matched(entries: Sequence[tuple[str, int]], names: Sequence[str], path: Pat
         else:
             found[name] = next(iter(labels))
     if missing:
-        shown = ", ".join(missing[:N_SHOWN]) + (f" and {len(missing) - N_SHOWN} more" if len(missing) > N_SHOWN else "")
         raise InputError(
-            f"{path}: {len(missing)} of {len(names)} images have no label there ({shown}); the file has {len(entries)} "
+            f"{path}: {len(missing)} of {len(names)} images have no label there ({some_names(missing)}); the file has {len(entries)} "
             "labels, matched by file name without extension."
         )
     return found

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from evalkit.arrays import FloatArray
 
 __all__ = ["draw_curves", "require_matplotlib"]
 
@@ -47,7 +47,7 @@ def require_matplotlib() -> None:
         If matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
-        raise InputError('the picture of the curves needs matplotlib: pip install "colorization-evalkit[report]"')
+        raise InputError(needs_package("matplotlib", "the picture of the curves", "report"))
 
 
 def draw_curves(curves: Path, picture: Path) -> None:
@@ -95,7 +95,7 @@ def draw_curves(curves: Path, picture: Path) -> None:
         figure.savefig(picture, dpi=200)
 
 
-def _read_curves(path: Path, column: str) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+def _read_curves(path: Path, column: str) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Thresholds and fractions by method, from ``curves.csv``."""
     import numpy as np
 

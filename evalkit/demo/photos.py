@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Rgb8 = npt.NDArray[np.uint8]
+    from evalkit.arrays import Rgb8
 
 __all__ = ["CROP", "DESATURATIONS", "PHOTOS", "desaturate", "photo_crops", "write_folders"]
 
@@ -74,10 +72,7 @@ def _photo(name: str) -> Rgb8:
         import skimage.data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise InputError(
-            f"the demo's photos ship with scikit-image and scikit-learn, and {error.name} is not installed: "
-            'pip install "colorization-evalkit[demo]"'
-        ) from error
+        raise InputError(needs_package(error.name or "scikit-image", "the demo's photos", "demo")) from error
     if name in {"china", "flower"}:
         return cast("Rgb8", load_sample_image(f"{name}.jpg"))
     found = getattr(skimage.data, name)()

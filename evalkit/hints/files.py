@@ -18,10 +18,8 @@ from evalkit.hints.hint import Hint, HintMaps, hint_maps
 from evalkit.hints.protocols import HintRecipe, draw_hints
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from evalkit.arrays import BoolArray, FloatArray
 
-    Rgb8 = npt.NDArray[np.uint8]
 
 __all__ = ["NOTE", "number_folders", "read_hints", "write_hint_folder"]
 
@@ -75,7 +73,7 @@ def write_hint_folder(
     return len(photos)
 
 
-def _write(folder: Path, name: str, lab: npt.NDArray[np.float64], hints: Sequence[Hint]) -> None:
+def _write(folder: Path, name: str, lab: FloatArray, hints: Sequence[Hint]) -> None:
     import numpy as np
 
     from evalkit.color.colorspace import lab_to_srgb8
@@ -94,7 +92,7 @@ def _write(folder: Path, name: str, lab: npt.NDArray[np.float64], hints: Sequenc
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from evalkit.scoring.statistics_store import atomic_file
+    from evalkit.files import atomic_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
@@ -164,7 +162,7 @@ def read_hints(folder: Path, name: str, height: int, width: int) -> HintMaps:
     colour, white = (decode(file).rgb8 for file in painted)
     for file, pixels in zip(painted, (colour, white), strict=True):
         _check_size(file, (pixels.shape[0], pixels.shape[1]), (height, width))
-    mask: npt.NDArray[np.bool_] = white.min(axis=-1) >= 128
+    mask: BoolArray = white.min(axis=-1) >= 128
     ab = lab_planes(colour)[1:].T.reshape(height, width, 2) * mask[..., None]
     return HintMaps(mask, ab)
 

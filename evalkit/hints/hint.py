@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from evalkit.arrays import BoolArray, FloatArray
 
 __all__ = ["Hint", "HintMaps", "hint_maps", "patch_slices"]
 
@@ -46,8 +45,8 @@ class HintMaps:
         Their colour, CIE Lab units; zero elsewhere.
     """
 
-    mask: npt.NDArray[np.bool_]
-    ab: npt.NDArray[np.float64]
+    mask: BoolArray
+    ab: FloatArray
 
 
 def patch_slices(row: int, column: int, side: int) -> tuple[slice, slice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 __all__ = ["need_scipy", "need_sklearn"]
 
@@ -33,6 +34,4 @@ def need_sklearn(what: str) -> None:
 
 def _need(module: str, package: str, what: str) -> None:
     if find_spec(module) is None:
-        raise InputError(
-            f'{package} is not installed, and {what} need it: pip install "colorization-evalkit[classical]"'
-        )
+        raise InputError(needs_package(package, what, "classical"))

@@ -21,8 +21,7 @@ from evalkit.errors import InputError
 from evalkit.hints.hint import Hint, patch_slices
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from evalkit.arrays import FloatArray
 
 __all__ = ["PROTOCOLS", "HintRecipe", "draw_hints"]
 
@@ -77,7 +76,7 @@ class HintRecipe:
             raise InputError(f"the side of a patch is {self.side} pixels; it must be at least 1")
 
 
-def draw_hints(ab: npt.NDArray[np.float64], name: str, recipe: HintRecipe) -> list[Hint]:
+def draw_hints(ab: FloatArray, name: str, recipe: HintRecipe) -> list[Hint]:
     """Hints of one photo; each has the mean true colour of its patch.
 
     Parameters
@@ -115,7 +114,7 @@ def draw_hints(ab: npt.NDArray[np.float64], name: str, recipe: HintRecipe) -> li
     return [_hint(ab, *place) for place in places]
 
 
-def _hint(ab: npt.NDArray[np.float64], row: int, column: int, side: int) -> Hint:
+def _hint(ab: FloatArray, row: int, column: int, side: int) -> Hint:
     a, b = ab[patch_slices(row, column, side)].mean(axis=(0, 1))
     return Hint(row=row, column=column, side=side, a=float(a), b=float(b))
 
@@ -133,7 +132,7 @@ def _lattice(count: int, height: int, width: int) -> list[tuple[int, int]]:
     return places
 
 
-def _largest_regions(ab: npt.NDArray[np.float64], count: int) -> list[tuple[int, int]]:
+def _largest_regions(ab: FloatArray, count: int) -> list[tuple[int, int]]:
     """The pixel farthest from the edge of each of the largest regions; ties go to the first in reading order."""
     import numpy as np
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from evalkit.metrics.base import Rgb8
+from evalkit.arrays import Rgb8
 
 __all__ = ["ProfileError", "SrgbTransform", "srgb_transform"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from evalkit.arrays import Rgb8
 from evalkit.images._headers import MalformedImage, exif_orientation
-from evalkit.metrics.base import Rgb8
 
 __all__ = ["StoredImage", "UnusableImage", "check_size", "opaque_rgb", "read_with_pillow"]
 

@@ -8,7 +8,7 @@ that the method changed, sizes that differ.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,17 @@ from typing import Literal
 
 import numpy as np
 
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.color.colorspace import lab_planes
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.base import FloatArray, Rgb8
+from evalkit.wording import N_NAMED, some_names
 
 __all__ = ["Finding", "lint_folders"]
 
 Level = Literal["error", "warning"]
 
-N_SHOWN = 3
 
 GRAY_CHROMA = 1.0
 """Every pixel closer than this to neutral: a grayscale photo, as in the scoring run."""
@@ -157,7 +157,7 @@ def _names(method: str, files: Mapping[str, Path], truths: Mapping[str, Path]) -
             "error",
             "missing",
             method,
-            f"{_n(absent)} of {len(truths)} true photos have no file there ({_listed(absent)}); tools that skip them score "
+            f"{_n(absent)} of {len(truths)} true photos have no file there ({some_names(absent)}); tools that skip them score "
             f"another set of images.{guess}",
             absent,
         )
@@ -166,7 +166,7 @@ def _names(method: str, files: Mapping[str, Path], truths: Mapping[str, Path]) -
             "error",
             "surplus",
             method,
-            f"{_n(surplus)} files have no true photo of their name ({_listed(surplus)}); pairing by position instead of by "
+            f"{_n(surplus)} files have no true photo of their name ({some_names(surplus)}); pairing by position instead of by "
             "name would shift every pair.",
             surplus,
         )
@@ -254,7 +254,7 @@ def _common(who: str, looks: Mapping[str, _Seen]) -> Iterator[Finding]:
             "warning",
             "repeated",
             who,
-            f"{_n(repeated)} files are copies of one another ({_listed(repeated)}).",
+            f"{_n(repeated)} files are copies of one another ({some_names(repeated)}).",
             repeated,
         )
 
@@ -267,7 +267,7 @@ def _truth(looks: Mapping[str, _Seen]) -> Iterator[Finding]:
             "warning",
             "gray-truth",
             "truth",
-            f"{_n(gray)} of {len(looks)} true photos are grayscale ({_listed(gray)}); ab metrics mean nothing on them.",
+            f"{_n(gray)} of {len(looks)} true photos are grayscale ({some_names(gray)}); ab metrics mean nothing on them.",
             gray,
         )
 
@@ -306,7 +306,7 @@ def _method(method: str, looks: Mapping[str, _Seen], truths: Mapping[str, _Seen]
     gray = those(lambda own, truth: own.max_chroma < GRAY_CHROMA <= truth.max_chroma)
     if gray:
         yield Finding(
-            "warning", "gray-output", method, f"{_n(gray)} {of_all} have no colour at all ({_listed(gray)}).", gray
+            "warning", "gray-output", method, f"{_n(gray)} {of_all} have no colour at all ({some_names(gray)}).", gray
         )
     yield from _other_pictures(method, pairs)
     identical = those(lambda own, truth: own.identical and truth.max_chroma >= GRAY_CHROMA)
@@ -315,7 +315,7 @@ def _method(method: str, looks: Mapping[str, _Seen], truths: Mapping[str, _Seen]
             "error" if len(identical) == len(pairs) else "warning",
             "identical",
             method,
-            f"{_n(identical)} {of_all} have the truth's own pixels ({_listed(identical)}); is the folder the right one?",
+            f"{_n(identical)} {of_all} have the truth's own pixels ({some_names(identical)}); is the folder the right one?",
             identical,
         )
     changed = those(lambda own, truth: own.l_change > L_CHANGE_LIMIT)
@@ -367,7 +367,7 @@ def _other_pictures(method: str, pairs: Mapping[str, tuple[_Seen, _Seen]]) -> It
         (names[k], names[b]) for k, b in zip(wrong, best, strict=True) if b != k and truths[b] @ own[k] >= SAME_PICTURE
     ]
     if moved:
-        examples = ", ".join(f"{name} shows {other}" for name, other in moved[:N_SHOWN])
+        examples = ", ".join(f"{name} shows {other}" for name, other in moved[:N_NAMED])
         yield Finding(
             "error",
             "other-picture",
@@ -383,7 +383,7 @@ def _other_pictures(method: str, pairs: Mapping[str, tuple[_Seen, _Seen]]) -> It
             "error",
             "not-the-photo",
             method,
-            f"{_n(rest)} of {len(names)} images do not look like their photo ({_listed(rest)}): cropped, flipped, turned, or "
+            f"{_n(rest)} of {len(names)} images do not look like their photo ({some_names(rest)}): cropped, flipped, turned, or "
             "of another picture.",
             rest,
         )
@@ -412,9 +412,3 @@ def _n(items: Sequence[object]) -> str:
 
 def _size(seen: _Seen) -> str:
     return f"{seen.size[0]} x {seen.size[1]}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - N_SHOWN
-    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")

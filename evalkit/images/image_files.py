@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +24,9 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
+from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.images._headers import (
     FORMATS,
     IMAGE_SUFFIXES,
@@ -37,7 +38,6 @@ from evalkit.images._headers import (
     read_png_header,
 )
 from evalkit.images._pillow_reader import StoredImage, UnusableImage, check_size, opaque_rgb, read_with_pillow
-from evalkit.metrics.base import Rgb8
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -303,15 +303,8 @@ def write_png(path: str | os.PathLike[str], rgb8: Rgb8) -> None:
     """
     target = Path(path)
     encoded = encode_png(rgb8)
-    # In the same folder, so that the rename is one step of the file system; hidden, so that no scan takes it
-    # up. Not by `tempfile`: its files are readable by their owner alone.
-    partial = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        try:
-            partial.write_bytes(encoded)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(target, encoded)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error}).") from error
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.errors import InputError
 from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES
+from evalkit.wording import some_names, unknown_name
 
 __all__ = [
     "PairTable",
@@ -32,9 +33,6 @@ UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|jfif|p[bgnp]m|exr|h
 
 RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary", "total"})
 """Words that head a row or column of some table."""
-
-N_SHOWN = 3
-"""Names that a message lists before it only counts."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _scan(folder: Path) -> _Scan:
 def _but(ignored: Sequence[Path]) -> str:
     if not ignored:
         return ""
-    return f"; {_listed(path.name for path in ignored)} {'is' if len(ignored) == 1 else 'are'} of another kind"
+    return f"; {some_names(path.name for path in ignored)} {'is' if len(ignored) == 1 else 'are'} of another kind"
 
 
 def _files_below(folder: Path) -> Iterable[Path]:
@@ -219,19 +217,13 @@ def pair_folders(
 def _mismatch(method: str, scan: _Scan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
     parts = []
     if absent:
-        parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({_listed(absent)})")
+        parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({some_names(absent)})")
     if surplus:
-        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({_listed(surplus)})")
+        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({some_names(surplus)})")
     return (
         f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_but(scan.ignored)}; complete the folders, or "
         "score the common images alone with --allow-missing."
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - N_SHOWN
-    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 # --- why nothing matches ---------------------------------------------------------------------------------
@@ -240,8 +232,8 @@ def _listed(names: Iterable[str]) -> str:
 def _nothing_matches(method: str, scan: _Scan, truth: _Scan) -> str:
     hint = _why(list(truth.images), list(scan.images))
     return (
-        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({_listed(scan.images)}) has the "
-        f"name of a truth image in {truth.folder} ({_listed(truth.images)}). {hint}"
+        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({some_names(scan.images)}) has the "
+        f"name of a truth image in {truth.folder} ({some_names(truth.images)}). {hint}"
     )
 
 
@@ -385,13 +377,8 @@ def parse_method_option(text: str) -> tuple[str, Path | None]:
         return name, Path(folder).expanduser()
     if name in BUILTIN_METHODS:
         return name, None
-    import difflib
-
-    near = difflib.get_close_matches(name.lower(), BUILTIN_METHODS, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise InputError(
-        f"--method {text}: no built-in method of that name{hint}; built in are {', '.join(BUILTIN_METHODS)}; "
-        "for a folder write NAME=DIR."
+        f"--method {text}: {unknown_name('built-in method', name, BUILTIN_METHODS)} For a folder write NAME=DIR."
     )
 
 

@@ -8,7 +8,6 @@ Another package adds a metric with one class and one line of its ``pyproject.tom
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -16,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
+from evalkit.wording import unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,9 +92,7 @@ def load_metric(name: str) -> type[Metric]:
     """
     location = _locations().get(name) or _family(name)
     if location is None:
-        near = difflib.get_close_matches(name, metric_names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(metric_names())}"
-        raise InputError(f"unknown metric {name!r}{hint} ('evalkit metrics' lists them)")
+        raise InputError(f"{unknown_name('metric', name, metric_names())} 'evalkit metrics' explains them.")
     module, _, attribute = location.partition(":")
     try:
         loaded: type[Metric] | Callable[[str], type[Metric]] = getattr(import_module(module), attribute)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray, Photo, Rgb8
+from evalkit.metrics.base import Photo
 
 __all__ = ["as_rgb8", "check_pair", "each_image", "each_pair", "require_same_size"]
 

@@ -17,10 +17,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, IntArray, Rgb8
 from evalkit.color.ab_classes import AbClasses, Prior, preset, rebalancing_weights
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair
-from evalkit.metrics.base import Better, FloatArray, ImageStatistics, Metric, Photo, Rgb8
+from evalkit.metrics.base import Better, ImageStatistics, Metric, Photo
 
 __all__ = [
     "AbAuc",
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 Quadrature = Literal["exact", "thresholds"]
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class AbErrorTable:
     """
 
     n_classes: int
-    offsets: Int64Array
+    offsets: IntArray
     class_id: npt.NDArray[Any]
     class_count: npt.NDArray[Any]
-    error_sum: Int64Array
-    bin_offsets: Int64Array
+    error_sum: IntArray
+    bin_offsets: IntArray
     bin_key: npt.NDArray[Any]
     bin_count: npt.NDArray[Any]
     reduced_to: AbErrorOptions | None = None
@@ -120,7 +120,7 @@ class AbErrorTable:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def losses(self, options: AbErrorOptions) -> Int64Array:
+    def losses(self, options: AbErrorOptions) -> IntArray:
         """Integer loss of each (image, class) entry; divided by pixels and ``options.scale`` it is 1 - AuC."""
         if self.reduced_to is not None:
             if (self.reduced_to.quadrature, self.reduced_to.max_threshold) != (
@@ -172,19 +172,19 @@ class AbErrorTable:
             bin_count=self.bin_count[cells],
         )
 
-    def totals(self, values: npt.NDArray[Any]) -> Int64Array:
+    def totals(self, values: npt.NDArray[Any]) -> IntArray:
         """Sum of the entries of each image, shape (n,)."""
         running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
         return np.asarray(running[self.offsets[1:]] - running[self.offsets[:-1]], dtype=np.int64)
 
-    def dense(self, values: npt.NDArray[Any]) -> Int64Array:
+    def dense(self, values: npt.NDArray[Any]) -> IntArray:
         """Entries as a matrix, shape (n, Q)."""
         matrix = np.zeros((len(self), self.n_classes), np.int64)
         image = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         matrix[image, self.class_id] = values
         return matrix
 
-    def histogram(self) -> Int64Array:
+    def histogram(self) -> IntArray:
         """Pixels per class and error bin, pooled over images, shape (Q, 152)."""
         from evalkit.color._ab_kernel import N_BINS
 
@@ -281,11 +281,11 @@ class PairCounts:
         Pixels of the prediction with a channel at 0 or 255 where the truth has none.
     """
 
-    class_id: Int64Array
-    class_count: Int64Array
-    error_sum: Int64Array
-    bin_key: Int64Array
-    bin_count: Int64Array
+    class_id: IntArray
+    class_count: IntArray
+    error_sum: IntArray
+    bin_key: IntArray
+    bin_count: IntArray
     lightness_change: float
     newly_clipped: int
 
@@ -305,10 +305,10 @@ def _added(parts: list[PairCounts]) -> PairCounts:
 def table_of(counts: list[PairCounts], n_classes: int) -> AbErrorTable:
     """Stack the counts of several pairs."""
 
-    def offsets(lengths: list[int]) -> Int64Array:
+    def offsets(lengths: list[int]) -> IntArray:
         return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
-    def join(arrays: list[Int64Array]) -> Int64Array:
+    def join(arrays: list[IntArray]) -> IntArray:
         return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
 
     return AbErrorTable(

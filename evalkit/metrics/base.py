@@ -20,19 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Better",
-    "FloatArray",
     "ImageStatistics",
     "MeanMetric",
     "Metric",
     "Photo",
-    "Rgb8",
     "SetScore",
     "mean_score",
     "mean_terms",
 ]
 
-FloatArray = npt.NDArray[np.float64]
-Rgb8 = npt.NDArray[np.uint8]
+from evalkit.arrays import FloatArray, IntArray, Rgb8
+
 Better = Literal["higher", "lower", "neither"]
 
 
@@ -87,7 +85,7 @@ class ImageStatistics:
     """
 
     images: tuple[str, ...]
-    n_pixels: npt.NDArray[np.int64]
+    n_pixels: IntArray
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     ab_error: AbErrorTable | None = None
     vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)

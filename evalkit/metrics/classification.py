@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray, ImageStatistics, Photo
+from evalkit.metrics.base import ImageStatistics, Photo
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
 from evalkit.networks.classifiers import Classifier, settle_classifier
 from evalkit.networks.devices import BatchRunner, default_batch_size
@@ -53,9 +54,9 @@ class Answers:
         that answers the same everywhere recognises nothing by accident.
     """
 
-    predicted: npt.NDArray[np.int64]
+    predicted: IntArray
     probability: FloatArray
-    rank: npt.NDArray[np.int64]
+    rank: IntArray
 
 
 def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
@@ -85,13 +86,13 @@ def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
     ([0, 1], [1, 2])
     """
     scores: FloatArray = np.asarray(logits, dtype=np.float64)
-    classes: npt.NDArray[np.int64] = np.asarray(truth, dtype=np.int64)
+    classes: IntArray = np.asarray(truth, dtype=np.int64)
     wrong = classes[(classes < 0) | (classes >= scores.shape[1])]
     if wrong.size:
         raise InputError(
             f"class index {wrong[0]} is out of range; the classifier knows the classes 0 to {scores.shape[1] - 1}."
         )
-    finite: npt.NDArray[np.bool_] = np.all(np.isfinite(scores), axis=1)
+    finite: BoolArray = np.all(np.isfinite(scores), axis=1)
     scores = np.where(finite[:, None], scores, 0.0)
     own = np.take_along_axis(scores, classes[:, None], axis=1)
     ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < classes[:, None]))
@@ -223,7 +224,7 @@ class TopAccuracy(BlockMetric):
             f"in another way than the classifier; if they come from the development kit, {DEVKIT_NUMBERING}"
         )
 
-    def _correct(self, rank: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def _correct(self, rank: npt.NDArray[Any]) -> IntArray:
         return ((rank >= 1) & (rank <= self.k)).astype(np.int64)
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.metrics.base import FloatArray, ImageStatistics, Metric
+from evalkit.arrays import FloatArray
+from evalkit.metrics.base import ImageStatistics, Metric
 
 __all__ = ["ClipRate"]
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import FloatArray, MeanMetric, Photo
+from evalkit.metrics.base import MeanMetric, Photo
 
 __all__ = ["Ciede2000", "ciede2000", "ciede2000_lab"]
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_image, each_pair
-from evalkit.metrics.base import FloatArray, ImageStatistics, MeanMetric, Metric, Photo
+from evalkit.metrics.base import ImageStatistics, MeanMetric, Metric, Photo
 
 __all__ = [
     "Colorfulness",
@@ -230,13 +231,13 @@ class ColorfulnessSetDiff(Metric):
         """Signed difference of one pair."""
         return (_excess(truth, prediction),)
 
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[np.float64]:
+    def terms(self, statistics: ImageStatistics) -> FloatArray:
         """Signed difference and count, shape (n, 2); zeros where unscored."""
         excess = statistics.columns["colorfulness_excess"]
         known = np.isfinite(excess)
         return np.column_stack([np.where(known, excess, 0.0), known.astype(np.float64)])
 
-    def score(self, sums: npt.NDArray[np.float64]) -> FloatArray:
+    def score(self, sums: FloatArray) -> FloatArray:
         """Modulus of the mean difference; NaN when there is no image."""
         total, count = sums[..., 0], sums[..., 1]
         with np.errstate(invalid="ignore", divide="ignore"):

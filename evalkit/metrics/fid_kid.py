@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import BoolArray, FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray, ImageStatistics, Photo, Rgb8, SetScore
+from evalkit.metrics.base import ImageStatistics, Photo, SetScore
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
 from evalkit.networks.devices import BatchRunner, choose_device, default_batch_size
 
@@ -40,7 +41,7 @@ N_FEATURES = 2048
 KERNEL_BLOCK = 1024
 """Rows of a kernel matrix at a time: 80 MB at 10,000 images."""
 
-FloatOrSingle = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+FloatOrSingle = FloatArray | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -353,7 +354,7 @@ class _InceptionMetric(BlockMetric):
     def features(self, statistics: ImageStatistics) -> tuple[FloatOrSingle, FloatOrSingle]:
         """Features of truth and method, images without any left out: float32, shape (n, 2048) each."""
         truth, own = (statistics.vectors[name] for name in _columns(self.convention))
-        known: npt.NDArray[np.bool_] = np.isfinite(truth[:, 0]) & np.isfinite(own[:, 0])
+        known: BoolArray = np.isfinite(truth[:, 0]) & np.isfinite(own[:, 0])
         return truth[known], own[known]
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import FloatArray, ImageStatistics, MeanMetric, Metric, Photo
+from evalkit.metrics.base import ImageStatistics, MeanMetric, Metric, Photo
 
 __all__ = ["AbRmse", "LMae", "PsnrAb", "PsnrRgb", "ab_rmse", "l_mae", "psnr_ab", "psnr_rgb"]
 
@@ -262,13 +263,13 @@ class AbRmse(Metric):
         """Squared error of a and b, summed over the image."""
         return (_ab_squared_error(truth, prediction),)
 
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[np.float64]:
+    def terms(self, statistics: ImageStatistics) -> FloatArray:
         """Squared error and number of values (two a pixel), shape (n, 2); zeros where unscored."""
         squared_error = statistics.columns["ab_squared_error"]
         known = np.isfinite(squared_error)
         return np.column_stack([np.where(known, squared_error, 0.0), np.where(known, 2.0 * statistics.n_pixels, 0.0)])
 
-    def score(self, sums: npt.NDArray[np.float64]) -> FloatArray:
+    def score(self, sums: FloatArray) -> FloatArray:
         """Root of the mean over all values; NaN when there is none."""
         total, count = sums[..., 0], sums[..., 1]
         with np.errstate(invalid="ignore", divide="ignore"):

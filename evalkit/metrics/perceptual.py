@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray, ImageStatistics, Photo, Rgb8, mean_score, mean_terms
+from evalkit.metrics.base import ImageStatistics, Photo, mean_score, mean_terms
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
 from evalkit.networks.devices import choose_device, one_thread
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from evalkit.arrays import IntArray
 from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
@@ -36,7 +36,7 @@ class PriorCounts:
 
     classes: str
     classes_digest: str
-    counts: npt.NDArray[np.int64] = field(repr=False)
+    counts: IntArray = field(repr=False)
     n_images: int
 
     def merge(self, other: PriorCounts) -> PriorCounts:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.metrics._arrays import each_image, each_pair, require_same_size
-from evalkit.metrics.base import FloatArray, MeanMetric, Photo, Rgb8
+from evalkit.metrics.base import MeanMetric, Photo
 
 __all__ = ["Pcqi", "Uiqm", "pcqi", "uiqm"]
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import FloatArray, MeanMetric, Photo
+from evalkit.metrics.base import MeanMetric, Photo
 
 __all__ = ["MsSsimAb", "SsimRgb", "ms_ssim_ab", "ssim_rgb"]
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.metrics.base import FloatArray, ImageStatistics, Photo, SetScore
+from evalkit.arrays import FloatArray
+from evalkit.metrics.base import ImageStatistics, Photo, SetScore
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
 
 __all__ = ["Cdc", "color_distribution_consistency", "jensen_shannon"]

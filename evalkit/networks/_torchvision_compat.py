@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 __all__ = ["import_torchvision"]
 
@@ -53,9 +54,7 @@ def import_torchvision() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision"):
             raise
-        raise InputError(
-            f'{error.name} is not installed, and the classifiers need it: pip install "colorization-evalkit[vgg]"'
-        ) from error
+        raise InputError(needs_package(error.name or "torchvision", "the classifiers", "networks")) from error
     except RuntimeError as error:
         if _FAILURE not in str(error):
             raise

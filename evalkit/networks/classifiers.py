@@ -6,7 +6,6 @@ Three kinds, by name: any classifier of torchvision (``vgg16``, ``resnet50``, ..
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray, Rgb8
 from evalkit.metrics.blocks import NetworkOptions, Settings
 from evalkit.networks.devices import choose_device
+from evalkit.wording import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -171,10 +171,8 @@ def published_release(network: str) -> Any:
     models = import_torchvision().models
     known = models.list_models(module=models)
     if network not in known:
-        near = difflib.get_close_matches(network, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
         raise InputError(
-            f"there is no classifier {network!r} in torchvision{hint} Your own is named with --classifier "
+            f"there is no classifier '{network}' in torchvision{did_you_mean(network, known)}. Your own is named with --classifier "
             "NAME=package.module:function."
         )
     releases = models.get_model_weights(network)
@@ -187,10 +185,10 @@ def _default_preprocessing(network: str) -> Preprocessing:
 
 
 def missing_packages(*names: str) -> str:
-    """Which of the packages is not installed and what to do; empty where all are there."""
+    """Which of the packages is not installed and what brings it; empty where all are there."""
     for name in names:
         if importlib.util.find_spec(name) is None:
-            return f'{name} is not installed: pip install "colorization-evalkit[vgg]"'
+            return f"{name} is not installed (the extra 'networks' brings it)"
     return ""
 
 

@@ -44,7 +44,8 @@ __all__ = [
     "sign_flip_tests",
 ]
 
-FloatArray = npt.NDArray[np.float64]
+from evalkit.arrays import FloatArray
+
 ScoreFunction = Callable[[FloatArray], FloatArray]
 Column = tuple[npt.NDArray[Any], ScoreFunction]
 """Additive terms of one number, shape (n_images, k), and the score of their sums, (..., k) to (...)."""
@@ -293,7 +294,7 @@ def replicate_scores(columns: Iterable[Column], n_replicates: int = 10_000, seed
     return np.concatenate([matrix.scores(weights) for weights in _as_floats(blocks, rows, matrix.n_images)])
 
 
-def _as_floats(blocks: Iterable[npt.NDArray[np.uint8]], rows: int, n_images: int) -> Iterator[npt.NDArray[np.float64]]:
+def _as_floats(blocks: Iterable[npt.NDArray[np.uint8]], rows: int, n_images: int) -> Iterator[FloatArray]:
     """Blocks as float64 in one reused buffer: fresh memory for each would cost as much as the sums."""
     buffer = np.empty((rows, n_images))
     for block in blocks:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.scoring.run import BLOCK_SIZE, shard_name
 from evalkit.scoring.scores import RunRecord, Scores
-from evalkit.scoring.statistics_store import atomic_file, read_shard, shard_paths
+from evalkit.scoring.statistics_store import read_shard, shard_paths
 
 __all__ = ["merge_runs"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
-from evalkit.metrics.base import FloatArray
 
 if TYPE_CHECKING:
     from evalkit.scoring.scores import Scores
@@ -189,7 +189,7 @@ def _known(row: Mapping[str, object], human: HumanScores) -> tuple[str, str]:
 
 
 def _agreement(
-    metric: str, values: FloatArray, judged: FloatArray, images: npt.NDArray[np.str_], n_bootstrap: int, seed: int
+    metric: str, values: FloatArray, judged: FloatArray, images: TextArray, n_bootstrap: int, seed: int
 ) -> Agreement:
     names, which = np.unique(images, return_inverse=True)
     rows_of = [np.flatnonzero(which == k) for k in range(len(names))]

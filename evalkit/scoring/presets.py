@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from evalkit.errors import InputError
+from evalkit.wording import unknown_name
 
 __all__ = ["PRESETS", "Preset", "load_preset"]
 
@@ -98,6 +98,4 @@ def load_preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(PRESETS)}."
-    raise InputError(f"unknown preset {name!r}{hint}")
+    raise InputError(unknown_name("preset", name, PRESETS))

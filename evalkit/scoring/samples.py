@@ -23,16 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import PairTable, find_images
-from evalkit.metrics.base import FloatArray, Metric, mean_score, mean_terms
+from evalkit.metrics.base import Metric, mean_score, mean_terms
+from evalkit.wording import some_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Group", "expand_samples", "sample_files", "sample_scores"]
 
-N_SHOWN = 3
 
 Group = Mapping[str, tuple[str, ...]]
 """Names of the sample methods (``NAME.0``, ...) by name of the method."""
@@ -76,7 +77,7 @@ def sample_files(folder: Path, names: Sequence[str]) -> dict[int, dict[str, Path
         return None
     if strangers:
         raise InputError(
-            f"{folder}: {len(strangers)} of {len(images)} files are samples of no true photo ({_listed(strangers)}); samples are "
+            f"{folder}: {len(strangers)} of {len(images)} files are samples of no true photo ({some_names(strangers)}); samples are "
             "called stem/0.png or stem_0.png."
         )
     wanted = set().union(*found.values())
@@ -84,7 +85,7 @@ def sample_files(folder: Path, names: Sequence[str]) -> dict[int, dict[str, Path
         absent = sorted(wanted - files.keys())
         if absent:
             raise InputError(
-                f"{folder}: sample {number} of {_listed(absent)} is missing; every photo needs the same samples."
+                f"{folder}: sample {number} of {some_names(absent)} is missing; every photo needs the same samples."
             )
     return dict(sorted(found.items()))
 
@@ -112,7 +113,7 @@ def expand_samples(
         for method, files in zip(groups[name], samples.values(), strict=True):
             absent = [image for image in pairs.names if image not in files]
             if absent:
-                raise InputError(f"method '{name}': {len(absent)} true photos have no samples ({_listed(absent)}).")
+                raise InputError(f"method '{name}': {len(absent)} true photos have no samples ({some_names(absent)}).")
             methods[method] = tuple(files[image] for image in pairs.names)
     return replace(pairs, methods=methods), groups
 
@@ -186,8 +187,3 @@ def sample_scores(table: pa.Table, metrics: Sequence[Metric], groups: Group) -> 
                 fields = {**metric.fields, "samples": str(n)}
                 found.append(SampleScore(name, metric.name, values[metric.name][0], fields))
     return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - N_SHOWN
-    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -24,25 +24,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.datasets.ctest10k import image_set_field
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_error import AbErrorOptions, curve
 from evalkit.metrics.accumulator import exact_sum
-from evalkit.metrics.base import FloatArray, ImageStatistics, Metric, mean_score
+from evalkit.metrics.base import ImageStatistics, Metric, mean_score
 from evalkit.metrics.blocks import BlockMetric, Settings
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, replicate_scores
 from evalkit.scoring.samples import sample_scores
 from evalkit.scoring.signature import format_signature
-from evalkit.scoring.statistics_store import (
-    DIAGNOSTICS,
-    atomic_file,
-    drop_notes,
-    read_method,
-    read_scalars,
-    read_vectors,
-)
+from evalkit.scoring.statistics_store import DIAGNOSTICS, drop_notes, read_method, read_scalars, read_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +99,7 @@ class Curve:
         Share of pixels with an ab error of at most the threshold; plain, and weighted by class.
     """
 
-    threshold: npt.NDArray[np.int64]
+    threshold: IntArray
     fraction: FloatArray
     fraction_rebalanced: FloatArray
 
@@ -214,7 +209,7 @@ class RunRecord:
 
 def load_statistics(
     folder: Path, record: RunRecord, method: str, scalars: pa.Table, keep: frozenset[str] | None = None
-) -> tuple[ImageStatistics, npt.NDArray[np.int64] | None]:
+) -> tuple[ImageStatistics, IntArray | None]:
     """Statistics of one method, images in name order, and its pooled histogram (None without ab errors)."""
     mask = np.asarray(scalars["method"].to_numpy(zero_copy_only=False) == method)
     rows = scalars.filter(pa.array(mask))
@@ -334,7 +329,7 @@ class Scores:
                 )
         names: tuple[str, ...] = ()
         curves: dict[str, Curve] = {}
-        values: dict[str, npt.NDArray[np.float64]] = {}
+        values: dict[str, FloatArray] = {}
         estimates: list[tuple[str, str, Mapping[str, str], float, int, int, str]] = []
         intervals: list[Interval] = []
         cautions: list[str] = []
@@ -413,24 +408,24 @@ class Scores:
         if statistics is not None and statistics != target / "statistics":
             shutil.rmtree(target / "statistics", ignore_errors=True)
             statistics.replace(target / "statistics")
-        _write_atomically(target / "summary.csv", self.summary_csv().encode())
-        _write_atomically(target / "curves.csv", self.curves_csv().encode())
+        write_atomically(target / "summary.csv", self.summary_csv().encode())
+        write_atomically(target / "curves.csv", self.curves_csv().encode())
         (target / "samples.csv").unlink(missing_ok=True)
         if self.samples:
-            _write_atomically(target / "samples.csv", _scores_csv(self.samples).encode())
+            write_atomically(target / "samples.csv", _scores_csv(self.samples).encode())
         buffer = io.BytesIO()
         pq.write_table(self.per_image, buffer, compression="zstd")
-        _write_atomically(target / "per_image.parquet", buffer.getvalue())
+        write_atomically(target / "per_image.parquet", buffer.getvalue())
         (target / "per_image.csv").unlink(missing_ok=True)
         if per_image_csv:
             import pyarrow.csv as pc
 
             text = io.BytesIO()
             pc.write_csv(self.per_image, text)
-            _write_atomically(target / "per_image.csv", text.getvalue())
+            write_atomically(target / "per_image.csv", text.getvalue())
         if statistics is not None:
             drop_notes(target / "statistics")
-        _write_atomically(target / "run.json", (json.dumps(self.run_json(), indent=1) + "\n").encode())
+        write_atomically(target / "run.json", (json.dumps(self.run_json(), indent=1) + "\n").encode())
 
     def summary_csv(self) -> str:
         """``summary.csv``: long form, full precision; an unscored value is an empty field."""
@@ -522,7 +517,7 @@ def _intervals(columns: Sequence[_ScoredTerms], record: RunRecord) -> list[Inter
     return found
 
 
-def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.bool_]) -> str:
+def _reason(metric: Metric, statistics: ImageStatistics, scored: BoolArray) -> str:
     if isinstance(metric, BlockMetric) and metric.settings.reason:
         return f"unscored: {metric.settings.reason}"
     left_out = len(statistics) - int(scored.sum())
@@ -537,7 +532,7 @@ def _reason(metric: Metric, statistics: ImageStatistics, scored: npt.NDArray[np.
     return "; ".join(reasons)
 
 
-def _rows_of(scalars: pa.Table, method: str, keep: frozenset[str] | None) -> npt.NDArray[np.int64]:
+def _rows_of(scalars: pa.Table, method: str, keep: frozenset[str] | None) -> IntArray:
     mask = np.asarray(scalars["method"].to_numpy(zero_copy_only=False) == method)
     if keep is not None:
         mask &= np.array([name in keep for name in scalars["image"].to_pylist()])
@@ -546,7 +541,7 @@ def _rows_of(scalars: pa.Table, method: str, keep: frozenset[str] | None) -> npt
 
 def _per_image(
     scalars: pa.Table,
-    values: Mapping[str, npt.NDArray[np.float64]],
+    values: Mapping[str, FloatArray],
     details: Sequence[str],
     keep: frozenset[str] | None,
 ) -> pa.Table:
@@ -696,8 +691,3 @@ def _csv(header: Sequence[str], rows: Any) -> str:
     for row in rows:
         writer.writerow(["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in row])
     return text.getvalue()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    with atomic_file(path) as file:
-        file.write(data)

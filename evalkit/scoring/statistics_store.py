@@ -6,25 +6,24 @@ measured and what the run noticed. Everything in a summary is recomputed from th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evalkit.arrays import BoolArray, IntArray
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable, PairCounts
 
 __all__ = [
     "DIAGNOSTICS",
     "Row",
-    "atomic_file",
     "image_curves",
     "read_method",
     "read_scalars",
@@ -69,28 +68,6 @@ class Row:
     diagnostics: Mapping[str, Any]
     counts: PairCounts | None
     vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears complete under its name or not at all.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written (disk full, no permission); names the file, which errors of single writes do not.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_shard(
@@ -219,7 +196,7 @@ def read_vectors(
     return {name: np.concatenate(found) for name, found in parts.items()}
 
 
-def _lists(table: pa.Table, mask: npt.NDArray[np.bool_]) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
+def _lists(table: pa.Table, mask: BoolArray) -> dict[str, tuple[IntArray, npt.NDArray[Any]]]:
     chosen = table.filter(pa.array(mask))
     found = {}
     for name in (name for name in _LISTS if name in chosen.column_names):
@@ -240,7 +217,7 @@ def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | No
             continue
         lists = _lists(table, mask)
 
-        def offsets(name: str, lists: dict[str, Any] = lists) -> npt.NDArray[np.int64]:
+        def offsets(name: str, lists: dict[str, Any] = lists) -> IntArray:
             return np.concatenate([[0], np.cumsum(lists[name][0])]).astype(np.int64)
 
         yield AbErrorTable(
@@ -249,7 +226,7 @@ def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | No
         )  # fmt: skip
 
 
-def image_curves(folder: Path, method: str) -> npt.NDArray[np.int64]:
+def image_curves(folder: Path, method: str) -> IntArray:
     """Pixels of each image within each threshold of ab error, classes together.
 
     Parameters
@@ -280,7 +257,7 @@ def image_curves(folder: Path, method: str) -> npt.NDArray[np.int64]:
 
 def read_method(
     folder: Path, method: str, options: AbErrorOptions, keep: frozenset[str] | None = None
-) -> tuple[AbErrorTable, npt.NDArray[np.int64]]:
+) -> tuple[AbErrorTable, IntArray]:
     """Ab errors of one method, reduced to the quadrature of `options`, and its pooled histogram.
 
     Shards are read one at a time and their histograms added up, so memory grows by some 700 bytes an image.

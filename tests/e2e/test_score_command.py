@@ -235,7 +235,7 @@ def test_bad_images_are_refused_in_one_sentence(mistake: str, workers: str, fold
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "unknown metric": (("--metrics", "ab_acu"), ("ab_acu", "did you mean ab_auc?")),
+    "unknown metric": (("--metrics", "ab_acu"), ("ab_acu", "did you mean 'ab_auc'?")),
     "no metric": (("--metrics", ","), ("no metric given",)),
     "small size": (("--size", "4"), ("size 4 is outside 16..16384",)),
     "size in words": (("--size", "big"), ("--size", "big")),

@@ -130,7 +130,8 @@ def audit(study: Path, out: Path | None) -> None:
     from rich.table import Table
 
     from evalkit.commands._shared import progress_bar
-    from turing_test.files import write_atomically
+    from evalkit.files import write_atomically
+    from evalkit.wording import counted, some_names
     from turing_test.stimuli.audit import FINDINGS, PairAudit, audit_study, source_pairs
     from turing_test.study.study_folder import read_study
 
@@ -159,9 +160,8 @@ def audit(study: Path, out: Path | None) -> None:
     for finding, meaning in FINDINGS.items():
         here = [pair for pair in pairs if finding in pair.findings]
         if here:
-            names = ", ".join(f"{pair.image} ({pair.method})" for pair in here[:3])
-            more = f" and {len(here) - 3} more" if len(here) > 3 else ""
-            click.echo(f"\n{finding}: {len(here)} pairs; {meaning}\n  {names}{more}")
+            names = some_names(f"{pair.image} ({pair.method})" for pair in here)
+            click.echo(f"\n{finding}: {counted(len(here), 'pair')}; {meaning}\n  {names}")
     if not any(pair.findings for pair in pairs):
         click.echo("\nNo confounds found.")
     if source_pairs(found) is None:

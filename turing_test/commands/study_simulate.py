@@ -135,7 +135,7 @@ def _write_answers(path: Path, played: list[Participation]) -> None:
     import io
     from dataclasses import fields
 
-    from turing_test.files import write_atomically
+    from evalkit.files import write_atomically
     from turing_test.simulation.play import SentAnswer
 
     text = io.StringIO()

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
-from turing_test.files import write_atomically
 from turing_test.sessions.snapshot import ACTIVE
 from turing_test.sessions.timing_flags import FLAGS
 from turing_test.sessions.validity import broken_rule, right_answers

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
 from turing_test.study.study_folder import KEY, Study, read_study
 
@@ -157,7 +158,9 @@ def _check_database(study: Study, url: str | None) -> Check:
         from turing_test.database import schema as tables
         from turing_test.database.storage import Storage, StorageUnavailable, default_url
     except ImportError as error:
-        return Check("database", None, f"not looked at: {error.name} is not installed (pip install '.[study]')")
+        return Check(
+            "database", None, "not looked at: " + needs_package(error.name or "sqlalchemy", "the database", "study")
+        )
 
     def look(connection: sa.Connection) -> Check:
         sessions = tables.session

@@ -40,6 +40,7 @@ def local_server(
         When the web server is not installed, or the database belongs to another study.
     """
     from evalkit.errors import InputError
+    from evalkit.wording import needs_package
 
     try:
         from waitress import wasyncore  # type: ignore[import-untyped]
@@ -47,7 +48,7 @@ def local_server(
 
         from turing_test.web.app import create_app
     except ImportError as error:
-        raise InputError(f"the study's server needs {error.name}: pip install 'colorization-evalkit[study]'") from error
+        raise InputError(needs_package(error.name or "flask", "the study's server", "study")) from error
     app = create_app(study, database_url, simulation_key=simulation_key, connections=threads)
     # Simulated participants queue by design; a warning for each would drown the rest.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

@@ -16,13 +16,8 @@ from turing_test.study.build_record import BuildRecord
 from turing_test.study.study_folder import BUILT, Study
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from evalkit.arrays import FloatArray, Rgb8
     from evalkit.images.image_pairs import PairTable
-    from evalkit.metrics.base import Rgb8
-
-    FloatArray = npt.NDArray[np.float64]
 
 __all__ = ["FINDINGS", "PairAudit", "audit_study", "blockiness", "lightness_change", "source_pairs"]
 

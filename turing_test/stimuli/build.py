@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from turing_test.stimuli.obvious_fakes import obvious_fake
 from turing_test.stimuli.plates import draw_plates
 from turing_test.stimuli.sealing import encode, nonce, seal, sealed_length
@@ -25,9 +26,9 @@ from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import stimulus_path
 
 if TYPE_CHECKING:
+    from evalkit.arrays import Rgb8
     from evalkit.colorizers.base import BuiltinMethod
     from evalkit.images.image_pairs import PairTable
-    from evalkit.metrics.base import Rgb8
 
 __all__ = ["Sources", "build_stimuli"]
 
@@ -232,7 +233,5 @@ def _store(folder: Path, data: bytes) -> str:
     path = stimulus_path(folder, sha256)
     if not path.exists() or path.read_bytes() != data:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_atomically(path, data)
     return sha256

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from turing_test.files import write_atomically
+from evalkit.files import write_atomically
+from evalkit.wording import some_names
 from turing_test.stimuli.build import Sources, build_stimuli
-from turing_test.stimuli.study_changes import listed, manifest_changes, protocol_changes, refuse_if_fixed
+from turing_test.stimuli.study_changes import manifest_changes, protocol_changes, refuse_if_fixed
 from turing_test.study.build_record import BuildRecord, Methods
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
@@ -256,7 +257,7 @@ def _refuse_other_folder(root: Path, consent_file: str) -> None:
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
         other = [name for name in names if name not in ours]
         if other:
-            raise InputError(f"{root}: holds other files ({listed(other)}); name a new folder for the study.")
+            raise InputError(f"{root}: holds other files ({some_names(other)}); name a new folder for the study.")
 
 
 # --- writing ---------------------------------------------------------------------------------------------

@@ -9,12 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from evalkit.metrics.base import Rgb8
-
-    FloatArray = npt.NDArray[np.float64]
+    from evalkit.arrays import BoolArray, FloatArray, Rgb8
 
 __all__ = ["obvious_fake"]
 
@@ -60,7 +55,7 @@ def _into_gamut(lab: FloatArray) -> FloatArray:
 
     from evalkit.color.colorspace import lab_to_srgb
 
-    def shown(share: FloatArray) -> npt.NDArray[np.bool_]:
+    def shown(share: FloatArray) -> BoolArray:
         rgb = lab_to_srgb(lab * np.stack([np.ones_like(share), share, share], axis=-1))
         # Half a step of 8 bits of tolerance: the gray axis itself is off by rounding of the matrices.
         return np.all((rgb >= -0.5 / 255) & (rgb <= 1 + 0.5 / 255), axis=-1)  # type: ignore[no-any-return]

@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
 
-    from evalkit.metrics.base import Rgb8
-
-    FloatArray = npt.NDArray[np.float64]
+    from evalkit.arrays import BoolArray, FloatArray, Rgb8
 
 __all__ = ["PlateImage", "draw_plates"]
 
@@ -126,7 +123,7 @@ def _encode(linear: FloatArray) -> Rgb8:
     return rgb8
 
 
-def _glyphs(number: str) -> npt.NDArray[np.bool_]:
+def _glyphs(number: str) -> BoolArray:
     """Where the number stands, shape (256, 256)."""
     import numpy as np
 

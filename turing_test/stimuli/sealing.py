@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from turing_test.study.manifest import Stimulus
 
 if TYPE_CHECKING:
-    from evalkit.metrics.base import Rgb8
+    from evalkit.arrays import Rgb8
 
 __all__ = ["MIN_PADDING", "encode", "nonce", "seal", "sealed_length"]
 

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.wording import some_names
 from turing_test.database.session_counts import sessions_in_database, sessions_in_file
 from turing_test.study.freeze import FROZEN
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import DATABASE, stimulus_path
 
-__all__ = ["listed", "manifest_changes", "protocol_changes", "refuse_if_fixed"]
-
-N_SHOWN = 3
-"""Names that a message lists before it only counts."""
+__all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed"]
 
 
 def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
@@ -51,8 +49,8 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
     changes = []
     for what, old, new in (("images", before.images, after.images), ("methods", before.methods, after.methods)):
         gone, come = sorted(set(old) - set(new)), sorted(set(new) - set(old))
-        changes += [f"{what}: {len(come)} new ({listed(come)})"] * bool(come)
-        changes += [f"{what}: {len(gone)} gone ({listed(gone)})"] * bool(gone)
+        changes += [f"{what}: {len(come)} new ({some_names(come)})"] * bool(come)
+        changes += [f"{what}: {len(gone)} gone ({some_names(gone)})"] * bool(gone)
     meanings = {stimulus: sha for sha, stimulus in before.stimuli.items()}
     other = [
         stimulus
@@ -61,7 +59,7 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
     ]
     if other:
         names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in other)
-        changes.append(f"stimuli: {len(other)} with other pixels ({listed(names)})")
+        changes.append(f"stimuli: {len(other)} with other pixels ({some_names(names)})")
     return changes
 
 
@@ -122,10 +120,3 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
 
 def _word(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first names, and how many more."""
-    names = list(names)
-    more = len(names) - N_SHOWN
-    return ", ".join(names[:N_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from evalkit.errors import InputError
-from turing_test.files import write_atomically
+from evalkit.files import write_atomically
 from turing_test.study.study_folder import STUDY_FILE, Study
 
 __all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "read_stamp"]

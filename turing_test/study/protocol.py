@@ -14,7 +14,6 @@ References
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
@@ -23,8 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.wording import unknown_name
 
-__all__ = ["PRESETS", "SECTIONS", "Option", "Protocol", "options", "parse_setting", "unknown_name"]
+__all__ = ["PRESETS", "SECTIONS", "Option", "Protocol", "options", "parse_setting"]
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "zhang2016": {},
@@ -433,11 +433,3 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if option.kind is tuple:
         return name, tuple(part.strip() for part in value.split(",") if part.strip())
     raise InputError(f"--set {text}: {name} is {value!r}; allowed is {option.allowed}.")
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """One sentence about a name that does not exist, with the nearest that does."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"there is no {what} '{name}'{hint}; allowed are {', '.join(names)}."

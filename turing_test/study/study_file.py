@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from turing_test.study.protocol import SECTIONS, Option, Protocol, options, unknown_name
+from evalkit.wording import unknown_name
+from turing_test.study.protocol import SECTIONS, Option, Protocol, options
 
 __all__ = ["format_protocol", "parse_protocol", "read_protocol"]
 

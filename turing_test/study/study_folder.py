@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.errors import InputError
+from evalkit.wording import unknown_name
 from turing_test.study.manifest import Manifest
-from turing_test.study.protocol import Protocol, unknown_name
+from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
 from turing_test.study.texts import languages
 

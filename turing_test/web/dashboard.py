@@ -14,6 +14,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 from turing_test.database.study_record import unlock, unlocked_at
 from turing_test.results.export import trial_rows
 from turing_test.results.monitoring import look_at
@@ -198,7 +199,7 @@ def _rates(here: Context, simulated: bool) -> tuple[list[Any], str]:
     except InputError as error:
         found = [], str(error)
     except ImportError as error:
-        found = [], f"Rates need {error.name}: pip install 'colorization-evalkit[report]'."
+        found = [], needs_package(error.name or "scipy", "rates", "report")
     kept[simulated] = time.monotonic(), found
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from evalkit.errors import InputError
-from turing_test.files import write_atomically
+from evalkit.files import write_atomically
 
 __all__ = ["SHORTEST", "password_digest", "password_is", "set_password"]
 

@@ -14,10 +14,7 @@ from evalkit.colorizers.folder import FolderReport, check_folders
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
+    from evalkit.arrays import FloatArray
 
 __all__ = ["ClassicalRecipe", "colorize_classically", "hint_sets", "parse_swatch"]
 

@@ -14,13 +14,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from scipy import sparse
 
+    from evalkit.arrays import FloatArray
     from evalkit.hints.hint import HintMaps
-
-    FloatArray = npt.NDArray[np.float64]
 
 __all__ = ["affinities", "propagate"]
 

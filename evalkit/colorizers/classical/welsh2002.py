@@ -21,10 +21,7 @@ from typing import TYPE_CHECKING
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
+    from evalkit.arrays import FloatArray, IntArray
 
 __all__ = ["Swatch", "jittered_sample", "local_deviation", "remap_lightness", "transfer", "transfer_swatches"]
 
@@ -91,7 +88,7 @@ def local_deviation(lightness: FloatArray, side: int = NEIGHBOURHOOD) -> FloatAr
     return deviation
 
 
-def jittered_sample(height: int, width: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+def jittered_sample(height: int, width: int, count: int, seed: int) -> IntArray:
     """One random pixel in each cell of a lattice of about ``count`` nearly square cells (jittered sampling).
 
     Returns
@@ -102,7 +99,7 @@ def jittered_sample(height: int, width: int, count: int, seed: int) -> npt.NDArr
     import numpy as np
 
     if height * width <= count:
-        every: npt.NDArray[np.int64] = np.argwhere(np.ones((height, width), np.bool_))
+        every: IntArray = np.argwhere(np.ones((height, width), np.bool_))
         return every
     n_rows = min(height, max(1, round(math.sqrt(count * height / width))))
     n_columns = min(width, max(1, round(count / n_rows)))
@@ -112,7 +109,7 @@ def jittered_sample(height: int, width: int, count: int, seed: int) -> npt.NDArr
     first = np.stack(np.meshgrid(edges[0][:-1], edges[1][:-1], indexing="ij"), axis=-1)
     extent = np.stack(np.meshgrid(np.diff(edges[0]), np.diff(edges[1]), indexing="ij"), axis=-1)
     places = first + np.floor(random.random((n_rows, n_columns, 2)) * extent)
-    drawn: npt.NDArray[np.int64] = places.reshape(-1, 2).astype(np.int64)
+    drawn: IntArray = places.reshape(-1, 2).astype(np.int64)
     return drawn
 
 
@@ -146,7 +143,7 @@ def transfer(lightness: FloatArray, example: FloatArray, *, seed: int = 0, n_sam
     return ab
 
 
-def _nearest(wanted: FloatArray, sampled: FloatArray) -> npt.NDArray[np.int64]:
+def _nearest(wanted: FloatArray, sampled: FloatArray) -> IntArray:
     import numpy as np
 
     parts = []

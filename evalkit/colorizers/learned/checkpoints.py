@@ -175,7 +175,7 @@ def _classes(record: Mapping[str, Any]) -> AbClasses:
 
 def save_tensors(record: Mapping[str, Any], path: Path) -> None:
     """Write what `load_tensors` reads; the file appears whole or not at all."""
-    from evalkit.scoring.statistics_store import atomic_file
+    from evalkit.files import atomic_file
 
     with atomic_file(path) as file:
         torch.save(dict(record), file)

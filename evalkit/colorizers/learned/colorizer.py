@@ -19,7 +19,7 @@ from evalkit.images.image_files import resize
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from evalkit.colorizers.base import Rgb8
+    from evalkit.arrays import Rgb8
 
 __all__ = ["AnnealedMean", "LearnedColorizer", "Regression", "as_ab_network"]
 

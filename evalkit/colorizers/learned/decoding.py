@@ -21,7 +21,7 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from evalkit.colorizers.base import Rgb8
+    from evalkit.arrays import Rgb8
 
 __all__ = ["annealed_mean", "check_temperature", "join_with_lightness", "upsampled"]
 

@@ -28,8 +28,8 @@ from evalkit.images.image_pairs import find_images
 from evalkit.networks.devices import choose_device
 
 if TYPE_CHECKING:
+    from evalkit.arrays import Rgb8
     from evalkit.color.ab_classes import AbClasses
-    from evalkit.colorizers.base import Rgb8
 
 __all__ = ["Recipe", "colorize_photos"]
 

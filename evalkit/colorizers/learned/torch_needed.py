@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from evalkit.errors import InputError
+from evalkit.wording import needs_package
 
 __all__ = ["need_torch"]
 
@@ -18,4 +19,4 @@ def need_torch() -> None:
         If torch is not installed.
     """
     if find_spec("torch") is None:
-        raise InputError('torch is not installed, and the network needs it: pip install "colorization-evalkit[vgg]"')
+        raise InputError(needs_package("torch", "the network", "networks"))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from evalkit.arrays import IntArray, Rgb8
 from evalkit.color.ab_classes import AbClasses
 from evalkit.color.colorspace import lab_planes
 from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
@@ -25,7 +25,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
 from evalkit.metrics.ab_error import PairCounter
-from evalkit.metrics.base import Photo, Rgb8
+from evalkit.metrics.base import Photo
 from evalkit.metrics.prior_counts import PriorCounts
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def survey_photos(
     files = list(find_images(folder).values())
     own = threading.local()  # a counter reuses its work space: one for each thread
 
-    def look(path: Path) -> tuple[str, npt.NDArray[np.int64] | None]:
+    def look(path: Path) -> tuple[str, IntArray | None]:
         try:
             photo = Photo(decode(path).rgb8)
         except InputError:
@@ -180,7 +180,7 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         self._room = cache_bytes
         self._cache: OrderedDict[str, Rgb8] = OrderedDict()
         self._epoch = -1
-        self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._order: IntArray = np.empty(0, np.int64)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Crop number k as `tensors_of`, its L as if exposed otherwise."""

@@ -27,10 +27,9 @@ from evalkit.images.image_files import decode, resize
 from evalkit.images.image_pairs import find_images
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from torch import Tensor
 
-    from evalkit.metrics.base import FloatArray, Rgb8
+    from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
     from evalkit.networks.classifiers import Classifier
 
 __all__ = [
@@ -65,7 +64,7 @@ class LabelledPhotos:
     """
 
     paths: tuple[Path, ...]
-    labels: npt.NDArray[np.int64]
+    labels: IntArray
     names: tuple[str, ...]
 
 
@@ -105,7 +104,7 @@ class ProbeResult:
 
     block: str
     n_features: int
-    correct: npt.NDArray[np.bool_]
+    correct: BoolArray
 
     @property
     def top1(self) -> float:
@@ -248,7 +247,7 @@ def probe(
     return results
 
 
-def _parts(labels: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+def _parts(labels: IntArray, folds: int, seed: int) -> IntArray:
     """Number of the fold of each photo: within a class they differ by one photo at most."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))
@@ -258,9 +257,7 @@ def _parts(labels: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[
     return part
 
 
-def _classify(
-    train: FloatArray, labels: npt.NDArray[np.int64], test: FloatArray, n_classes: int, penalty: float
-) -> npt.NDArray[np.int64]:
+def _classify(train: FloatArray, labels: IntArray, test: FloatArray, n_classes: int, penalty: float) -> IntArray:
     """Multinomial logistic regression with an L2 penalty, by L-BFGS in float64."""
     mean, scale = train.mean(axis=0), train.std(axis=0)
     # As strong as if every feature had unit variance and there were one: the penalty means the same for any number.
@@ -283,7 +280,7 @@ def _classify(
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     scores = (y @ x.T) @ (vectors / roots) @ weights.detach().numpy() + bias.detach().numpy()
-    found: npt.NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
+    found: IntArray = scores.argmax(axis=1).astype(np.int64)
     return found
 
 

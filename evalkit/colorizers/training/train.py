@@ -33,7 +33,7 @@ from evalkit.colorizers.training.panels import write_panel
 from evalkit.colorizers.training.processes import Processes
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
-from evalkit.scoring.statistics_store import atomic_file
+from evalkit.files import atomic_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,7 +11,9 @@ from evalkit.errors import InputError
 
 def test_an_absent_package_is_said_with_its_cure() -> None:
     need("json")
-    with pytest.raises(InputError, match=r"needs no_such_package: pip install .*\[report\]"):
+    with pytest.raises(
+        InputError, match=r"no_such_package is not installed; for this command, pip install .*\[report\]"
+    ):
         need("json", "no_such_package")
 
 

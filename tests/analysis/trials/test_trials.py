@@ -153,7 +153,9 @@ def test_a_bad_cell_is_named_with_file_and_row(
 
 def test_missing_columns_are_named_with_a_guess(write_csv: Write) -> None:
     rows = [{"participant_id": "a", "image": "x", "method": "m", "fooled": 1}]
-    with pytest.raises(InputError, match=r"no column participant \(is it 'participant_id'\?\); it has participant_id"):
+    with pytest.raises(
+        InputError, match=r"no column participant \(did you mean 'participant_id'\?\); it has participant_id"
+    ):
         read_trials(write_csv(rows))
     rows = [{"participant": "a", "image": "x", "method": "m"}]
     with pytest.raises(InputError, match=r"real_position, response \(or fooled, instead"):

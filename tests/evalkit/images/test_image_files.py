@@ -750,12 +750,10 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
 
-    def interrupted(self: Path, data: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(data[:50])
+    def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_png(path, NOISE)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]

@@ -310,9 +310,9 @@ def test_a_folder_follows_the_first_equals_sign(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grey", r"no built-in method of that name \(did you mean 'gray'\?\); built in are truth, gray, random"),
+        ("grey", r"there is no built-in method 'grey' \(did you mean 'gray'\?\); allowed are truth, gray, random"),
         ("Random", r"did you mean 'random'\?"),
-        ("./results", r"no built-in method of that name; .* for a folder write NAME=DIR"),
+        ("./results", r"there is no built-in method './results'; .* For a folder write NAME=DIR"),
         ("ours=", r"no folder after the '='"),
         ("=out", r"'' cannot name a method"),
         ("a/b=out", r"'a/b' cannot name a method"),

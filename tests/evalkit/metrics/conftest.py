@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from evalkit.metrics.base import FloatArray, ImageStatistics, Metric, Photo, Rgb8
+from evalkit.arrays import FloatArray, Rgb8
+from evalkit.metrics.base import ImageStatistics, Metric, Photo
 
 Pair = tuple[Rgb8, Rgb8]
 ScoreOf = Callable[[Metric, Sequence[Pair]], float]

@@ -22,6 +22,7 @@ from reference import (
     weights_of,
 )
 
+from evalkit.arrays import Rgb8
 from evalkit.color._ab_kernel import ERROR_SCALE, N_BINS
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
@@ -37,7 +38,7 @@ from evalkit.metrics.ab_error import (
     table_of,
 )
 from evalkit.metrics.accumulator import Accumulator
-from evalkit.metrics.base import ImageStatistics, Photo, Rgb8
+from evalkit.metrics.base import ImageStatistics, Photo
 
 ZHANG, SEED = preset("zhang2016"), preset("seed2024")
 Pair = tuple[Rgb8, Rgb8]

@@ -33,7 +33,7 @@ LABELS = {f"i{k:02d}": k * 7 % 10 for k in range(70)}
 @pytest.fixture(autouse=True)
 def torch(monkeypatch, tmp_path):
     for package in ("torch", "torchvision"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
@@ -91,7 +91,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["_top1", "vgg16_top2", "top1"])
     def test_other_names_are_unknown(self, name):
-        with pytest.raises(InputError, match="unknown metric"):
+        with pytest.raises(InputError, match="there is no metric"):
             load_metric(name)
 
 
@@ -296,7 +296,7 @@ class TestMissing:
         )
         scores = run(metrics=("vgg16_top1", "psnr_rgb"), methods=("vivid",))
         assert scores["vivid", "vgg16_top1"].reason == (
-            'unscored: torch is not installed: pip install "colorization-evalkit[vgg]"'
+            "unscored: torch is not installed (the extra 'networks' brings it)"
         )
 
     def test_images_without_a_finite_answer_are_unscored_and_counted(self, run):

@@ -74,7 +74,7 @@ class TestKernelDistance:
 @pytest.fixture
 def torch(monkeypatch, tmp_path):
     for package in ("torch", "torchvision", "torch_fidelity"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
@@ -86,7 +86,7 @@ def torch(monkeypatch, tmp_path):
 def reference(tmp_path_factory):
     """torch-fidelity's extractor with seeded weights, and the file of them."""
     for package in ("torch", "torchvision", "torch_fidelity"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     from evalkit.networks._torchvision_compat import import_torchvision

@@ -21,7 +21,7 @@ CLASSIFIER = {"alex": "alexnet", "vgg": "vgg16"}
 @pytest.fixture(autouse=True)
 def torch(monkeypatch, tmp_path):
     for package in ("torch", "torchvision", "lpips"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))

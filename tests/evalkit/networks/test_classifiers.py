@@ -19,7 +19,7 @@ OWN = "tests.evalkit.classifiers_for_tests"
 @pytest.fixture(autouse=True)
 def torch(monkeypatch, tmp_path):
     for package in ("torch", "torchvision"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
@@ -201,7 +201,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("network", "options", "message"),
         [
-            ("vgg61", NetworkOptions(), "no classifier 'vgg61' in torchvision; did you mean vgg"),
+            ("vgg61", NetworkOptions(), "no classifier 'vgg61' in torchvision .did you mean 'vgg"),
             ("vgg16", NetworkOptions(weights={"vgg16": Path("none.pth")}), r"--weights vgg16=none.pth: no such file"),
             ("vgg16", NetworkOptions(device="cuda:7"), "torch finds"),
             ("vgg16", NetworkOptions(preprocessing={"vgg16": "tiny"}), "not understood"),

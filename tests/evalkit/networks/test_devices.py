@@ -13,7 +13,7 @@ from tests.conftest import require
 
 @pytest.fixture(autouse=True)
 def torch():
-    require(importlib.util.find_spec("torch") is not None, "torch is not installed (the extra `vgg`)")
+    require(importlib.util.find_spec("torch") is not None, "torch is not installed (the extra `networks`)")
     import torch
 
     return torch

@@ -19,7 +19,7 @@ OWN = "tests.evalkit.classifiers_for_tests"
 @pytest.fixture
 def run(photo_set, tmp_path):
     for package in ("torch", "torchvision"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     labels = tmp_path / "val.txt"
     labels.write_text("".join(f"i{k:02d}.png {k % 10}\n" for k in range(70)))
 

@@ -18,7 +18,7 @@ FAILURE = "operator torchvision::nms does not exist"
 @pytest.fixture(scope="module")
 def torchvision():
     for package in ("torch", "torchvision"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     from evalkit.networks._torchvision_compat import import_torchvision
 
     return import_torchvision()
@@ -117,4 +117,4 @@ def test_absence_is_said_in_a_plain_sentence(tmp_path):
     stand_in(tmp_path, "torchvision", "raise ModuleNotFoundError('no torch', name='torch')")
     result = run_python("from evalkit.networks._torchvision_compat import *; import_torchvision()", tmp_path)
     assert "InputError: torch is not installed" in result.stderr
-    assert "colorization-evalkit[vgg]" in result.stderr
+    assert "[networks]" in result.stderr

@@ -18,7 +18,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def torch(monkeypatch, tmp_path):
-    require(importlib.util.find_spec("torch") is not None, "torch is not installed (the extra `vgg`)")
+    require(importlib.util.find_spec("torch") is not None, "torch is not installed (the extra `networks`)")
     import torch
 
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
@@ -165,7 +165,7 @@ def test_the_published_vgg16_is_the_file_of_torchvision():
     found = published_weights("vgg16")
     assert (found.file_name, found.version, found.sha256) == ("vgg16-397923af.pth", "IMAGENET1K_V1", "397923af")
     assert "evalkit weights vgg16' (528 MB)" in found.absence
-    with pytest.raises(InputError, match="did you mean resnet50"):
+    with pytest.raises(InputError, match="did you mean 'resnet50'"):
         published_weights("resnet5")
 
 

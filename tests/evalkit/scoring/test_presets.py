@@ -23,9 +23,9 @@ def test_the_metrics_of_every_preset_exist():
 
 
 def test_unknown_presets_are_told_the_nearest():
-    with pytest.raises(InputError, match="did you mean zhang2016"):
+    with pytest.raises(InputError, match="did you mean 'zhang2016'"):
         load_preset("zhang16")
-    with pytest.raises(InputError, match="allowed: zhang2016, larsson2016"):
+    with pytest.raises(InputError, match="allowed are zhang2016, larsson2016"):
         load_preset("x")
 
 

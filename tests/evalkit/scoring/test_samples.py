@@ -130,7 +130,7 @@ def test_the_terminal_shows_them(finished):
 
 def test_diversity_in_lpips_over_all_and_consecutive_pairs(sampled, tmp_path):
     for package in ("torch", "torchvision", "lpips"):
-        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `vgg`)")
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
     import torch
 
     from evalkit.metrics.perceptual import Lpips

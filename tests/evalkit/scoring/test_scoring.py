@@ -324,7 +324,7 @@ def test_statistics_of_real_photos_stay_below_50_kb_a_pair(
         ({"n_bootstrap": 5}, "5 bootstrap replicates are too few"),
         ({"n_bootstrap": -1}, "too few"),
         ({"workers": 0}, "0 workers"),
-        ({"metrics": ("ab_uac",)}, "unknown metric 'ab_uac'; did you mean ab_auc"),
+        ({"metrics": ("ab_uac",)}, "there is no metric 'ab_uac' .did you mean 'ab_auc'"),
         ({"metrics": ()}, "no metric given"),
         ({"metrics": ("ab_auc", "ab_auc")}, "metric ab_auc is given twice"),
         ({"methods": {}}, "no method given"),

@@ -138,7 +138,7 @@ class TestTheCommand:
     def test_reports_and_writes_every_pair(self, unscaled, tmp_path):
         result = CliRunner().invoke(study_files.audit, [str(unscaled.folder), "--out", str(tmp_path / "audit.csv")])
         assert result.exit_code == 0, result.output
-        assert "identical: 1 pairs; truth and method are the same" in result.output
+        assert "identical: 1 pair; truth and method are the same" in result.output
         assert "copy (mine)" in result.output
         rows = list(csv.DictReader((tmp_path / "audit.csv").read_text().splitlines()))
         assert [row["image"] for row in rows] == list(unscaled.manifest.images)

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from evalkit.errors import InputError
+from evalkit.files import write_atomically
 from evalkit.images import image_files
 from turing_test.commands import study_files
-from turing_test.files import write_atomically
 from turing_test.server.local_server import local_server
 from turing_test.simulation.observers import Population
 from turing_test.simulation.play import simulate

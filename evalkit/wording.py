@@ -1,0 +1,133 @@
+"""Pieces of sentences that are said at many places: counts, lists of names, suggestions, packages to install."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+__all__ = [
+    "N_NAMED",
+    "counted",
+    "did_you_mean",
+    "install_command",
+    "nearest",
+    "needs_package",
+    "some_names",
+    "unknown_name",
+]
+
+DISTRIBUTION = "colorization-evalkit"
+
+N_NAMED = 3
+"""How many names a sentence gives before it says "and 12 more"."""
+
+
+def some_names(names: Iterable[object], n_named: int = N_NAMED) -> str:
+    """The first names of a list and how many follow.
+
+    >>> some_names(["a.png", "b.png", "c.png", "d.png", "e.png"])
+    'a.png, b.png, c.png and 2 more'
+    """
+    texts = [str(name) for name in names]
+    n_more = len(texts) - n_named
+    return ", ".join(texts[:n_named]) + (f" and {n_more:,} more" if n_more > 0 else "")
+
+
+def counted(n: int, singular: str, plural: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "image"), counted(2, "image"), counted(0, "entry", "entries"), counted(1200, "trial")
+    ('1 image', '2 images', '0 entries', '1,200 trials')
+    """
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The allowed name that was probably meant; None where nothing is near.
+
+    >>> nearest("ab_acu", ["ab_auc", "psnr_rgb"])
+    'ab_auc'
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in allowed}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """What follows a name that does not exist: the nearest one in brackets, or nothing.
+
+    >>> did_you_mean("lite1", ["full", "small", "lite0"])
+    " (did you mean 'lite0'?)"
+    >>> did_you_mean("x", ["full", "small", "lite0"])
+    ''
+    """
+    near = nearest(name, allowed, cutoff)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:
+    """The sentence about a name that does not exist: the nearest that does, and all of them.
+
+    >>> unknown_name("preset", "zhang2015", ["zhang2016", "ct2-2022"])
+    "there is no preset 'zhang2015' (did you mean 'zhang2016'?); allowed are zhang2016, ct2-2022."
+    """
+    names = list(allowed)
+    return f"there is no {what} '{name}'{did_you_mean(name, names)}; allowed are {', '.join(names)}."
+
+
+def install_command(extra: str) -> str:
+    """The command that installs what an optional part needs, from where this installation itself came.
+
+    The project is on no package index, so its name alone finds nothing there: the command names the checkout or the
+    wheel that was installed (PEP 610 records it), or, where nothing is recorded, a checkout to be run in.
+
+    Parameters
+    ----------
+    extra : str
+        One of the extras in ``pyproject.toml``.
+
+    Returns
+    -------
+    str
+        For example ``pip install "/home/me/colorization-evalkit[networks]"``.
+    """
+    return f'pip install "{_origin()}[{extra}]"'
+
+
+def needs_package(package: str, purpose: str, extra: str) -> str:
+    """The sentence for a package that is not installed.
+
+    Parameters
+    ----------
+    package : str
+        Name of the absent package, or several.
+    purpose : str
+        What needs it, as a noun: "the report".
+    extra : str
+        The extra that brings it.
+
+    Returns
+    -------
+    str
+        What is absent, what needs it and the command that brings it.
+    """
+    verb = "are" if " and " in package or ", " in package else "is"
+    pronoun = "them" if verb == "are" else "it"
+    return f"{package} {verb} not installed; for {purpose}, {install_command(extra)} brings {pronoun}."
+
+
+def _origin() -> str:
+    try:
+        record = distribution(DISTRIBUTION).read_text("direct_url.json")
+    except PackageNotFoundError:
+        record = None
+    if record:
+        address = urlsplit(json.loads(record).get("url", ""))
+        path = Path(unquote(address.path))
+        if address.scheme == "file" and path.exists():
+            return str(path)
+    return "."

@@ -1,0 +1,79 @@
+"""What all rooms use: files that appear whole, pieces of sentences, the command that installs an extra."""
+
+from __future__ import annotations
+
+import doctest
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalkit import wording
+from evalkit.files import atomic_file, write_atomically
+
+
+def test_a_file_appears_whole_with_its_permissions(tmp_path):
+    path = tmp_path / "key"
+    write_atomically(path, "é\r\n", 0o600)
+    assert path.read_bytes() == "é\r\n".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["key"]
+
+
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(TypeError), atomic_file(path) as file:
+        file.writelines([b"half of the n", 7])  # the second is no bytes
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_killed_process_leaves_what_was_there(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom evalkit.files import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert done.returncode == -9
+    assert path.read_text() == "old"
+
+
+def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
+    path = tmp_path / "absent" / "table.csv"
+    with pytest.raises(OSError, match=r"table\.csv"):
+        write_atomically(path, b"")
+
+
+def test_examples_of_the_sentences():
+    assert doctest.testmod(wording).failed == 0
+    assert doctest.testmod(wording).attempted >= 6
+
+
+def test_the_install_command_names_where_the_installation_came_from():
+    """pip's own record (PEP 610) is the independent answer: this checkout, or the wheel that was installed."""
+    command = wording.install_command("networks")
+    origin = command.removeprefix('pip install "').removesuffix('[networks]"')
+    assert Path(origin).exists()
+    assert command == f'pip install "{origin}[networks]"'
+
+
+def test_one_package_and_several(monkeypatch):
+    monkeypatch.setattr(wording, "_origin", lambda: ".")
+    assert wording.needs_package("torch", "the network", "networks") == (
+        'torch is not installed; for the network, pip install ".[networks]" brings it.'
+    )
+    assert wording.needs_package("pandas and jinja2", "the report", "report") == (
+        'pandas and jinja2 are not installed; for the report, pip install ".[report]" brings them.'
+    )
+
+
+def test_upper_case_is_no_obstacle_to_a_suggestion():
+    assert wording.nearest("RANDOM", ["random", "gray"]) == "random"
