@@ -4,6 +4,25 @@
 >>> scores = evalkit.score("truth/", {"mine": "out/mine", "gray": None})  # doctest: +SKIP
 >>> scores["mine", "ab_auc"].value  # doctest: +SKIP
 0.9157
+
+Rooms, from the ground up. Each imports only from rooms before it in this list (``tests/test_imports.py`` holds that):
+
+- ``errors``, ``arrays``, ``files``, ``wording``: what every room uses
+- ``color``: CIE Lab, ab classes, the kernel that counts ab errors
+- ``images``: image files, pairs of them, what is wrong in a folder
+- ``datasets``: ctest10k, synsets, labels
+- ``networks``: weights, classifiers, devices
+- ``metrics``: from a pair to statistics, from summed statistics to a score
+- ``resampling``: intervals and tests of scores
+- ``colorizers``: what a method is; the built-in ones
+- ``scoring``: the run over folders, its store, its results
+- ``hints``: points and patches of true colour for colorizers that take them
+- ``colorizers.classical``: baselines from the literature
+- ``colorizers.learned``: networks that colour
+- ``colorizers.training``: how they are made
+- ``demo``: photos and a figure for the first minute
+- ``cli``, ``__main__``: the command line, which finds commands by their entry points
+- ``commands``: one module per command
 """
 
 from __future__ import annotations
