@@ -76,9 +76,9 @@ __all__ = ["colorize"]
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Photos that go through together.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.option("--hints", type=click.Path(path_type=Path), default=None, metavar="DIR",
-              help="Colour hints, for levin2004: a folder that 'evalkit hints' made.")  # fmt: skip
+              help="Colour hints, for levin2004 and luan2007: a folder that 'evalkit hints' made.")  # fmt: skip
 @click.option("--example", type=click.Path(path_type=Path), default=None, metavar="FILE|DIR",
-              help="Whose colours are taken, for welsh2002: one photo for all, or the nearest of a folder.")  # fmt: skip
+              help="Whose colours are taken, for welsh2002 and sousa2012: one photo, or the nearest of a folder.")  # fmt: skip
 @click.option("--swatch", "swatches", multiple=True, metavar="T,L,H,W=T,L,H,W",
               help="Rectangle of the photo = rectangle of the example (top, left, height, width); for welsh2002.")  # fmt: skip
 @click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
@@ -112,7 +112,10 @@ def colorize(
                       seeded permutation in which none keeps its own; a donor of
                       another size is resized first (bicubic, RGB)
       levin2004       colour hints (--hints), spread to where lightness is alike
+      luan2007        colour hints (--hints), spread to where texture is alike
       welsh2002       colours of an example (--example), by lightness and texture
+      sousa2012       colours learnt from an example (--example) by support vector
+                      machines on local features, made coherent by a graph cut
       l2              a network that predicts ab
       l2-finetuned    the same, trained on from the classification network
       classification  a network that predicts a distribution over ab classes

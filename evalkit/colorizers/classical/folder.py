@@ -15,6 +15,7 @@ from evalkit.errors import InputError
 
 if TYPE_CHECKING:
     from evalkit.arrays import FloatArray
+    from evalkit.colorizers.classical.sousa2012 import ExampleModel
 
 __all__ = ["ClassicalRecipe", "colorize_classically", "hint_sets", "parse_swatch"]
 
@@ -39,7 +40,7 @@ class ClassicalRecipe:
     swatches : tuple of Swatch
         Pairs of rectangles, for ``welsh2002`` with one example.
     seed : int
-        Of the samples of an example.
+        Of the samples of an example (welsh2002) and of its k-means (sousa2012).
     """
 
     method: str
@@ -195,11 +196,11 @@ class _HintSource:
     folder: Path
 
     def __call__(self, name: str, sha256: str, lightness: FloatArray) -> FloatArray:
-        from evalkit.colorizers.classical import levin2004
+        from evalkit.colorizers.classical import levin2004, luan2007
         from evalkit.hints.files import read_hints
 
-        hints = read_hints(self.folder, name, *lightness.shape)
-        return levin2004.propagate(lightness, hints)
+        spread = {"levin2004": levin2004.propagate, "luan2007": luan2007.propagate}[self.method]
+        return spread(lightness, read_hints(self.folder, name, *lightness.shape))
 
 
 class _ExampleSource:
@@ -210,11 +211,18 @@ class _ExampleSource:
         self.one_for_all = not example.is_dir()
         self.files = {"": example} if self.one_for_all else find_images(example)
         self.signatures: dict[str, tuple[str, FloatArray]] = {}
+        self.learnt: tuple[str, ExampleModel] | None = None
 
     def __call__(self, name: str, sha256: str, lightness: FloatArray) -> FloatArray:
-        from evalkit.colorizers.classical import welsh2002
+        from evalkit.colorizers.classical import sousa2012, welsh2002
 
         chosen = "" if self.one_for_all else self._nearest(name, sha256, lightness)
+        if self.recipe.method == "sousa2012":
+            # One example often serves all photos: it is learnt once.
+            if self.learnt is None or self.learnt[0] != chosen:
+                learnt = sousa2012.learn_example(_lab(self.files[chosen])[1], seed=self.recipe.seed)
+                self.learnt = (chosen, learnt)
+            return self.learnt[1].colorize(lightness)
         example = _lab(self.files[chosen])[1]
         if self.recipe.swatches:
             return welsh2002.transfer_swatches(lightness, example, self.recipe.swatches, seed=self.recipe.seed)

@@ -38,6 +38,14 @@ CLASSICAL = {
             "Welsh, Ashikhmin, Mueller, Transferring Color to Greyscale Images, SIGGRAPH 2002",
             "example",
         ),
+        ClassicalMethod(
+            "luan2007", "Luan, Wen, Cohen-Or, Liang, Xu, Shum, Natural Image Colorization, EGSR 2007", "hints"
+        ),
+        ClassicalMethod(
+            "sousa2012",
+            "Sousa, Kabirzadeh, Blaes, Automatic Colorization of Grayscale Images, Stanford CS229 report",
+            "example",
+        ),
     )
 }
 """The classical baselines by name."""

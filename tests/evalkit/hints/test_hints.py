@@ -149,6 +149,20 @@ def test_hints_of_several_numbers_colour_into_folders_of_those_numbers(truth: Pa
     assert "cannot be resumed" in refused.stderr
 
 
+def test_luan2007_reads_the_same_hints_and_sousa2012_the_same_examples(truth: Path, tmp_path: Path) -> None:
+    evalkit("hints", "--input", truth, "--output", tmp_path / "h", "--count", 20)
+    words = ("colorize", "luan2007", "--input", truth, "--hints", tmp_path / "h", "--output", tmp_path / "luan")
+    assert "2 images by luan2007" in evalkit(*words).output
+    true = srgb8_to_lab(np.asarray(Image.open(truth / "coffee.png")))
+    made = srgb8_to_lab(np.asarray(Image.open(tmp_path / "luan" / "coffee.png")))
+    assert np.square(made - true)[..., 1:].mean() < 0.5 * np.square(true)[..., 1:].mean()
+    words = ("colorize", "sousa2012", "--input", truth, "--output")
+    assert evalkit(*words, tmp_path / "all", "--example", truth).exit_code == 0
+    assert evalkit(*words, tmp_path / "one", "--example", truth / "sub" / "china.png").exit_code == 0
+    both = [(tmp_path / name / "coffee.png").read_bytes() for name in ("all", "one")]
+    assert both[0] == both[1]
+
+
 def test_an_example_is_the_nearest_photo_of_the_folder_and_never_the_photo_itself(truth: Path, tmp_path: Path) -> None:
     words = ("colorize", "welsh2002", "--input", truth, "--output")
     assert evalkit(*words, tmp_path / "all", "--example", truth).exit_code == 0
@@ -167,6 +181,9 @@ def test_an_example_is_the_nearest_photo_of_the_folder_and_never_the_photo_itsel
     [
         (["levin2004"], "name their folder with --hints"),
         (["welsh2002"], "with --example"),
+        (["luan2007"], "name their folder with --hints"),
+        (["sousa2012"], "with --example"),
+        (["sousa2012", "--example", "truth/coffee.png", "--swatch", "0,0,9,9=0,0,9,9"], "--swatch goes with welsh2002"),
         (["levin2004", "--hints", "absent"], "absent: no such folder"),
         (["levin2004", "--hints", "truth"], "holds no hints"),
         (["welsh2002", "--example", "absent.png"], "absent.png: cannot be read"),
