@@ -7,6 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A test run never depends on luck: property tests try the same examples every time. `HYPOTHESIS_PROFILE=search` tries
+# other ones on every run, and many more of them. A first example may compile kernels and machines are shared, so how
+# long an example takes says nothing.
+settings.register_profile("evalkit", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", derandomize=False, deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "evalkit"))
 
 REQUIRE_ALL = os.environ.get("EVALKIT_REQUIRE_ALL") == "1"
 

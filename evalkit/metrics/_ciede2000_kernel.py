@@ -73,7 +73,9 @@ def _hue_difference(a1: float, b1: float, chroma1: float, a2: float, b2: float, 
         # A neutral colour has no hue difference (the cross product is 0); the 1 only avoids 0 / 0.
         square = 2.0 * cross * cross / (product + dot if product > 0.0 else 1.0)
     size = math.sqrt(square)
-    return size if cross >= 0.0 else -size
+    # Of exactly opposite hues the formula takes h2' - h1' as it is: -180 degrees where the first is the larger angle.
+    opposite_first = cross == 0.0 and dot < 0.0 and (b1 < 0.0 or (b1 == 0.0 and a1 < 0.0))
+    return -size if cross < 0.0 or opposite_first else size
 
 
 @_inlined

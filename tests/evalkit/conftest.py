@@ -6,11 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-# A first example compiles kernels, and machines are shared: how long an example takes says nothing.
-settings.register_profile("evalkit", deadline=None)
-settings.load_profile("evalkit")
 
 
 @pytest.fixture(scope="session")

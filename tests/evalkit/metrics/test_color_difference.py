@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -110,11 +110,41 @@ def test_exactly_opposite_hues_take_the_arithmetic_mean_of_their_angles():
     assert float(ciede2000_lab(second, first)) == pytest.approx(expected, abs=1e-10)
 
 
+@pytest.mark.parametrize("hue", [0, 5, 89.7, 90, 135, 179.9])
+def test_at_exactly_opposite_hues_the_sign_of_the_hue_difference_is_that_of_the_angles(hue):
+    """Sharma et al. 2005, equation 10: dh' = h2' - h1' where that is at most 180; it counts in the rotation term.
+
+    With unequal chromas the sign decides whether the rotation term adds or takes away. Written out with true angles.
+    """
+    a, b = math.cos(math.radians(hue)), math.sin(math.radians(hue))
+    if hue == 90:
+        a = 0.0
+    for first, second in (((40 * a, 40 * b), (-20 * a, -20 * b)), ((-20 * a, -20 * b), (40 * a, 40 * b))):
+        mean_chroma = 30.0
+        g = 1.5 - 0.5 * math.sqrt(mean_chroma**7 / (mean_chroma**7 + 25.0**7))
+        chromas = [math.hypot(x * g, y) for x, y in (first, second)]
+        # The smaller of the two angles lies in [0, 180); the other is 180 more, to the bit.
+        base = math.degrees(math.atan2(abs(b) * 20, (a if b else abs(a)) * 20 * g))
+        upper_first = first[1] < 0 or (first[1] == 0 and first[0] < 0)
+        difference, mean_hue = (-180.0 if upper_first else 180.0), base + 90
+        c, dc = sum(chromas) / 2, chromas[1] - chromas[0]
+        dh = 2 * math.sqrt(chromas[0] * chromas[1]) * math.sin(math.radians(difference / 2))
+        t = 1.0
+        for weight, multiple, shift in ((-0.17, 1, -30), (0.24, 2, 0), (0.32, 3, 6), (-0.20, 4, -63)):
+            t += weight * math.cos(math.radians(multiple * mean_hue + shift))
+        turn = 30 * math.exp(-(((mean_hue - 275) / 25) ** 2))
+        rotation = -2 * math.sqrt(c**7 / (c**7 + 25.0**7)) * math.sin(math.radians(2 * turn))
+        in_c, in_h = dc / (1 + 0.045 * c), dh / (1 + 0.015 * c * t)
+        expected = math.sqrt(in_c**2 + in_h**2 + rotation * in_c * in_h)
+        assert float(ciede2000_lab([50.0, *first], [50.0, *second])) == pytest.approx(expected, abs=1e-9)
+
+
 @given(colours, colours)
+@example((0.0, 0.0, 5.0), (0.0, 0.0, -1.0))  # opposite hues: the bisector and the sign both have to be chosen
 @settings(deadline=None)  # the first example compiles
 def test_symmetric_never_negative_and_zero_only_for_equal_colours(first, second):
     there, back = float(ciede2000_lab(first, second)), float(ciede2000_lab(second, first))
-    assert there == pytest.approx(back, abs=1e-9)
+    assert there == back
     assert there >= 0
     assert float(ciede2000_lab(first, first)) == 0
 
