@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Iterator
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,7 +30,7 @@ SECTIONS = {
     "Start here": ("demo",),
     "Scores": ("score", "rescore", "merge", "compare", "lint"),
     "What metrics need": ("metrics", "prior", "datasets", "weights"),
-    "Colorizers": ("colorize", "train", "probe", "reproduce"),
+    "Colorizers": ("colorize", "hints", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
     "Analysis": ("analyze", "report", "validate-metrics"),
     "Shell": ("completion",),
@@ -81,6 +83,13 @@ class CommandGroup(click.Group):
             if ctx.resilient_parsing:  # the shell asks for completions: offer the others
                 return None
             _show_traceback(ctx)
+            hidden_by = _hidden_by(point)
+            if hidden_by:
+                raise Mistake(
+                    f"{_label(point)} does not load: {hidden_by} hides evalkit's own package "
+                    f"'{_package(point)}', since it comes first on Python's path. Give it another name, start from "
+                    "another folder, or take that folder out of PYTHONPATH."
+                ) from error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise Mistake(f"{_label(point)} does not load ({reason}).") from error
         if not isinstance(command, click.Command):
@@ -139,6 +148,23 @@ class CommandGroup(click.Group):
 
 def _is_own(point: EntryPoint) -> bool:
     return point.dist is not None and point.dist.name == DISTRIBUTION
+
+
+def _package(point: EntryPoint) -> str:
+    return point.module.partition(".")[0]
+
+
+def _hidden_by(point: EntryPoint) -> str:
+    """The file or folder that Python finds under the name of one of our packages instead of ours; empty for none."""
+    if not _is_own(point):
+        return ""
+    package = _package(point)
+    loaded = sys.modules.get(package)
+    spec = loaded.__spec__ if loaded is not None else find_spec(package)
+    ours = (Path(__file__).parents[1] / package).resolve()
+    if spec is None or ours in {Path(place).resolve() for place in spec.submodule_search_locations or ()}:
+        return ""
+    return next(iter(spec.submodule_search_locations or ()), spec.origin or "")
 
 
 def _label(point: EntryPoint) -> str:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import click
 import pytest
@@ -191,3 +192,38 @@ def test_completion_offers_commands_although_a_plugin_is_broken(monkeypatch: pyt
     offered = BashComplete(group(), {}, "evalkit", "_EVALKIT_COMPLETE").get_completions([], "co")
     assert "completion" in [item.value for item in offered]
     assert "cobroken" not in [item.value for item in offered]
+
+
+# --- a folder of results that bears the name of a package of ours ------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [None, "__init__.py"])
+def test_python_m_evalkit_does_not_look_for_its_packages_in_the_current_folder(tmp_path: Path, content) -> None:
+    (tmp_path / "analysis").mkdir()
+    if content:
+        (tmp_path / "analysis" / content).touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "evalkit", "analyze", "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "evalkit analyze [OPTIONS]" in done.stdout
+
+
+def test_a_package_that_hides_ours_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").touch()
+    # As from a wheel: without the finder of editable installs, which hands out submodules of a hidden package.
+    code = (
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'Editable' not in getattr(f, '__name__', '')]\n"
+        f"sys.path[:] = [{str(tmp_path)!r}, *sys.path, {str(Path(evalkit.cli.__file__).parents[1])!r}]\n"
+        "from evalkit.cli import main\n"
+        "sys.argv = ['evalkit', 'analyze', 'trials.csv', '--out', 'x']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    sentence = " ".join(done.stderr.split())
+    assert f"{tmp_path / 'analysis'} hides evalkit's own package 'analysis'" in sentence
+    assert "another name" in sentence
+    assert "PYTHONPATH" in sentence
