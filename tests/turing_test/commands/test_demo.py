@@ -13,10 +13,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from evalkit.cli import main
-from evalkit.commands.demo import RATES
 from evalkit.demo.demo_figure import draw_curves
 from evalkit.demo.photos import CROP, PHOTOS, desaturate, photo_crops, write_folders
 from evalkit.errors import InputError
+from turing_test.commands.demo import RATES
 
 
 def test_there_are_sixty_colour_crops_and_they_are_always_the_same() -> None:
@@ -125,7 +125,9 @@ def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_ou
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evalkit.demo.photos.PHOTOS", {"china": 0, "retina": 240})
-    monkeypatch.setattr("evalkit.commands.demo.find_spec", lambda name: None if name in ("waitress", "torch") else True)
+    monkeypatch.setattr(
+        "turing_test.commands.demo.find_spec", lambda name: None if name in ("waitress", "torch") else True
+    )
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
     assert "left out: waitress is not installed" in result.output
