@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from turing_test.commands.study_data import backup, export, forget, links
-from turing_test.commands.study_files import audit, create, doctor, freeze
-from turing_test.commands.study_serve import password, serve
-from turing_test.commands.study_simulate import simulate
+from turing_test.commands.study_data import backup_command, export_command, forget_command, links_command
+from turing_test.commands.study_files import audit_command, create_command, doctor_command, freeze_command
+from turing_test.commands.study_serve import password_command, serve_command
+from turing_test.commands.study_simulate import simulate_command
 
 __all__ = ["study"]
 
@@ -17,5 +17,17 @@ def study() -> None:
     """Make, serve and export the timed real-vs-fake test."""
 
 
-for command in (create, audit, freeze, doctor, serve, password, links, simulate, export, backup, forget):
+for command in (
+    create_command,
+    audit_command,
+    freeze_command,
+    doctor_command,
+    serve_command,
+    password_command,
+    links_command,
+    simulate_command,
+    export_command,
+    backup_command,
+    forget_command,
+):
     study.add_command(command)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["audit", "create", "doctor", "freeze"]
+__all__ = ["audit_command", "create_command", "doctor_command", "freeze_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
@@ -15,7 +15,7 @@ DATABASE = click.option(
 )  # fmt: skip
 
 
-@click.command(short_help="Folders of images to a study.")
+@click.command("create", short_help="Folders of images to a study.")
 @STUDY
 @click.option("--truth", type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
 @click.option(
@@ -35,7 +35,7 @@ DATABASE = click.option(
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of study.toml; repeat for more.")
 @click.option("--allow-missing", is_flag=True, help="Leave out images that not all folders have.")
 @DATABASE
-def create(
+def create_command(
     study: Path,
     truth: Path | None,
     methods: tuple[str, ...],
@@ -96,26 +96,25 @@ def create(
         )
 
 
-@click.command(short_help="Stamp a study for its preregistration.")
+@click.command("freeze", short_help="Stamp a study for its preregistration.")
 @STUDY
-def freeze(study: Path) -> None:
+def freeze_command(study: Path) -> None:
     """Write a SHA-256 over study file, consent text, stimuli and version, and refuse changes from now on."""
     from evalkit.commands._shared import progress_bar
-    from turing_test.study.freeze import FROZEN
-    from turing_test.study.freeze import freeze as freeze_study
+    from turing_test.study.freeze import FROZEN, freeze
     from turing_test.study.study_folder import read_study
 
     with progress_bar("checking", "stimuli") as show:
-        stamp = freeze_study(read_study(study), show)
+        stamp = freeze(read_study(study), show)
     click.echo(f"{stamp.sha256}\n{study / FROZEN}: frozen at {stamp.frozen_at} with evalkit {stamp.evalkit}")
 
 
-@click.command(short_help="Visual confounds of every pair.")
+@click.command("audit", short_help="Visual confounds of every pair.")
 @STUDY
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="CSV file with a row per pair."
 )
-def audit(study: Path, out: Path | None) -> None:
+def audit_command(study: Path, out: Path | None) -> None:
     """Report what gives the fake away besides its colours.
 
     Looks at every pair of truth and method as participants see it: changed L, JPEG blocks in one of the two
@@ -135,9 +134,9 @@ def audit(study: Path, out: Path | None) -> None:
     from turing_test.stimuli.audit import FINDINGS, PairAudit, audit_study, source_pairs
     from turing_test.study.study_folder import read_study
 
-    found = read_study(study)
+    audited = read_study(study)
     with progress_bar("auditing", "pairs") as show:
-        pairs = list(audit_study(found, show))
+        pairs = list(audit_study(audited, show))
     if out is not None:
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(PairAudit)], lineterminator="\n")
@@ -158,22 +157,22 @@ def audit(study: Path, out: Path | None) -> None:
     console = Console(highlight=False, width=None if Console().is_terminal else 200)
     console.print(table)
     for finding, meaning in FINDINGS.items():
-        here = [pair for pair in pairs if finding in pair.findings]
-        if here:
-            names = some_names(f"{pair.image} ({pair.method})" for pair in here)
-            click.echo(f"\n{finding}: {counted(len(here), 'pair')}; {meaning}\n  {names}")
+        confounded = [pair for pair in pairs if finding in pair.findings]
+        if confounded:
+            names = some_names(f"{pair.image} ({pair.method})" for pair in confounded)
+            click.echo(f"\n{finding}: {counted(len(confounded), 'pair')}; {meaning}\n  {names}")
     if not any(pair.findings for pair in pairs):
         click.echo("\nNo confounds found.")
-    if source_pairs(found) is None:
+    if source_pairs(audited) is None:
         click.echo("\nSizes of files were not compared: the folders that the study was built from are not here.")
 
 
-@click.command(short_help="Check that a study is fit to be run.")
+@click.command("doctor", short_help="Check that a study is fit to be run.")
 @STUDY
 @DATABASE
 @click.option("--url", default=None, metavar="URL", help="Where the study is served.  [default: its public_url]")
 @click.pass_context
-def doctor(ctx: click.Context, study: Path, database: str | None, url: str | None) -> None:
+def doctor_command(ctx: click.Context, study: Path, database: str | None, url: str | None) -> None:
     """Check files, consent, secret, disk, database, and, where the study is served, HTTPS, headers and clock.
 
     Exit status 2 when something is wrong.

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-__all__ = ["password", "serve"]
+__all__ = ["password_command", "serve_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DEMO_FOLDER = Path("demo-study")
 
 
-@click.command(short_help="Serve a study to participants.")
+@click.command("serve", short_help="Serve a study to participants.")
 @click.argument("study", type=click.Path(path_type=Path), metavar="STUDY", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
@@ -36,7 +36,7 @@ DEMO_FOLDER = Path("demo-study")
 )  # fmt: skip
 @click.option("--set-password", is_flag=True, help="Ask for the dashboard's password first.")
 @click.option("--demo", is_flag=True, help=f"Serve a study of bundled photos, made in STUDY or {DEMO_FOLDER}/.")
-def serve(
+def serve_command(
     study: Path | None,
     host: str,
     port: int,
@@ -54,8 +54,7 @@ def serve(
     """
     from evalkit.errors import InputError
     from turing_test.database.storage import StorageUnavailable
-    from turing_test.server.serving import Server, open_socket
-    from turing_test.server.serving import serve as run
+    from turing_test.server.serving import Server, open_socket, serve
     from turing_test.study.study_folder import read_study
     from turing_test.web.dashboard_password import password_digest
 
@@ -65,22 +64,22 @@ def serve(
             _make_demo(study)
     if study is None:
         raise InputError("name the folder of the study, or use --demo.")
-    found = read_study(study)
+    opened = read_study(study)
     if set_password:
         _ask_password(study)
     listening = open_socket(host, port)
-    address = found.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
+    address = opened.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
 
     def ready() -> None:
-        links = "" if found.protocol.open_link else " (personal links only: evalkit study links)"
-        click.echo(f"Study {found.protocol.name} ({found.protocol.preset}) is served; stop with Ctrl-C.")
+        links = "" if opened.protocol.open_link else " (personal links only: evalkit study links)"
+        click.echo(f"Study {opened.protocol.name} ({opened.protocol.preset}) is served; stop with Ctrl-C.")
         click.echo(f"  participants  {address}/{links}")
         click.echo(f"  dashboard     {address}/dashboard")
         if password_digest(study) is None:
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
 
     try:
-        run(Server(found, database, workers, threads, simulation_key, proxy), listening, ready)
+        serve(Server(opened, database, workers, threads, simulation_key, proxy), listening, ready)
     except StorageUnavailable as error:
         raise InputError(str(error)) from error
     finally:
@@ -88,9 +87,9 @@ def serve(
     click.echo("Stopped. Every acknowledged answer is stored.")
 
 
-@click.command(short_help="Set the password of the dashboard.")
+@click.command("password", short_help="Set the password of the dashboard.")
 @STUDY
-def password(study: Path) -> None:
+def password_command(study: Path) -> None:
     """Set the dashboard's password: asked for twice, or read from standard input when that is no terminal.
 
     There is no password by default, and the dashboard is closed without one.

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from turing_test.simulation.play import Participation
     from turing_test.study.study_folder import Study
 
-__all__ = ["simulate"]
+__all__ = ["simulate_command"]
 
 SHARE = click.FloatRange(0, 1)
 
 
-@click.command(short_help="Simulated participants, over real HTTP.")
+@click.command("simulate", short_help="Simulated participants, over real HTTP.")
 @click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 @click.option("--participants", type=click.IntRange(1), required=True, metavar="N", help="How many take part.")
 @click.option(
@@ -51,7 +51,7 @@ SHARE = click.FloatRange(0, 1)
     help="CSV file of every answer that was sent and acknowledged.",
 )  # fmt: skip
 @click.pass_context
-def simulate(
+def simulate_command(
     ctx: click.Context,
     study: Path,
     participants: int,
@@ -80,11 +80,10 @@ def simulate(
     from evalkit.errors import InputError
     from turing_test.server.local_server import local_server
     from turing_test.simulation.observers import Population
-    from turing_test.simulation.play import UnexpectedReply
-    from turing_test.simulation.play import simulate as run
+    from turing_test.simulation.play import UnexpectedReply, simulate
     from turing_test.study.study_folder import read_study
 
-    found = read_study(study)
+    opened = read_study(study)
     population = Population(
         participants=participants,
         fool_rates=dict(map(_fool_rate, fool_rates)),
@@ -103,18 +102,18 @@ def simulate(
         raise InputError("--database is for the server that is started here; the one at --url has its own.")
     own_key = key or secrets.token_urlsafe(16)
     server = (
-        local_server(found, database, simulation_key=own_key, threads=min(concurrency, 16))
+        local_server(opened, database, simulation_key=own_key, threads=min(concurrency, 16))
         if url is None
         else nullcontext(url)
     )
     with server as address, progress_bar("simulating", "participants") as show:
         try:
-            played = run(found, population, address, own_key, concurrency=concurrency, on_participant=show)
+            played = simulate(opened, population, address, own_key, concurrency=concurrency, on_participant=show)
         except UnexpectedReply as error:
             raise InputError(f"the server refused a simulated participant ({error}).") from None
     if out is not None:
         _write_answers(out, played)
-    _report(found, population, played)
+    _report(opened, population, played)
 
 
 def _fool_rate(text: str) -> tuple[str, float]:

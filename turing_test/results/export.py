@@ -19,88 +19,18 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
+from turing_test.results.columns import Column, TrialRecord, columns_of
 from turing_test.sessions.snapshot import ACTIVE
-from turing_test.sessions.timing_flags import FLAGS
 from turing_test.sessions.validity import broken_rule, right_answers
 from turing_test.study.study_folder import Study
 
-__all__ = ["COLUMNS", "Column", "Exported", "columns_of", "export", "trial_rows"]
+__all__ = ["Exported", "export", "trial_rows"]
 
 Format = Literal["csv", "parquet", "json"]
-PAIRS = ("zhang2016", "simultaneous", "preference")
-REAL_VS_FAKE = ("zhang2016", "simultaneous")
+UNFINISHED = (*ACTIVE, "expired")
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of the exported table.
-
-    Attributes
-    ----------
-    name : str
-    kind : {"text", "integer", "number"}
-    meaning : str
-        For the data dictionary.
-    presets : tuple of str
-        Presets that have it; empty for all.
-    """
-
-    name: str
-    kind: Literal["text", "integer", "number"]
-    meaning: str
-    presets: tuple[str, ...] = ()
-
-
-COLUMNS = (
-    Column("study", "text", "Name of the study."),
-    Column("platform", "text", "How the participant came: link, mturk, prolific or simulated."),
-    Column("verified", "integer", "1 when a platform or a one-time link vouches for one person, 0 for an open link."),
-    Column("session", "text", "Random label of the session."),
-    Column("participant", "text", "Random label of the person; one session a person."),
-    Column("method", "text", "The colorization method of the session.", (*REAL_VS_FAKE, "naturalness")),
-    Column("method_first", "text", "The method shown first.", ("preference",)),
-    Column("method_second", "text", "The method shown second.", ("preference",)),
-    Column("image", "text", "Name of the photo."),
-    Column("trial", "integer", "Number of the trial in the session, practice included, from 1."),
-    Column("kind", "text", "practice; test; vigilance (colours of another photo); catch (an obvious fake)."),
-    Column("real_position", "text", "Where the real photo was: first or second.", REAL_VS_FAKE),
-    Column("response", "text", "The image taken for the fake: first or second; empty without an answer.", REAL_VS_FAKE),
-    Column("response", "text", "The image that looked more natural: first or second; empty without an answer.", ("preference",)),
-    Column("response", "text", "Whether the colours looked natural: yes or no; empty without an answer.", ("naturalness",)),
-    Column("fooled", "integer", "1 when the real photo was taken for the fake, 0 when not; empty without an answer.", REAL_VS_FAKE),
-    Column("response_ms", "number", "From the question to the answer, milliseconds."),
-    Column("first_shown_ms", "number", "Measured time on screen of the first image, milliseconds."),
-    Column("second_shown_ms", "number", "Measured time on screen of the second image, milliseconds.", PAIRS),
-    Column("first_frames", "integer", "Animation frames during the first image."),
-    Column("second_frames", "integer", "Animation frames during the second image.", PAIRS),
-    Column("first_gap_ms", "number", "Longest time between two of those frames, milliseconds."),
-    Column("second_gap_ms", "number", "Longest time between two of those frames, milliseconds.", PAIRS),
-    Column("clock", "text", "Where the times come from: presented (the compositor's word for every image) or frame (animation frames)."),
-    Column("interval_ms", "number", "Measured time between two frames of the display, milliseconds."),
-    Column("refresh_hz", "number", "Refresh rate measured at the beginning, hertz."),
-    Column("device_pixel_ratio", "number", "Physical pixels a CSS pixel."),
-    Column("color_gamut", "text", "Widest gamut that the display claims: srgb, p3, rec2020 or unknown."),
-    Column("color_scheme", "text", "What the system prefers: light, dark or unknown; the page is light."),
-    Column("forced_colors", "integer", "1 when the system forces colours upon pages."),
-    Column("window_width", "number", "Width of the window, CSS pixels."),
-    Column("window_height", "number", "Height of the window, CSS pixels."),
-    Column("touch", "integer", "1 for a touch screen."),
-    Column("browser", "text", "Family of the browser."),
-    Column("flags", "text", "Separated by blanks: " + " ".join(f"`{flag}`: {text}" for flag, text in FLAGS.items())),
-    Column(
-        "session_state", "text",
-        "completed, expired, withdrawn, screened_out, incompatible; practice or test while it goes on.",
-    ),
-    Column("excluded", "integer", "1 when a rule of the study file leaves the session out, or the person has withdrawn."),
-    Column("exclusion_rule", "text", "That rule."),
-    Column("started_at", "text", "When the trial began, UTC, ISO 8601."),
-    Column("answered_at", "text", "When the answer was stored, UTC, ISO 8601."),
-    Column("manifest", "text", "Digest of the study's stimuli."),
-)  # fmt: skip
-"""Every column of every preset, in order."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exported:
     """What `export` wrote.
 
@@ -112,6 +42,10 @@ class Exported:
         Whether these are simulated participants; the two kinds are never in one table.
     left_out : int
         Sessions of the other kind, which are not in it.
+    unfinished : int
+        Sessions in it that go on or were abandoned.
+    withdrawn : int
+        Sessions of people who have withdrawn: nothing of them is in it.
     """
 
     files: tuple[Path, ...]
@@ -119,11 +53,8 @@ class Exported:
     sessions: int
     simulated: bool
     left_out: int
-
-
-def columns_of(preset: str) -> tuple[Column, ...]:
-    """The columns that studies of a preset have."""
-    return tuple(column for column in COLUMNS if not column.presets or preset in column.presets)
+    unfinished: int
+    withdrawn: int
 
 
 def export(
@@ -178,95 +109,45 @@ def export(
     write_atomically(table, data)
     write_atomically(dictionary, _dictionary(study, columns, states, table.name).encode())
     sessions = len({row["session"] for row in rows})
-    return Exported((table, dictionary), len(rows), sessions, chosen, kinds[not chosen])
+    return Exported(
+        files=(table, dictionary),
+        trials=len(rows),
+        sessions=sessions,
+        simulated=chosen,
+        left_out=kinds[not chosen],
+        unfinished=len({row["session"] for row in rows if row["session_state"] in UNFINISHED}),
+        withdrawn=states["withdrawn"],
+    )
 
 
 def trial_rows(connection: Connection, study: Study, *, simulated: bool) -> Iterator[dict[str, Any]]:
-    """Records of all trials that were begun, by the names of `columns_of`, in order of session and trial."""
+    """Records of all trials that were begun, by the names of `columns_of`, in order of session and trial.
+
+    Whoever has withdrawn is not among them: what they were told is that their answers are not used.
+    """
     session, trial = tables.session, tables.trial
     query = (
         sa.select(session, trial)
         .join_from(session, trial, trial.c.session_id == session.c.id)
-        .where(session.c.simulated == simulated, trial.c.state != "pending", trial.c.position.is_not(None))
+        .where(session.c.simulated == simulated, session.c.state != "withdrawn")
+        .where(trial.c.state != "pending", trial.c.position.is_not(None))
         .order_by(session.c.id, trial.c.position, trial.c.number)
         .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
     )
     right = right_answers(connection)
-    names = [column.name for column in columns_of(study.protocol.preset)]
+    columns = columns_of(study.protocol.preset)
     now = datetime.now(UTC).timestamp()
     for row in connection.execute(query).mappings():
-        record = _record(study, row, right.get(row["session_id"], {}), now)
-        yield {name: record[name] for name in names}
+        state = _session_state(row, study, now)
+        rule = broken_rule(study.protocol, right.get(row["session_id"], {})) if state == "completed" else None
+        record = TrialRecord(study, dict(row), state, rule)
+        yield {column.name: column.value(record) for column in columns}
 
 
-def _record(study: Study, row: Any, right: dict[str, int], now: float) -> dict[str, Any]:
-    protocol = study.protocol
-    state = row["session_state"]
-    if state in ACTIVE and now - row["session_updated_at"] > protocol.session_timeout_s:
-        state = "expired"
-    rule = None
-    if state == "completed":
-        rule = broken_rule(protocol, right)
-    elif state == "withdrawn":
-        rule = "withdrawn"
-    device = json.loads(row["session_device"] or "{}")
-    response, position = row["trial_response"], row["trial_real_position"]
-    record: dict[str, Any] = {
-        "study": protocol.name,
-        "platform": row["session_platform"],
-        "verified": int(row["session_verified"]),
-        "session": f"s{row['session_label']}",
-        "participant": f"p{row['session_label']}",
-        "method": row["session_method"],
-        "method_first": row["trial_method"],
-        "method_second": row["trial_other_method"],
-        "image": row["trial_image"],
-        "trial": row["trial_position"],
-        "kind": row["trial_kind"],
-        "real_position": position,
-        "response": response,
-        "fooled": None if response is None or position is None else int(response == position),
-        "response_ms": row["trial_response_ms"],
-        "clock": _clock(row["trial_first_clock"], row["trial_second_clock"]),
-        "interval_ms": row["trial_interval_ms"],
-        "refresh_hz": row["session_refresh_hz"],
-        "device_pixel_ratio": device.get("device_pixel_ratio"),
-        "color_gamut": device.get("color_gamut"),
-        "color_scheme": device.get("color_scheme"),
-        "forced_colors": _flag(device.get("forced_colors")),
-        "window_width": device.get("width"),
-        "window_height": device.get("height"),
-        "touch": _flag(device.get("touch")),
-        "browser": device.get("user_agent_family"),
-        "flags": row["trial_flags"],
-        "session_state": state,
-        "excluded": int(rule is not None),
-        "exclusion_rule": rule,
-        "started_at": _iso(row["trial_begun_at"]),
-        "answered_at": _iso(row["trial_answered_at"]),
-        "manifest": study.manifest.digest,
-    }
-    for side in ("first", "second"):
-        on, off = row[f"trial_{side}_on_ms"], row[f"trial_{side}_off_ms"]
-        record[f"{side}_shown_ms"] = None if on is None else round(off - on, 3)
-        record[f"{side}_frames"] = row[f"trial_{side}_frames"]
-        record[f"{side}_gap_ms"] = row[f"trial_{side}_gap_ms"]
-    return record
-
-
-def _clock(first: str | None, second: str | None) -> str | None:
-    """The weaker of the two clocks: presented only when the compositor timed all images of the trial."""
-    return "frame" if "frame" in (first, second) else first
-
-
-def _flag(value: bool | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _iso(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _session_state(row: Any, study: Study, now: float) -> str:
+    state: str = row["session_state"]
+    expired = state in ACTIVE and now - row["session_updated_at"] > study.protocol.session_timeout_s
+    return "expired" if expired else state
 
 
 def _csv(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> bytes:
@@ -287,7 +168,7 @@ def _parquet(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> bytes:
 
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     arrays = {
-        column.name: pa.array([_number(row[column.name], column.kind) for row in rows], types[column.kind])
+        column.name: pa.array([_cell(row[column.name], column.kind) for row in rows], types[column.kind])
         for column in columns
     }
     sink = pa.BufferOutputStream()
@@ -295,7 +176,7 @@ def _parquet(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _number(value: Any, kind: str) -> Any:
+def _cell(value: Any, kind: str) -> Any:
     return float(value) if kind == "number" and value is not None else value
 
 
@@ -309,8 +190,9 @@ def _dictionary(study: Study, columns: tuple[Column, ...], states: Counter[str],
         f"Exported {made} by evalkit {package_version()}.",
         f"Stimuli {study.manifest.digest}; protocol {study.protocol.digest}.",
         "",
-        "One row a trial that was begun, in order of session and trial. An empty cell means not measured or not answered. A",
-        "trial that was interrupted has a row (flag `interrupted`) and so has the one that took its place.",
+        "One row per trial that was begun, in order of session and trial. An empty cell means not measured or not answered. A",
+        "trial that was interrupted has a row (flag `interrupted`) and so has the one that took its place. Nothing of people who",
+        "have withdrawn is in the table.",
         "",
         "| column | type | meaning |",
         "|---|---|---|",

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions.assignment import Arm, arms
 from turing_test.sessions.snapshot import ACTIVE, ENDED
@@ -96,7 +97,7 @@ class Checks:
 
 @dataclass(frozen=True)
 class Timing:
-    """Display times of all answered trials.
+    """Display times of all trials that were shown, but for people who have withdrawn.
 
     Attributes
     ----------
@@ -235,7 +236,7 @@ def _exposures(
 
 
 def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
-    right = sa.func.sum(sa.case((_T.response != _T.real_position, 1), else_=0))
+    right = sa.func.sum(sa.case((~is_fooled(_T.response, _T.real_position), 1), else_=0))
     rows = connection.execute(
         sa.select(_T.kind, _T.session_id, right, sa.func.count())
         .join_from(tables.session, tables.trial, _S.id == _T.session_id)
@@ -263,7 +264,7 @@ def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: C
             _T.second_off_ms - _T.second_on_ms,
         )
         .join_from(tables.session, tables.trial, _S.id == _T.session_id)
-        .where(_S.simulated == simulated, _T.state.in_(("shown", "answered", "replaced")))
+        .where(_S.simulated == simulated, _S.state != "withdrawn", _T.state.in_(("shown", "answered", "replaced")))
     ).all()
     errors = [abs(ms - study.protocol.image_ms) for row in rows for ms in row[3:] if ms is not None]
     flags = Counter(flag for row in rows for flag in (row[0] or "").split())

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
@@ -247,7 +248,7 @@ def _feedback(study: Study, phase: str, real_position: str | None, response: str
     if phase != "practice" or real_position is None or not study.protocol.feedback_ms:
         return None
     fake = "second" if real_position == "first" else "first"
-    return Feedback(correct=response == fake, fake=fake)
+    return Feedback(correct=not is_fooled(response, real_position), fake=fake)
 
 
 def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:

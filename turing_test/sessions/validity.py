@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.study.protocol import Protocol
 
@@ -37,8 +38,7 @@ def right_answers(connection: Connection, session_id: int | None = None) -> dict
         sa.select(trial.session_id, trial.kind, sa.func.count())
         .join_from(tables.trial, tables.session, session.id == trial.session_id)
         .where(trial.kind.in_(("vigilance", "catch")), trial.state == "answered")
-        # The question is which image has fake colours: right is the one that is not real.
-        .where(trial.response != trial.real_position)
+        .where(~is_fooled(trial.response, trial.real_position))
         .group_by(trial.session_id, trial.kind)
     )
     query = query.where(session.state == "completed" if session_id is None else session.id == session_id)

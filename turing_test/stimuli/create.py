@@ -23,7 +23,7 @@ from turing_test.study.build_record import BuildRecord, Methods
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.recruiting_files import mturk_question, prolific_url
-from turing_test.study.study_file import format_protocol, read_protocol
+from turing_test.study.study_file import edit_protocol, format_protocol, read_protocol
 from turing_test.study.study_folder import (
     BUILT,
     KEY,
@@ -270,13 +270,23 @@ def _write(study: Study, built: BuildRecord, *, is_new: bool) -> None:
     built from last: until then the old record makes the next run build again.
     """
     root = study.folder
-    # A file that says the same stays as it is, with its owner's comments.
-    if not (root / STUDY_FILE).exists() or read_protocol(root / STUDY_FILE) != study.protocol:
-        write_atomically(root / STUDY_FILE, format_protocol(study.protocol).encode())
+    _write_study_file(root / STUDY_FILE, study.protocol)
     _write_recruiting(root, study.protocol.public_url)
     texts = {BUILT: built.to_json(), MANIFEST: study.manifest.to_json()}
     for name in (BUILT, MANIFEST) if is_new else (MANIFEST, BUILT):
         write_atomically(root / name, texts[name].encode())
+
+
+def _write_study_file(path: Path, protocol: Protocol) -> None:
+    """Write the study file, or change what differs in the one that is there: its owner's comments stay."""
+    if not path.exists():
+        write_atomically(path, format_protocol(protocol).encode())
+    elif read_protocol(path) != protocol:
+        try:
+            edited = edit_protocol(path.read_bytes().decode("utf-8-sig"), protocol)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        write_atomically(path, edited.encode())
 
 
 def _write_recruiting(root: Path, public_url: str) -> None:

@@ -11,7 +11,7 @@ from evalkit.errors import InputError
 from evalkit.wording import unknown_name
 from turing_test.study.protocol import SECTIONS, Option, Protocol, options
 
-__all__ = ["format_protocol", "parse_protocol", "read_protocol"]
+__all__ = ["edit_protocol", "format_protocol", "parse_protocol", "read_protocol"]
 
 
 def read_protocol(path: Path) -> Protocol:
@@ -48,30 +48,32 @@ def read_protocol(path: Path) -> Protocol:
 def parse_protocol(text: str) -> Protocol:
     """Read the text of a study file; as `read_protocol`, without the file's name in messages."""
     by_name = {option.name: option for option in options()}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in tomllib.loads(text).items():
         if not isinstance(value, dict):
-            _take("", name, value, by_name, found)
+            _read_option("", name, value, by_name, values)
             continue
         if name not in SECTIONS:
             raise InputError(unknown_name("section", name, [section for section in SECTIONS if section]))
         for key, inner in value.items():
-            _take(name, key, inner, by_name, found)
-    preset = found.pop("preset", "zhang2016")
+            _read_option(name, key, inner, by_name, values)
+    preset = values.pop("preset", "zhang2016")
     by_name["preset"].check(preset)
-    return Protocol.of_preset(preset, **found)
+    return Protocol.of_preset(preset, **values)
 
 
-def _take(section: str, name: str, value: object, by_name: dict[str, Option], found: dict[str, Any]) -> None:
-    where = f"section [{section}]" if section else "the top of the file, before any [section]"
+def _read_option(section: str, name: str, value: object, by_name: dict[str, Option], values: dict[str, Any]) -> None:
     if name not in by_name:
-        here = [option.name for option in by_name.values() if option.section == section]
-        raise InputError(f"in {where}, {unknown_name('key', name, here)}")
-    belongs = by_name[name].section
-    if belongs != section:
-        right = f"section [{belongs}]" if belongs else "the top of the file, before any [section]"
-        raise InputError(f"the key '{name}' stands in {where}; allowed is {right}.")
-    found[name] = tuple(value) if isinstance(value, list) else value
+        allowed = [option.name for option in by_name.values() if option.section == section]
+        raise InputError(f"in {_place(section)}, {unknown_name('key', name, allowed)}")
+    right_section = by_name[name].section
+    if right_section != section:
+        raise InputError(f"the key '{name}' stands in {_place(section)}; allowed is {_place(right_section)}.")
+    values[name] = tuple(value) if isinstance(value, list) else value
+
+
+def _place(section: str) -> str:
+    return f"section [{section}]" if section else "the top of the file, before any [section]"
 
 
 def format_protocol(protocol: Protocol) -> str:
@@ -100,6 +102,48 @@ def format_protocol(protocol: Protocol) -> str:
                     meaning += f"\nAllowed: {option.allowed}."
                 lines += ["", *_comment(meaning), f"{option.name} = {_toml(getattr(protocol, option.name))}"]
     return "\n".join(lines) + "\n"
+
+
+def edit_protocol(text: str, protocol: Protocol) -> str:
+    """Change the values of a study file that differ; comments, order and blank lines stay as their owner left them.
+
+    Parameters
+    ----------
+    text : str
+        A study file that `parse_protocol` takes.
+    protocol : Protocol
+        What it is to say.
+
+    Returns
+    -------
+    str
+        TOML; `parse_protocol` gives back `protocol`.
+
+    Raises
+    ------
+    InputError
+        When tomlkit is not installed, or the file's form cannot be kept.
+    """
+    try:
+        import tomlkit
+    except ImportError:
+        raise InputError(
+            "a study file keeps its owner's comments by tomlkit: pip install 'colorization-evalkit[study]'"
+        ) from None
+    before = parse_protocol(text)
+    document = tomlkit.parse(text)
+    for option in options():
+        value = getattr(protocol, option.name)
+        if value == getattr(before, option.name):
+            continue
+        if option.section and option.section not in document:
+            document.append(option.section, tomlkit.table())
+        table: Any = document[option.section] if option.section else document
+        table[option.name] = list(value) if isinstance(value, tuple) else value
+    edited = tomlkit.dumps(document)
+    if parse_protocol(edited) != protocol:
+        raise InputError("its form cannot be kept while these options are changed; edit it by hand.")
+    return edited
 
 
 def _comment(text: str) -> list[str]:

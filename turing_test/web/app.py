@@ -8,6 +8,7 @@ from turing_test.database.storage import Storage, default_url
 from turing_test.database.study_record import register
 from turing_test.study.study_folder import Study
 from turing_test.web import images, participant
+from turing_test.web.bodies import make_validators
 from turing_test.web.context import Context
 from turing_test.web.dashboard import add_dashboard
 from turing_test.web.openapi import body_schemas
@@ -62,7 +63,7 @@ def create_app(
         study=study,
         storage=storage,
         page=page_variables(study.protocol, study.consent_text()),
-        schemas=body_schemas(study.protocol),
+        validators=make_validators(body_schemas(study.protocol)),
         simulation_key=simulation_key,
     )
     protect(app)

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import fastjsonschema
 from flask import request
 
 from turing_test.sessions.refusal import Refused
 
-__all__ = ["MAX_BODY", "check", "read_body"]
+__all__ = ["MAX_BODY", "Validator", "make_validators", "read_body"]
 
 MAX_BODY = 16 * 1024
 """Bytes; the largest honest request has a tenth of it."""
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "number": (int, float),
-    "integer": (int,), "null": (type(None),),
+Validator = Callable[[Any], object]
+"""Raises `fastjsonschema.JsonSchemaValueException` for a body of another form."""
+
+_BOUNDS = {
+    "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than",
 }  # fmt: skip
+_LONGEST_NAME = 80  # characters of a place named in a sentence: names in a body are the sender's
 
 
-def read_body(schema: Mapping[str, Any]) -> dict[str, Any]:
+def make_validators(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Validator]:
+    """Compile the JSON Schemas of request bodies, once per server.
+
+    Parameters
+    ----------
+    schemas : mapping of str to mapping
+        By operation (`turing_test.web.openapi.body_schemas`).
+    """
+    return {name: fastjsonschema.compile(dict(schema), use_default=False) for name, schema in schemas.items()}
+
+
+def read_body(validate: Validator) -> dict[str, Any]:
     """Read and check the body of the current request.
 
     Parameters
     ----------
-    schema : mapping
-        JSON Schema of the body, an object; the same that the OpenAPI description shows.
+    validate : callable
+        From `make_validators`, of the very schema that the OpenAPI description shows.
 
     Returns
     -------
@@ -49,70 +63,48 @@ def read_body(schema: Mapping[str, Any]) -> dict[str, Any]:
             json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         raise Refused(400, "The request is no valid JSON.") from None
-    check(body, schema, "the request")
-    found: dict[str, Any] = body
-    return found
+    try:
+        validate(body)
+    except fastjsonschema.JsonSchemaValueException as error:
+        raise Refused(400, _sentence(error)) from None
+    checked: dict[str, Any] = body
+    return checked
 
 
-def check(value: object, schema: Mapping[str, Any], where: str) -> None:
-    """Check a value against the part of JSON Schema that our descriptions use.
-
-    Raises
-    ------
-    Refused
-        400, naming the place and what is allowed.
-    """
-    kinds = schema.get("type")
-    if kinds is not None:
-        kinds = [kinds] if isinstance(kinds, str) else kinds
-        if not any(_is_of(value, kind) for kind in kinds):
-            raise Refused(400, f"{where} must be of the type {' or '.join(kinds)}.")
-    if "enum" in schema and value not in schema["enum"]:
-        raise Refused(400, f"{where} must be one of {', '.join(json.dumps(choice) for choice in schema['enum'])}.")
-    if isinstance(value, str):
-        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", MAX_BODY):
-            raise Refused(400, f"{where} is too short or too long.")
-        # All our patterns stand between ^ and $. JSON Schema's $ is the end; Python's would let a last newline pass.
-        if "pattern" in schema and re.fullmatch(schema["pattern"], value) is None:
-            raise Refused(400, f"{where} has characters that are not allowed.")
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-            raise Refused(400, f"{where} must be from {schema.get('minimum')} to {schema.get('maximum')}.")
-    elif isinstance(value, list):
-        if len(value) > schema.get("maxItems", MAX_BODY):
-            raise Refused(400, f"{where} has too many entries.")
-        for index, item in enumerate(value):
-            check(item, schema["items"], f"{where}[{index}]")
-    elif isinstance(value, dict):
-        _check_object(value, schema, where)
-
-
-def _check_object(value: dict[str, Any], schema: Mapping[str, Any], where: str) -> None:
-    properties = schema.get("properties", {})
-    for name in schema.get("required", ()):
-        if name not in value:
-            raise Refused(400, f"{where} lacks {name}.")
-    if len(value) > schema.get("maxProperties", len(properties)):
-        extra = next((name for name in value if name not in properties), "")
-        raise Refused(400, f"{where} has too many entries, or one that is not known ({extra[:40]!r}).")
-    for name, inner in value.items():
-        known = properties.get(name)
-        if known is not None:
-            check(inner, known, f"{where}.{name}" if where != "the request" else name)
-            continue
-        other = schema.get("additionalProperties", False)
-        if other is False:
-            raise Refused(400, f"{where} has an entry {name[:40]!r}, which is not known.")
-        check(name, schema.get("propertyNames", {}), f"a name in {where}")
-        check(inner, other, f"{where}.{name[:40]}")
-
-
-def _is_of(value: object, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, _TYPES[kind])
+def _sentence(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """What is wrong, where, and what is allowed; the value itself is not repeated."""
+    path = (error.name or "").removeprefix("data").removeprefix(".")[:_LONGEST_NAME]
+    place = path or "the request"
+    allowed = error.rule_definition
+    match error.rule:
+        case "required":
+            absent = [name for name in allowed if not isinstance(error.value, dict) or name not in error.value]
+            return f"{place} lacks {', '.join(absent)}."
+        case "additionalProperties":
+            known = (error.definition or {}).get("properties", {})
+            extra = next((name for name in error.value if name not in known), "")
+            return f"{place} has an entry {extra[:40]!r}, which is not known; allowed are {', '.join(known) or 'none'}."
+        case "type":
+            kinds = [allowed] if isinstance(allowed, str) else allowed
+            return f"{place} must be of the type {' or '.join(kinds)}."
+        case "enum":
+            return f"{place} must be one of {', '.join(json.dumps(choice) for choice in allowed)}."
+        case "pattern":
+            return f"{place} has characters that are not allowed; it must match {allowed}."
+        case "minLength" | "maxLength":
+            way, bound = ("short", "least") if error.rule == "minLength" else ("long", "most")
+            return f"{place} is too {way}; at {bound} {allowed} characters are allowed."
+        case "minItems" | "maxItems" | "minProperties" | "maxProperties":
+            way, bound = ("few", "least") if error.rule.startswith("min") else ("many", "most")
+            return f"{place} has too {way} entries; at {bound} {allowed} are allowed."
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            return f"{place} must be {_BOUNDS[error.rule]} {allowed}."
+        case "propertyNames":
+            return f"{place} has a name that is not allowed; names match {json.dumps(allowed)}."
+        case "const":
+            return f"{place} must be {json.dumps(allowed)}."
+        case _:
+            return f"{place} is not of the form that is described: {error.rule} {json.dumps(allowed)}."
 
 
 def _no_constant(name: str) -> None:

@@ -10,11 +10,12 @@ from flask import current_app
 
 from turing_test.database.storage import Storage
 from turing_test.study.study_folder import Study
+from turing_test.web.bodies import Validator
 
 __all__ = ["Context", "context"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """Of one server.
 
@@ -24,8 +25,8 @@ class Context:
     storage : Storage
     page : mapping
         Variables of the participant's page (`turing_test.web.page`).
-    schemas : mapping of str to dict
-        JSON Schemas of request bodies by operation (`turing_test.web.openapi`).
+    validators : mapping of str to callable
+        Checks of request bodies by operation (`turing_test.web.bodies`).
     simulation_key : str or None
         Who knows it may begin simulated sessions; None admits none.
     """
@@ -33,7 +34,7 @@ class Context:
     study: Study
     storage: Storage
     page: Mapping[str, Any]
-    schemas: Mapping[str, Mapping[str, Any]]
+    validators: Mapping[str, Validator]
     simulation_key: str | None = None
 
 

@@ -158,7 +158,7 @@ def answer(token: str, position: int) -> Response:
 
 
 def _body(here: Context, name: str) -> dict[str, Any]:
-    return read_body(here.schemas[name])
+    return read_body(here.validators[name])
 
 
 def _arrival(here: Context, body: dict[str, Any], link: str | None) -> Arrival:

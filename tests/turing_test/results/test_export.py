@@ -12,7 +12,8 @@ from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 from tests.turing_test.participants import exposure
 from tests.turing_test.studies import make_study
-from turing_test.results.export import columns_of, export
+from turing_test.results.columns import columns_of
+from turing_test.results.export import export
 
 # Columns that issue 4 of this project asks for, at least, for the real-vs-fake presets.
 ASKED_FOR = {
@@ -131,7 +132,7 @@ def test_interrupted_trials_have_a_row_and_do_not_disturb_the_analysis(make_clie
     assert read_trials(tmp_path).where  # read without complaint
 
 
-def test_declared_rules_and_withdrawals_are_marked_and_nothing_is_dropped(make_client, tmp_path):
+def test_declared_rules_are_marked_and_withdrawn_people_are_in_no_table(make_client, tmp_path):
     study = make_study(tmp_path / "study", catch_trials=2, catch_pass=2, vigilance_trials=0)
     for leave in (False, True):
         participant = make_client(study)
@@ -142,13 +143,20 @@ def test_declared_rules_and_withdrawals_are_marked_and_nothing_is_dropped(make_c
             participant.on_session("withdraw", {})
         else:
             participant.play("first")  # one of the two catch trials wrong
-    write(participant, tmp_path / "out")
+    waiting = make_client(study)
+    waiting.enter()
+    waiting.show(1)
+    exported = write(participant, tmp_path / "out")
+    assert (exported.sessions, exported.withdrawn, exported.unfinished) == (2, 1, 1)
     rows = cells(tmp_path / "out" / "trials.csv")
     marks = Counter((row["session_state"], row["excluded"], row["exclusion_rule"]) for row in rows)
     assert marks == {
         ("completed", "1", "fewer than 2 of 2 catch trials right"): 12,
-        ("withdrawn", "1", "withdrawn"): 1,
+        ("practice", "0", ""): 1,
     }
+    with storage_of(participant).engine.connect() as connection:  # stored until somebody asks for them to be deleted
+        answered = connection.exec_driver_sql("SELECT count(*) FROM trial WHERE state = 'answered'").scalar_one()
+    assert answered == 13
 
 
 def test_simulated_participants_and_people_never_share_a_table(make_client, study, tmp_path):

@@ -205,10 +205,10 @@ class TestTheServer:
 
 
 def test_the_command_exits_with_2_when_something_is_bad(study):
-    result = CliRunner().invoke(study_files.doctor, [str(study.folder)])
+    result = CliRunner().invoke(study_files.doctor_command, [str(study.folder)])
     assert result.exit_code == 0, result.output
     assert " ok  stimuli   12 files" in result.output
     (study.folder / "secret.key").chmod(0o644)
-    result = CliRunner().invoke(study_files.doctor, [str(study.folder)])
+    result = CliRunner().invoke(study_files.doctor_command, [str(study.folder)])
     assert result.exit_code == 2
     assert "BAD  secret" in result.output

@@ -177,7 +177,7 @@ class TestAServerThatIsAwayForAWhile:
 
 class TestTheCommand:
     def run(self, *words, status=0):
-        result = CliRunner().invoke(study_simulate.simulate, [*map(str, words)])
+        result = CliRunner().invoke(study_simulate.simulate_command, [*map(str, words)])
         assert result.exit_code == status, result.output
         return result
 
@@ -213,6 +213,6 @@ class TestTheCommand:
     )
     def test_mistakes_are_sentences(self, images, tmp_path, words, message):
         study = make(images, tmp_path / "study")
-        result = CliRunner().invoke(study_simulate.simulate, [str(study.folder), "--participants", "1", *words])
+        result = CliRunner().invoke(study_simulate.simulate_command, [str(study.folder), "--participants", "1", *words])
         assert isinstance(result.exception, InputError)
         assert message in str(result.exception)

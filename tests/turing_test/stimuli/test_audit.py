@@ -136,7 +136,9 @@ def test_published_colorizations_are_no_false_alarms(shared_data, tmp_path):
 
 class TestTheCommand:
     def test_reports_and_writes_every_pair(self, unscaled, tmp_path):
-        result = CliRunner().invoke(study_files.audit, [str(unscaled.folder), "--out", str(tmp_path / "audit.csv")])
+        result = CliRunner().invoke(
+            study_files.audit_command, [str(unscaled.folder), "--out", str(tmp_path / "audit.csv")]
+        )
         assert result.exit_code == 0, result.output
         assert "identical: 1 pair; truth and method are the same" in result.output
         assert "copy (mine)" in result.output
@@ -152,9 +154,9 @@ class TestTheCommand:
                 Image.fromarray(change(crop)).save(tmp_path / side / f"{k}.png")
         settings = {"practice_trials": 0, "test_trials": 2, "vigilance_trials": 0, "reserve_trials": 0}
         create_study(tmp_path / "study", tmp_path / "truth", {"mine": tmp_path / "mine"}, settings=settings)
-        printed = CliRunner().invoke(study_files.audit, [str(tmp_path / "study")]).output
+        printed = CliRunner().invoke(study_files.audit_command, [str(tmp_path / "study")]).output
         assert "No confounds found." in printed
         assert "not compared" not in printed
         (tmp_path / "truth").rename(tmp_path / "elsewhere")
-        printed = CliRunner().invoke(study_files.audit, [str(tmp_path / "study")]).output
+        printed = CliRunner().invoke(study_files.audit_command, [str(tmp_path / "study")]).output
         assert "Sizes of files were not compared" in printed

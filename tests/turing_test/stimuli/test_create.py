@@ -1,5 +1,6 @@
 """A study is created whole or not at all, says what a change changes, and stays as it is once it has answers."""
 
+import re
 import sqlite3
 import stat
 from pathlib import Path
@@ -167,6 +168,39 @@ class TestAChange:
         edit(sources / "study", "image_ms = 1000", "image_ms = 500  # as in our pilot")
         create_study(sources / "study")
         assert "# as in our pilot" in (sources / "study" / "study.toml").read_text()
+
+    @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+    def test_on_the_command_line_keeps_the_owners_comments(self, sources, line_end):
+        create(sources)
+        file = sources / "study" / "study.toml"
+        edit(sources / "study", "image_ms = 1000", "image_ms = 500  # as in our pilot")
+        edit(sources / "study", "blank_ms = 900\n", "# blank_ms = 900: the preset's\n")
+        own = file.read_text().replace('name = "study"', '# ours\nname = "study"')
+        file.write_bytes(own.replace("\n", line_end).encode())
+        created = create_study(
+            sources / "study", settings={"gap_ms": 500, "blank_ms": 800, "contact": 'A "B"', "language": "de"}
+        )
+        assert created.study.protocol == read_study(sources / "study").protocol
+        after = file.read_bytes().decode()
+        changed = own.replace("\n", line_end)
+        for option, value in (("gap_ms", "500"), ("contact", '"A \\"B\\""'), ("language", '"de"')):
+            changed = re.sub(rf"(?m)^{option} = [^\r\n]*", lambda _, o=option, v=value: f"{o} = {v}", changed)
+        # The key that was absent is added to its own section; all else stands as it stood.
+        assert [line for line in after.splitlines() if line != "blank_ms = 800"] == changed.splitlines()
+        assert created.changes == (
+            'language: "en" -> "de"', "blank_ms: 900 -> 800", "image_ms: 1000 -> 500", "gap_ms: 600 -> 500",
+            'contact: "" -> "A \\"B\\""',
+        )  # fmt: skip
+
+    def test_on_the_command_line_fits_a_file_without_sections(self, sources):
+        create(sources)
+        (sources / "study" / "study.toml").write_text(
+            'name = "study"\n[stimuli]\nsize = 64\n'
+            "[session]\npractice_trials = 1\ntest_trials = 3\nvigilance_trials = 1\nreserve_trials = 1\n"
+        )
+        create_study(sources / "study", settings={"image_ms": 250, "preset": "zhang2016", "language": "de"})
+        protocol = read_study(sources / "study").protocol
+        assert (protocol.image_ms, protocol.language, protocol.test_trials) == (250, "de", 3)
 
     def test_of_an_option_that_decides_stimuli_builds_them_again(self, sources):
         create(sources)
@@ -435,13 +469,13 @@ class TestTheCommand:
         study = sources / "study"
         settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         methods = ["--method", f"mine={sources / 'mine'}", "--method", "gray"]
-        printed = self.run(study_files.create, study, "--truth", sources / "truth", *methods, *settings)
+        printed = self.run(study_files.create_command, study, "--truth", sources / "truth", *methods, *settings)
         assert "5 photos, 2 methods (gray, mine); 20 stimuli of" in printed
         assert "1 practice and 3 test trials" in printed
-        assert "Nothing changed." in self.run(study_files.create, study)
-        assert "image_ms: 1000 -> 700" in self.run(study_files.create, study, "--set", "image_ms=700")
+        assert "Nothing changed." in self.run(study_files.create_command, study)
+        assert "image_ms: 1000 -> 700" in self.run(study_files.create_command, study, "--set", "image_ms=700")
         assert read_stamp(study) is None
-        assert self.run(study_files.freeze, study).startswith(read_stamp(study).sha256)
+        assert self.run(study_files.freeze_command, study).startswith(read_stamp(study).sha256)
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -453,7 +487,7 @@ class TestTheCommand:
     )
     def test_tells_mistakes_in_a_sentence(self, sources, words, message):
         result = CliRunner().invoke(
-            study_files.create, [str(sources / "study"), "--truth", str(sources / "truth"), *words]
+            study_files.create_command, [str(sources / "study"), "--truth", str(sources / "truth"), *words]
         )
         assert isinstance(result.exception, InputError)
         assert message in str(result.exception)

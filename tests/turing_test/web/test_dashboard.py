@@ -149,7 +149,7 @@ def test_numbers_are_those_of_the_sessions(make_client, tmp_path):
     assert sum(progress.exposures[0].counts.values()) == 6
     catch = {check.kind: check for check in progress.checks}["catch"]
     assert (catch.right, catch.answered, catch.sessions) == (3, 4, ((1, 1), (2, 1)))
-    assert (progress.timing.trials, progress.timing.flagged_share, progress.timing.median_error_ms) == (25, 0, 0)
+    assert (progress.timing.trials, progress.timing.flagged_share, progress.timing.median_error_ms) == (24, 0, 0)
     assert [(day.started, day.completed) for day in progress.days] == [(4, 2)]
     client, _ = log_in(people[0])
     assert "method a 1 3 0 2 1 1" in text_of(client.get("/dashboard"))

@@ -8,11 +8,14 @@ from collections import Counter
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from tests.turing_test.participants import DEVICE, exposure
 from tests.turing_test.studies import STIMULUS_BYTES, make_study
 from turing_test.database import schema as tables
+from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import digest
+from turing_test.web.bodies import make_validators, read_body
 from turing_test.web.security import TokenBucket
 
 MTURK = {
@@ -299,7 +302,7 @@ def test_another_sessions_token_is_needed_to_do_anything_with_it(make_client, st
         ("begin", {"load": "a", "more": 1}, "not known"),
         ("begin", [], "type object"),
         ("answer", {"load": "a", "response": "both", "response_ms": 1}, 'one of "first", "second"'),
-        ("answer", {"load": "a", "response": "first", "response_ms": -1}, "from 0"),
+        ("answer", {"load": "a", "response": "first", "response_ms": -1}, "response_ms must be at least 0"),
         ("answer", {"load": "a", "response": "first", "response_ms": True}, "type number"),
         ("shown", {"load": "a", "first": exposure()}, "lacks second"),
         ("shown", {"load": "a", "first": exposure(frames=1.5), "second": exposure()}, "type integer"),
@@ -310,6 +313,26 @@ def test_wrong_bodies_are_told_in_a_sentence_and_change_nothing(participant, act
     response = participant.on_session(f"trials/1/{action}", body)
     assert sentence in error_of(response, 400)
     assert participant.view()["trial"]["mode"] == "show"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "sentence"),
+    [  # keywords that no body of today uses, and that a hand-written checker passed over in silence
+        ({"type": "array", "minItems": 2}, [1], "answers has too few entries; at least 2 are allowed."),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 3, "answers is not of the form"),
+        ({"const": "yes"}, "no", 'answers must be "yes".'),
+        ({"$ref": "#/properties/load"}, 3, "answers must be of the type string."),
+        ({"type": "number", "exclusiveMinimum": 0}, 0, "answers must be more than 0."),
+    ],
+)
+def test_every_keyword_of_a_schema_is_checked_and_told(schema, value, sentence):
+    app = Flask(__name__)
+    whole = {"type": "object", "properties": {"load": {"type": "string"}, "answers": schema}}
+    validate = make_validators({"vision": whole})["vision"]
+    with app.test_request_context(json={"answers": value}), pytest.raises(Refused) as refused:
+        read_body(validate)
+    assert refused.value.status == 400
+    assert sentence in refused.value.sentence
 
 
 def test_bodies_that_are_no_json_are_refused(participant):

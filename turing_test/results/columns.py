@@ -1,0 +1,190 @@
+"""The columns of the exported trial table: name, sentence and value of each stand in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Literal
+
+from analysis.trials.columns import column_meaning, is_fooled
+from turing_test.sessions.timing_flags import FLAGS
+from turing_test.study.study_folder import Study
+
+__all__ = ["COLUMNS", "Column", "TrialRecord", "columns_of", "iso_time"]
+
+PAIRS = ("zhang2016", "simultaneous", "preference")
+REAL_VS_FAKE = ("zhang2016", "simultaneous")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as the database has it, and what is derived of its session.
+
+    Attributes
+    ----------
+    study : Study
+    row : mapping
+        Columns of both tables, under ``session_…`` and ``trial_…``.
+    state : str
+        The session's, expiry by time included.
+    rule : str or None
+        The declared rule that leaves the session out.
+    """
+
+    study: Study
+    row: Mapping[str, Any]
+    state: str
+    rule: str | None
+
+    @cached_property
+    def device(self) -> dict[str, Any]:
+        """What the page found out about display and window."""
+        stored: dict[str, Any] = json.loads(self.row["session_device"] or "{}")
+        return stored
+
+    def device_flag(self, name: str) -> int | None:
+        """A yes or no of the device as 1 or 0; None where the page did not tell."""
+        return None if self.device.get(name) is None else int(self.device[name])
+
+    def shown_ms(self, side: str) -> float | None:
+        """Measured time on screen of the first or the second image."""
+        on, off = self.row[f"trial_{side}_on_ms"], self.row[f"trial_{side}_off_ms"]
+        return None if on is None else round(off - on, 3)
+
+    @property
+    def clock(self) -> str | None:
+        """The weaker of the two clocks: presented only when the compositor timed all images of the trial."""
+        first, second = self.row["trial_first_clock"], self.row["trial_second_clock"]
+        return "frame" if "frame" in (first, second) else first
+
+    @property
+    def fooled(self) -> int | None:
+        """1 or 0; None without an answer."""
+        response, position = self.row["trial_response"], self.row["trial_real_position"]
+        return None if response is None or position is None else int(is_fooled(response, position))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the exported table.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"text", "integer", "number"}
+    meaning : str
+        For the data dictionary.
+    value : callable
+        From a `TrialRecord` to the cell; None is empty.
+    presets : tuple of str
+        Presets that have it; empty for all.
+    """
+
+    name: str
+    kind: Literal["text", "integer", "number"]
+    meaning: str
+    value: Callable[[TrialRecord], Any]
+    presets: tuple[str, ...] = ()
+
+
+def columns_of(preset: str) -> tuple[Column, ...]:
+    """The columns that studies of a preset have."""
+    return tuple(column for column in COLUMNS if not column.presets or preset in column.presets)
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Seconds since 1970 as UTC, ISO 8601, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _stored(name: str) -> Callable[[TrialRecord], Any]:
+    return lambda record: record.row[name]
+
+
+def _of_device(name: str) -> Callable[[TrialRecord], Any]:
+    return lambda record: record.device.get(name)
+
+
+def _text(name: str, meaning: str, value: Callable[[TrialRecord], Any], presets: tuple[str, ...] = ()) -> Column:
+    return Column(name=name, kind="text", meaning=meaning, value=value, presets=presets)
+
+
+def _integer(name: str, meaning: str, value: Callable[[TrialRecord], Any], presets: tuple[str, ...] = ()) -> Column:
+    return Column(name=name, kind="integer", meaning=meaning, value=value, presets=presets)
+
+
+def _number(name: str, meaning: str, value: Callable[[TrialRecord], Any], presets: tuple[str, ...] = ()) -> Column:
+    return Column(name=name, kind="number", meaning=meaning, value=value, presets=presets)
+
+
+_MEANING_OF_FLAGS = "Separated by blanks: " + " ".join(f"`{flag}`: {text}" for flag, text in FLAGS.items())
+
+# fmt: off
+COLUMNS = (
+    _text("study", column_meaning("study"), lambda record: record.study.protocol.name),
+    _text("platform", "How the participant came: link, mturk, prolific or simulated.", _stored("session_platform")),
+    _integer("verified", "1 when a platform or a one-time link vouches for one person, 0 for an open link.",
+             lambda record: int(record.row["session_verified"])),
+    _text("session", "Random label of the session.", lambda record: f"s{record.row['session_label']}"),
+    _text("participant", "Random label of the person; one session per person.",
+          lambda record: f"p{record.row['session_label']}"),
+    _text("method", column_meaning("method"), _stored("session_method"), (*REAL_VS_FAKE, "naturalness")),
+    _text("method_first", column_meaning("method_first"), _stored("trial_method"), ("preference",)),
+    _text("method_second", column_meaning("method_second"), _stored("trial_other_method"), ("preference",)),
+    _text("image", column_meaning("image"), _stored("trial_image")),
+    _integer("trial", "Number of the trial in the session, practice included, from 1.", _stored("trial_position")),
+    _text("kind", "practice; test; vigilance (colours of another photo); catch (an obvious fake).",
+          _stored("trial_kind")),
+    _text("real_position", "Where the real photo was: first or second.", _stored("trial_real_position"), REAL_VS_FAKE),
+    _text("response", "The image taken for the fake: first or second; empty without an answer.",
+          _stored("trial_response"), REAL_VS_FAKE),
+    _text("response", "The image that looked more natural: first or second; empty without an answer.",
+          _stored("trial_response"), ("preference",)),
+    _text("response", "Whether the colours looked natural: yes or no; empty without an answer.",
+          _stored("trial_response"), ("naturalness",)),
+    _integer("fooled", "1 when the real photo was taken for the fake, 0 when not; empty without an answer.",
+             lambda record: record.fooled, REAL_VS_FAKE),
+    _number("response_ms", column_meaning("response_ms"), _stored("trial_response_ms")),
+    _number("first_shown_ms", column_meaning("first_shown_ms"), lambda record: record.shown_ms("first")),
+    _number("second_shown_ms", column_meaning("second_shown_ms"), lambda record: record.shown_ms("second"), PAIRS),
+    _integer("first_frames", "Animation frames during the first image.", _stored("trial_first_frames")),
+    _integer("second_frames", "Animation frames during the second image.", _stored("trial_second_frames"), PAIRS),
+    _number("first_gap_ms", "Longest time between two frames of the first image, milliseconds.",
+            _stored("trial_first_gap_ms")),
+    _number("second_gap_ms", "Longest time between two frames of the second image, milliseconds.",
+            _stored("trial_second_gap_ms"), PAIRS),
+    _text("clock", "Where the times come from: presented (the compositor's word for every image) or frame (animation "
+          "frames).", lambda record: record.clock),
+    _number("interval_ms", "Measured time between two frames of the display, milliseconds.",
+            _stored("trial_interval_ms")),
+    _number("refresh_hz", "Refresh rate measured at the beginning, hertz.", _stored("session_refresh_hz")),
+    _number("device_pixel_ratio", "Physical pixels per CSS pixel.", _of_device("device_pixel_ratio")),
+    _text("color_gamut", "Widest gamut that the display claims: srgb, p3, rec2020 or unknown.",
+          _of_device("color_gamut")),
+    _text("color_scheme", "What the system prefers: light, dark or unknown; the page is light.",
+          _of_device("color_scheme")),
+    _integer("forced_colors", "1 when the system forces colours upon pages.",
+             lambda record: record.device_flag("forced_colors")),
+    _number("window_width", "Width of the window, CSS pixels.", _of_device("width")),
+    _number("window_height", "Height of the window, CSS pixels.", _of_device("height")),
+    _integer("touch", "1 for a touch screen.", lambda record: record.device_flag("touch")),
+    _text("browser", "Family of the browser.", _of_device("user_agent_family")),
+    _text("flags", _MEANING_OF_FLAGS, _stored("trial_flags")),
+    _text("session_state", "completed, expired, screened_out, incompatible; practice or test while it goes on.",
+          lambda record: record.state),
+    _integer("excluded", "1 when a rule of the study file leaves the session out.",
+             lambda record: int(record.rule is not None)),
+    _text("exclusion_rule", "That rule.", lambda record: record.rule),
+    _text("started_at", "When the trial began, UTC, ISO 8601.",
+          lambda record: iso_time(record.row["trial_begun_at"])),
+    _text("answered_at", "When the answer was stored, UTC, ISO 8601.",
+          lambda record: iso_time(record.row["trial_answered_at"])),
+    _text("manifest", "Digest of the study's stimuli.", lambda record: record.study.manifest.digest),
+)
+# fmt: on
+"""Every column of every preset, in order."""
