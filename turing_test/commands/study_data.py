@@ -90,8 +90,8 @@ def export_command(study: Path, out: Path, file_format: Any, simulated: bool, da
     if exported.withdrawn:
         click.echo(f"Not in this table: {exported.withdrawn} who have withdrawn.", err=True)
     if exported.left_out:
-        other = "sessions of people" if exported.simulated else "simulated sessions (--simulated)"
-        click.echo(f"Not in this table: {exported.left_out} {other}.", err=True)
+        of_other_kind = "sessions of people" if exported.simulated else "simulated sessions (--simulated)"
+        click.echo(f"Not in this table: {exported.left_out} {of_other_kind}.", err=True)
 
 
 @click.command("backup", short_help="A consistent copy of the data while serving.")

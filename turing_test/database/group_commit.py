@@ -19,11 +19,11 @@ MOST_AT_ONCE = 64
 
 
 class _Job(Generic[T]):
-    __slots__ = ("done", "error", "result", "wake", "work")
+    __slots__ = ("error", "finished", "result", "wake", "work")
 
     def __init__(self, work: Callable[[Connection], T]) -> None:
         self.work = work
-        self.done = False
+        self.finished = False
         self.error: BaseException | None = None
         self.result: T | None = None
         self.wake = threading.Lock()  # held while there is nothing to do but wait
@@ -69,7 +69,7 @@ class GroupCommit:
             leads, self._led = not self._led, True
         if not leads:
             job.wake.acquire()  # until it is done, or the turn to lead
-        if not job.done:
+        if not job.finished:
             self._lead()
         if job.error is not None:
             raise job.error
@@ -100,13 +100,13 @@ class GroupCommit:
         except BaseException as error:
             if len(group) == 1 or self._is_fatal(error):
                 for job in group:
-                    job.error, job.done = error, True
+                    job.error, job.finished = error, True
             else:  # one of them was refused: each on its own
                 for job in group:
                     self._do([job])
             return
         for job, result in zip(group, results, strict=True):
-            job.result, job.done = result, True
+            job.result, job.finished = result, True
 
     def _transaction(self, group: list[_Job[object]]) -> list[object]:
         if self._connection is None:

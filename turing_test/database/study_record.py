@@ -53,8 +53,8 @@ def register(storage: Storage, study: Study) -> None:
 
 def unlocked_at(connection: Connection) -> float | None:
     """When the fool rates were first looked at (seconds since 1970); None while they are hidden."""
-    found: float | None = connection.execute(sa.select(_R.c.unlocked_at)).scalar()
-    return found
+    at: float | None = connection.execute(sa.select(_R.c.unlocked_at)).scalar()
+    return at
 
 
 def unlock(storage: Storage) -> None:
@@ -62,8 +62,8 @@ def unlock(storage: Storage) -> None:
 
     def work(connection: Connection) -> None:
         now = time.time()
-        done = connection.execute(sa.update(_R).where(_R.c.unlocked_at.is_(None)).values(unlocked_at=now))
-        if done.rowcount:
+        updated = connection.execute(sa.update(_R).where(_R.c.unlocked_at.is_(None)).values(unlocked_at=now))
+        if updated.rowcount:
             connection.execute(sa.insert(tables.event).values(at=now, kind="unlocked"))
 
     storage.write(work)

@@ -168,12 +168,12 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         Simulated participants instead of people.
     """
     now = time.time()
-    here = _S.simulated == simulated
+    of_kind = _S.simulated == simulated
     sessions = connection.execute(
         sa.select(
             _S.id, _S.state, _S.method, _S.other_method, _S.platform, _S.position, _S.created_at, _S.updated_at,
             _S.ended_at, _S.refresh_hz,
-        ).where(here)
+        ).where(of_kind)
     ).all()  # fmt: skip
     invalid = invalid_sessions(connection, study.protocol)
     oldest = now - study.protocol.session_timeout_s
@@ -208,7 +208,7 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         last_answer=connection.execute(
             sa.select(sa.func.max(_T.answered_at))
             .join_from(tables.trial, tables.session, _S.id == _T.session_id)
-            .where(here)
+            .where(of_kind)
         ).scalar(),
         other_sessions=connection.execute(
             sa.select(sa.func.count()).select_from(tables.session).where(_S.simulated != simulated)
@@ -232,7 +232,7 @@ def _exposures(
     for session_id, method, other, image in rows:
         if session_id in counted and image in counts.get((method, other), ()):
             counts[method, other][image] += 1
-    return tuple(Exposures(_name(arm), found) for arm, found in counts.items())
+    return tuple(Exposures(_name(arm), shown) for arm, shown in counts.items())
 
 
 def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
@@ -244,14 +244,14 @@ def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
         .where(_T.kind.in_(("vigilance", "catch")))
         .group_by(_T.kind, _T.session_id)
     ).all()
-    found = []
+    checks = []
     for kind in ("vigilance", "catch"):
         of_kind = [(int(n_right), answered) for k, _, n_right, answered in rows if k == kind]
         if of_kind:
             sessions = Counter(n_right for n_right, _ in of_kind)
             total = sum(n_right for n_right, _ in of_kind), sum(answered for _, answered in of_kind)
-            found.append(Checks(kind, *total, tuple(sorted(sessions.items()))))
-    return tuple(found)
+            checks.append(Checks(kind, *total, tuple(sorted(sessions.items()))))
+    return tuple(checks)
 
 
 def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: Counter[str]) -> Timing:
@@ -286,16 +286,16 @@ def _left_at(study: Study, left: Sequence[Any]) -> tuple[tuple[str, int], ...]:
         "practice",
         *(f"test, {name} quarter" for name in ("first", "second", "third", "last")),
     ]
-    found: Counter[str] = Counter()
+    stopped: Counter[str] = Counter()
     for row in left:
-        done = row.position - 1
-        if done == 0:
-            found[places[0]] += 1
-        elif done < practice:
-            found[places[1]] += 1
+        n_done = row.position - 1
+        if n_done == 0:
+            stopped[places[0]] += 1
+        elif n_done < practice:
+            stopped[places[1]] += 1
         else:
-            found[places[2 + min(3, 4 * (done - practice) // test)]] += 1
-    return tuple((place, found[place]) for place in places if found[place])
+            stopped[places[2 + min(3, 4 * (n_done - practice) // test)]] += 1
+    return tuple((place, stopped[place]) for place in places if stopped[place])
 
 
 def _days(sessions: list[tuple[float, float | None]]) -> tuple[Day, ...]:

@@ -193,8 +193,8 @@ def _supervise(server: Server, listening: socket.socket) -> None:
 
 
 def _ended(running: set[int]) -> list[tuple[int, int]]:
-    found = [os.waitpid(process, os.WNOHANG) for process in running]
-    return [(process, status) for process, status in found if process]
+    statuses = [os.waitpid(process, os.WNOHANG) for process in running]
+    return [(process, status) for process, status in statuses if process]
 
 
 def _stop(running: set[int]) -> None:

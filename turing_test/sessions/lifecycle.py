@@ -91,9 +91,9 @@ def start(
             if again is not None:
                 return _enter_again(connection, again, token, now)
         if person is not None:
-            found = _return_of_person(connection, person, place, token, now)
-            if found is not None:
-                return found
+            returned = _return_of_person(connection, person, place, token, now)
+            if returned is not None:
+                return returned
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
         session_id = _assign(connection, study, row)
@@ -202,12 +202,12 @@ def withdraw(storage: Storage, study: Study, token: str) -> Snapshot:
 
 def expire(connection: Connection, study: Study, now: float) -> int:
     """Write down which sessions have expired, inside the caller's transaction; how many were new."""
-    done = connection.execute(
+    expired = connection.execute(
         sa.update(_S)
         .where(_S.c.state.in_(ACTIVE), _S.c.updated_at < now - study.protocol.session_timeout_s)
         .values(state="expired", ended_at=now)
     )
-    return done.rowcount
+    return expired.rowcount
 
 
 def _active(connection: Connection, study: Study, token: str) -> Snapshot:

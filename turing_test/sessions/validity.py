@@ -42,10 +42,10 @@ def right_answers(connection: Connection, session_id: int | None = None) -> dict
         .group_by(trial.session_id, trial.kind)
     )
     query = query.where(session.state == "completed" if session_id is None else session.id == session_id)
-    found: dict[int, dict[str, int]] = {}
+    counts: dict[int, dict[str, int]] = {}
     for key, kind, count in connection.execute(query):
-        found.setdefault(key, {})[kind] = count
-    return found
+        counts.setdefault(key, {})[kind] = count
+    return counts
 
 
 def invalid_sessions(connection: Connection, protocol: Protocol) -> set[int]:

@@ -154,12 +154,12 @@ class Client:
     def _request(self, verb: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         target = urlsplit(urljoin(self.base, path))
-        where = target.path + (f"?{target.query}" if target.query else "")
+        path = target.path + (f"?{target.query}" if target.query else "")
         deadline, pause = time.monotonic() + self._patience_s, FIRST_PAUSE_S
         while True:
             failure: Exception
             try:
-                self._connection.request(verb, where, body, headers)
+                self._connection.request(verb, path, body, headers)
                 answer = self._connection.getresponse()
                 content = answer.read()
                 if answer.status not in AWAY:
@@ -204,11 +204,13 @@ def participate(observer: Observer, study: Study, url: str, key: str) -> Partici
         view = _start(client, played, key)
         while view is not None:
             phase = view["phase"]
-            here = f"api/s/{played.token}"
+            session = f"api/s/{played.token}"
             if phase == "device":
-                view = _expect(client, f"{here}/device", DEVICE)
+                view = _expect(client, f"{session}/device", DEVICE)
             elif phase == "vision":
-                view = _expect(client, f"{here}/vision", {"answers": [plate.answer for plate in study.manifest.plates]})
+                view = _expect(
+                    client, f"{session}/vision", {"answers": [plate.answer for plate in study.manifest.plates]}
+                )
             elif view["trial"] is not None:
                 trial = view["trial"]
                 if trial["number"] > observer.last_trial(trial["of"]):
@@ -226,15 +228,15 @@ def participate(observer: Observer, study: Study, url: str, key: str) -> Partici
 
 def _start(client: Client, played: Participation, key: str) -> dict[str, Any] | None:
     _, _, page = client.get("")
-    found = re.search(rb'data-consent-hash="([0-9a-f]{64})"', page)
-    if found is None:
+    consent = re.search(rb'data-consent-hash="([0-9a-f]{64})"', page)
+    if consent is None:
         raise UnexpectedReply("GET /", 200, "the page holds no consent text")
     body: dict[str, Any] = {
         "attempt": secrets.token_urlsafe(16),
         "query": {},
         "link": None,
         "consent": True,
-        "consent_hash": found[1].decode(),
+        "consent_hash": consent[1].decode(),
         "simulated_key": key,
     }
     status, view = client.post("api/sessions", body)
@@ -251,15 +253,15 @@ def _answer(
     client: Client, observer: Observer, study: Study, played: Participation, trial: Mapping[str, Any]
 ) -> dict[str, Any]:
     number, load = trial["number"], f"simulated-{observer.index}"
-    here = f"api/s/{played.token}/trials/{number}"
+    address = f"api/s/{played.token}/trials/{number}"
     shown = [_look(client, study, address) for address in trial["images"]]
     if trial["mode"] == "show":
-        begun = _expect(client, f"{here}/begin", {"load": load})
+        begun = _expect(client, f"{address}/begin", {"load": load})
         if begun.get("replaced"):  # another load had begun it: the substitute is looked at next
             return dict(begun["view"])
     answer = observer.answer(shown, study.protocol.preset)
     body = {"response": answer.response, "response_ms": answer.response_ms, "load": load}
-    view = _expect(client, f"{here}/answer", body)
+    view = _expect(client, f"{address}/answer", body)
     names = [stimulus.method or stimulus.role for stimulus in shown]
     played.answers.append(
         SentAnswer(
@@ -332,7 +334,7 @@ def simulate(
         running = [
             pool.submit(participate, population.observer(k), study, url, key) for k in range(population.participants)
         ]
-        for done, _ in enumerate(as_completed(running), start=1):
+        for n_played, _ in enumerate(as_completed(running), start=1):
             if on_participant is not None:
-                on_participant(done, population.participants)
+                on_participant(n_played, population.participants)
     return [future.result() for future in running]

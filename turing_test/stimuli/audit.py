@@ -87,7 +87,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
     manifest = study.manifest
     differ_in_size = _differ_in_size(source_pairs(study))
     methods = [method for method in manifest.methods if method != "truth"]
-    n_pairs, done = len(manifest.images) * len(methods), 0
+    n_pairs, n_audited = len(manifest.images) * len(methods), 0
     for image in manifest.images:
         truth = _Measured(_pixels(study, image, "truth", None))
         for method in methods:
@@ -112,9 +112,9 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
                 truth.blockiness,
                 fake.blockiness,
             )
-            done += 1
+            n_audited += 1
             if on_pair is not None:
-                on_pair(done, n_pairs)
+                on_pair(n_audited, n_pairs)
 
 
 class _Measured:

@@ -52,14 +52,14 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
         changes += [f"{what}: {len(come)} new ({some_names(come)})"] * bool(come)
         changes += [f"{what}: {len(gone)} gone ({some_names(gone)})"] * bool(gone)
     meanings = {stimulus: sha for sha, stimulus in before.stimuli.items()}
-    other = [
+    repainted = [
         stimulus
         for sha, stimulus in after.stimuli.items()
         if stimulus in meanings and not _same_pixels(root, meanings[stimulus], sha)
     ]
-    if other:
-        names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in other)
-        changes.append(f"stimuli: {len(other)} with other pixels ({some_names(names)})")
+    if repainted:
+        names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in repainted)
+        changes.append(f"stimuli: {len(repainted)} with other pixels ({some_names(names)})")
     return changes
 
 

@@ -122,7 +122,7 @@ def damaged_stimuli(study: Study, on_file: Callable[[int, int], None] | None = N
     """Names (SHA-256) of stimuli and plates whose file is missing or holds other bytes."""
     damaged = []
     names = [*study.manifest.stimuli, *(plate.file for plate in study.manifest.plates)]
-    for done, name in enumerate(names, start=1):
+    for n_checked, name in enumerate(names, start=1):
         try:
             content = study.stimulus_path(name).read_bytes()
         except OSError:
@@ -130,7 +130,7 @@ def damaged_stimuli(study: Study, on_file: Callable[[int, int], None] | None = N
         if hashlib.sha256(content).hexdigest() != name or len(content) != study.manifest.stimulus_bytes:
             damaged.append(name)
         if on_file is not None:
-            on_file(done, len(names))
+            on_file(n_checked, len(names))
     return damaged
 
 

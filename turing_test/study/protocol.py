@@ -287,10 +287,10 @@ class Protocol:
         """
         if preset not in PRESETS:
             raise InputError(unknown_name("preset", preset, PRESETS))
-        known = [option.name for option in options()]
+        keys = [option.name for option in options()]
         for name in changes:
-            if name not in known:
-                raise InputError(unknown_name("key", name, known))
+            if name not in keys:
+                raise InputError(unknown_name("key", name, keys))
         return cls(**{"preset": preset, **PRESETS[preset], **changes})
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.wording import unknown_name
+from evalkit.wording import needs_package, unknown_name
 from turing_test.study.protocol import SECTIONS, Option, Protocol, options
 
 __all__ = ["edit_protocol", "format_protocol", "parse_protocol", "read_protocol"]
@@ -127,9 +127,7 @@ def edit_protocol(text: str, protocol: Protocol) -> str:
     try:
         import tomlkit
     except ImportError:
-        raise InputError(
-            "a study file keeps its owner's comments by tomlkit: pip install 'colorization-evalkit[study]'"
-        ) from None
+        raise InputError(needs_package("tomlkit", "a change that keeps the comments of study.toml", "study")) from None
     before = parse_protocol(text)
     document = tomlkit.parse(text)
     for option in options():

@@ -173,9 +173,9 @@ def check_before_build(protocol: Protocol, n_images: int, where: str) -> None:
 
     The part of `check_study` that is known before any image is decoded.
     """
-    known = languages()
-    if protocol.language not in known:
-        raise InputError(f"{where}: {unknown_name('language', protocol.language, known)}")
+    available = languages()
+    if protocol.language not in available:
+        raise InputError(f"{where}: {unknown_name('language', protocol.language, available)}")
     if n_images < protocol.images_needed:
         parts = {
             "practice_trials": protocol.practice_trials,

@@ -81,9 +81,9 @@ def _sentence(error: fastjsonschema.JsonSchemaValueException) -> str:
             absent = [name for name in allowed if not isinstance(error.value, dict) or name not in error.value]
             return f"{place} lacks {', '.join(absent)}."
         case "additionalProperties":
-            known = (error.definition or {}).get("properties", {})
-            extra = next((name for name in error.value if name not in known), "")
-            return f"{place} has an entry {extra[:40]!r}, which is not known; allowed are {', '.join(known) or 'none'}."
+            names = (error.definition or {}).get("properties", {})
+            extra = next((name for name in error.value if name not in names), "")
+            return f"{place} has an entry {extra[:40]!r}, which is not known; allowed are {', '.join(names) or 'none'}."
         case "type":
             kinds = [allowed] if isinstance(allowed, str) else allowed
             return f"{place} must be of the type {' or '.join(kinds)}."

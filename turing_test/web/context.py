@@ -40,5 +40,5 @@ class Context:
 
 def context() -> Context:
     """The context of the server that handles the current request."""
-    found: Context = current_app.extensions["turing_test"]
-    return found
+    server: Context = current_app.extensions["turing_test"]
+    return server

@@ -39,8 +39,8 @@ def add_dashboard(app: Flask, public_url: str) -> None:
     public_url : str
         With ``https``, the cookie is sent over HTTPS alone; so it is when a trusted proxy says HTTPS.
     """
-    here: Context = app.extensions["turing_test"]
-    app.secret_key = keyed_digest(here.study.key, "cookie")
+    server: Context = app.extensions["turing_test"]
+    app.secret_key = keyed_digest(server.study.key, "cookie")
     app.session_interface = _Cookie(public_url.startswith("https://"))
     app.config.update(
         SESSION_COOKIE_NAME="evalkit-dashboard",
@@ -96,15 +96,16 @@ class Attempts:
 # --- who may look ------------------------------------------------------------------------------------------------
 
 
-def _is_in(here: Context) -> bool:
+def _is_in(server: Context) -> bool:
     return (
-        hmac.compare_digest(str(session.get("in", "")), _mark(here)) and password_digest(here.study.folder) is not None
+        hmac.compare_digest(str(session.get("in", "")), _mark(server))
+        and password_digest(server.study.folder) is not None
     )
 
 
-def _mark(here: Context) -> str:
+def _mark(server: Context) -> str:
     """Changes with the password, so that a new one ends all logins."""
-    return keyed_digest(here.study.key, "login", password_digest(here.study.folder) or "")
+    return keyed_digest(server.study.key, "login", password_digest(server.study.folder) or "")
 
 
 def _form_token() -> str:
@@ -121,10 +122,10 @@ def _check_form() -> None:
 
 
 def _login_page(message: str = "", status: int = 200) -> Response:
-    here = context()
-    closed = password_digest(here.study.folder) is None
+    server = context()
+    closed = password_digest(server.study.folder) is None
     page = render_template(
-        "dashboard_login.html", study=here.study, message=message, closed=closed, form_token=_form_token()
+        "dashboard_login.html", study=server.study, message=message, closed=closed, form_token=_form_token()
     )
     return Response(page, status, mimetype="text/html")
 
@@ -133,18 +134,18 @@ def _login_page(message: str = "", status: int = 200) -> Response:
 def login() -> AnyResponse:
     """Check the password."""
     _check_form()
-    here = context()
+    server = context()
     attempts: Attempts = _extension("dashboard_attempts")
     wait = attempts.wait(request.remote_addr or "")
     if wait:
         response = _login_page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
         response.headers["Retry-After"] = str(int(wait) + 1)
         return response
-    if not password_is(here.study.folder, request.form.get("password", "")):
+    if not password_is(server.study.folder, request.form.get("password", "")):
         return _login_page("That is not the password.", 403)
     session.clear()
     session.permanent = True
-    session["in"] = _mark(here)
+    session["in"] = _mark(server)
     return redirect(url_for("dashboard.show"), 303)
 
 
@@ -162,16 +163,16 @@ def logout() -> AnyResponse:
 @blueprint.get("")
 def show() -> Response:
     """The page, or the form for the password."""
-    here = context()
-    if not _is_in(here):
+    server = context()
+    if not _is_in(server):
         return _login_page()
     simulated = request.args.get("simulated") == "1"
-    progress, unlocked = here.storage.read(
-        lambda connection: (look_at(connection, here.study, simulated=simulated), unlocked_at(connection))
+    progress, unlocked = server.storage.read(
+        lambda connection: (look_at(connection, server.study, simulated=simulated), unlocked_at(connection))
     )
-    rates, problem = ([], "") if unlocked is None and not simulated else _rates(here, simulated)
+    rates, problem = ([], "") if unlocked is None and not simulated else _rates(server, simulated)
     page = render_template(
-        "dashboard.html", study=here.study, protocol=here.study.protocol, progress=progress, simulated=simulated,
+        "dashboard.html", study=server.study, protocol=server.study.protocol, progress=progress, simulated=simulated,
         unlocked=_date(unlocked), rates=rates, problem=problem, form_token=_form_token(), date=_date,
     )  # fmt: skip
     return Response(page, mimetype="text/html")
@@ -180,28 +181,28 @@ def show() -> Response:
 @blueprint.post("/unlock")
 def show_rates() -> AnyResponse:
     """Show fool rates from now on."""
-    here = context()
-    if not _is_in(here):
+    server = context()
+    if not _is_in(server):
         return _login_page("", 403)
     _check_form()
-    unlock(here.storage)
+    unlock(server.storage)
     return redirect(url_for("dashboard.show"), 303)
 
 
-def _rates(here: Context, simulated: bool) -> tuple[list[Any], str]:
+def _rates(server: Context, simulated: bool) -> tuple[list[Any], str]:
     """Rates by method as `evalkit analyze` gives them, and why there are none."""
     kept: dict[bool, tuple[float, tuple[list[Any], str]]] = _extension("dashboard_rates")
     if simulated in kept and time.monotonic() - kept[simulated][0] < RATES_KEPT_S:
         return kept[simulated][1]
-    rows = here.storage.read(lambda connection: list(trial_rows(connection, here.study, simulated=simulated)))
+    rows = server.storage.read(lambda connection: list(trial_rows(connection, server.study, simulated=simulated)))
     try:
-        found = _analyse(rows), ""
+        rates = _analyse(rows), ""
     except InputError as error:
-        found = [], str(error)
+        rates = [], str(error)
     except ImportError as error:
-        found = [], needs_package(error.name or "scipy", "rates", "report")
-    kept[simulated] = time.monotonic(), found
-    return found
+        rates = [], needs_package(error.name or "scipy", "rates", "report")
+    kept[simulated] = time.monotonic(), rates
+    return rates
 
 
 def _analyse(rows: list[dict[str, Any]]) -> list[Any]:

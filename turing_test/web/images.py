@@ -25,11 +25,11 @@ def stimulus(token: str, image: str) -> Response:
     Both images of a pair are read whichever is asked for: photos are read far more often than each method's images, and
     otherwise the one that is not in memory would come later.
     """
-    here = context()
-    shas = allowed_images(here.study, token, sessions.look_up(here.storage, token)).get(image)
+    server = context()
+    shas = allowed_images(server.study, token, sessions.look_up(server.storage, token)).get(image)
     if shas is None:
         raise Refused(404, "There is no such image now.")
-    contents = {sha: _read(here.study, sha) for sha in sorted(set(shas))}
+    contents = {sha: _read(server.study, sha) for sha in sorted(set(shas))}
     return Response(contents[shas[0]], mimetype="image/png")
 
 

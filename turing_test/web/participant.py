@@ -58,17 +58,17 @@ def make_blueprint(starts: TokenBucket) -> Blueprint:
 
 def start_page(link: str = "") -> str:
     """The page of somebody who comes; nothing is stored."""
-    here = context()
-    g.frame_ancestors = find_recruiter(request.args).frame_ancestors(here.study.protocol)
-    return render_template("participant.html", token="", link=link, **here.page)
+    server = context()
+    g.frame_ancestors = find_recruiter(request.args).frame_ancestors(server.study.protocol)
+    return render_template("participant.html", token="", link=link, **server.page)
 
 
 def session_page(token: str) -> str:
     """The page of a session that goes on, after a reload; possibly inside a platform's frame."""
-    here = context()
+    server = context()
     # Whatever the token: an unknown one is told by the interface, and the page itself holds nothing.
-    g.frame_ancestors = here.study.protocol.mturk_frame_hosts
-    return render_template("participant.html", token=token, link="", **here.page)
+    g.frame_ancestors = server.study.protocol.mturk_frame_hosts
+    return render_template("participant.html", token=token, link="", **server.page)
 
 
 # --- the JSON interface ------------------------------------------------------------------------------------------
@@ -81,66 +81,66 @@ def openapi() -> Response:
 
 def start_session() -> Response:
     """Consent or decline."""
-    here = context()
-    body = _body(here, "start")
+    server = context()
+    body = _body(server, "start")
     link = body["link"] or None
-    arrival = _arrival(here, body, link)
+    arrival = _arrival(server, body, link)
     if not body["consent"]:
-        token, snapshot = sessions.decline(here.storage, arrival)
-    elif body["consent_hash"] != here.page["consent_hash"]:
+        token, snapshot = sessions.decline(server.storage, arrival)
+    elif body["consent_hash"] != server.page["consent_hash"]:
         raise Refused(409, "The consent text has changed; please load the page again.")
     else:
         token, snapshot = sessions.start(
-            here.storage, here.study, arrival, body["consent_hash"], link, body.get("attempt")
+            server.storage, server.study, arrival, body["consent_hash"], link, body.get("attempt")
         )
-    return json_response({"token": token, **_view(here, token, snapshot)}, 201)
+    return json_response({"token": token, **_view(server, token, snapshot)}, 201)
 
 
 def look_up(token: str) -> Response:
     """Where the session stands."""
-    here = context()
-    return json_response(_view(here, token, sessions.look_up(here.storage, token)))
+    server = context()
+    return json_response(_view(server, token, sessions.look_up(server.storage, token)))
 
 
 def device(token: str) -> Response:
     """What the display is like."""
-    here = context()
-    body = _body(here, "device")
-    return json_response(_view(here, token, sessions.record_device(here.storage, here.study, token, body)))
+    server = context()
+    body = _body(server, "device")
+    return json_response(_view(server, token, sessions.record_device(server.storage, server.study, token, body)))
 
 
 def vision(token: str) -> Response:
     """Answers to the plates."""
-    here = context()
-    answers = _body(here, "vision")["answers"]
-    return json_response(_view(here, token, sessions.record_vision(here.storage, here.study, token, answers)))
+    server = context()
+    answers = _body(server, "vision")["answers"]
+    return json_response(_view(server, token, sessions.record_vision(server.storage, server.study, token, answers)))
 
 
 def withdraw(token: str) -> Response:
     """Stop taking part."""
-    here = context()
-    _body(here, "withdraw")
-    return json_response(_view(here, token, sessions.withdraw(here.storage, here.study, token)))
+    server = context()
+    _body(server, "withdraw")
+    return json_response(_view(server, token, sessions.withdraw(server.storage, server.study, token)))
 
 
 def begin(token: str, position: int) -> Response:
     """A trial's images are about to be shown."""
-    here = context()
-    body = _body(here, "begin")
-    begun = presentation.begin(here.storage, here.study, token, position, body["load"])
+    server = context()
+    body = _body(server, "begin")
+    begun = presentation.begin(server.storage, server.study, token, position, body["load"])
     if begun.replaced:
-        return json_response({"replaced": True, "view": _view(here, token, begun.snapshot)})
-    images = image_addresses(token, begun.snapshot.upcoming[0], here.study.protocol.images_per_trial)
+        return json_response({"replaced": True, "view": _view(server, token, begun.snapshot)})
+    images = image_addresses(token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial)
     return json_response({"replaced": False, **dict(zip(("first", "second"), images, strict=False))})
 
 
 def shown(token: str, position: int) -> Response:
     """Measured display times."""
-    here = context()
-    body = _body(here, "shown")
+    server = context()
+    body = _body(server, "shown")
     exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
     presentation.shown(
-        here.storage, here.study, token, position, body["load"], exposures, body.get("interval_ms"),
+        server.storage, server.study, token, position, body["load"], exposures, body.get("interval_ms"),
         body.get("resolution_ms", 0.0),
     )  # fmt: skip
     return json_response({"stored": True})
@@ -148,23 +148,25 @@ def shown(token: str, position: int) -> Response:
 
 def answer(token: str, position: int) -> Response:
     """An answer."""
-    here = context()
-    body = _body(here, "answer")
-    done = presentation.answer(
-        here.storage, here.study, token, position, body["load"], body["response"], body["response_ms"]
+    server = context()
+    body = _body(server, "answer")
+    answered = presentation.answer(
+        server.storage, server.study, token, position, body["load"], body["response"], body["response_ms"]
     )
-    feedback = None if done.feedback is None else {"correct": done.feedback.correct, "fake": done.feedback.fake}
-    return json_response({"feedback": feedback, **_view(here, token, done.snapshot)})
+    feedback = (
+        None if answered.feedback is None else {"correct": answered.feedback.correct, "fake": answered.feedback.fake}
+    )
+    return json_response({"feedback": feedback, **_view(server, token, answered.snapshot)})
 
 
-def _body(here: Context, name: str) -> dict[str, Any]:
-    return read_body(here.validators[name])
+def _body(server: Context, name: str) -> dict[str, Any]:
+    return read_body(server.validators[name])
 
 
-def _arrival(here: Context, body: dict[str, Any], link: str | None) -> Arrival:
+def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival:
     key = body.get("simulated_key")
     if key is not None:
-        if here.simulation_key is None or not hmac.compare_digest(key.encode(), here.simulation_key.encode()):
+        if server.simulation_key is None or not hmac.compare_digest(key.encode(), server.simulation_key.encode()):
             raise Refused(403, "This server takes no simulated participants with that key.")
         return sessions.SIMULATED
     try:
@@ -176,10 +178,10 @@ def _arrival(here: Context, body: dict[str, Any], link: str | None) -> Arrival:
     return arrival
 
 
-def _view(here: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
+def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
     rule = None
-    protocol = here.study.protocol
+    protocol = server.study.protocol
     if snapshot.state == "completed" and (protocol.catch_pass or protocol.vigilance_min):
-        right = here.storage.read(lambda connection: right_answers(connection, snapshot.id))
+        right = server.storage.read(lambda connection: right_answers(connection, snapshot.id))
         rule = broken_rule(protocol, right.get(snapshot.id, {}))
-    return view(here.study, token, snapshot, rule)
+    return view(server.study, token, snapshot, rule)

@@ -42,8 +42,8 @@ def upgrade(connection: Connection) -> None:
     """
     config = _config()
     current = current_revision(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if current is not None and current not in revisions:
         raise InputError(
             f"the database has tables of revision {current}, which this version of the toolkit does not know (its newest "
             f"is {newest_revision()}); install the version that made the database, or a newer one."
