@@ -109,7 +109,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
 
 
 def test_unequal_groups_raise_no_more_false_alarms_than_they_should() -> None:
-    """A small version of benchmarks/coverage.py: 400 studies of equal methods, so 5 % +- 1.1."""
+    """A small version of benchmarks/interval_coverage.py: 400 studies of equal methods, so 5 % +- 1.1."""
     rng = np.random.default_rng(1)
     alarms = 0
     for _ in range(400):

@@ -46,7 +46,7 @@ def test_trials_weigh_equally_and_the_mean_of_participant_means_stands_beside() 
 
 @pytest.mark.parametrize("n_images", [25, 150, 5000])
 def test_the_interval_holds_what_it_promises(n_images: int) -> None:
-    """A small version of benchmarks/coverage.py: 400 studies, so 95 % +- 1.1."""
+    """A small version of benchmarks/interval_coverage.py: 400 studies, so 95 % +- 1.1."""
     rng = np.random.default_rng(n_images)
     model = PlanningModel.from_logit(0.32, 0.6, 1.0)
     intercept, sd_p, sd_i = model.logit_sds()
