@@ -93,13 +93,13 @@ def test_side_method_and_fooled_are_exported_as_they_were_shown(played):
 
 
 def test_the_analysis_finds_the_rates_that_were_put_in(played):
-    evalkit("analyze", "export/trials.csv", "--out", "analysis", cwd=played)
+    evalkit("analyze", "export/trials.csv", "--out", "rates", cwd=played)
     found = {}
-    for path in (played / "analysis").glob("*.csv"):
+    for path in (played / "rates").glob("*.csv"):
         for row in rows(path):
             if row.get("method") in RATES and {"ci_low", "ci_high"} <= row.keys() and "fool" in path.name:
                 found[row["method"]] = (float(row["ci_low"]), float(row["ci_high"]))
-    assert found.keys() == RATES.keys(), sorted(path.name for path in (played / "analysis").iterdir())
+    assert found.keys() == RATES.keys(), sorted(path.name for path in (played / "rates").iterdir())
     for method, rate in RATES.items():
         low, high = found[method]
         # The 95 % interval and as much again: about four standard errors.

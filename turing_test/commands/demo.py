@@ -109,6 +109,6 @@ def _play_study(run: Callable[..., None], out: Path, names: list[str], methods: 
             rates += ["--fool-rate", f"{name}={RATES[name]:g}"]
         run("study", "simulate", study, "--participants", str(OBSERVERS), *rates)
     run("study", "export", study, "--simulated", "--out", answers)
-    run("analyze", answers / "trials.csv", "--out", out / "analysis")
+    run("analyze", answers / "trials.csv", "--out", out / "rates")
     folders = ["--truth", out / "truth", *methods]
     run("report", "--scores", out / "scores", "--trials", answers / "trials.csv", *folders, "--out", out / "report")

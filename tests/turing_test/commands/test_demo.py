@@ -103,7 +103,7 @@ def test_the_demo_goes_from_photos_to_scores_a_played_study_and_a_report(tmp_pat
     assert auc["mild"] > auc["strong"] > auc["gray"] > auc["random"]
     assert 0.5 < auc["full"] < auc["strong"]  # colours of a small network: real ones, not good ones
     assert (out / "curves.png").stat().st_size > 10_000
-    with (out / "analysis" / "fool_rates.csv").open(newline="", encoding="utf-8") as file:
+    with (out / "rates" / "fool_rates.csv").open(newline="", encoding="utf-8") as file:
         rates = {row["method"]: row for row in csv.DictReader(file)}
     for method, rate in RATES.items():
         assert abs(float(rates[method]["fool_rate"]) - rate) < 3 * float(rates[method]["std_error"])
