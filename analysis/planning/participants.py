@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.statistics.comparison import compare
-from analysis.statistics.crossed import MINIMUM_RESIDUAL_DF, CrossedDesign, variance_components
+from analysis.statistics.crossed import MINIMUM_RESIDUAL_DF, variance_components
 from analysis.statistics.fool_rate import fool_rate, t_quantile
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
@@ -94,8 +94,8 @@ class PlanningModel:
         test = trials.of_kind("test")
         found, weight = [], []
         for method in test.methods:
-            one = test.where(test["method"] == method)
-            design = CrossedDesign.from_labels(one["participant"], one["image"])
+            one = trials.of_method(method)
+            design = one.design
             if min(design.n_participants, design.n_images) > 1 and np.ptp(one.value) > 0:
                 parts = variance_components(one.value, design)
                 found.append((one.value.mean(), parts.participant, parts.image, parts.residual))

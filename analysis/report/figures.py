@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.records import Row
-from analysis.statistics.crossed import CrossedDesign, one_way_variances
+from analysis.statistics.crossed import one_way_variances
 from analysis.study.rates import MethodRate
 from analysis.trials.trial_table import TrialTable
 from evalkit.arrays import FloatArray
@@ -180,7 +180,7 @@ def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
     rate, error = np.empty(filled.size), np.empty(filled.size)
     for position, stretch in enumerate(filled):
         inside = index == stretch
-        design = CrossedDesign.from_labels(test["participant"][inside], np.arange(inside.sum()))
+        design = test.design.subset(inside)
         rate[position] = test.value[inside].mean()
         error[position] = 1.96 * math.sqrt(one_way_variances(test.value[inside], design).participant)
     centre = ((edges[:-1] + edges[1:] - 1) / 2)[filled]
@@ -228,7 +228,7 @@ def answer_time_figure(test: TrialTable) -> Figure:
 
 def component_figure(rows: Sequence[Row]) -> Figure:
     """Where the variance of one answer lies, and so of what to have more for a shorter interval."""
-    shown = [row for row in rows if "participant" in row]
+    shown = [row for row in rows if not math.isnan(row["participant"])]
     hatches = ("", "///", "...")
     with _figure(COLUMN_WIDTH, max(2.0, 0.9 + 0.24 * len(shown))) as (figure, axes):
         left = np.zeros(len(shown))

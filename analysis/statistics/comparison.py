@@ -13,7 +13,7 @@ from analysis.statistics.fool_rate import clopper_pearson, t_quantile
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
 
-__all__ = ["Difference", "McNemar", "compare", "mcnemar"]
+__all__ = ["Difference", "McNemar", "compare", "compare_designs", "mcnemar"]
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,29 @@ def compare(
     .. [1] Cameron, Gelbach, Miller, Robust inference with multiway clustering, JBES 2011, for V_P + V_I -
        V_0.
     """
-    y_a, y_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
-    contribution = np.concatenate([_contribution(y_a, participant_a, image_a, "A"),
-                                   -_contribution(y_b, participant_b, image_b, "B")])  # fmt: skip
-    design = CrossedDesign.from_labels(
-        np.concatenate([np.asarray(participant_a), np.asarray(participant_b)]),
-        np.concatenate([np.asarray(image_a), np.asarray(image_b)]),
+    return compare_designs(
+        values_a,
+        CrossedDesign.from_labels(participant_a, image_a),
+        values_b,
+        CrossedDesign.from_labels(participant_b, image_b),
+        estimand=estimand,
+        confidence=confidence,
     )
+
+
+def compare_designs(
+    values_a: npt.ArrayLike,
+    design_a: CrossedDesign,
+    values_b: npt.ArrayLike,
+    design_b: CrossedDesign,
+    *,
+    estimand: Estimand = "participants+images",
+    confidence: float = 0.95,
+) -> Difference:
+    """`compare` for two methods whose trials are crossed designs already; the same result and errors."""
+    y_a, y_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
+    contribution = np.concatenate([_contribution(y_a, design_a, "A"), -_contribution(y_b, design_b, "B")])
+    design = CrossedDesign.joined(design_a, design_b)
     in_a, in_b = _membership(design.participant, y_a.size, design.n_participants)
     image_in_a, image_in_b = _membership(design.image, y_a.size, design.n_images)
     if in_a.sum() < 2 or in_b.sum() < 2:
@@ -208,9 +224,8 @@ def mcnemar(only_a: int, only_b: int) -> McNemar:
     return McNemar(only_a, only_b, float(chdtrc(1, statistic)), exact=False)
 
 
-def _contribution(y: FloatArray, participant: Labels, image: Labels, name: str) -> FloatArray:
+def _contribution(y: FloatArray, design: CrossedDesign, name: str) -> FloatArray:
     """R = (y - mean) / n, after the checks that each method needs on its own."""
-    design = CrossedDesign.from_labels(participant, image)
     if y.shape != (design.n_trials,) or not np.isfinite(y).all():
         raise InputError(f"Values of {name} must be {design.n_trials} finite numbers, one per trial.")
     try:

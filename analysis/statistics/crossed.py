@@ -76,6 +76,24 @@ class CrossedDesign:
             raise InputError("There are no trials; at least two participants and two images are needed.")
         return cls(participant_codes.astype(np.int64), image_codes.astype(np.int64), participants, images)
 
+    @classmethod
+    def joined(cls, a: CrossedDesign, b: CrossedDesign) -> CrossedDesign:
+        """The trials of `a`, then those of `b`; equal labels are the same participant or image."""
+        participant, participants = _joined(a.participant, a.participants, b.participant, b.participants)
+        image, images = _joined(a.image, a.images, b.image, b.images)
+        return cls(participant, image, participants, images)
+
+    def subset(self, keep: npt.NDArray[Any]) -> CrossedDesign:
+        """The trials at `keep` (a mask or positions, one at least), without sorting labels anew."""
+        participant, participants = _renumbered(self.participant[keep], self.participants)
+        image, images = _renumbered(self.image[keep], self.images)
+        return CrossedDesign(participant, image, participants, images)
+
+    def one_image_per_trial(self) -> CrossedDesign:
+        """The same participants where images do not matter: every trial stands for an image of its own."""
+        number = np.arange(self.n_trials)
+        return CrossedDesign(self.participant, number, self.participants, number)
+
     @property
     def n_trials(self) -> int:
         """Number of trials n."""
@@ -148,6 +166,21 @@ class CrossedDesign:
             f"{self.images[self.image[first]]!s} (entries {first} and {second}, counted from 0); "
             "at most one trial per participant, image and method is allowed."
         )
+
+
+def _joined(
+    code_a: IntArray, labels_a: npt.NDArray[Any], code_b: IntArray, labels_b: npt.NDArray[Any]
+) -> tuple[IntArray, npt.NDArray[Any]]:
+    labels = np.union1d(labels_a, labels_b)
+    return np.concatenate(
+        [np.searchsorted(labels, labels_a)[code_a], np.searchsorted(labels, labels_b)[code_b]]
+    ).astype(np.int64), labels
+
+
+def _renumbered(code: IntArray, labels: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+    """Codes without gaps, and the labels that still occur."""
+    occurs = np.bincount(code, minlength=labels.size) > 0
+    return (np.cumsum(occurs) - 1)[code].astype(np.int64), labels[occurs]
 
 
 @dataclass(frozen=True)

@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 
-def side_bias(chose_first: npt.ArrayLike, participant: Labels, image: Labels) -> CrossedMean:
+def side_bias(chose_first: npt.ArrayLike, design: CrossedDesign) -> CrossedMean:
     """Share of answers "the first image", for new participants; 0.5 is no bias.
 
     Parameters
     ----------
     chose_first : array_like, shape (n,)
         1 where the first image was chosen.
-    participant, image : sequence, shape (n,)
-        Labels; an image may occur in several methods, cells are told apart by the caller.
+    design : CrossedDesign
+        Whose answers they are; a participant may meet an image in several methods, since images do not matter here.
 
     Returns
     -------
     CrossedMean
         With the interval for new participants on these images.
     """
-    return crossed_mean(chose_first, CrossedDesign.from_labels(participant, image), estimand="participants")
+    return crossed_mean(chose_first, design.one_image_per_trial(), estimand="participants")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class VigilancePoint:
 
 
 def vigilance_curve(
-    fooled: npt.ArrayLike, participant: Labels, image: Labels, vigilance_share: npt.ArrayLike
+    fooled: npt.ArrayLike, design: CrossedDesign, vigilance_share: npt.ArrayLike
 ) -> tuple[VigilancePoint, ...]:
     """Fool rate over every vigilance threshold, beside which the declared one can be judged.
 
@@ -75,8 +75,8 @@ def vigilance_curve(
     ----------
     fooled : array_like, shape (n,)
         Answers of the test trials of one method.
-    participant, image : sequence, shape (n,)
-        Labels.
+    design : CrossedDesign
+        Who saw what.
     vigilance_share : array_like, shape (n,)
         Share of the participant's vigilance trials that were right (the same number in all of his or her
         trials); NaN for participants without any, who are always kept.
@@ -87,16 +87,18 @@ def vigilance_curve(
         One per distinct share, ascending; the first keeps everybody.
     """
     y, share = np.asarray(fooled, dtype=np.float64), np.asarray(vigilance_share, dtype=np.float64)
-    people, pictures = np.asarray(participant), np.asarray(image)
     points = []
     for threshold in np.unique(np.concatenate([[0.0], share[np.isfinite(share)]])):
         keep = ~(share < threshold)
-        n_kept = np.unique(people[keep]).size
+        if not keep.any():
+            points.append(VigilancePoint(float(threshold), 0, None))
+            continue
+        watchful = design.subset(keep)
         try:
-            rate = crossed_mean(y[keep], CrossedDesign.from_labels(people[keep], pictures[keep]))
+            rate = crossed_mean(y[keep], watchful)
         except InputError:
             rate = None
-        points.append(VigilancePoint(float(threshold), n_kept, rate))
+        points.append(VigilancePoint(float(threshold), watchful.n_participants, rate))
     return tuple(points)
 
 

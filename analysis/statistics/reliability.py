@@ -47,17 +47,15 @@ def krippendorff_alpha(values: npt.ArrayLike, image: Labels) -> float:
     return float(1.0 - observed / expected)
 
 
-def split_half(
-    values: npt.ArrayLike, participant: Labels, image: Labels, *, n_splits: int = 200, seed: int = 0
-) -> float:
+def split_half(values: npt.ArrayLike, design: CrossedDesign, *, n_splits: int = 200, seed: int = 0) -> float:
     """Reliability of image means: participants are split in two at random, the halves' image means correlated.
 
     Parameters
     ----------
     values : array_like, shape (n,)
         Answers.
-    participant, image : sequence, shape (n,)
-        Labels.
+    design : CrossedDesign
+        Who saw what.
     n_splits : int
         Random splits to average over.
     seed : int
@@ -71,7 +69,6 @@ def split_half(
         halves agree on nothing, which no number of participants would step up: the result is then 0.
     """
     y = np.asarray(values, dtype=np.float64)
-    design = CrossedDesign.from_labels(participant, image)
     rng = np.random.default_rng(seed)
     correlations = []
     for _ in range(n_splits):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import Row
-from analysis.statistics.crossed import CrossedDesign, variance_components
+from analysis.statistics.crossed import variance_components
 from analysis.statistics.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean, wilson
 from analysis.statistics.reliability import krippendorff_alpha, split_half
@@ -24,8 +24,8 @@ def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "a
     test = trials.of_kind("test")
     rows: list[Row] = []
     for method in test.methods:
-        one = test.where(test["method"] == method)
-        images, code = np.unique(one["image"], return_inverse=True)
+        one = trials.of_method(method)
+        images, code = one.design.images, one.design.image
         count, total = np.bincount(code), np.bincount(code, one.value)
         rate, low, high = total / count, np.full(images.size, np.nan), np.full(images.size, np.nan)
         if one.preset != "rating" and images.size > 1:
@@ -50,12 +50,11 @@ def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "a
 def participant_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
     """Rows of ``per_participant.csv``: each one's rate, side preference, vigilance, times and missing answers."""
     rows: list[Row] = []
-    people, person = np.unique(trials["participant"], return_inverse=True)
+    person = trials.design.participant
     order = np.argsort(person, kind="stable")
-    for who, indices in zip(people, np.split(order, np.cumsum(np.bincount(person))[:-1]), strict=True):
-        mine = np.zeros(len(trials), dtype=bool)
-        mine[indices] = True
-        one = trials.where(mine)
+    positions = np.split(order, np.cumsum(np.bincount(person))[:-1])
+    for who, own in zip(trials.design.participants, positions, strict=True):
+        one = trials.take(own)
         test = one.of_kind("test")
         n = len(test)
         row: Row = {"participant": who, "methods": " ".join(test.methods) if n else "", "n_trials": n}
@@ -83,15 +82,15 @@ def _side(test: TrialTable) -> Row:
         return row
     chose_first = test["response"] == "first"
     fake_first = test["real_position"] == "second"
-    known = (test["response"] != "") & (test["real_position"] != "")
-    if known.any():
-        row["first_share"] = float(chose_first[known].mean())
+    complete = (test["response"] != "") & (test["real_position"] != "")
+    if complete.any():
+        row["first_share"] = float(chose_first[complete].mean())
         row["dprime_unbiased"] = float(
             dprime_unbiased(
-                np.sum(chose_first & fake_first & known),
-                np.sum(fake_first & known),
-                np.sum(chose_first & ~fake_first & known),
-                np.sum(~fake_first & known),
+                np.sum(chose_first & fake_first & complete),
+                np.sum(fake_first & complete),
+                np.sum(chose_first & ~fake_first & complete),
+                np.sum(~fake_first & complete),
             )
         )
     return row
@@ -102,22 +101,22 @@ def component_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
     test = trials.of_kind("test")
     rows: list[Row] = []
     for method in test.methods:
-        one = test.where(test["method"] == method)
-        design = CrossedDesign.from_labels(one["participant"], one["image"])
+        one, design = trials.of_method(method), trials.of_method(method).design
         row: Row = {"method": method, "n_participants": design.n_participants, "n_images": design.n_images}
         try:
-            found = variance_components(one.value, design)
+            components = variance_components(one.value, design)
             row |= {
-                "participant": found.participant,
-                "image": found.image,
-                "residual": found.residual,
-                "participant_share": found.participant_share,
-                "image_share": found.image_share,
-                "pooled": found.pooled or "",
+                "participant": components.participant,
+                "image": components.image,
+                "residual": components.residual,
+                "participant_share": components.participant_share,
+                "image_share": components.image_share,
+                "pooled": components.pooled or "",
                 "note": "",
             }
         except InputError as error:
-            row["note"] = str(error)
+            row |= dict.fromkeys(("participant", "image", "residual", "participant_share", "image_share"), math.nan)
+            row |= {"pooled": "", "note": str(error)}
         rows.append({**row, "subset": subset})
     return rows
 
@@ -125,10 +124,11 @@ def component_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
 def vigilance_shares(trials: TrialTable, of: TrialTable) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Share of vigilance trials right of the participant of each trial of `of`; NaN without any."""
     vigilance = trials.of_kind("vigilance")
-    people, person = np.unique(vigilance["participant"], return_inverse=True)
-    share = np.bincount(person, 1.0 - vigilance.value) / np.maximum(np.bincount(person), 1)
+    people, person = vigilance.design.participants, vigilance.design.participant
+    share = np.bincount(person, 1.0 - vigilance.value) / np.bincount(person)
     by_name = dict(zip(people.tolist(), share.tolist(), strict=True))
-    return np.array([by_name.get(name, math.nan) for name in of["participant"].tolist()])
+    of_people = np.array([by_name.get(name, math.nan) for name in of.design.participants.tolist()])
+    return np.asarray(of_people[of.design.participant])
 
 
 def diagnose(trials: TrialTable) -> dict[str, Any]:
@@ -145,15 +145,11 @@ def diagnose(trials: TrialTable) -> dict[str, Any]:
         ``side_bias``, ``fatigue``, ``answer_times``, ``vigilance_curve`` and ``timing`` and ``reliability`` by method.
     """
     test = trials.of_kind("test")
-    result: dict[str, Any] = {"n_trials": len(test), "n_participants": int(np.unique(test["participant"]).size)}
+    result: dict[str, Any] = {"n_trials": len(test), "n_participants": test.design.n_participants if len(test) else 0}
     if "response" in test and test.preset in ("real-vs-fake", "preference"):
-        known = test.where(test["response"] != "")
-        if len(known):
-            # One label per trial: a participant may meet an image in several methods, and images do not matter here.
-            labels = np.arange(len(known))
-            result["side_bias"] = _try(
-                lambda: _mean(side_bias(known["response"] == "first", known["participant"], labels))
-            )
+        answered = test.where(test["response"] != "")
+        if len(answered):
+            result["side_bias"] = _try(lambda: _mean(side_bias(answered["response"] == "first", answered.design)))
     if "trial" in test and np.isfinite(test["trial"]).all() and len(test):
         result["fatigue"] = _try(lambda: vars(fatigue_slope(test.value, test["trial"], test["participant"])))
     if "response_ms" in test and np.isfinite(test["response_ms"]).any():
@@ -167,48 +163,42 @@ def diagnose(trials: TrialTable) -> dict[str, Any]:
         }
     if trials.preset == "preference":
         return result
-    result["methods"] = {method: _of_method(trials, test.where(test["method"] == method)) for method in test.methods}
+    result["methods"] = {method: _of_method(trials, trials.of_method(method)) for method in test.methods}
     return result
 
 
 def _of_method(trials: TrialTable, one: TrialTable) -> dict[str, Any]:
-    design = CrossedDesign.from_labels(one["participant"], one["image"])
+    design = one.design
     scale: Any = "linear" if one.preset == "rating" else "logit"
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "reliability": {
-            "krippendorff_alpha": krippendorff_alpha(one.value, one["image"]),
-            "split_half": split_half(one.value, one["participant"], one["image"], n_splits=50),
+            "krippendorff_alpha": krippendorff_alpha(one.value, design.image),
+            "split_half": split_half(one.value, design, n_splits=50),
         }
     }
     if np.any(trials["kind"] == "vigilance"):
-        curve = vigilance_curve(one.value, one["participant"], one["image"], vigilance_shares(trials, one))
-        found["vigilance_curve"] = [
+        curve = vigilance_curve(one.value, design, vigilance_shares(trials, one))
+        result["vigilance_curve"] = [
             {"threshold": p.threshold, "n_participants": p.n_participants, **(_mean(p.rate) if p.rate else {})}
             for p in curve
         ]
     if "flags" in one and np.any(one["flags"] != ""):
         clean = one.where(one["flags"] == "")
-        found["timing"] = {
+        result["timing"] = {
             "n_flagged": len(one) - len(clean),
             "with_flagged": _try(lambda: _mean(crossed_mean(one.value, design, scale=scale))),
-            "without_flagged": _try(
-                lambda: _mean(
-                    crossed_mean(
-                        clean.value, CrossedDesign.from_labels(clean["participant"], clean["image"]), scale=scale
-                    )
-                )
-            ),
+            "without_flagged": _try(lambda: _mean(crossed_mean(clean.value, clean.design, scale=scale))),
         }
-    return found
+    return result
 
 
-def _mean(found: CrossedMean) -> dict[str, float]:
+def _mean(mean: CrossedMean) -> dict[str, float]:
     return {
-        "estimate": found.estimate,
-        "std_error": found.std_error,
-        "ci_low": found.ci_low,
-        "ci_high": found.ci_high,
-        "n_participants": found.n_participants,
+        "estimate": mean.estimate,
+        "std_error": mean.std_error,
+        "ci_low": mean.ci_low,
+        "ci_high": mean.ci_high,
+        "n_participants": mean.n_participants,
     }
 
 

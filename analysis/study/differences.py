@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from analysis.records import Row, Table
 from analysis.statistics.bootstrap import probability_less
-from analysis.statistics.comparison import Difference, compare
+from analysis.statistics.comparison import Difference, compare_designs
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.multiplicity import holm
@@ -19,7 +20,7 @@ from evalkit.errors import InputError
 __all__ = ["Comparison", "Comparisons", "comparisons"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One row of ``comparisons.csv``.
 
@@ -52,22 +53,22 @@ class Comparison:
 
     def row(self) -> Row:
         """Columns of ``comparisons.csv``."""
-        found = self.result
+        result = self.result
         return {
             "method_a": self.method_a,
             "method_b": self.method_b,
-            "difference": found.difference if found else math.nan,
-            "std_error": found.std_error if found else math.nan,
-            "ci_low": found.ci_low if found else math.nan,
-            "ci_high": found.ci_high if found else math.nan,
-            "df": found.df if found else math.nan,
-            "p_value": found.p_value if found else math.nan,
+            "difference": result.difference if result else math.nan,
+            "std_error": result.std_error if result else math.nan,
+            "ci_low": result.ci_low if result else math.nan,
+            "ci_high": result.ci_high if result else math.nan,
+            "df": result.df if result else math.nan,
+            "p_value": result.p_value if result else math.nan,
             "p_holm": self.p_holm,
             "equivalence_p": self.equivalence_p,
             "probability_less_zhang2016": self.probability_less,
-            "n_shared_participants": found.n_shared_participants if found else 0,
-            "n_shared_images": found.n_shared_images if found else 0,
-            "estimand": found.estimand if found else "",
+            "n_shared_participants": result.n_shared_participants if result else 0,
+            "n_shared_images": result.n_shared_images if result else 0,
+            "estimand": result.estimand if result else "",
             "subset": self.subset,
             "note": self.note,
         }
@@ -117,11 +118,17 @@ def comparisons(
     if baseline is not None and baseline not in methods:
         raise InputError(f"The baseline {baseline!r} is not a method of {trials.source}; it has {', '.join(methods)}.")
     pairs = [(m, baseline) for m in methods if m != baseline] if baseline else list(itertools.combinations(methods, 2))
-    groups = {method: test.where(test["method"] == method) for method in methods}
+    groups = {method: trials.of_method(method) for method in methods}
     papers = {method: paper_bootstrap(group) for method, group in groups.items()}
+    claim: dict[str, Any] = {
+        "estimand": estimand,
+        "confidence": confidence,
+        "margin": equivalence_margin,
+        "subset": subset,
+    }
     records = []
     for a, b in pairs:
-        record = _compare(a, groups[a], b, groups[b], estimand, confidence, equivalence_margin, subset)
+        record = _compare(a, groups[a], b, groups[b], **claim)
         paper_a, paper_b = papers[a], papers[b]
         if paper_a and paper_b and record.result and record.result.n_shared_participants == 0:
             record = replace(record, probability_less=probability_less(paper_a, paper_b))
@@ -130,9 +137,7 @@ def comparisons(
     records = [replace(record, p_holm=float(p)) for record, p in zip(records, adjusted, strict=True)]
     vigilance = trials.of_kind("vigilance")
     if baseline and len(vigilance):
-        one = _compare(
-            VIGILANCE, vigilance, baseline, groups[baseline], estimand, confidence, equivalence_margin, subset
-        )
+        one = _compare(VIGILANCE, vigilance, baseline, groups[baseline], **claim)
         note = "; ".join(filter(None, [one.note, "not in the family of Holm's adjustment"]))
         records.append(replace(one, note=note))
     return Comparisons(tuple(records))
@@ -143,26 +148,36 @@ def _compare(
     a: TrialTable,
     name_b: str,
     b: TrialTable,
+    *,
     estimand: Estimand,
     confidence: float,
     margin: float,
     subset: str,
 ) -> Comparison:
     try:
-        found = compare(
-            a.value,
-            a["participant"],
-            a["image"],
-            b.value,
-            b["participant"],
-            b["image"],
-            estimand=estimand,
-            confidence=confidence,
-        )
+        result = compare_designs(a.value, a.design, b.value, b.design, estimand=estimand, confidence=confidence)
     except InputError as error:
-        return Comparison(name_a, name_b, None, math.nan, math.nan, math.nan, str(error), subset)
+        return Comparison(
+            method_a=name_a,
+            method_b=name_b,
+            result=None,
+            p_holm=math.nan,
+            equivalence_p=math.nan,
+            probability_less=math.nan,
+            note=str(error),
+            subset=subset,
+        )
     p = math.nan
     if a.preset != "rating":
-        p = equivalence(found.difference, found.std_error, found.df, margin=margin, target=0.0).p_value
-    note = found.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")
-    return Comparison(name_a, name_b, found, math.nan, p, math.nan, note, subset)
+        p = equivalence(result.difference, result.std_error, result.df, margin=margin, target=0.0).p_value
+    note = result.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")
+    return Comparison(
+        method_a=name_a,
+        method_b=name_b,
+        result=result,
+        p_holm=math.nan,
+        equivalence_p=p,
+        probability_less=math.nan,
+        note=note,
+        subset=subset,
+    )

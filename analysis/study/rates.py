@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,21 +19,30 @@ from analysis.statistics.bootstrap import (
     pigeonhole_variance,
     summarise_samples,
 )
-from analysis.statistics.crossed import CrossedDesign, Estimand
+from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean
 from analysis.statistics.sensitivity import dprime
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 
-__all__ = ["VIGILANCE", "FoolRates", "MethodRate", "Scheme", "bootstrap_rate", "fool_rates", "paper_bootstrap"]
+__all__ = [
+    "VIGILANCE",
+    "FoolRates",
+    "MethodRate",
+    "Scheme",
+    "bootstrap_rate",
+    "fool_rates",
+    "paper_bootstrap",
+    "vigilance_accuracy",
+]
 
 VIGILANCE = "vigilance"
 """Name of the row of vigilance trials."""
 Scheme = Literal["zhang2016", "participants", "pigeonhole"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodRate:
     """One row of the table of fool rates.
 
@@ -151,24 +160,38 @@ def fool_rates(
     test, vigilance = trials.of_kind("test"), trials.of_kind("vigilance")
     if len(test) == 0:
         raise InputError(f"{trials.source} has no scored test trials; answers of kind test are needed.")
+    claim: dict[str, Any] = {
+        "estimand": estimand,
+        "confidence": confidence,
+        "margin": equivalence_margin,
+        "subset": subset,
+    }
     records = []
     for method in test.methods:
-        one = test.where(test["method"] == method)
-        watched = vigilance.where(np.isin(vigilance["participant"], one["participant"]))
-        accuracy = 1.0 - float(watched.value.mean()) if len(watched) else math.nan
-        records.append(_method_rate(method, one, accuracy, estimand, confidence, equivalence_margin, strict, subset))
+        one = trials.of_method(method)
+        accuracy = vigilance_accuracy(vigilance, one)
+        records.append(_method_rate(method, one, accuracy, strict=strict, **claim))
     records.sort(key=lambda record: -record.mean.estimate if record.mean else math.inf)
     if len(vigilance):
         name = VIGILANCE if VIGILANCE not in test.methods else "vigilance trials"
         accuracy = 1.0 - float(vigilance.value.mean())
-        records.append(_method_rate(name, vigilance, accuracy, estimand, confidence, equivalence_margin, False, subset))
+        records.append(_method_rate(name, vigilance, accuracy, strict=False, **claim))
     return FoolRates(tuple(records))
+
+
+def vigilance_accuracy(vigilance: TrialTable, trials: TrialTable) -> float:
+    """Share of vigilance trials in which the participants of `trials` were right; NaN without any."""
+    if not len(vigilance):
+        return math.nan
+    watched = np.isin(vigilance.design.participants, trials.design.participants)[vigilance.design.participant]
+    return 1.0 - float(vigilance.value[watched].mean()) if watched.any() else math.nan
 
 
 def _method_rate(
     name: str,
     trials: TrialTable,
     accuracy: float,
+    *,
     estimand: Estimand,
     confidence: float,
     margin: float,
@@ -179,7 +202,7 @@ def _method_rate(
     try:
         mean = crossed_mean(
             trials.value,
-            _design(trials),
+            trials.design,
             scale="linear" if is_rating else "logit",
             estimand=estimand,
             confidence=confidence,
@@ -190,9 +213,27 @@ def _method_rate(
                 f"{trials.source} row {trials.row[0]}: method {name} ({len(trials)} scored "
                 f"{'trial' if len(trials) == 1 else 'trials'}) cannot be analysed. {error}"
             ) from error
-        return MethodRate(name, None, None, len(trials), accuracy, math.nan, str(error), subset)
+        return MethodRate(
+            method=name,
+            mean=None,
+            paper=None,
+            n_trials=len(trials),
+            vigilance_accuracy=accuracy,
+            equivalence_p=math.nan,
+            note=str(error),
+            subset=subset,
+        )
     p = math.nan if is_rating else equivalence(mean.estimate, mean.std_error, mean.df, margin=margin).p_value
-    return MethodRate(name, mean, paper_bootstrap(trials), len(trials), accuracy, p, mean.note, subset)
+    return MethodRate(
+        method=name,
+        mean=mean,
+        paper=paper_bootstrap(trials),
+        n_trials=len(trials),
+        vigilance_accuracy=accuracy,
+        equivalence_p=p,
+        note=mean.note,
+        subset=subset,
+    )
 
 
 def paper_bootstrap(trials: TrialTable) -> BootstrapDistribution | None:
@@ -236,7 +277,7 @@ def bootstrap_rate(
         Fractional answers where counts are needed.
     """
     if scheme == "pigeonhole":
-        design = _design(trials)
+        design = trials.design
         samples = pigeonhole_samples(trials.value, design, n_resamples=n_resamples or 10_000, seed=seed)
         summary = summarise_samples(samples, confidence=confidence)
         return (
@@ -253,13 +294,9 @@ def bootstrap_rate(
     return BootstrapSummary(exact.mean, exact.std_error, *exact.interval(confidence), n_resamples=0)
 
 
-def _design(trials: TrialTable) -> CrossedDesign:
-    return CrossedDesign.from_labels(trials["participant"], trials["image"])
-
-
 def _counts(trials: TrialTable) -> Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]] | None:
     """Fooled and all trials per participant, shape (P,) each; None where answers are fractions."""
     if trials.preset == "rating" or np.any((trials.value != 0) & (trials.value != 1)):
         return None
-    _, person = np.unique(trials["participant"], return_inverse=True)
+    person = trials.design.participant
     return np.bincount(person, trials.value).astype(np.int64), np.bincount(person).astype(np.int64)

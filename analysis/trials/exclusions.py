@@ -156,11 +156,11 @@ def _right_below(kind: str, share: bool) -> Callable[[TrialTable, Any], BoolArra
     """Participants with fewer right answers (or a lower share) than the limit in trials of a kind."""
 
     def find(trials: TrialTable, limit: float) -> BoolArray:
-        people, person = np.unique(trials["participant"], return_inverse=True)
+        person, people = trials.design.participant, trials.design.n_participants
         of_kind = trials["kind"] == kind
         scored = of_kind & np.isfinite(trials.value)
-        right = np.bincount(person[scored], 1.0 - trials.value[scored], minlength=people.size)
-        seen = np.bincount(person[of_kind], minlength=people.size)
+        right = np.bincount(person[scored], 1.0 - trials.value[scored], minlength=people)
+        seen = np.bincount(person[of_kind], minlength=people)
         if share:  # nothing seen is nothing failed
             right = np.where(seen > 0, right / np.maximum(seen, 1), 1.0)
         return np.asarray((right < limit)[person])

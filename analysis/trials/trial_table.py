@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.statistics.crossed import CrossedDesign
 from analysis.trials.columns import COLUMNS, POSITIONS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
@@ -90,6 +92,7 @@ class TrialTable:
     unscored: TextArray
     row: IntArray
     left_out: tuple[LeftOut, ...] = field(default=())
+    _selections: dict[tuple[str, str], TrialTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.value.size
@@ -116,18 +119,50 @@ class TrialTable:
         if reason and not keep.all():
             people = np.unique(self["participant"]).size - np.unique(self["participant"][keep]).size
             left_out = (*left_out, LeftOut(reason, int((~keep).sum()), people))
-        return replace(
+        return self._at(np.flatnonzero(keep), left_out)
+
+    def take(self, index: npt.NDArray[np.intp]) -> TrialTable:
+        """The trials at these positions (not counted as left out)."""
+        return self._at(index, self.left_out)
+
+    def _at(self, index: npt.NDArray[np.intp], left_out: tuple[LeftOut, ...]) -> TrialTable:
+        chosen = replace(
             self,
-            columns={name: column[keep] for name, column in self.columns.items()},
-            value=self.value[keep],
-            unscored=self.unscored[keep],
-            row=self.row[keep],
             left_out=left_out,
+            columns={name: column[index] for name, column in self.columns.items()},
+            value=self.value[index],
+            unscored=self.unscored[index],
+            row=self.row[index],
         )
+        if "design" in vars(self) and index.size:  # what is known of the labels need not be sorted out again
+            vars(chosen)["design"] = self.design.subset(index)
+        return chosen
+
+    @cached_property
+    def design(self) -> CrossedDesign:
+        """Who saw what in these trials, whatever their kind; made once, and handed on to every selection.
+
+        Raises
+        ------
+        InputError
+            When there are no trials.
+        """
+        return CrossedDesign.from_labels(self["participant"], self["image"])
 
     def of_kind(self, kind: str) -> TrialTable:
         """Scored trials of one kind (not counted as left out: use it to look, not to drop)."""
-        return self.where((self["kind"] == kind) & np.isfinite(self.value))
+        return self._selected("kind", kind)
+
+    def of_method(self, method: str) -> TrialTable:
+        """Scored test trials of one method; not of preference studies, where two are shown."""
+        return self.of_kind("test")._selected("method", method)
+
+    def _selected(self, column: str, entry: str) -> TrialTable:
+        if (column, entry) not in self._selections:
+            if len(self):
+                self.design  # noqa: B018 -- made here once, instead of in every selection
+            self._selections[column, entry] = self.where((self[column] == entry) & np.isfinite(self.value))
+        return self._selections[column, entry]
 
     def to_frame(self) -> pd.DataFrame:
         """The table as a pandas DataFrame, with ``value`` and ``unscored``."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.reliability import krippendorff_alpha, rank_correlation, split_half
@@ -22,7 +23,7 @@ def grid(n_p: int, n_i: int) -> tuple[np.ndarray, np.ndarray]:
 def test_side_bias_generalises_to_new_participants() -> None:
     rng = np.random.default_rng(0)
     chose = (rng.random((30, 20)) < rng.beta(6, 4, size=(30, 1))).astype(float)
-    bias = side_bias(chose.ravel(), *grid(30, 20))
+    bias = side_bias(chose.ravel(), CrossedDesign.from_labels(*grid(30, 20)))
     assert bias.estimate == pytest.approx(chose.mean())
     assert bias.std_error == pytest.approx(stats.sem(chose.mean(axis=1)))
 
@@ -32,14 +33,14 @@ def test_the_vigilance_curve_starts_with_everybody_and_gets_stricter() -> None:
     participant, image = grid(12, 10)
     share = np.repeat(rng.choice([0.25, 0.5, 1.0], size=12), 10)
     fooled = rng.integers(0, 2, size=120)
-    curve = vigilance_curve(fooled, participant, image, share)
+    curve = vigilance_curve(fooled, CrossedDesign.from_labels(participant, image), share)
     assert [point.threshold for point in curve] == [0, 0.25, 0.5, 1.0]
     assert [point.n_participants for point in curve] == [int((share >= t).sum() // 10) for t in (0, 0.25, 0.5, 1)]
     assert curve[0].rate == fool_rate(fooled, participant, image)
 
 
 def test_a_threshold_that_leaves_one_participant_has_no_estimate() -> None:
-    curve = vigilance_curve([0, 1, 1, 0], [1, 1, 2, 2], [1, 2, 1, 2], [1, 1, 0.5, 0.5])
+    curve = vigilance_curve([0, 1, 1, 0], CrossedDesign.from_labels([1, 1, 2, 2], [1, 2, 1, 2]), [1, 1, 0.5, 0.5])
     assert curve[-1].n_participants == 1
     assert curve[-1].rate is None
 
@@ -137,14 +138,18 @@ def test_split_halves_step_up_to_the_reliability_of_the_means() -> None:
     participant, image = grid(40, 200)
     y = 0.5 * rng.normal(size=200)[image] + rng.normal(size=8000)
     expected = 0.25 / (0.25 + 1 / 40)
-    assert split_half(y, participant, image, n_splits=30) == pytest.approx(expected, abs=0.03)
-    assert math.isnan(split_half([1, 0], ["a", "b"], ["x", "y"]))
+    assert split_half(y, CrossedDesign.from_labels(participant, image), n_splits=30) == pytest.approx(
+        expected, abs=0.03
+    )
+    assert math.isnan(split_half([1, 0], CrossedDesign.from_labels(["a", "b"], ["x", "y"])))
 
 
 def test_halves_that_contradict_each_other_are_no_reliability_below_none() -> None:
     participant, image = grid(2, 30)
     up = np.linspace(0, 1, 30)
-    assert split_half(np.concatenate([up, 1 - up]), participant, image) == 0  # Spearman-Brown would divide by 1 - 1
+    assert (
+        split_half(np.concatenate([up, 1 - up]), CrossedDesign.from_labels(participant, image)) == 0
+    )  # Spearman-Brown would divide by 1 - 1
 
 
 def test_rank_correlation_agrees_with_scipy_and_leaves_missing_pairs_out() -> None:

@@ -215,3 +215,32 @@ def test_a_bad_mapping_is_a_plain_sentence(
     (tmp_path / "mapping.toml").write_text(text)
     with pytest.raises(InputError, match=message):
         read_trials(path, mapping=ColumnMapping.from_toml(tmp_path / "mapping.toml"))
+
+
+def test_labels_are_sorted_once_for_a_whole_analysis(
+    write_csv: Write, study_rows: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analysis.statistics.crossed import CrossedDesign
+    from analysis.study.analysis import AnalysisOptions, analyze_study
+
+    table = read_trials(write_csv(study_rows))
+    made = []
+    whole = CrossedDesign.from_labels
+    monkeypatch.setattr(CrossedDesign, "from_labels", lambda *labels: made.append(len(labels[0])) or whole(*labels))
+    analyze_study(table, (), AnalysisOptions(baseline=table.methods[0]))
+    assert made == [len(table)]
+
+
+def test_the_design_of_a_selection_is_the_one_its_labels_give(write_csv: Write, study_rows: list[dict]) -> None:
+    from analysis.statistics.crossed import CrossedDesign
+
+    table = read_trials(write_csv(study_rows))
+    one = table.of_method(table.methods[0])
+    anew = CrossedDesign.from_labels(one["participant"], one["image"])
+    for name in ("participant", "image", "participants", "images"):
+        assert getattr(one.design, name).tolist() == getattr(anew, name).tolist(), name
+    other = table.of_method(table.methods[1])
+    joined = CrossedDesign.joined(one.design, other.design)
+    anew = CrossedDesign.from_labels([*one["participant"], *other["participant"]], [*one["image"], *other["image"]])
+    for name in ("participant", "image", "participants", "images"):
+        assert getattr(joined, name).tolist() == getattr(anew, name).tolist(), name
