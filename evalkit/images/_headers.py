@@ -14,14 +14,12 @@ from typing import NamedTuple
 __all__ = [
     "FORMATS",
     "IMAGE_SUFFIXES",
-    "JpegHeader",
     "MalformedImage",
     "PngHeader",
     "check_png_sums",
     "exif_orientation",
     "image_format",
     "other_content",
-    "read_jpeg_header",
     "read_png_header",
 ]
 
@@ -90,7 +88,7 @@ class PngHeader(NamedTuple):
     cicp: bytes | None
     """Coding-independent code points (PNG, third edition): primaries, transfer, matrix, range."""
     plain: bool
-    """No interlacing, colour key, animation, or critical chunk beyond the four that every PNG may have."""
+    """No colour key, animation, or critical chunk beyond the four that every PNG may have."""
 
 
 _IHDR = struct.Struct(">IIBBBBB")
@@ -108,10 +106,10 @@ def read_png_header(data: bytes) -> PngHeader:
     size = len(data)
     if data[8:16] != b"\0\0\0\rIHDR" or size < 33:
         raise MalformedImage("it ends inside its first chunk, or that chunk is not a header")
-    width, height, bit_depth, color_type, _, _, interlace = _IHDR.unpack_from(data, 16)
+    width, height, bit_depth, color_type, *_ = _IHDR.unpack_from(data, 16)
     icc = cicp = None
     orientation = 1
-    plain = interlace == 0
+    plain = True
     position = 33
     while position + 12 <= size:
         length, kind = _CHUNK.unpack_from(data, position)
@@ -164,83 +162,6 @@ def _unpack_icc(chunk: bytes) -> bytes:
     if not stream.eof:
         raise MalformedImage("its colour profile is cut short or too large")
     return profile
-
-
-class JpegHeader(NamedTuple):
-    """What `read_jpeg_header` found before the first scan."""
-
-    width: int
-    height: int
-    components: int
-    icc: bytes | None
-    """The embedded ICC profile, joined from its segments."""
-    orientation: int
-    """EXIF orientation, 1 to 8; 1 where none is stored."""
-    plain: bool
-    """8-bit baseline or progressive Huffman, gray or three components in a subsampling with a name."""
-
-
-_SAMPLINGS = frozenset(
-    bytes((luma, 0x11, 0x11))
-    for luma in (0x11, 0x21, 0x22, 0x12, 0x41)  # 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1
-)
-
-
-def read_jpeg_header(data: bytes) -> JpegHeader | None:
-    """Read the marker segments of a JPEG up to its first scan; None where they are out of the ordinary."""
-    size = len(data)
-    frame = None
-    orientation = 1
-    icc_segments: list[bytes] = []
-    position = 2
-    while position + 4 <= size:
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker == 0xFF:  # any number of fill bytes may stand before a marker
-            position += 1
-            continue
-        if marker == 0xDA:  # start of scan
-            if frame is None:
-                return None
-            width, height, components, plain = frame
-            return JpegHeader(width, height, components, _join_icc(icc_segments), orientation, plain)
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # markers without a length have no place here
-            return None
-        body = position + 4
-        position += 2 + int.from_bytes(data[position + 2 : body], "big")
-        if marker == 0xE1:
-            if data.startswith(b"Exif\0\0", body):
-                orientation = exif_orientation(data[body + 6 : position])
-        elif marker == 0xE2:
-            if data.startswith(b"ICC_PROFILE\0", body):
-                icc_segments.append(data[body + 12 : position])
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = _read_frame(data[body:position], marker)
-            if frame is None:
-                return None
-    return None
-
-
-def _read_frame(body: bytes, marker: int) -> tuple[int, int, int, bool] | None:
-    """Width, height, components and whether the frame is an ordinary one."""
-    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
-        return None
-    components = body[5]
-    ordinary = marker <= 0xC2 and body[0] == 8
-    known = components == 1 or (components == 3 and body[7:16:3] in _SAMPLINGS)
-    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-    return width, height, components, ordinary and known and width * height > 0
-
-
-def _join_icc(segments: list[bytes]) -> bytes | None:
-    """Profile from its APP2 segments, each led by its number and their count (ICC.1, annex B.4)."""
-    if not segments:
-        return None
-    segments.sort(key=lambda segment: segment[:1])
-    if [segment[:2] for segment in segments] != [bytes((k + 1, len(segments))) for k in range(len(segments))]:
-        raise MalformedImage("a part of its colour profile is missing")
-    return b"".join(segment[2:] for segment in segments)
 
 
 def exif_orientation(tiff: bytes) -> int:

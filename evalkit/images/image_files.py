@@ -6,19 +6,23 @@ decides (`evalkit.images._headers`). Everything else goes to Pillow (`evalkit.im
 
 What is applied: EXIF orientation, and ICC profiles to sRGB (`evalkit.images._icc`). What is ignored, as Pillow
 does: the gAMA and cHRM chunks of PNG, and orientation that stands in XMP alone. What is refused, because
-every guess would change the scores: transparency, animation, CMYK, floating point, and files that are
-damaged or cut short wherever the format allows to tell.
+every guess would change the scores: transparency, animation, CMYK (unless asked for), floating point, and
+files that are damaged or cut short wherever the format allows to tell. Files that are merely odd, and that
+every decoder reads to the same pixels, are read, with a note.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -34,13 +38,31 @@ from evalkit.images._headers import (
     check_png_sums,
     image_format,
     other_content,
-    read_jpeg_header,
     read_png_header,
 )
-from evalkit.images._pillow_reader import StoredImage, UnusableImage, check_size, opaque_rgb, read_with_pillow
+from evalkit.images._jpeg import (
+    check_scans,
+    disturbed_jpeg,
+    read_jpeg_header,
+    tidy_jpeg,
+    without_extraneous_bytes,
+)
+from evalkit.images._pillow_reader import (
+    DEFAULT_OPTIONS,
+    ROUNDED,
+    DecodeOptions,
+    StoredImage,
+    UnusableImage,
+    check_size,
+    opaque_rgb,
+    read_with_pillow,
+    round_to_8_bits,
+)
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "IMAGE_SUFFIXES",
+    "DecodeOptions",
     "DecodedImage",
     "decode",
     "decode_bytes",
@@ -77,7 +99,7 @@ class DecodedImage:
     sha256: str
 
 
-def decode(path: str | os.PathLike[str]) -> DecodedImage:
+def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
     """Read an image file.
 
     PNG, JPEG, WebP, TIFF and BMP; 8 or 16 bits a channel (16 are rounded to the nearest of 8, x * 255 /
@@ -87,6 +109,8 @@ def decode(path: str | os.PathLike[str]) -> DecodedImage:
     ----------
     path : path-like
         The file. Its ending is not looked at: the content decides.
+    options : DecodeOptions, optional
+        How large an image may be, and whether CMYK is converted.
 
     Returns
     -------
@@ -106,14 +130,40 @@ def decode(path: str | os.PathLike[str]) -> DecodedImage:
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path object costs 15 us here)
-            data = file.read()
+        data = _read_file(path)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error}).") from error
-    return decode_bytes(data, name)
+    return decode_bytes(data, name, options)
 
 
-def decode_bytes(data: bytes, name: str = "image") -> DecodedImage:
+# Opening a named pipe would wait for a writer, and a device may never end: without O_NONBLOCK even the question hangs.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _read_file(path: str | os.PathLike[str], n_bytes: int | None = None) -> bytes:
+    """Bytes of a regular file, or its first ones; raises OSError for anything that is none."""
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+        if not stat.S_ISREG(mode):
+            kind = "folder" if stat.S_ISDIR(mode) else "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
+            raise OSError(errno.EINVAL, f"it is a {kind}, not a file")
+        return file.read() if n_bytes is None else file.read(n_bytes)
+
+
+def starts_like_an_image(path: str | os.PathLike[str]) -> bool:
+    """Whether the first bytes of a file are those of a format that is read; False where it cannot be opened."""
+    try:
+        return image_format(_read_file(path, 16)) is not None
+    except OSError:
+        return False
+
+
+def decode_bytes(data: bytes, name: str = "image", options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
     """Decode the bytes of an image file, as `decode` does.
 
     Parameters
@@ -122,6 +172,8 @@ def decode_bytes(data: bytes, name: str = "image") -> DecodedImage:
         The whole file.
     name : str
         How error messages name it.
+    options : DecodeOptions, optional
+        As `decode`.
 
     Returns
     -------
@@ -138,7 +190,7 @@ def decode_bytes(data: bytes, name: str = "image") -> DecodedImage:
     if kind is None:
         raise InputError(f"{name}: is {other_content(data)}; allowed are {FORMATS}.")
     try:
-        stored = _READERS.get(kind, read_with_pillow)(data, kind)
+        stored = _READERS.get(kind, read_with_pillow)(data, kind, options)
         rgb8, notes = _to_srgb(stored)
     except MalformedImage as error:
         raise InputError(f"{name}: is a truncated or corrupt {kind} file: {error}.") from error
@@ -151,17 +203,19 @@ def decode_bytes(data: bytes, name: str = "image") -> DecodedImage:
 
 
 def _to_srgb(stored: StoredImage) -> tuple[Rgb8, tuple[str, ...]]:
-    if stored.icc is None:
+    if stored.icc is None and not stored.is_cmyk:
         return stored.rgb8, stored.notes
-    from evalkit.images._icc import ProfileError, srgb_transform
+    from evalkit.images._icc import ProfileError, cmyk_to_srgb, srgb_transform
 
     try:
-        description, convert = srgb_transform(stored.icc, stored.is_gray)
+        if stored.is_cmyk:
+            rgb8, note = cmyk_to_srgb(stored.rgb8, stored.icc)
+            return rgb8, (*stored.notes, note)
+        note, convert = srgb_transform(stored.icc or b"", stored.is_gray)
     except ProfileError as error:
         raise UnusableImage(f"{error}; remove the profile, or convert the image to sRGB") from error
-    if convert is None:
-        return stored.rgb8, stored.notes
-    return convert(stored.rgb8), (*stored.notes, f"ICC profile '{description}' converted to sRGB")
+    rgb8 = stored.rgb8 if convert is None else convert(stored.rgb8)
+    return rgb8, (*stored.notes, note) if note else stored.notes
 
 
 # What makes a photo upright, by EXIF orientation (CIPA DC-008, tag 274). Views: the caller copies.
@@ -180,14 +234,13 @@ _UPRIGHT: dict[int, Callable[[Rgb8], Rgb8]] = {
 
 
 @cache
-def _fast_png() -> Callable[..., Rgb8] | None:
-    """Decoder of ordinary 8-bit PNG, or None where it does not install. It checks every CRC."""
+def _fast_png() -> tuple[Callable[..., Rgb8], Callable[..., Any]] | None:
+    """Decoders of PNG of 8 and of 16 bits, or None where they do not install. They check every CRC."""
     try:
-        from kornia_rs.io import decode_image_png_u8
+        from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
     except ImportError:
         return None
-    decoder: Callable[..., Rgb8] = decode_image_png_u8
-    return decoder
+    return decode_image_png_u8, decode_image_png_u16
 
 
 @cache
@@ -222,41 +275,144 @@ def decoder_versions() -> dict[str, str]:
     return {"png": png, "jpeg": jpeg, "other": pillow, "icc": f"LittleCMS {features.version('littlecms2')}"}
 
 
-def _read_png(data: bytes, kind: str) -> StoredImage:
+SRGB_CODE_POINTS = (1, 13, 0, 1)
+"""Primaries, transfer, matrix and range of sRGB (ITU-T H.273), as a cICP chunk holds them."""
+
+BT709_TRANSFERS = {1: "BT.709", 6: "BT.601", 14: "BT.2020, 10 bits", 15: "BT.2020, 12 bits"}
+"""Code points of the camera curve that video files carry, one curve under four numbers. Players and browsers show it
+like sRGB, and so ffmpeg marks the frames that it writes."""
+
+PRIMARIES_OF_ZSCALE = {5: "bt470bg", 6: "170m", 7: "240m", 9: "2020", 11: "smpte431", 12: "smpte432", 22: "jedec-p22"}
+TRANSFERS_OF_ZSCALE = {
+    4: "bt470m",
+    5: "bt470bg",
+    7: "240m",
+    8: "linear",
+    13: "iec61966-2-1",
+    16: "smpte2084",
+    18: "arib-std-b67",
+}
+HDR_TRANSFERS = (16, 18)
+
+
+def _note_on_code_points(cicp: bytes | None) -> tuple[str, ...]:
+    """What is done about the colour space that a cICP chunk declares.
+
+    Raises
+    ------
+    UnusableImage
+        When it is another than sRGB or that of BT.709 video, with the command that converts it.
+    """
+    if cicp is None or tuple(cicp) == SRGB_CODE_POINTS:
+        return ()
+    primaries, transfer, matrix, full_range = cicp if len(cicp) == 4 else (0, 0, 0, 0)
+    unspecified = 2
+    if primaries in (1, unspecified) and (matrix, full_range) == (0, 1):
+        if transfer in BT709_TRANSFERS:
+            return (f"cICP of {BT709_TRANSFERS[transfer]} video (transfer {transfer}), read as sRGB",)
+        if transfer in (13, unspecified):
+            return ("cICP with unspecified values, read as sRGB",)
+    code_points = "/".join(map(str, cicp))
+    source = {"pin": PRIMARIES_OF_ZSCALE, "tin": {**dict.fromkeys(BT709_TRANSFERS, "709"), **TRANSFERS_OF_ZSCALE}}
+    given = {"pin": source["pin"].get(primaries, "709"), "tin": source["tin"].get(transfer, "iec61966-2-1")}
+    range_in = "full" if full_range else "limited"
+    start = f"zscale=min=gbr:rin={range_in}:" + ":".join(f"{key}={value}" for key, value in given.items())
+    end = "p=709:t=iec61966-2-1:m=gbr:r=full,format=gbrp"
+    if transfer in HDR_TRANSFERS:
+        chain = f"{start}:p=709:t=linear:m=gbr:npl=203,format=gbrpf32le,tonemap=hable,zscale={end}"
+    else:
+        chain = f"{start}:{end}"
+    raise UnusableImage(
+        f"declares a colour space other than sRGB in its cICP chunk ({code_points}); convert it first, for example "
+        f"with: ffmpeg -i IN.png -vf {chain} OUT.png"
+    )
+
+
+def _read_png(data: bytes, kind: str, options: DecodeOptions) -> StoredImage:
     header = read_png_header(data)
-    check_size(header.width, header.height)
-    # Code points 1, 13, 0, 1 (ITU-T H.273) are sRGB; others (Display P3, HDR) would need a conversion.
-    if header.cicp not in (None, b"\x01\x0d\x00\x01"):
-        raise UnusableImage("declares a colour space other than sRGB in its cICP chunk; convert it first")
+    check_size(header.width, header.height, options)
+    notes = _note_on_code_points(header.cicp)
     decoder = _fast_png()
-    mode = {2: "rgb", 6: "rgba"}.get(header.color_type)
-    if decoder is None or mode is None or header.bit_depth != 8 or not header.plain:
+    deep = header.bit_depth == 16
+    mode = (_PNG_MODES_16 if deep else _PNG_MODES_8).get(header.color_type)
+    if decoder is None or mode is None or header.bit_depth < 8 or not header.plain:
         check_png_sums(data)
-        return read_with_pillow(data, kind)
+        stored = read_with_pillow(data, kind, options)
+        return stored._replace(notes=(*stored.notes, *notes))
+    decode_png = decoder[deep]
     try:
-        pixels = decoder(data, (header.height, header.width), mode)
+        pixels = decode_png(data, (header.height, header.width), mode)
     except Exception as error:  # the Rust side raises plain Exception
         raise MalformedImage(str(error).strip(" .\n")) from error
-    if mode == "rgba":
+    if deep:
+        pixels, notes = round_to_8_bits(np.asarray(pixels)), (ROUNDED, *notes)
+    elif mode == "rgba":
         pixels = opaque_rgb(pixels)
-    return StoredImage(pixels, False, header.icc, header.orientation)
+    return StoredImage(pixels, header.color_type == 0, header.icc, header.orientation, notes)
 
 
-def _read_jpeg(data: bytes, kind: str) -> StoredImage:
+# By the colour type of the header; kornia reads nothing else, and gray of 8 bits no faster than Pillow.
+_PNG_MODES_8 = {2: "rgb", 6: "rgba"}
+_PNG_MODES_16 = {0: "mono", 2: "rgb", 6: "rgba"}
+
+
+def _read_jpeg(data: bytes, kind: str, options: DecodeOptions) -> StoredImage:
+    notes: tuple[str, ...] = ()
     header = read_jpeg_header(data)
-    if header is not None:
-        check_size(header.width, header.height)
+    if header is None:
+        data, notes = tidy_jpeg(data)
+        header = read_jpeg_header(data)
+        if header is None:
+            raise MalformedImage("its frame header is missing or damaged")
+    check_size(header.width, header.height, options)
     decoder = _fast_jpeg()
-    if decoder is None or header is None or not header.plain:
-        return read_with_pillow(data, kind)
+    if decoder is None or not header.plain:
+        stored = _read_rare_jpeg(data, kind, options)
+        pixels, oddities, is_cmyk = stored.rgb8, stored.notes, stored.is_cmyk
+    else:
+        pixels, oddities = _read_strictly(data, decoder)
+        is_cmyk = False
+    if header.several_scans or not header.plain or decoder is None:
+        check_scans(data)
+    every_note = tuple(dict.fromkeys((*header.notes, *notes, *oddities)))
+    return StoredImage(pixels, header.components == 1, header.icc, header.orientation, every_note, is_cmyk)
+
+
+def _read_strictly(data: bytes, decoder: Callable[..., Rgb8]) -> tuple[Rgb8, tuple[str, ...]]:
+    """Pixels of a JPEG that decodes without a warning once its harmless oddities are taken out, and what these were."""
     try:
-        pixels = decoder(data, colorspace="RGB", strict=True)
+        return decoder(data, colorspace="RGB", strict=True), ()
     except ValueError as error:
-        raise MalformedImage(str(error).strip(" .\n")) from error
-    return StoredImage(pixels, header.components == 1, header.icc, header.orientation)
+        warning = str(error).strip(" .\n")
+
+    def warning_of(candidate: bytes) -> str | None:
+        try:
+            decoder(candidate, colorspace="RGB", strict=True)
+        except ValueError as error:
+            return str(error).strip(" .\n")
+        return None
+
+    try:
+        tidy, notes = tidy_jpeg(data)
+    except MalformedImage:
+        raise MalformedImage(warning) from None
+    if warning_of(tidy) is not None:
+        tidy = without_extraneous_bytes(tidy, warning_of)
+        notes = (*notes, "extraneous bytes behind a scan passed over")
+    return decoder(tidy, colorspace="RGB", strict=True), notes
 
 
-_READERS: dict[str, Callable[[bytes, str], StoredImage]] = {"PNG": _read_png, "JPEG": _read_jpeg}
+def _read_rare_jpeg(data: bytes, kind: str, options: DecodeOptions) -> StoredImage:
+    """Read with Pillow, which fills lost data with gray and says nothing: pixels must not hang on what follows a scan."""
+    _, notes = tidy_jpeg(data)
+    stored = read_with_pillow(data, kind, options)
+    again = read_with_pillow(disturbed_jpeg(data), kind, options)
+    if not np.array_equal(stored.rgb8, again.rgb8):
+        raise MalformedImage("data is lost: the last pixels hang on bytes that are not there")
+    return stored._replace(notes=notes)
+
+
+_READERS: dict[str, Callable[[bytes, str, DecodeOptions], StoredImage]] = {"PNG": _read_png, "JPEG": _read_jpeg}
 
 
 # --- writing and resizing --------------------------------------------------------------------------------
