@@ -19,9 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.planning.participants import PlanningModel as PlanningModel
-    from analysis.planning.participants import StudyDesign as StudyDesign
-    from analysis.planning.participants import participants_needed as participants_needed
+    from analysis.planning.assumptions import PlanningModel as PlanningModel
+    from analysis.planning.assumptions import StudyDesign as StudyDesign
+    from analysis.planning.study_plan import PlanOptions as PlanOptions
+    from analysis.planning.study_plan import plan_study as plan_study
     from analysis.statistics.bootstrap import nested_bootstrap as nested_bootstrap
     from analysis.statistics.comparison import compare as compare
     from analysis.statistics.preference import preference_scale as preference_scale
@@ -39,15 +40,16 @@ if TYPE_CHECKING:
 _HOME = {
     "ColumnMapping": "analysis.trials.trial_files",
     "FoolRates": "analysis.study.rates",
-    "PlanningModel": "analysis.planning.participants",
-    "StudyDesign": "analysis.planning.participants",
+    "PlanOptions": "analysis.planning.study_plan",
+    "PlanningModel": "analysis.planning.assumptions",
+    "StudyDesign": "analysis.planning.assumptions",
     "TrialTable": "analysis.trials.trial_table",
     "apply_exclusions": "analysis.trials.exclusions",
     "compare": "analysis.statistics.comparison",
     "comparisons": "analysis.study.differences",
     "fool_rates": "analysis.study.rates",
     "nested_bootstrap": "analysis.statistics.bootstrap",
-    "participants_needed": "analysis.planning.participants",
+    "plan_study": "analysis.planning.study_plan",
     "preference_scale": "analysis.statistics.preference",
     "read_amt_results": "analysis.trials.amt_results",
     "read_exclusions": "analysis.trials.exclusions",

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.planning.assumptions import StudyDesign
+from analysis.planning.simulation import simulate_answers
 from analysis.statistics.bootstrap import nested_bootstrap, nested_bootstrap_samples, probability_less
 from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import crossed_mean
@@ -33,7 +34,7 @@ def answers(seed: int) -> np.ndarray:
     """Fooled or not, shape (methods, participants, trials), on the same 40 images."""
     rng = np.random.default_rng(seed)
     effect = rng.standard_normal(N_TRIALS)
-    design = StudyDesign(N_PARTICIPANTS, N_TRIALS, N_TRIALS)
+    design = StudyDesign(n_participants=N_PARTICIPANTS, n_trials=N_TRIALS, n_images=N_TRIALS)
     table = np.empty((N_METHODS, N_PARTICIPANTS, N_TRIALS))
     for method in range(N_METHODS):
         fooled, participant, image = simulate_answers(design, -1.3 + 0.15 * method, 0.6, effect, rng)

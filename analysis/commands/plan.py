@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +11,32 @@ import click
 from analysis.commands._studies import fresh_trial_file
 
 if TYPE_CHECKING:
-    from analysis.planning.participants import PlanningModel, StudyDesign
+    from analysis.planning.power import Goal
+    from analysis.planning.study_plan import Plan
 
-__all__ = ["plan"]
+__all__ = ["plan_command"]
 
-IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
+CONTRADICTED = 1
+"""Exit status when the simulation contradicts the formula."""
 
 
-@click.command(short_help="Participants needed for a difference, confirmed by simulation.")
+@click.command("plan", short_help="Participants needed for a difference, confirmed by simulation.")
 @click.option(
     "--difference",
     type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    help="Difference of two methods to find, in percentage points.",
+    help="Difference of two methods to find, in percentage points (preference: how far from 50 %).  [default: 5]",
 )
 @click.option(
     "--equivalence-margin",
     type=click.FloatRange(0, 50, min_open=True, max_open=True),
-    help="Or: show that a method lies within so many points of 50 %.",
+    help="Or: show that a method lies within so many points of 50 % (naturalness: of the rate of the photos).",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["real-vs-fake", "preference", "naturalness"]),
+    default="real-vs-fake",
+    show_default=True,
+    help="What participants are asked.",
 )
 @click.option(
     "--power",
@@ -35,10 +45,28 @@ IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
     show_default=True,
     help="Wanted chance of success.",
 )
+@click.option(
+    "--direction",
+    type=click.Choice(["worse", "higher", "lower"]),
+    default="worse",
+    show_default=True,
+    help="Whether the other method's rate is higher or lower than --rate; worse: whichever needs more people.",
+)
+@click.option(
+    "--methods", type=click.IntRange(2), help="Methods of the study; one of them is compared with every other."
+)
+@click.option(
+    "--comparisons",
+    type=click.IntRange(1),
+    help="Size of the family that Holm's adjustment is for.  [default: methods - 1, or 1]",
+)
+@click.option("--within-subject", is_flag=True, help="Everybody judges all methods; the trials are divided among them.")
 @click.option("--images", type=click.IntRange(2), help="Images to choose from; several numbers are shown without it.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, help="Trials of a participant.")
 @click.option(
-    "--vigilance", type=click.IntRange(0), default=4, show_default=True, help="How many of them are vigilance trials."
+    "--vigilance",
+    type=click.IntRange(0),
+    help="How many of them are vigilance trials.  [default: 4; 0 for preference and naturalness]",
 )
 @click.option("--participants", type=click.IntRange(2), help="Judge a study of this size instead.")
 @click.option(
@@ -55,191 +83,162 @@ IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
     metavar="PILOT",
     help="Take rate and variances from the trials of a pilot study.",
 )
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
-              help="Assumed fool rate.")  # fmt: skip
+@click.option(
+    "--pilot-quantile",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    help="With --from: plan with the number that suffices with this chance, 0.8 say, since a pilot is uncertain.",
+)
+@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+              help="Assumed rate of one method.  [default: 0.5; 0.9 for naturalness]")  # fmt: skip
 @click.option("--participant-sd", type=click.FloatRange(0), default=0.6, show_default=True, help="Logit scale.")
 @click.option("--image-sd", type=click.FloatRange(0), default=1.0, show_default=True, help="Logit scale.")
 @click.option("--image-correlation", type=click.FloatRange(0, 1), default=0.7, show_default=True,
               help="How alike images affect two methods.")  # fmt: skip
+@click.option("--participant-correlation", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="How alike a participant judges two methods; counts with --within-subject.")  # fmt: skip
 @click.option("--unpaired", is_flag=True, help="The methods are shown on different images.")
 @click.option("--simulate", type=click.IntRange(0), default=400, show_default=True,
               help="Simulated studies that confirm the result; 0 for none.")  # fmt: skip
-@click.option("--looks", type=click.IntRange(2, 50), help="Also print limits for so many looks at the data.")
+@click.option("--looks", type=click.IntRange(2, 50), help="Plan so many looks at the data, the last one included.")
+@click.option(
+    "--bounds",
+    type=click.Choice(["obrien-fleming", "pocock"]),
+    default="obrien-fleming",
+    show_default=True,
+    help="Limits of the looks: strict at first and nearly 5 % at the end, or the same at each look.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for plan.csv, plan.pdf and plan.png."
 )
-def plan(
-    difference: float | None,
-    equivalence_margin: float | None,
-    power: float,
-    images: int | None,
-    trials: int,
-    vigilance: int,
-    participants: int | None,
-    exposure: Any,
-    pilot: Path | None,
-    rate: float,
-    participant_sd: float,
-    image_sd: float,
-    image_correlation: float,
-    unpaired: bool,
-    simulate: int,
-    looks: int | None,
-    seed: int,
-    out: Path | None,
-) -> None:
-    """Plan a study: participants per method for a difference, or for equivalence with 50 %.
+@click.pass_context
+def plan_command(context: click.Context, /, pilot: Path | None, out: Path | None, **options: Any) -> None:
+    """Plan a study: participants for a difference, or for equivalence, in the less favourable direction.
 
-    Participants and images both vary; the assumed spread is that of published studies of this kind, or a pilot's.
+    Participants and images both vary; the assumed spread is that of published studies of this kind, or a pilot's. The
+    first answer is checked by simulated studies; where they contradict the formula the exit status is 1.
     """
     from analysis.commands._needs import need
 
     need("scipy", *(("matplotlib",) if out else ()))
-    from analysis.planning.participants import PlanningModel, StudyDesign, raters_or_images, simulate_power
-    from evalkit.errors import InputError
+    from analysis.planning.study_plan import PlanOptions, plan_study
+    from analysis.trials.trial_files import read_trials
 
-    if difference is not None and equivalence_margin is not None:
-        raise InputError("Give --difference or --equivalence-margin, not both.")
-    if vigilance >= trials:
-        raise InputError(f"--vigilance {vigilance} leaves none of {trials} trials; fewer vigilance trials are allowed.")
-    if difference is None and equivalence_margin is None:
-        difference = 5.0
-    if pilot is not None:
-        from analysis.trials.trial_files import read_trials
+    request = PlanOptions(**options)
+    trials = read_trials(fresh_trial_file(pilot)) if pilot is not None else None
+    plan = plan_study(request, pilot=trials)
+    _print_plan(plan)
+    if out is not None:
+        _write(out, plan)
+    if plan.disagreement:
+        click.echo(plan.disagreement, err=True)
+        context.exit(CONTRADICTED)
 
-        model = PlanningModel.from_pilot(read_trials(fresh_trial_file(pilot)), image_correlation)
-    else:
-        model = PlanningModel.from_logit(rate, participant_sd, image_sd, image_correlation)
-    counts = [images] if images else [count for count in IMAGE_COUNTS if count >= trials - vigilance]
-    base = StudyDesign(participants or 40, trials - vigilance, max(counts), exposure)
-    goal = {
-        "difference": None if difference is None else difference / 100,
-        "margin": None if equivalence_margin is None else equivalence_margin / 100,
-    }
+
+def _print_plan(plan: Plan) -> None:
+    model, goal, design, chosen = plan.model, plan.goal, plan.design, plan.chosen
+    spread = "from the pilot" if plan.from_pilot else "assumed"
     click.echo(
-        f"Fool rate {100 * model.rate:.0f} %; variance of one answer: participants {model.participant:.4f}, images "
-        f"{model.image:.4f}, rest {model.residual:.4f}. {base.n_trials} test trials each, {exposure} images."
+        f"{_rate_words(plan)}; spreads {spread}: participants {model.participant_sd:.2f}, images {model.image_sd:.2f} "
+        f"(logit). {design.n_trials} test trials of each {plan.unit}, {design.exposure} images."
     )
-    rows = [_row(model, base, count, goal, power, not unpaired, participants) for count in counts]
-    _print_rows(rows, goal, power)
-    chosen = next((row for row in rows if row["participants"]), None)
+    click.echo(_family_words(goal))
+    if goal.question == "difference":
+        side = "higher" if plan.other_rate > model.rate else "lower"
+        why = "the direction that needs more people" if goal.direction == "worse" else "as asked"
+        click.echo(f"The other method is taken to be {side}, at {100 * plan.other_rate:.0f} %: {why}.")
+    _print_rows(plan)
+    if plan.from_pilot and chosen is not None and chosen.pilot is not None:
+        limits = [("more than 5000" if n is None else str(n)) for n in (chosen.pilot.low, chosen.pilot.high)]
+        click.echo(
+            f"A pilot is uncertain: repeated pilots of its size lead to {limits[0]} to {limits[1]} participants (5 to 95 %). "
+            f"{chosen.pilot.conservative or 'More than 5000'} suffice with a chance of about "
+            f"{100 * chosen.pilot.quantile:.0f} % (--pilot-quantile {chosen.pilot.quantile:g})."
+        )
     if chosen is None:
         click.echo("No number of participants up to 5000 is enough: what is missing are images.")
-        design = StudyDesign(40, base.n_trials, counts[0], exposure)
-    else:
-        design = StudyDesign(chosen["participants"], base.n_trials, chosen["images"], exposure)
-    click.echo(
-        f"{design.n_participants} participants, {design.n_images} images. {raters_or_images(model, design).sentence}"
-    )
-    if simulate and chosen is not None and goal["difference"] is not None and not unpaired:
-        down = goal["difference"] if model.rate > goal["difference"] else -goal["difference"]
-        found = simulate_power(model, design, down, n_studies=simulate, seed=seed)
+    click.echo(f"{design.n_participants} participants, {design.n_images} images. {plan.advice.sentence}")
+    if plan.simulated is not None and chosen is not None:
+        simulated = plan.simulated
         click.echo(
-            f"Simulated {found.n_studies} studies of {design.n_participants} participants and {design.n_images} "
-            f"images: power {100 * found.power:.0f} +- {100 * found.mc_error:.0f} % (expected "
-            f"{100 * chosen['power']:.0f} %), standard error {100 * found.mean_std_error:.2f} points (true "
-            f"{100 * found.true_std_error:.2f}), coverage {100 * found.coverage:.0f} %."
+            f"Simulated {simulated.n_studies} studies of {design.n_participants} participants and {design.n_images} "
+            f"images: power {100 * simulated.power:.0f} +- {100 * simulated.mc_error:.0f} % (expected "
+            f"{100 * chosen.power:.0f} %), standard error of the first rate {100 * simulated.mean_std_error:.2f} points "
+            f"(true {100 * simulated.true_std_error:.2f}), coverage {100 * simulated.coverage:.0f} %."
         )
-    if looks:
-        _print_looks(looks)
-    if out is not None:
-        _write(out, rows, model, base, counts, goal)
+    elif chosen is not None:
+        click.echo("Not checked by simulation (--simulate 0).")
+    if goal.looks > 1:
+        _print_looks(goal)
 
 
-def _row(
-    model: PlanningModel,
-    base: StudyDesign,
-    images: int,
-    goal: dict[str, float | None],
-    power: float,
-    paired: bool,
-    participants: int | None,
-) -> dict[str, Any]:
-    from dataclasses import replace
+def _rate_words(plan: Plan) -> str:
+    if plan.goal.question == "preference":
+        return f"Share of preferences {100 * (0.5 + plan.goal.size):g} % against 50 %"
+    if plan.goal.question == "equivalence to 50 %":
+        return "True rate 50 %"
+    name = "Rate of natural" if plan.preset == "naturalness" else "Fool rate"
+    return f"{name} {100 * plan.model.rate:.0f} %"
 
-    from analysis.planning.participants import (
-        detectable_difference,
-        difference_power,
-        equivalence_power,
-        expected_std_error,
-        participants_needed,
+
+def _family_words(goal: Goal) -> str:
+    if goal.comparisons == 1:
+        return "One comparison, no adjustment; for more say --comparisons K or --methods N."
+    return (
+        f"{goal.comparisons} comparisons: each is planned at {100 * goal.level:g} % / {goal.comparisons}, the strictest step "
+        "of Holm's adjustment, so its power on the adjusted p is at least the one shown."
     )
 
-    design = replace(base, n_images=images)
-    needed = participants or participants_needed(
-        model, design, difference=goal["difference"], margin=goal["margin"], power=power, paired=paired
-    )
-    row: dict[str, Any] = {"images": images, "participants": needed}
-    if needed is None:
-        return row
-    design = replace(design, n_participants=needed)
-    reached = (
-        difference_power(model, design, goal["difference"], paired=paired)
-        if goal["difference"] is not None
-        else equivalence_power(model, design, goal["margin"] or 0.05)
-    )
-    return {
-        **row,
-        "std_error": expected_std_error(model, design),
-        "power": reached,
-        "detectable_difference": detectable_difference(model, design, power=power, paired=paired),
-        "answers_per_method": needed * design.n_trials,
-    }
 
-
-def _print_rows(rows: list[dict[str, Any]], goal: dict[str, float | None], power: float) -> None:
+def _print_rows(plan: Plan) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    aim = (
-        f"difference of {100 * goal['difference']:g} points"
-        if goal["difference"] is not None
-        else f"equivalence within {100 * (goal['margin'] or 0):g} points of 50 %"
-    )
-    table = Table(box=box.SIMPLE_HEAD, title=f"{aim}, power {power:g}", title_justify="left", pad_edge=False)
-    for heading in ("images", "participants per method", "+- (points)", "power %", "detectable (points)"):
+    goal = plan.goal
+    size = f"{100 * goal.size:g} points"
+    aim = {
+        "difference": f"difference of {size}",
+        "preference": f"preference {size} from 50 %",
+        "equivalence to 50 %": f"equivalence within {size} of 50 %",
+        "equivalence of two": f"equivalence of method and photos within {size}",
+    }[goal.question]
+    table = Table(box=box.SIMPLE_HEAD, title=f"{aim}, power {goal.power:g}", title_justify="left", pad_edge=False)
+    people = "participants" if plan.design.same_people else f"participants per {plan.unit}"
+    for heading in ("images", people, "+- (points)", "power %", "detectable (points)"):
         table.add_column(heading, justify="right")
-    for row in rows:
-        if row["participants"] is None:
-            table.add_row(f"{row['images']:,}", "more than 5000", "-", "-", "-")
+    for row in plan.rows:
+        if row.participants is None:
+            table.add_row(f"{row.images:,}", "more than 5000", "-", "-", "-")
             continue
+        detectable = "-" if math.isnan(row.detectable_difference) else f"{100 * row.detectable_difference:.1f}"
         table.add_row(
-            f"{row['images']:,}",
-            str(row["participants"]),
-            f"{100 * row['std_error']:.2f}",
-            f"{100 * row['power']:.0f}",
-            f"{100 * row['detectable_difference']:.1f}",
+            f"{row.images:,}", str(row.participants), f"{100 * row.std_error:.2f}", f"{100 * row.power:.0f}", detectable
         )
     Console(highlight=False).print(table)
+    click.echo(f"+- is the standard error of the {plan.tested}.")
 
 
-def _print_looks(looks: int) -> None:
-    from analysis.statistics.sequential import group_sequential_bounds
+def _print_looks(goal: Goal) -> None:
+    from analysis.statistics.sequential import nominal_levels
 
-    click.echo(f"Stop at look 1 .. {looks} of {looks}, equally spaced, when |t| exceeds (overall level 5 %):")
+    click.echo(
+        f"At look 1 .. {goal.looks} of {goal.looks}, equally spaced in participants, stop when the unadjusted p that "
+        f"`evalkit analyze` prints is at or below (overall level {100 * goal.adjusted_level:.3g} %):"
+    )
     for kind, name in (("pocock", "Pocock"), ("obrien-fleming", "O'Brien-Fleming")):
-        limits = " ".join(f"{limit:.3f}" for limit in group_sequential_bounds(looks, kind))  # type: ignore[arg-type]
-        click.echo(f"  {name:<16} {limits}")
+        limits = " ".join(f"{limit:.4g}" for limit in nominal_levels(goal.looks, kind, level=goal.adjusted_level))  # type: ignore[arg-type]
+        planned = "  (planned for)" if kind == goal.bounds else ""
+        click.echo(f"  {name:<16} {limits}{planned}")
 
 
-def _write(
-    out: Path,
-    rows: list[dict[str, Any]],
-    model: PlanningModel,
-    base: StudyDesign,
-    counts: list[int],
-    goal: dict[str, float | None],
-) -> None:
+def _write(out: Path, plan: Plan) -> None:
     from analysis.planning.plan_figure import write_plan_figure
     from analysis.records import write_csv
     from analysis.study.columns import OUTPUT_COLUMNS
 
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(out / "plan.csv", rows, list(OUTPUT_COLUMNS["plan.csv"]))
-    target = goal["margin"] / 2.93 if goal["margin"] else None
-    shown = counts if len(counts) > 1 else [count for count in IMAGE_COUNTS if count >= base.n_trials]
+    write_csv(out / "plan.csv", [row.row() for row in plan.rows], list(OUTPUT_COLUMNS["plan.csv"]))
     for suffix in ("pdf", "png"):
-        write_plan_figure(out / f"plan.{suffix}", model, base, shown, target=target)
+        write_plan_figure(out / f"plan.{suffix}", plan)
     click.echo(f"Wrote plan.csv, plan.pdf and plan.png to {out}.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from analysis.planning.participants import PlanningModel, StudyDesign, expected_std_error
+from analysis.planning.power import needed_std_error, tested_std_error
+from analysis.planning.study_plan import IMAGE_COUNTS, Plan
 
 __all__ = ["write_plan_figure"]
 
@@ -22,23 +22,16 @@ _STYLES = (
 )
 
 
-def write_plan_figure(
-    path: Path, model: PlanningModel, design: StudyDesign, images: Sequence[int], *, target: float | None = None
-) -> None:
+def write_plan_figure(path: Path, plan: Plan) -> None:
     """Draw the figure (PDF, PNG or SVG by the suffix of `path`).
 
     Parameters
     ----------
     path : Path
         File to write.
-    model : PlanningModel
-        Assumed variances.
-    design : StudyDesign
-        Trials and exposure; participants and images vary.
-    images : sequence of int
-        One line each, at most five.
-    target : float
-        A wanted standard error, drawn as a thin line.
+    plan : Plan
+        Its numbers of images, or those of `IMAGE_COUNTS` where it has a single one, give one line each; the standard
+        error that its power needs is drawn as a thin line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,21 +40,24 @@ def write_plan_figure(
     figure = Figure(figsize=(3.25, 2.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    images = [row.images for row in plan.rows]
+    if len(images) == 1:
+        images = [count for count in IMAGE_COUNTS if count >= plan.design.n_trials]
     for count, (colour, style) in zip(images, _STYLES, strict=False):
         errors = [
-            100 * expected_std_error(model, replace(design, n_participants=int(p), n_images=count))
+            100 * tested_std_error(plan.goal, plan.model, replace(plan.design, n_participants=int(p), n_images=count))
             for p in participants
         ]
         axes.plot(participants, errors, color=colour, linestyle=style, linewidth=1.4, label=f"{count:,}")
-    if target is not None:
-        axes.axhline(100 * target, color="0.4", linewidth=0.8)
-        axes.annotate("needed", (participants[-1], 100 * target), ha="right", va="bottom", fontsize=7, color="0.3")
+    target = 100 * needed_std_error(plan.goal)
+    axes.axhline(target, color="0.4", linewidth=0.8)
+    axes.annotate("needed", (participants[-1], target), ha="right", va="bottom", fontsize=7, color="0.3")
     axes.set_xscale("log")
     axes.set_xticks([5, 10, 20, 50, 100, 200, 500], labels=["5", "10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("participants per method", fontsize=8)
-    axes.set_ylabel("standard error (points)", fontsize=8)
+    axes.set_xlabel("participants" if plan.design.same_people else f"participants per {plan.unit}", fontsize=8)
+    axes.set_ylabel(f"standard error of the {plan.tested} (points)", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="images", fontsize=7, title_fontsize=7, frameon=False)

@@ -5,6 +5,7 @@ Looking after every participant and stopping at p < 0.05 gives about one false a
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -14,12 +15,19 @@ import numpy.typing as npt
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
-__all__ = ["betting_confidence_sequence", "group_sequential_bounds"]
+__all__ = [
+    "BoundKind",
+    "betting_confidence_sequence",
+    "group_sequential_bounds",
+    "nominal_levels",
+    "sample_size_inflation",
+]
+
+BoundKind = Literal["pocock", "obrien-fleming"]
+_NODES = np.polynomial.legendre.leggauss(64)
 
 
-def group_sequential_bounds(
-    looks: int, kind: Literal["pocock", "obrien-fleming"], *, level: float = 0.05
-) -> FloatArray:
+def group_sequential_bounds(looks: int, kind: BoundKind, *, level: float = 0.05) -> FloatArray:
     """Limits for |z| at equally spaced looks that keep the overall two-sided level.
 
     Parameters
@@ -34,7 +42,7 @@ def group_sequential_bounds(
     Returns
     -------
     ndarray of float64, shape (looks,)
-        Stop and claim a difference when |z| exceeds the limit.
+        Stop and claim a difference when |z| exceeds the limit; for a t test use `nominal_levels`.
 
     Raises
     ------
@@ -53,20 +61,73 @@ def group_sequential_bounds(
     k = np.arange(1, looks + 1)
     shape = np.ones(looks) if kind == "pocock" else np.sqrt(looks / k)
     low, high = 1.0, 5.0
-    for _ in range(45):
+    for _ in range(36):
         middle = (low + high) / 2
-        low, high = (middle, high) if _false_alarms(middle * shape * np.sqrt(k)) > level else (low, middle)
+        low, high = (middle, high) if _chance_of_claim(middle * shape * np.sqrt(k)) > level else (low, middle)
     return np.asarray(high * shape)
 
 
-def _false_alarms(limits: FloatArray) -> float:
-    """P(|S_k| > limits[k] at some k) of a random walk with standard normal steps."""
-    node, weight = np.polynomial.legendre.leggauss(120)
+def nominal_levels(looks: int, kind: BoundKind, *, level: float = 0.05) -> FloatArray:
+    """The same bounds as limits for the unadjusted two-sided p-value at each look.
+
+    With few participants |t| exceeds a limit for |z| too often; its p-value, which knows its degrees of freedom,
+    does not. Compare p with these limits, never t with those of `group_sequential_bounds`.
+
+    Parameters
+    ----------
+    looks, kind, level
+        As in `group_sequential_bounds`.
+
+    Returns
+    -------
+    ndarray of float64, shape (looks,)
+        2 (1 - Phi(limit)); stop and claim a difference when p is at or below it.
+    """
+    from scipy.special import ndtr
+
+    return np.asarray(2.0 * ndtr(-group_sequential_bounds(looks, kind, level=level)))
+
+
+@functools.cache
+def sample_size_inflation(looks: int, kind: BoundKind, *, level: float = 0.05, power: float = 0.8) -> float:
+    """How many times the sample of a study without looks is needed at most, for the same power.
+
+    Parameters
+    ----------
+    looks, kind, level
+        As in `group_sequential_bounds`.
+    power : float
+        Chance to claim a true difference at one of the looks; above `level`.
+
+    Returns
+    -------
+    float
+        At least 1; 1.110 (O'Brien-Fleming 1.008) for two looks at 5 % and 80 % power [1]_.
+
+    References
+    ----------
+    .. [1] Jennison, Turnbull, *Group Sequential Methods*, 2000, tables 2.2 and 2.4.
+    """
+    from scipy.special import ndtri
+
+    limits = group_sequential_bounds(looks, kind, level=level) * np.sqrt(np.arange(1, looks + 1))
+    low, high = 0.0, 20.0  # drift of the last statistic; each step has drift / sqrt(looks)
+    for _ in range(36):
+        middle = (low + high) / 2
+        reached = _chance_of_claim(limits, middle / math.sqrt(looks)) >= power
+        low, high = (low, middle) if reached else (middle, high)
+    without_looks = float(ndtri(1 - level / 2) + ndtri(power))
+    return max((high / without_looks) ** 2, 1.0)
+
+
+def _chance_of_claim(limits: FloatArray, drift: float = 0.0) -> float:
+    """P(|S_k| > limits[k] at some k) of a random walk with steps of mean `drift` and standard deviation 1."""
+    node, weight = _NODES
     x = limits[0] * node
-    mass = limits[0] * weight * _normal_density(x)
+    mass = limits[0] * weight * _normal_density(x - drift)
     for limit in limits[1:]:
         y = limit * node
-        density = _normal_density(y[:, None] - x[None, :]) @ mass
+        density = _normal_density(y[:, None] - x[None, :] - drift) @ mass
         x, mass = y, limit * weight * density
     return 1.0 - float(mass.sum())
 

@@ -126,11 +126,13 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     },
     "plan.csv": {
         "images": "Images to choose from.",
-        "participants": "Participants per method that are needed; empty when no number is enough.",
-        "std_error": "Expected standard error with them.",
+        "participants": "Participants per method (preference: per pair) that are needed; empty when no number is enough.",
+        "std_error": "Expected standard error of what is tested: a rate, a share or a difference; a fraction.",
         "power": "Power with them.",
-        "detectable_difference": "Smallest difference found with the wanted power; a fraction.",
+        "detectable_difference": "Smallest difference (or margin) with the wanted power; a fraction.",
         "answers_per_method": "Test answers to pay for.",
+        "participants_low": "With a pilot: 5 % of pilots of its size lead to fewer; empty for more than 5000.",
+        "participants_high": "With a pilot: 5 % lead to more; empty for more than 5000.",
     },
     "metric_differences.csv": {
         "method": "Method.",

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 from scipy.stats import norm
 
-from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.planning.assumptions import StudyDesign
+from analysis.planning.simulation import simulate_answers
 from analysis.statistics.bootstrap import nested_bootstrap
 from analysis.statistics.fool_rate import fool_rate
 

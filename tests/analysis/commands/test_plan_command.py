@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from analysis.commands.plan import plan
+from analysis.commands.plan import plan_command
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]
 
 
 def run(*arguments: object) -> str:
-    result = CliRunner().invoke(plan, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(plan_command, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.output
@@ -43,14 +44,77 @@ def test_equivalence_with_few_images_is_out_of_reach() -> None:
 
 def test_looks_before_the_end_have_their_limits() -> None:
     output = run("--difference", 10, "--simulate", 0, "--looks", 2)
-    assert "Pocock           2.178 2.178" in output
-    assert "O'Brien-Fleming  2.797 1.977" in output
+    assert "unadjusted p" in output
+    assert "Pocock           0.02939 0.02939" in output
+    assert "O'Brien-Fleming  0.005166 0.04799  (planned for)" in output
+
+
+def test_looks_cost_participants() -> None:
+    without, pocock = (
+        run("--difference", 10, "--images", 400, "--simulate", 0, *more)
+        for more in ((), ("--looks", 4, "--bounds", "pocock"))
+    )
+    assert participants_of(pocock) > 1.1 * participants_of(without)
+
+
+def participants_of(output: str) -> int:
+    return int(re.findall(r"^(\d+) participants, ", output, flags=re.MULTILINE)[0])
+
+
+def test_the_family_is_said_aloud() -> None:
+    alone, family = (
+        run("--difference", 10, "--images", 400, "--simulate", 0, *more) for more in ((), ("--methods", 6))
+    )
+    assert "One comparison, no adjustment" in alone
+    assert "5 comparisons: each is planned at 5 % / 5" in family
+    assert participants_of(family) > participants_of(alone)
+
+
+def test_the_direction_is_said_aloud() -> None:
+    output = run("--difference", 5, "--rate", 0.08, "--images", 400, "--simulate", 0)
+    assert "taken to be higher, at 13 %: the direction that needs more people" in output
+    output = run("--difference", 5, "--rate", 0.08, "--images", 400, "--simulate", 0, "--direction", "lower")
+    assert "taken to be lower, at 3 %: as asked" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--equivalence-margin", 10, "--images", 100], "equivalence within 10 points of 50 %"),
+        (["--difference", 15, "--images", 100, "--unpaired"], "difference of 15 points"),
+        (["--preset", "preference", "--difference", 10, "--images", 100], "participants per pair"),
+        (["--preset", "preference", "--difference", 10, "--images", 100, "--within-subject", "--methods", 3], "13 test trials of each pair"),
+        (["--preset", "naturalness", "--difference", 5, "--images", 100], "Rate of natural 90 %"),
+        (["--preset", "naturalness", "--equivalence-margin", 5, "--images", 200, "--within-subject"], "20 test trials of each method"),
+        (["--difference", 10, "--images", 400, "--within-subject"], "18 test trials of each method"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_plan_is_simulated(options: list, expected: str) -> None:
+    output = run(*options, "--simulate", 40)
+    assert expected in output
+    assert "Simulated 40 studies" in output
+
+
+def test_a_formula_that_fails_ends_with_a_sentence_and_a_status() -> None:
+    """Four people and a rate of 0.5 %: nobody's answers are near normal."""
+    arguments = ["--difference", "2", "--rate", "0.005", "--participants", "4", "--images", "400", "--simulate", "300"]
+    result = CliRunner().invoke(plan_command, arguments)
+    assert result.exit_code == 1
+    assert "The formula does not hold here: it promises power" in result.output
+    assert CliRunner().invoke(plan_command, [*arguments[:-1], "0"]).exit_code == 0
 
 
 def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[dict]) -> None:
-    output = run("--from", write_csv(study_rows), "--participants", 20, "--images", 50, "--simulate", 0)
+    path = write_csv(study_rows)
+    output = run("--from", path, "--participants", 20, "--images", 50, "--simulate", 0)
     assert "Fool rate 50 %" not in output
     assert "20 participants, 50 images" in output
+    planned, careful = (
+        run("--from", path, "--difference", 10, "--images", 400, "--simulate", 0, *more)
+        for more in ((), ("--pilot-quantile", 0.9))
+    )
+    assert "A pilot is uncertain" in planned
+    assert participants_of(careful) > participants_of(planned)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +123,11 @@ def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[
         (["--difference", 5, "--equivalence-margin", 5], "not both"),
         (["--trials", 4], "leaves none of 4 trials"),
         (["--images", 30], "36 trials need as many images"),
+        (["--pilot-quantile", 0.8], "goes with --from"),
+        (["--preset", "preference", "--rate", 0.4], "does not go with --preset preference"),
+        (["--within-subject", "--methods", 50], "36 test trials cannot be divided among 50 methods"),
+        (["--equivalence-margin", 5, "--looks", 3], "not for equivalence"),
+        (["--difference", 60], "leads to a rate of 110 %"),
     ],
 )
 def test_bad_options_are_a_plain_sentence(options: list, message: str) -> None:

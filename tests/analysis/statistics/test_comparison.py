@@ -11,7 +11,8 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.planning.participants import StudyDesign, simulate_answers
+from analysis.planning.assumptions import StudyDesign
+from analysis.planning.simulation import simulate_answers
 from analysis.statistics.comparison import compare, mcnemar
 from analysis.statistics.equivalence import equivalence, non_inferiority
 from analysis.statistics.multiplicity import benjamini_hochberg, holm
@@ -114,8 +115,8 @@ def test_unequal_groups_raise_no_more_false_alarms_than_they_should() -> None:
     alarms = 0
     for _ in range(400):
         effect = rng.standard_normal(30)
-        one = simulate_answers(StudyDesign(30, 30, 30), -0.8, 0.6, effect, rng)
-        two = simulate_answers(StudyDesign(8, 30, 30), -0.8, 0.6, effect, rng)
+        one = simulate_answers(StudyDesign(n_participants=30, n_trials=30, n_images=30), -0.8, 0.6, effect, rng)
+        two = simulate_answers(StudyDesign(n_participants=8, n_trials=30, n_images=30), -0.8, 0.6, effect, rng)
         alarms += compare(*one, two[0], two[1] + 1000, two[2]).p_value <= 0.05
     assert 0.015 <= alarms / 400 <= 0.085
 

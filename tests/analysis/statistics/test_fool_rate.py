@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.planning.participants import PlanningModel, StudyDesign, simulate_answers
+from analysis.planning.assumptions import PlanningModel, StudyDesign
+from analysis.planning.simulation import simulate_answers
 from analysis.statistics.fool_rate import clopper_pearson, fool_rate, rating_mean, wilson
 from evalkit.errors import InputError
 
@@ -48,9 +49,9 @@ def test_trials_weigh_equally_and_the_mean_of_participant_means_stands_beside() 
 def test_the_interval_holds_what_it_promises(n_images: int) -> None:
     """A small version of benchmarks/interval_coverage.py: 400 studies, so 95 % +- 1.1."""
     rng = np.random.default_rng(n_images)
-    model = PlanningModel.from_logit(0.32, 0.6, 1.0)
-    intercept, sd_p, sd_i = model.logit_sds()
-    design = StudyDesign(20, 25, n_images)
+    model = PlanningModel(rate=0.32, participant_sd=0.6, image_sd=1.0)
+    intercept, sd_p, sd_i = model.intercept, model.participant_sd, model.image_sd
+    design = StudyDesign(n_participants=20, n_trials=25, n_images=n_images)
     held = 0
     for _ in range(400):
         answers = simulate_answers(design, intercept, sd_p, sd_i * rng.standard_normal(n_images), rng)

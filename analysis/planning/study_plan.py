@@ -1,0 +1,427 @@
+"""A plan: participants for every number of images, what the simulation says of it, and what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from analysis.planning.assumptions import Exposure, PlanningModel, StudyDesign, pilot_models
+from analysis.planning.power import (
+    MAXIMUM_PARTICIPANTS,
+    Direction,
+    Goal,
+    PurchaseAdvice,
+    Question,
+    detectable_difference,
+    hardest_scenario,
+    participants_needed,
+    power_of,
+    raters_or_images,
+    tested_std_error,
+)
+from analysis.planning.simulation import SimulatedPower, simulate_power
+from analysis.records import Row
+from analysis.statistics.sequential import BoundKind
+from analysis.trials.trial_table import TrialTable
+from evalkit.errors import InputError
+
+__all__ = ["DISAGREEMENT", "IMAGE_COUNTS", "PilotRange", "Plan", "PlanOptions", "PlanRow", "plan_study"]
+
+PlannedPreset = Literal["real-vs-fake", "preference", "naturalness"]
+
+IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
+"""Numbers of images that a plan shows when none is given."""
+DISAGREEMENT = 3.0
+"""From so many Monte Carlo errors on, the simulation contradicts the formula."""
+PILOT_MODELS = 100
+"""Simulated pilots behind the range of a plan that rests on a pilot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotRange:
+    """How far the number of participants can be trusted that a pilot leads to.
+
+    Attributes
+    ----------
+    low, high : int or None
+        5 and 95 % quantiles of what pilots of this size lead to; None for more than 5000.
+    conservative : int or None
+        The number that suffices with about the chance `quantile`.
+    quantile : float
+        As asked for.
+    """
+
+    low: int | None
+    high: int | None
+    conservative: int | None
+    quantile: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """What it takes with so many images.
+
+    Attributes
+    ----------
+    images : int
+        Images to choose from.
+    participants : int or None
+        Per method (preference: per pair); None where no number up to 5000 is enough.
+    std_error : float
+        Expected standard error of what is tested: a rate, a share or a difference; a fraction.
+    power : float
+        Chance to reach the goal.
+    detectable_difference : float
+        Smallest difference (or margin) with the wanted power; a fraction, NaN where there is none.
+    answers_per_method : int or None
+        Test answers to pay for.
+    pilot : PilotRange or None
+        Where a pilot was given.
+    """
+
+    images: int
+    participants: int | None
+    std_error: float = math.nan
+    power: float = math.nan
+    detectable_difference: float = math.nan
+    answers_per_method: int | None = None
+    pilot: PilotRange | None = None
+
+    def row(self) -> Row:
+        """Columns of ``plan.csv``."""
+        return {
+            "images": self.images,
+            "participants": self.participants,
+            "std_error": self.std_error,
+            "power": self.power,
+            "detectable_difference": self.detectable_difference,
+            "answers_per_method": self.answers_per_method,
+            "participants_low": self.pilot.low if self.pilot else None,
+            "participants_high": self.pilot.high if self.pilot else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The answer to "how many participants?".
+
+    Attributes
+    ----------
+    preset : {"real-vs-fake", "preference", "naturalness"}
+        What participants are asked.
+    from_pilot : bool
+        Whether rate and spreads come from a pilot.
+    goal : Goal
+        What has to be shown.
+    model : PlanningModel
+        What was assumed, or found in a pilot.
+    rows : tuple of PlanRow
+        One per number of images.
+    design : StudyDesign
+        The first row that has an answer (40 participants where none has): what advice and simulation are about.
+    chosen : PlanRow or None
+        That row.
+    advice : PurchaseAdvice
+        Raters or images.
+    other_rate : float
+        Rate of the other method in the less favourable direction; NaN where there is one rate only.
+    simulated : SimulatedPower or None
+        None when it was not asked for, or when there is nothing to simulate.
+    """
+
+    preset: PlannedPreset
+    from_pilot: bool
+    goal: Goal
+    model: PlanningModel
+    rows: tuple[PlanRow, ...]
+    design: StudyDesign
+    chosen: PlanRow | None
+    advice: PurchaseAdvice
+    other_rate: float
+    simulated: SimulatedPower | None
+
+    @property
+    def unit(self) -> str:
+        """What participants are counted by: ``method`` or ``pair``."""
+        return "pair" if self.preset == "preference" else "method"
+
+    @property
+    def tested(self) -> str:
+        """What the goal tests, in words."""
+        return "difference" if self.goal.has_two_methods else ("share" if self.preset == "preference" else "rate")
+
+    @property
+    def disagreement(self) -> str:
+        """What to do where the simulation contradicts the formula by more than three of its errors; "" where not."""
+        if self.simulated is None or self.chosen is None:
+            return ""
+        promised, reached = self.chosen.power, self.simulated.power
+        error = math.sqrt(max(p * (1 - p) for p in (promised, reached)) / self.simulated.n_studies)
+        if abs(reached - promised) <= DISAGREEMENT * error + 0.5 / self.simulated.n_studies:
+            return ""
+        less = reached < promised
+        what = "Do not count on it: plan for more" if less else "Fewer may do: try fewer"
+        return (
+            f"The formula does not hold here: it promises power {100 * promised:.0f} %, and {self.simulated.n_studies} "
+            f"simulated studies reach {100 * reached:.0f} +- {100 * self.simulated.mc_error:.0f} %. {what} participants "
+            "with --participants, and trust the simulated power."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What a plan was asked for; the options of ``evalkit plan``.
+
+    Attributes
+    ----------
+    difference, equivalence_margin : float or None
+        One of the two, in percentage points; by default a difference of 5.
+    preset : {"real-vs-fake", "preference", "naturalness"}
+        What participants are asked.
+    power : float
+        Wanted chance of success.
+    direction : {"worse", "higher", "lower"}
+        Of the other method's rate.
+    methods, comparisons : int or None
+        Methods of the study, and size of the family; by default methods - 1, or 1.
+    within_subject : bool
+        Whether everybody judges all methods.
+    images, participants : int or None
+        Given numbers, where one of them is not looked for.
+    trials, vigilance : int
+        Trials of a participant, and how many of them are vigilance trials (None: 4, or 0 where there is no photo).
+    exposure : {"random", "balanced"}
+        How images are handed out.
+    rate : float or None
+        Assumed rate; by default 0.5, or 0.9 for naturalness.
+    participant_sd, image_sd, image_correlation, participant_correlation : float
+        Assumed spreads and correlations; see `PlanningModel`.
+    unpaired : bool
+        Whether the methods are shown on different images.
+    pilot_quantile : float or None
+        Plan with the number that suffices with this chance, given the uncertainty of the pilot; 0.5 to below 1.
+    looks : int or None
+        Looks at the data, the last one included.
+    bounds : {"obrien-fleming", "pocock"}
+        Their limits.
+    simulate : int
+        Simulated studies; 0 for none.
+    seed : int
+        Seed of the simulation.
+    """
+
+    difference: float | None = None
+    equivalence_margin: float | None = None
+    preset: PlannedPreset = "real-vs-fake"
+    power: float = 0.8
+    direction: Direction = "worse"
+    methods: int | None = None
+    comparisons: int | None = None
+    within_subject: bool = False
+    images: int | None = None
+    participants: int | None = None
+    trials: int = 40
+    vigilance: int | None = None
+    exposure: Exposure = "balanced"
+    rate: float | None = None
+    participant_sd: float = 0.6
+    image_sd: float = 1.0
+    image_correlation: float = 0.7
+    participant_correlation: float = 0.5
+    unpaired: bool = False
+    pilot_quantile: float | None = None
+    looks: int | None = None
+    bounds: BoundKind = "obrien-fleming"
+    simulate: int = 400
+    seed: int = 0
+
+    @property
+    def n_methods(self) -> int:
+        """Methods of the study; two where nothing is said."""
+        return self.methods or 2
+
+    def goal(self) -> Goal:
+        """What has to be shown.
+
+        Raises
+        ------
+        InputError
+            Contradictory options.
+        """
+        if self.difference is not None and self.equivalence_margin is not None:
+            raise InputError("Give --difference or --equivalence-margin, not both.")
+        question: Question = "preference" if self.preset == "preference" else "difference"
+        if self.equivalence_margin is not None:
+            question = "equivalence of two" if self.preset == "naturalness" else "equivalence to 50 %"
+        size = self.equivalence_margin if self.equivalence_margin is not None else self.difference
+        return Goal(
+            question=question,
+            size=(5.0 if size is None else size) / 100,
+            power=self.power,
+            direction=self.direction,
+            comparisons=self.comparisons or self.n_methods - 1,
+            looks=self.looks or 1,
+            bounds=self.bounds,
+        )
+
+    def design(self) -> StudyDesign:
+        """Trials, exposure, and what the methods share; participants and images are filled in for each row.
+
+        Raises
+        ------
+        InputError
+            When no test trial is left for each method (preference: pair).
+        """
+        vigilance = (4 if self.preset == "real-vs-fake" else 0) if self.vigilance is None else self.vigilance
+        if vigilance >= self.trials:
+            raise InputError(
+                f"--vigilance {vigilance} leaves none of {self.trials} trials; fewer vigilance trials are allowed."
+            )
+        trials = self.trials - vigilance
+        if self.within_subject:
+            parts = math.comb(self.n_methods, 2) if self.preset == "preference" else self.n_methods
+            if trials < parts:
+                what = "pairs of methods" if self.preset == "preference" else "methods"
+                raise InputError(
+                    f"{trials} test trials cannot be divided among {parts} {what}; more --trials are needed."
+                )
+            trials //= parts
+        return StudyDesign(
+            n_participants=self.participants or 40,
+            n_trials=trials,
+            n_images=self.images or max(IMAGE_COUNTS),
+            exposure=self.exposure,
+            same_people=self.within_subject,
+            same_images=not self.unpaired,
+        )
+
+    def model(self) -> PlanningModel:
+        """The assumed rate and spreads.
+
+        Raises
+        ------
+        InputError
+            A rate where the question fixes it.
+        """
+        if self.rate is not None and self.preset == "preference":
+            raise InputError("--rate does not go with --preset preference: without a preference the share is 50 %.")
+        return PlanningModel(
+            rate=self.rate or (0.9 if self.preset == "naturalness" else 0.5),
+            participant_sd=self.participant_sd,
+            image_sd=self.image_sd,
+            image_correlation=self.image_correlation,
+            participant_correlation=self.participant_correlation,
+        )
+
+
+def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan:
+    """Find the participants that a goal needs, for one or several numbers of images, and simulate the first answer.
+
+    Parameters
+    ----------
+    options : PlanOptions
+        What is asked for and assumed.
+    pilot : TrialTable
+        Take rate and spreads from these trials, and say how far that can be trusted.
+
+    Returns
+    -------
+    Plan
+        With ``disagreement`` where the simulation contradicts the formula.
+
+    Raises
+    ------
+    InputError
+        Contradictory options, a quantile without a pilot, a pilot of another preset, or a goal that leads to rates
+        outside (0, 1).
+
+    Examples
+    --------
+    >>> plan = plan_study(PlanOptions(difference=10, rate=0.3, images=400, simulate=0))
+    >>> plan.rows[0].participants, round(plan.other_rate, 2)
+    (30, 0.4)
+    """
+    goal, design, model = options.goal(), options.design(), options.model()
+    drawn: list[PlanningModel] = []
+    if pilot is not None:
+        if pilot.preset != options.preset:
+            raise InputError(f"{pilot.source} is a {pilot.preset} study; plan it with --preset {pilot.preset}.")
+        assumed, model = model, PlanningModel.from_pilot(pilot, model)
+        if options.participants is None:
+            drawn = pilot_models(pilot, n_models=PILOT_MODELS, seed=options.seed, assumed=assumed)
+    elif options.pilot_quantile is not None:
+        raise InputError("--pilot-quantile goes with --from: without a pilot the spreads are assumed, not estimated.")
+    counts = [options.images] if options.images else [count for count in IMAGE_COUNTS if count >= design.n_trials]
+    rows = []
+    for count in counts:
+        tried = replace(design, n_images=count)
+        pilot_range = _pilot_range(goal, drawn, tried, options.pilot_quantile) if drawn else None
+        if options.participants is not None:
+            needed: int | None = options.participants
+        elif pilot_range is not None and options.pilot_quantile is not None:
+            needed = pilot_range.conservative
+        else:
+            needed = participants_needed(goal, model, tried)
+        rows.append(_row(goal, model, tried, needed, pilot_range))
+    chosen = next((row for row in rows if row.participants is not None), None)
+    if chosen is None or chosen.participants is None:
+        final = replace(design, n_participants=40, n_images=counts[0])
+    else:
+        final = replace(design, n_participants=chosen.participants, n_images=chosen.images)
+    hardest = hardest_scenario(goal, model, final)
+    simulated = None
+    if options.simulate and chosen is not None:
+        simulated = simulate_power(goal, model, final, n_studies=options.simulate, seed=options.seed)
+    return Plan(
+        preset=options.preset,
+        from_pilot=pilot is not None,
+        goal=goal,
+        model=model,
+        rows=tuple(rows),
+        design=final,
+        chosen=chosen,
+        advice=raters_or_images(hardest[0], final),
+        other_rate=hardest[1].rate if goal.question == "difference" else math.nan,
+        simulated=simulated,
+    )
+
+
+def _row(
+    goal: Goal, model: PlanningModel, design: StudyDesign, needed: int | None, pilot_range: PilotRange | None
+) -> PlanRow:
+    if needed is None:
+        return PlanRow(images=design.n_images, participants=None, pilot=pilot_range)
+    sized = replace(design, n_participants=needed)
+    return PlanRow(
+        images=design.n_images,
+        participants=needed,
+        std_error=tested_std_error(goal, model, sized),
+        power=power_of(goal, model, sized),
+        detectable_difference=detectable_difference(goal, model, sized),
+        answers_per_method=needed * sized.n_trials,
+        pilot=pilot_range,
+    )
+
+
+def _pilot_range(goal: Goal, drawn: Sequence[PlanningModel], design: StudyDesign, quantile: float | None) -> PilotRange:
+    """Quantiles of the numbers that simulated pilots of the same size lead to (percentile bootstrap)."""
+    planned = [_needed_or_more(goal, model, design) for model in drawn]
+    wanted = quantile or 0.8
+    low, high, conservative = np.quantile(planned, [0.05, 0.95, wanted]).tolist()
+    return PilotRange(low=_limited(low), high=_limited(high), conservative=_limited(conservative), quantile=wanted)
+
+
+def _needed_or_more(goal: Goal, model: PlanningModel, design: StudyDesign) -> float:
+    try:
+        needed = participants_needed(goal, model, design)
+    except InputError:  # a simulated pilot whose rate leaves no room for the difference
+        needed = None
+    return MAXIMUM_PARTICIPANTS + 1 if needed is None else needed
+
+
+def _limited(number: float) -> int | None:
+    return None if number > MAXIMUM_PARTICIPANTS else max(2, math.ceil(number))
