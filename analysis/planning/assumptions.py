@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.statistics.crossed import CrossedDesign, FloatArray, VarianceComponents, variance_components
+from analysis.statistics.crossed import CrossedDesign, VarianceComponents, variance_components
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import numpy as np
 from analysis.planning.assumptions import PlanningModel, StudyDesign, expit
 from analysis.planning.power import Goal, hardest_scenario
 from analysis.statistics.comparison import compare, t_two_sided
-from analysis.statistics.crossed import FloatArray, IntArray
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.sequential import nominal_levels
+from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = ["Answers", "SimulatedPower", "false_alarm_rate", "simulate_answers", "simulate_methods", "simulate_power"]
