@@ -24,6 +24,7 @@ NARROW = {"width": 360, "height": 740}
 QUICK = {
     "first_blank_ms": 100, "blank_ms": 50, "image_ms": 60, "gap_ms": 50, "answer_delay_ms": 20, "feedback_ms": 300,
     "practice_trials": 1, "test_trials": 4, "vigilance_trials": 0, "reserve_trials": 3, "min_width": 320,
+    "platforms": ("mturk", "prolific"),
 }  # fmt: skip
 """A session of seconds, for all that is not about timing."""
 

@@ -226,8 +226,8 @@ def test_a_study_that_is_full_says_so(serve, tab):
         person.sees("device")
     person = Participant(tab()).open(here.url)
     person.press("consent", "agree")
-    person.sees("refused")
-    assert "all the participants it needs" in person.page.inner_text('[data-screen="refused"]')
+    person.sees("full")
+    assert "all the participants it needs" in person.page.inner_text('[data-screen="full"]')
 
 
 # --- how it looks ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def make_study(
     small: dict[str, Any] = {"practice_trials": 2, "test_trials": 8, "reserve_trials": 2, "size": 64}
     if preset in ("zhang2016", "simultaneous"):
         small["vigilance_trials"] = 2
+    small["platforms"] = ("mturk", "prolific")
     protocol = Protocol.of_preset(preset, **{**small, **changes})
     images = tuple(f"photo {i:03}" for i in range(n_images))
     methods = tuple(f"method {chr(97 + i)}" for i in range(n_methods))

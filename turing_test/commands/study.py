@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from turing_test.commands.study_data import backup_command, export_command, forget_command, links_command
+from turing_test.commands.study_data import (
+    backup_command,
+    export_command,
+    find_command,
+    forget_command,
+    links_command,
+    people_command,
+)
 from turing_test.commands.study_files import audit_command, create_command, doctor_command, freeze_command
 from turing_test.commands.study_serve import password_command, serve_command
 from turing_test.commands.study_simulate import simulate_command
@@ -27,6 +34,8 @@ for command in (
     links_command,
     simulate_command,
     export_command,
+    people_command,
+    find_command,
     backup_command,
     forget_command,
 ):

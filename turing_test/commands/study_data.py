@@ -1,8 +1,8 @@
-"""`evalkit study links`, `export`, `backup` and `forget`: what works on the data of a study."""
+"""`evalkit study links`, `export`, `people`, `find`, `backup` and `forget`: what works on the data of a study."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ import click
 
 if TYPE_CHECKING:
     from turing_test.database.storage import Storage
+    from turing_test.results.people import Person
     from turing_test.study.study_folder import Study
 
-__all__ = ["backup_command", "export_command", "forget_command", "links_command"]
+__all__ = ["backup_command", "export_command", "find_command", "forget_command", "links_command", "people_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
@@ -103,31 +104,167 @@ def backup_command(study: Path, out: Path, database: str | None) -> None:
 
     To restore, serve or export with --database sqlite:///FILE. The key in STUDY/secret.key is not in the copy.
     """
+    from evalkit.errors import InputError
     from turing_test.database.backup import back_up
 
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.parent}; make it first, or name another --out.")
     with _open(study, database) as (_, storage):
         sessions = back_up(storage, out)
     click.echo(f"{out}: {sessions} sessions")
 
 
+def _identified(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name one participant."""
+    for option in (
+        click.option(
+            "--label",
+            "--participant",
+            "label",
+            default=None,
+            metavar="LABEL",
+            help="Column participant (or session) of the export.",
+        ),
+        click.option("--code", default=None, metavar="CODE", help="Or the completion code that the page showed."),
+        click.option("--link", default=None, metavar="URL", help="Or the one-time link."),
+        click.option("--platform", type=click.Choice(["mturk", "prolific"]), default=None, help="Or the platform ..."),
+        click.option("--worker", default=None, metavar="ID", help="... and its id of the person."),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
+@click.command("people", short_help="Everybody who came, and whom to pay.")
+@STUDY
+@click.option("--state", "states", multiple=True, metavar="STATE", help="Only who ended so; repeat for more.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="File instead of a table.")
+@click.option(
+    "--form", type=click.Choice(["csv", "prolific", "mturk"]), default="csv", show_default=True,
+    help="Of the file: all columns, or what the platform's bulk upload takes.",
+)  # fmt: skip
+@click.option("--simulated", is_flag=True, help="Simulated participants instead of people.")
+@DATABASE
+def people_command(
+    study: Path, states: tuple[str, ...], out: Path | None, form: str, simulated: bool, database: str | None
+) -> None:
+    """List everybody who came to STUDY: how they left, what they did, and a suggestion whether to pay.
+
+    A suggestion is 'approve', 'reject', 'partly' or 'wait', with the rule that says so; the decision is yours. The counts
+    below the table are the participant flow that a paper reports.
+    """
+    import time
+
+    from evalkit.errors import InputError
+    from evalkit.files import write_atomically
+    from evalkit.wording import counted, unknown_name
+    from turing_test.results.people import flow, format_people, people
+    from turing_test.sessions.snapshot import ACTIVE, ENDED
+
+    allowed = (*ACTIVE, *ENDED, "failed_checks")
+    for state in states:
+        if state not in allowed:
+            raise InputError(f"--state: {unknown_name('state', state, allowed)}")
+    with _open(study, database) as (opened, storage):
+        everybody = storage.read(lambda connection: people(connection, opened, simulated=simulated, now=time.time()))
+    listed = [person for person in everybody if not states or person.outcome in states or person.state in states]
+    if out is not None:
+        if not out.parent.is_dir():
+            raise InputError(f"{out}: there is no folder {out.parent}; make it first.")
+        text = format_people(listed, form)
+        write_atomically(out, text, 0o600)
+        click.echo(f"{out}: {counted(len(text.splitlines()) - (form != 'prolific'), 'row')}")
+    else:
+        _print_people(listed)
+    ways = ", ".join(f"{count} {outcome}" for outcome, count in flow(everybody).items())
+    click.echo(f"{counted(len(everybody), 'person', 'people')} came: {ways}." if everybody else "Nobody came yet.")
+
+
+def _print_people(listed: Sequence[Person]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "participant", "platform", "id", "outcome", "code", "min", "test", "vigilance", "suggestion", box=None
+    )
+    for person in listed:
+        table.add_row(
+            person.participant,
+            person.platform,
+            person.platform_id,
+            person.outcome,
+            person.code,
+            f"{person.minutes:.1f}",
+            f"{person.test_answered}/{person.test_wanted}",
+            f"{person.vigilance_right}/{person.vigilance_answered}",
+            f"{person.decision}: {person.reason}" if person.decision else person.reason,
+        )
+    Console(highlight=False, width=None if Console().is_terminal else 200).print(table)
+
+
+@click.command("find", short_help="A participant by code, link, label or worker.")
+@STUDY
+@_identified
+@DATABASE
+def find_command(
+    study: Path,
+    label: str | None,
+    code: str | None,
+    link: str | None,
+    platform: str | None,
+    worker: str | None,
+    database: str | None,
+) -> None:
+    """Find a participant of STUDY by what they or their platform can say of themselves."""
+    import time
+
+    import sqlalchemy as sa
+
+    from evalkit.errors import InputError
+    from turing_test.database import schema as tables
+    from turing_test.results.people import people
+    from turing_test.sessions.identifiers import Identifier, find_sessions
+
+    identifier = Identifier(label=label, code=code, link=link, worker=worker, platform=platform)
+    with _open(study, database) as (opened, storage):
+
+        def look(connection: sa.Connection) -> list[Person]:
+            session = tables.session.c
+            keys = find_sessions(connection, opened, identifier)
+            rows = connection.execute(sa.select(session.label, session.simulated).where(session.id.in_(keys))).all()
+            labels = {f"p{row.label}" for row in rows}
+            everybody = people(connection, opened, now=time.time())
+            if any(row.simulated for row in rows):
+                everybody += people(connection, opened, simulated=True, now=time.time())
+            return [person for person in everybody if person.participant in labels]
+
+        matching = storage.read(look)
+    if not matching:
+        raise InputError(f"{study}: there is no {identifier}.")
+    _print_people(matching)
+
+
 @click.command("forget", short_help="Delete a participant's data.")
 @STUDY
-@click.option("--participant", default=None, metavar="LABEL", help="Column participant (or session) of the export.")
-@click.option("--platform", type=click.Choice(["mturk", "prolific"]), default=None, help="Or the platform ...")
-@click.option("--worker", default=None, metavar="ID", help="... and its id of the person.")
+@_identified
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @DATABASE
 def forget_command(
-    study: Path, participant: str | None, platform: str | None, worker: str | None, yes: bool, database: str | None
+    study: Path,
+    label: str | None,
+    code: str | None,
+    link: str | None,
+    platform: str | None,
+    worker: str | None,
+    yes: bool,
+    database: str | None,
 ) -> None:
     """Delete the session, answers and display times of one participant of STUDY. Copies made before keep them."""
-    from evalkit.errors import InputError
     from turing_test.sessions.forgetting import forget
+    from turing_test.sessions.identifiers import Identifier
 
-    if (participant is None) == (worker is None) or (worker is None) != (platform is None):
-        raise InputError("name the person with --participant LABEL, or with --platform and --worker.")
+    identifier = Identifier(label=label, code=code, link=link, worker=worker, platform=platform)
     with _open(study, database) as (opened, storage):
         if not yes:
-            click.confirm(f"Delete {participant or worker} from {study} for good?", abort=True)
-        trials = forget(storage, opened, participant=participant, platform=platform or "", worker=worker or "")
+            click.confirm(f"Delete {identifier} from {study} for good?", abort=True)
+        trials = forget(storage, opened, identifier)
     click.echo(f"{study}: deleted, {trials} trials. Exports and backups made before still have them.")

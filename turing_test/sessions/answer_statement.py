@@ -26,6 +26,7 @@ _TEXT = f"""
 WITH locked AS (
   SELECT id, simulated FROM session
   WHERE token_hash = %(token_hash)s AND position = %(position)s AND state IN ({_STATES}) AND updated_at >= %(oldest)s
+    AND n_trials > %(position)s  -- the last answer decides how the session ends, which is told step by step
   FOR UPDATE
 ), answered AS (
   UPDATE trial t
@@ -39,10 +40,9 @@ WITH locked AS (
 ), advanced AS (
   UPDATE session s
   SET position = %(position)s + 1, updated_at = %(now)s,
-      state = CASE WHEN s.n_trials = %(position)s THEN 'completed' ELSE (
+      state = (
         SELECT n.phase FROM trial n
-        WHERE n.session_id = s.id AND n.position = %(position)s + 1 AND n.state <> 'replaced') END,
-      ended_at = CASE WHEN s.n_trials = %(position)s THEN %(now)s END
+        WHERE n.session_id = s.id AND n.position = %(position)s + 1 AND n.state <> 'replaced')
   WHERE s.id = (SELECT session_id FROM answered)
   RETURNING s.*
 )

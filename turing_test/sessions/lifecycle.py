@@ -1,7 +1,7 @@
 """A session from consent to its end; every public function is one transaction.
 
-consented -> screened -> practice -> test -> completed; other ends: declined, screened out, incompatible, expired,
-withdrawn. Trials are in `turing_test.sessions.presentation`.
+consented -> screened -> practice -> test -> completed; other ends: incomplete (too few answers), declined, screened out,
+incompatible, expired, withdrawn, full (nobody is needed any more). Trials are in `turing_test.sessions.presentation`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
-from turing_test.sessions.assignment import Arm, PlannedTrial, arms, choose_arm, plan_session
+from turing_test.sessions.assignment import PlannedTrial, arms, choose_arm, plan_session
+from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arm
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
 from turing_test.sessions.snapshot import ACTIVE, Snapshot, find_session
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
-from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
 
 __all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record_vision", "start", "withdraw"]
 
-SIMULATED = Arrival("simulated", None, verified=False)
+SIMULATED = Arrival(platform="simulated", person=None, verified=False)
 """How simulated participants come; only they may answer without display times."""
 
 _S, _T, _L = tables.session, tables.trial, tables.link
@@ -66,8 +66,12 @@ def start(
     Raises
     ------
     Refused
-        403 when the study has all participants it needs or takes no open links, 404 for an unknown link, 409 for a second
-        session of a person.
+        403 when the study takes no open links, 404 for an unknown link, 409 for a second session of a person.
+
+    Notes
+    -----
+    When the study has all the participants it needs, the session is one that ends at once, in the state ``full``: some
+    platforms have a code for that, and those turned away are counted.
     """
     token = new_token()
 
@@ -75,7 +79,7 @@ def start(
         storage.lock_assignment(connection)
         now = time.time()
         expire(connection, study, now)
-        link_id = None if link is None else _open_link(connection, link, token, now)
+        link_id = None if link is None else _open_link(connection, study, link, token, now)
         if isinstance(link_id, Snapshot):
             return link_id
         if arrival.platform == "link" and link is None and not study.protocol.open_link:
@@ -85,19 +89,21 @@ def start(
         if arrival.place is None and attempt is not None:
             place = keyed_digest(study.key, "attempt", attempt)
         if person is None and place is not None:
-            again = connection.execute(
-                sa.select(_S.c.id).where(_S.c.arrival_hash == place, _S.c.person_hash.is_(None))
-            ).scalar()
-            if again is not None:
-                return _enter_again(connection, again, token, now)
+            earlier = connection.execute(
+                sa.select(_S.c.id, _S.c.state).where(_S.c.arrival_hash == place, _S.c.person_hash.is_(None))
+            ).first()
+            if earlier is not None and not _forget_turned_away(connection, earlier.id, earlier.state):
+                return _enter_again(connection, study, earlier.id, token, now)
         if person is not None:
-            returned = _return_of_person(connection, person, place, token, now)
+            returned = _return_of_person(connection, study, arrival, person, place, token, now)
             if returned is not None:
                 return returned
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
-        session_id = _assign(connection, study, row)
-        if link_id is not None:
+        session_id = _assign(connection, study, row, by_link=link_id is not None)
+        if session_id is None:
+            connection.execute(sa.insert(_S).values(**row | {"state": "full", "ended_at": now}))
+        elif link_id is not None:
             connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=session_id, used_at=now))
         return find_session(connection, token)
 
@@ -222,7 +228,7 @@ def _change(connection: Connection, snapshot: Snapshot, values: dict[str, Any]) 
     return snapshot.changed(**{name: value for name, value in values.items() if name != "ended_at"})
 
 
-def _open_link(connection: Connection, link: str, token: str, now: float) -> int | Snapshot:
+def _open_link(connection: Connection, study: Study, link: str, token: str, now: float) -> int | Snapshot:
     """The key of an unused link, or the session that was begun with it."""
     row = connection.execute(sa.select(_L).where(_L.c.token_hash == digest(link)).with_for_update()).first()
     if row is None:
@@ -231,36 +237,67 @@ def _open_link(connection: Connection, link: str, token: str, now: float) -> int
         return int(row.id)
     if row.session_id is None:
         raise Refused(409, "This link has been used already.")
-    return _enter_again(connection, row.session_id, token, now)
+    return _enter_again(connection, study, row.session_id, token, now)
 
 
 def _return_of_person(
-    connection: Connection, person: str, place: str | None, token: str, now: float
+    connection: Connection, study: Study, arrival: Arrival, person: str, place: str | None, token: str, now: float
 ) -> Snapshot | None:
-    row = connection.execute(sa.select(_S.c.id, _S.c.arrival_hash).where(_S.c.person_hash == person)).first()
-    if row is None:
+    row = connection.execute(
+        sa.select(_S.c.id, _S.c.state, _S.c.arrival_hash).where(_S.c.person_hash == person)
+    ).first()
+    if row is None or _forget_turned_away(connection, row.id, row.state):
         return None
-    # A worker id alone is no secret; the platform's id of this very participation is needed as well.
     if place is None or row.arrival_hash != place:
-        raise Refused(409, "You have taken part in this study already; one session a person is possible.")
-    return _enter_again(connection, row.id, token, now)
+        # A worker id alone is no secret; the platform's id of this very participation is needed as well.
+        if place is None or not arrival.may_be_reassigned:
+            raise Refused(409, "You have taken part in this study already; one session per person is possible.")
+        again = {"arrival_hash": place, "arrival": json.dumps(dict(arrival.handles))}
+        connection.execute(sa.update(_S).where(_S.c.id == row.id).values(again))
+    return _enter_again(connection, study, row.id, token, now)
 
 
-def _enter_again(connection: Connection, session_id: int, token: str, now: float) -> Snapshot:
+def _forget_turned_away(connection: Connection, session_id: int, state: str) -> bool:
+    """Whether an earlier session says only that the study was full: then it goes, and its person may try again."""
+    if state != "full":
+        return False
+    connection.execute(sa.delete(_S).where(_S.c.id == session_id))
+    return True
+
+
+def _enter_again(connection: Connection, study: Study, session_id: int, token: str, now: float) -> Snapshot:
     connection.execute(sa.update(_S).where(_S.c.id == session_id).values(token_hash=digest(token)))
+    _revive(connection, study, find_session(connection, token), now)
     connection.execute(sa.insert(tables.event).values(session_id=session_id, at=now, kind="returned"))
     return find_session(connection, token)
 
 
-def _assign(connection: Connection, study: Study, row: dict[str, Any]) -> int:
+def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float) -> None:
+    """Let somebody who comes back after the session expired go on where they were, as long as there is room."""
+    if snapshot.effective_state(study.protocol) != "expired" or snapshot.method is None:
+        return
+    counts = sessions_by_arm(connection, holds_a_place(connection, study, simulated=snapshot.simulated, now=now))
+    if counts.get((snapshot.method, snapshot.other_method), 0) >= study.protocol.sessions_per_method:
+        return
+    trial = snapshot.current
+    if trial is not None and (snapshot.position > 1 or trial.state != "pending"):
+        state = trial.phase
+    else:  # whether a screen of colour vision was passed is not stored: it is shown again
+        state = "consented" if snapshot.device is None or study.protocol.color_vision else "screened"
+    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(state=state, updated_at=now, ended_at=None))
+
+
+def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_link: bool) -> int | None:
+    """Store a session and its trials; None when the study is full."""
+    now, simulated = row["created_at"], row["simulated"]
+    holding = holds_a_place(connection, study, simulated=simulated, now=now)
+    counts = sessions_by_arm(connection, holding)
+    if not has_room(connection, study, counts, by_link=by_link, simulated=simulated):
+        return None
     seed = secrets.token_hex(16)
     rng = random.Random(seed)
-    counts = _sessions_by_arm(connection, study, row["simulated"])
-    candidates = arms(study)
-    if all(counts.get(arm, 0) >= study.protocol.sessions_per_method for arm in candidates):
-        raise Refused(403, "This study has all the participants it needs. Thank you for your interest.", full=True)
-    arm = choose_arm(candidates, counts, rng)
-    trials = plan_session(study, arm, _images_shown(connection, study, arm, row["simulated"]), rng)
+    arm = choose_arm(arms(study), counts, rng)
+    trials = plan_session(study, arm, images_shown(connection, arm, holding), rng)
     row = row | {
         "state": "consented",
         "method": arm[0],
@@ -301,31 +338,3 @@ def _trial_row(session_id: int, number: int, trial: PlannedTrial) -> dict[str, A
         "second_token": new_token(),
         "state": "pending",
     }
-
-
-def _counted(simulated: bool, invalid: set[int]) -> sa.ColumnElement[bool]:
-    """Sessions that hold a place: running ones, and completed ones that the declared rules keep."""
-    condition = _S.c.state.in_((*ACTIVE, "completed")) & (_S.c.simulated == simulated)
-    return condition & _S.c.id.not_in(invalid) if invalid else condition
-
-
-def _sessions_by_arm(connection: Connection, study: Study, simulated: bool) -> dict[Arm, int]:
-    invalid = invalid_sessions(connection, study.protocol)
-    rows = connection.execute(
-        sa.select(_S.c.method, _S.c.other_method, sa.func.count())
-        .where(_counted(simulated, invalid))
-        .group_by(_S.c.method, _S.c.other_method)
-    )
-    return {(method, other): count for method, other, count in rows}
-
-
-def _images_shown(connection: Connection, study: Study, arm: Arm, simulated: bool) -> dict[tuple[str, str], int]:
-    invalid = invalid_sessions(connection, study.protocol)
-    rows = connection.execute(
-        sa.select(_T.c.kind, _T.c.image, sa.func.count())
-        .join_from(_S, _T, _T.c.session_id == _S.c.id)
-        .where(_counted(simulated, invalid), _S.c.method == arm[0], _S.c.other_method.is_not_distinct_from(arm[1]))
-        .where(_T.c.state != "replaced", _T.c.phase == "test")
-        .group_by(_T.c.kind, _T.c.image)
-    )
-    return {(kind, image): count for kind, image, count in rows}

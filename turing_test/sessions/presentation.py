@@ -215,7 +215,7 @@ def answer(
                 "flags": flags,
             },
         )
-        snapshot = _advance(connection, snapshot, now)
+        snapshot = _advance(connection, study, snapshot, now)
         return Answered(snapshot, _feedback(study, trial.phase, trial.real_position, response))
 
     if not storage.is_sqlite:
@@ -278,7 +278,7 @@ def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: 
         values={"state": "replaced", "replaced_by": replaced_by, "flags": "interrupted"},
     )
     if reserve is None:  # this trial is lost; the export says so
-        return _advance(connection, snapshot, now)
+        return _advance(connection, study, snapshot, now)
     assert snapshot.method is not None
     side = spoiled.real_position or _preferred_side(connection, snapshot, spoiled)
     planned = place_trial(
@@ -319,20 +319,29 @@ def _preferred_side(connection: Connection, snapshot: Snapshot, spoiled: Upcomin
     return "first" if first == snapshot.method else "second"
 
 
-def _advance(connection: Connection, snapshot: Snapshot, now: float) -> Snapshot:
+def _advance(connection: Connection, study: Study, snapshot: Snapshot, now: float) -> Snapshot:
     """Go on to the next trial, or to the end."""
     position = snapshot.position + 1
     upcoming = tuple(trial for trial in snapshot.upcoming if trial.position >= position)
     if position > snapshot.n_trials:
+        state = "completed" if _answered(connection, snapshot) >= study.protocol.answers_needed else "incomplete"
         _FINISH.update(
             connection,
             row={"session": snapshot.id},
-            values={"updated_at": now, "ended_at": now, "position": position, "state": "completed"},
+            values={"updated_at": now, "ended_at": now, "position": position, "state": state},
         )
-        return snapshot.changed(position=position, upcoming=upcoming, state="completed", updated_at=now)
+        return snapshot.changed(position=position, upcoming=upcoming, state=state, updated_at=now)
     phase = upcoming[0].phase
     _move(connection, snapshot, now, position, phase)
     return snapshot.changed(position=position, upcoming=upcoming, state=phase, updated_at=now)
+
+
+def _answered(connection: Connection, snapshot: Snapshot) -> int:
+    """Trials of the test that were answered; a pair spoiled when the reserve was empty was not."""
+    count: int = connection.execute(
+        sa.select(sa.func.count()).where(_T.c.session_id == snapshot.id, _T.c.phase == "test", _T.c.state == "answered")
+    ).scalar_one()
+    return count
 
 
 def _touch(connection: Connection, snapshot: Snapshot, now: float, state: str | None = None) -> Snapshot:

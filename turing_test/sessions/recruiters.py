@@ -28,6 +28,7 @@ __all__ = [
     "Ending",
     "Form",
     "Recruiter",
+    "check_admitted",
     "find_recruiter",
 ]
 
@@ -39,7 +40,7 @@ PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arrival:
     """Who comes, in our words.
 
@@ -50,13 +51,17 @@ class Arrival:
         What identifies the person on that platform; only a digest under the study's secret is stored. None for an open
         link, and for a one-time link, which is an identity of its own.
     verified : bool
-        Whether the platform (or a one-time link) vouches that this is one person.
+        Whether something vouches that this is one person: a one-time link does. What a platform writes into an address,
+        anybody can write there; it is claimed.
     preview : bool
         A look at the task before accepting it: no session, no stimuli.
     place : str or None
         The platform's id of this one participation: whoever brings it again goes on where they were.
     handles : mapping of str to str
-        What the platform must get back at the end; kept with the session until then, so never the person.
+        What the platform must get back at the end, or calls this participation by when it is paid; kept with the session,
+        so never the person.
+    may_be_reassigned : bool
+        Whether the platform gives the same person a new `place` when they return the task and take it again.
     """
 
     platform: str
@@ -65,6 +70,7 @@ class Arrival:
     preview: bool = False
     place: str | None = field(default=None, repr=False)
     handles: Mapping[str, str] = field(default_factory=dict, repr=False)
+    may_be_reassigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a participant leaves; at most one of the three is given.
+    """How a participant leaves; at most one of the first three is given.
 
     Attributes
     ----------
@@ -87,11 +93,14 @@ class Ending:
         A page to go to.
     form : Form or None
         A form to submit.
+    give_back : bool
+        The task is to be returned to the platform, which leaves no mark there.
     """
 
     code: str | None = None
     redirect: str | None = None
     form: Form | None = None
+    give_back: bool = False
 
 
 class Recruiter(Interface):
@@ -101,7 +110,7 @@ class Recruiter(Interface):
     def platform(self) -> str:
         """Its name in the exported table."""
 
-    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
         """Read who comes from the query of the page's address and the one-time link.
 
         Raises
@@ -116,8 +125,8 @@ class Recruiter(Interface):
         Parameters
         ----------
         outcome : str
-            ``completed``, ``failed_checks`` (completed, but left out by a declared rule), ``declined``,
-            ``screened_out``, ``incompatible``, ``withdrawn`` or ``expired``. It must be decided and stored.
+            ``failed_checks`` (completed, but left out by a declared rule), or one of
+            `turing_test.sessions.snapshot.ENDED`. It must be decided and stored.
         code : str
             The session's own completion code.
         handles : mapping
@@ -138,9 +147,9 @@ class Link:
 
     platform = "link"
 
-    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
         """A one-time link stands for a person; an open one says nothing about who comes."""
-        return Arrival(self.platform, None, verified=link is not None)
+        return Arrival(platform=self.platform, person=None, verified=link is not None)
 
     def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Show the code."""
@@ -156,32 +165,40 @@ class MTurk:
 
     platform = "mturk"
 
-    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
         """``assignmentId, hitId, workerId, turkSubmitTo``; a preview has no worker."""
         assignment = query.get("assignmentId", "")
         if assignment == NOT_ACCEPTED:
-            return Arrival(self.platform, None, verified=False, preview=True)
+            return Arrival(platform=self.platform, person=None, verified=False, preview=True)
         _check_ids(query, ("assignmentId", "workerId"), "Mechanical Turk")
         submit_to = query.get("turkSubmitTo", "").removesuffix("/")
         if submit_to not in SUBMIT_HOSTS:
             raise InputError(
                 f"turkSubmitTo is not a site of Mechanical Turk; allowed are {' and '.join(SUBMIT_HOSTS)}."
             )
-        handles = {"assignmentId": assignment, "turkSubmitTo": submit_to}
-        return Arrival(self.platform, query["workerId"], verified=True, place=assignment, handles=handles)
+        _check_expected("hitId", query.get("hitId", ""), protocol.mturk_hits, "Mechanical Turk")
+        handles = {"assignmentId": assignment, "hitId": query.get("hitId", ""), "turkSubmitTo": submit_to}
+        return Arrival(
+            platform=self.platform,
+            person=query["workerId"],
+            verified=False,
+            place=assignment,
+            handles=handles,
+            may_be_reassigned=True,
+        )
 
     def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Submit the assignment when all was done; otherwise the worker returns it, which leaves no mark."""
         submit_to = handles.get("turkSubmitTo")
         if outcome not in DONE or submit_to not in SUBMIT_HOSTS:
-            return Ending()
+            return Ending(give_back=True)
         # MTurk refuses a submission without at least one field besides the assignment.
         fields = {"assignmentId": handles["assignmentId"], "code": code}
         return Ending(form=Form(f"{submit_to}/mturk/externalSubmit", fields))
 
     def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
-        """MTurk's own sites."""
-        return protocol.mturk_frame_hosts
+        """MTurk's own sites, for a study that admits its workers."""
+        return protocol.mturk_frame_hosts if self.platform in protocol.platforms else ()
 
 
 class Prolific:
@@ -189,10 +206,17 @@ class Prolific:
 
     platform = "prolific"
 
-    def arrive(self, query: Mapping[str, str], link: str | None) -> Arrival:
+    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
         """``PROLIFIC_PID, STUDY_ID, SESSION_ID``."""
         _check_ids(query, PROLIFIC_QUERY, "Prolific")
-        return Arrival(self.platform, query["PROLIFIC_PID"], verified=True, place=query["SESSION_ID"])
+        _check_expected("STUDY_ID", query["STUDY_ID"], protocol.prolific_studies, "Prolific")
+        return Arrival(
+            platform=self.platform,
+            person=query["PROLIFIC_PID"],
+            verified=False,
+            place=query["SESSION_ID"],
+            handles={"SESSION_ID": query["SESSION_ID"]},
+        )
 
     def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
         """Go back with the code that the study file has for the outcome; without one, nowhere."""
@@ -203,6 +227,9 @@ class Prolific:
             "withdrawn": protocol.prolific_declined,
             "screened_out": protocol.prolific_screened_out,
             "incompatible": protocol.prolific_incompatible,
+            "incomplete": protocol.prolific_incomplete,
+            "full": protocol.prolific_full,
+            "expired": protocol.prolific_expired,
         }
         configured = codes.get(outcome, "")
         if configured:
@@ -233,6 +260,22 @@ def find_recruiter(query: Mapping[str, str]) -> Recruiter:
     if any(name in query for name in ("assignmentId", "workerId", "turkSubmitTo")):
         return PLATFORMS["mturk"]
     return PLATFORMS["link"]
+
+
+def check_admitted(platform: str, protocol: Protocol) -> None:
+    """Refuse people of a platform that the study file does not name: its ids are easily invented.
+
+    Raises
+    ------
+    InputError
+    """
+    if platform != "link" and platform not in protocol.platforms:
+        raise InputError("This study takes nobody from that platform; please open the link that you were given.")
+
+
+def _check_expected(name: str, value: str, expected: tuple[str, ...], platform: str) -> None:
+    if expected and value not in expected:
+        raise InputError(f"{name} is not that of this study; please open the study from {platform} again.")
 
 
 def _check_ids(query: Mapping[str, str], names: tuple[str, ...], platform: str) -> None:

@@ -30,7 +30,7 @@ __all__ = [
 ACTIVE = ("consented", "screened", "practice", "test")
 """States of a session that goes on."""
 
-ENDED = ("completed", "declined", "screened_out", "incompatible", "expired", "withdrawn")
+ENDED = ("completed", "incomplete", "declined", "screened_out", "incompatible", "expired", "withdrawn", "full")
 """States of a session that is over; each is also the outcome told to the recruiting platform."""
 
 AHEAD = 2  # trials read beyond the current one: after an answer, the next two

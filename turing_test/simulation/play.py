@@ -240,7 +240,7 @@ def _start(client: Client, played: Participation, key: str) -> dict[str, Any] | 
         "simulated_key": key,
     }
     status, view = client.post("api/sessions", body)
-    if status == 403 and view.get("full"):
+    if view.get("state") == "full":
         played.state = "full"
         return None
     if status != 201:

@@ -203,6 +203,11 @@ class Protocol:
     session_timeout_s: int = _number(
         "session", 3600, 60, 7 * 86_400, "Seconds without an answer after which a session expires and frees its place."
     )  # fmt: skip
+    place_idle_s: int = _number(
+        "session", 600, 30, 7 * 86_400,
+        "Seconds without a word from a participant after which the place is lent to somebody else. Whoever comes back\n"
+        "before session_timeout_s goes on all the same, so a method may get a few sessions more.",
+    )  # fmt: skip
     color_vision: bool = _flag("session", False, "Screen colour vision with dot plates first; a screen, no diagnosis.")
     min_width: int = _number("session", 640, 320, 4096, "Narrowest window, in CSS pixels; narrower is 'incompatible'.")
 
@@ -213,6 +218,12 @@ class Protocol:
     )  # fmt: skip
     catch_pass: int = _number(
         "exclusion", 0, 0, 100, "Leave out sessions with fewer right catch answers; 0 leaves nobody out."
+    )  # fmt: skip
+
+    min_answered_percent: int = _number(
+        "exclusion", 80, 0, 100,
+        "A session that comes to its end with fewer of the test's trials answered is 'incomplete': not counted, and its\n"
+        "place goes to somebody else. Reloads beyond reserve_trials lose trials.",
     )  # fmt: skip
 
     consent_file: str = _text(
@@ -240,11 +251,24 @@ class Protocol:
         'an address without a path, such as "https://study.example.org", or empty',
         "Where participants reach the server; needed for the links and files that platforms ask for.",
     )  # fmt: skip
+    platforms: tuple[str, ...] = _texts(
+        "recruiting", (), r"mturk|prolific", 'a list of "mturk" and "prolific"',
+        "Crowd platforms whose people are admitted. What they write into an address can be invented, so such people\n"
+        "count as claimed, not verified.",
+    )  # fmt: skip
+    mturk_hits: tuple[str, ...] = _texts(
+        "recruiting", (), r"[A-Za-z0-9]{1,64}", 'a list of ids such as "3XIQGXAUMC8ZVXAEJ4N2S8FTPSOX7T"',
+        "The hitId of your HITs: others are refused; empty: any.",
+    )  # fmt: skip
     mturk_frame_hosts: tuple[str, ...] = _texts(
         "recruiting",
         ("https://www.mturk.com", "https://workersandbox.mturk.com", "https://worker.mturk.com"),
         r"https://[A-Za-z0-9.-]+", "a list of addresses such as \"https://worker.mturk.com\"",
         "Sites that may show the page in a frame.",
+    )  # fmt: skip
+    prolific_studies: tuple[str, ...] = _texts(
+        "recruiting", (), r"[A-Za-z0-9]{1,64}", 'a list of ids such as "60aa1f4b8f1c2d0012345678"',
+        "The STUDY_ID of your studies at Prolific: others are refused; empty: any.",
     )  # fmt: skip
     prolific_completed: str = _text(
         "recruiting", "", _CODE, _CODE_ALLOWED,
@@ -254,6 +278,11 @@ class Protocol:
         "recruiting", "", _CODE, _CODE_ALLOWED,
         "Done to the end, but left out by a rule of [exclusion]; empty: the same code as completed.",
     )  # fmt: skip
+    prolific_incomplete: str = _text(
+        "recruiting", "", _CODE, _CODE_ALLOWED, "Came to the end with too few answers (min_answered_percent)."
+    )  # fmt: skip
+    prolific_full: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Came when nobody was needed any more.")
+    prolific_expired: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Idle for too long (session_timeout_s).")
     prolific_declined: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "No consent, or withdrawn later.")
     prolific_screened_out: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Did not pass the colour vision screen.")
     prolific_incompatible: str = _text(
@@ -317,6 +346,11 @@ class Protocol:
     def session_trials(self) -> int:
         """Trials of a whole session: practice, test and catch."""
         return self.practice_trials + self.shown_test_trials
+
+    @property
+    def answers_needed(self) -> int:
+        """Answered trials of the test, at least, of a session that is complete."""
+        return -(-self.min_answered_percent * self.shown_test_trials // 100)
 
     @property
     def images_needed(self) -> int:

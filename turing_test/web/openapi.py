@@ -138,6 +138,7 @@ _OUTCOME = _object(
         "form": _or_null(
             _object({"action": _URL, "fields": {"type": "object", "additionalProperties": {"type": "string"}}})
         ),
+        "give_back": {"type": "boolean"},
     }
 )
 _VIEW_PROPERTIES: dict[str, Schema] = {

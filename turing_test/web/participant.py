@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, render_template, request
 from evalkit.errors import InputError
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
-from turing_test.sessions.recruiters import Arrival, find_recruiter
+from turing_test.sessions.recruiters import PLATFORMS, Arrival, check_admitted, find_recruiter
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import Snapshot
 from turing_test.sessions.timing_flags import Exposure
@@ -67,7 +67,7 @@ def session_page(token: str) -> str:
     """The page of a session that goes on, after a reload; possibly inside a platform's frame."""
     server = context()
     # Whatever the token: an unknown one is told by the interface, and the page itself holds nothing.
-    g.frame_ancestors = server.study.protocol.mturk_frame_hosts
+    g.frame_ancestors = PLATFORMS["mturk"].frame_ancestors(server.study.protocol)
     return render_template("participant.html", token=token, link="", **server.page)
 
 
@@ -170,7 +170,10 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
             raise Refused(403, "This server takes no simulated participants with that key.")
         return sessions.SIMULATED
     try:
-        arrival = find_recruiter(body["query"]).arrive(body["query"], link)
+        recruiter = find_recruiter(body["query"])
+        if link is None:
+            check_admitted(recruiter.platform, server.study.protocol)
+        arrival = recruiter.arrive(body["query"], link, server.study.protocol)
     except InputError as error:
         raise Refused(403, str(error)) from None
     if arrival.preview:

@@ -82,7 +82,7 @@ def upgrade():
 
 
 def test_a_later_migration_that_makes_a_table_anew_keeps_all_that_refers_to_it(storage, study, tmp_path, monkeypatch):
-    token, _ = start(storage, study, Arrival("link", None, verified=False), "0" * 64)
+    token, _ = start(storage, study, Arrival(platform="link", person=None, verified=False), "0" * 64)
     storage.write(lambda c: c.execute(sa.insert(tables.event).values(at=0, kind="kept", session_id=1)))
     before = storage.read(lambda c: c.execute(sa.select(tables.trial)).all())
     later = tmp_path / "migrations"

@@ -19,8 +19,8 @@ from turing_test.sessions.refusal import Refused
 from turing_test.sessions.timing_flags import Exposure
 from turing_test.sessions.tokens import digest
 
-LINK = Arrival("link", None, verified=False)
-PERSONAL = Arrival("link", None, verified=True)
+LINK = Arrival(platform="link", person=None, verified=False)
+PERSONAL = Arrival(platform="link", person=None, verified=True)
 DEVICE = {"width": 1280, "refresh_hz": 60.0}
 SHOWN = [Exposure(100.0, 1100.0, 60, 16.7, False), Exposure(1700.0, 2700.0, 60, 16.7, False)]
 T, S = tables.trial.c, tables.session.c
@@ -32,7 +32,7 @@ def study(tmp_path):
 
 
 def person(name, place=None, platform="prolific"):
-    return Arrival(platform, name, verified=True, place=place)
+    return Arrival(platform=platform, person=name, verified=False, place=place)
 
 
 def screened(storage, study, arrival=LINK):
@@ -288,7 +288,7 @@ def test_the_screen_of_colour_vision_decides(storage, tmp_path, wrong, state):
 def test_withdrawing_ends_the_session_and_frees_the_place(storage, tmp_path):
     study = make_study(tmp_path / "study", sessions_per_method=1, n_methods=1)
     token = screened(storage, study)
-    assert refusal(sessions.start, storage, study, LINK, "0" * 64).more == {"full": True}
+    assert sessions.start(storage, study, LINK, "0" * 64)[1].state == "full"
     assert sessions.withdraw(storage, study, token).state == "withdrawn"
     assert sessions.withdraw(storage, study, token).state == "withdrawn"
     assert refusal(presentation.begin, storage, study, token, 1, "a").status == 409
@@ -316,7 +316,7 @@ def test_completed_sessions_that_break_a_declared_rule_are_made_up_for(storage, 
     for position, side in dict(rows(storage, T.position, T.real_position, where=T.state == "pending")).items():
         if position is not None:
             do_trial(storage, study, token, position, "second" if side == "first" else "first")
-    assert refusal(sessions.start, storage, study, LINK, "0" * 64).more == {"full": True}
+    assert sessions.start(storage, study, LINK, "0" * 64)[1].state == "full"
 
 
 # --- balance -----------------------------------------------------------------------------------------------------
@@ -387,10 +387,9 @@ def test_500_arriving_at_once_are_spread_evenly_and_those_who_drop_out_are_repla
     full = []
 
     def replace(_):
-        try:
-            token, _ = sessions.start(storage, study, LINK, "0" * 64)
-        except Refused as refused:
-            full.append(refused.more)
+        token, snapshot = sessions.start(storage, study, LINK, "0" * 64)
+        if snapshot.state == "full":
+            full.append(token)
             return
         if rng.random() < 0.2:
             sessions.withdraw(storage, study, token)
@@ -399,7 +398,6 @@ def test_500_arriving_at_once_are_spread_evenly_and_those_who_drop_out_are_repla
         full.clear()
         all_at_once(32, replace)
         storage.write(lambda c: c.execute(complete))
-    assert full[0] == {"full": True}
     counts, shown = exposures(storage, study, ["completed"])
     assert set(counts.values()) == {63}
     assert max(max(per_image) - min(per_image) for per_image in shown.values()) <= 1

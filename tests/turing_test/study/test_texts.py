@@ -45,7 +45,8 @@ def test_every_preset_is_a_whole_page_in_every_language(language, preset):
     assert not re.search(r"\{[a-z_%{]|\}\}", page)  # everything was filled in
     assert re.findall(r'data-screen="(\w+)"', page) == [
         *("consent", "device", "vision", "instructions", "ready", "resume", "trial"),
-        *("completed", "declined", "screened_out", "incompatible", "withdrawn", "expired", "refused", "error"),
+        *("completed", "incomplete", "declined", "screened_out", "incompatible", "withdrawn", "expired", "full"),
+        *("refused", "error"),
     ]
 
 

@@ -5,7 +5,8 @@ import { part } from "./screens.js";
 const REDIRECT_AFTER = 2500; // ms to read the thanks
 
 /** Fill in what a screen of thanks offers. At most one of `form`, `redirect` and `code` is given. */
-export function showEnding(screen, { code, redirect, form }) {
+export function showEnding(screen, { code, redirect, form, give_back: giveBack }) {
+  part(screen, "give-back").hidden = !giveBack;
   if (form) showForm(part(screen, "form"), form);
   else if (redirect) showRedirect(part(screen, "redirect"), redirect);
   else if (code) showCode(part(screen, "code"), code);
