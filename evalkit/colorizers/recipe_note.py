@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.files import atomic_file
+from evalkit.files import write_atomically
 
 __all__ = ["NOTE", "refuse_other_recipe", "write_recipe_note"]
 
@@ -50,5 +50,4 @@ def refuse_other_recipe(target: Path, record: Mapping[str, Any]) -> None:
 def write_recipe_note(target: Path, record: Mapping[str, Any]) -> None:
     """Write the note, whole or not at all; the folder is made if absent."""
     target.mkdir(parents=True, exist_ok=True)
-    with atomic_file(target / NOTE) as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode())
+    write_atomically(target / NOTE, json.dumps(record, indent=2) + "\n")

@@ -149,7 +149,7 @@ def colorize(
             )
     else:
         from evalkit.color.ab_classes import load_classes
-        from evalkit.colorizers.learned.torch_needed import need_torch
+        from evalkit.needs import need_torch
 
         need_torch()
         from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos

@@ -60,7 +60,7 @@ def probe(
     Activations are averaged down to about 9,000 numbers a block. The same network with random weights is the
     floor, a network trained with labels the ceiling. Top-1 is given with its standard error over photos.
     """  # noqa: D301
-    from evalkit.colorizers.learned.torch_needed import need_torch
+    from evalkit.needs import need_torch
 
     need_torch()
     import csv

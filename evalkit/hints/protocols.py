@@ -136,7 +136,7 @@ def _largest_regions(ab: FloatArray, count: int) -> list[tuple[int, int]]:
     """The pixel farthest from the edge of each of the largest regions; ties go to the first in reading order."""
     import numpy as np
 
-    from evalkit.hints.needs import need_scipy
+    from evalkit.needs import need_scipy
 
     need_scipy("hints in the largest regions")
     from scipy import ndimage

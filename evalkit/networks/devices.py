@@ -18,7 +18,7 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BatchRunner", "choose_device", "default_batch_size", "one_thread"]
+__all__ = ["BatchRunner", "choose_device", "default_batch_size", "is_out_of_memory", "one_thread"]
 
 CPU_BATCH = 8
 """As fast as any larger batch on one CPU thread, in a quarter of the memory of 32."""
@@ -120,7 +120,7 @@ class BatchRunner:
         return np.concatenate(results)
 
     def _halve(self, error: Exception) -> None:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         if self.batch_size == 1:
             raise InputError(
@@ -135,7 +135,8 @@ class BatchRunner:
         self.batch_size = half
 
 
-def _out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a device, or the CPU's allocator, has no memory left; torch has no one exception."""
     import torch
 
     # The name of torch 2.5 and later; before, it lived below torch.cuda alone.

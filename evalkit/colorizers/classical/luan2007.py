@@ -191,7 +191,7 @@ def propagate(lightness: FloatArray, hints: HintMaps) -> FloatArray:
     """
     import numpy as np
 
-    from evalkit.hints.needs import need_scipy
+    from evalkit.needs import need_scipy
 
     need_scipy("hints spread by texture")
 

@@ -253,7 +253,7 @@ def learn_example(example: FloatArray, *, seed: int = 0) -> ExampleModel:
     """
     import numpy as np
 
-    from evalkit.hints.needs import need_sklearn
+    from evalkit.needs import need_sklearn
 
     need_sklearn("colours learnt by support vector machines")
     from sklearn.cluster import KMeans

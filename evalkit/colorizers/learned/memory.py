@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evalkit.errors import InputError
+from evalkit.networks.devices import is_out_of_memory
 
 __all__ = ["out_of_memory_advice"]
-
-# How the allocators of GPU and CPU say it; torch has no one exception for both.
-_SIGNS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @contextmanager
@@ -30,7 +28,7 @@ def out_of_memory_advice(advice: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in _SIGNS):
+        if not is_out_of_memory(error):
             raise
         reason = f" ({str(error).splitlines()[0][:200]})" if str(error) else ""
         raise InputError(f"the device ran out of memory {advice}{reason}") from error

@@ -219,7 +219,7 @@ def test_too_little_memory_is_answered_with_advice(
 
 
 def test_without_torch_the_extra_is_named(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.colorizers.learned.torch_needed.find_spec", lambda name: None)
+    monkeypatch.setattr("evalkit.needs.find_spec", lambda name: None)
     result = command("colorize", "full", "--input", scans, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "torch is not installed" in result.output

@@ -1,0 +1,41 @@
+"""Says in one sentence that an optional package is missing, before anything imports it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from evalkit.errors import InputError
+from evalkit.wording import needs_package
+
+__all__ = ["need_scipy", "need_sklearn", "need_torch"]
+
+
+def need_scipy(purpose: str) -> None:
+    """Refuse to go on without SciPy.
+
+    Parameters
+    ----------
+    purpose : str
+        What needs it, as a noun.
+
+    Raises
+    ------
+    InputError
+        If SciPy is not installed.
+    """
+    _need("scipy", "SciPy", purpose, "classical")
+
+
+def need_sklearn(purpose: str) -> None:
+    """Refuse to go on without scikit-learn; as `need_scipy`."""
+    _need("sklearn", "scikit-learn", purpose, "classical")
+
+
+def need_torch(purpose: str = "the network") -> None:
+    """Refuse to go on without torch; as `need_scipy`."""
+    _need("torch", "torch", purpose, "networks")
+
+
+def _need(module: str, package: str, purpose: str, extra: str) -> None:
+    if find_spec(module) is None:
+        raise InputError(needs_package(package, purpose, extra))
