@@ -34,10 +34,15 @@ TORCH_ROOMS = frozenset(
         "learned.sampling",
         "training.data",
         "training.objective",
+        "training.options",
         "training.panels",
         "training.probing",
         "training.processes",
+        "training.run_folder",
+        "training.speed",
+        "training.state",
         "training.train",
+        "training.validation",
     )
 )
 """Modules that may import torch when they are imported themselves; callers import these inside functions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ import click
 from evalkit.colorizers.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from evalkit.colorizers.training.train import StepReport
+    from evalkit.colorizers.training.options import Compute
+    from evalkit.colorizers.training.run_folder import LogLine
+    from evalkit.colorizers.training.speed import Speed
 
 __all__ = ["train"]
 
@@ -74,7 +76,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option("--steps", type=int, default=None, help="Updates; the learning rate falls to zero over them.")
 @click.option(
-    "--batch-size", type=int, default=None, help="Crops an update, over all processes [32; lite0: 16; tiny: 8]."
+    "--batch-size", type=int, default=None, help="Crops per update, over all processes [32; lite0: 16; tiny: 8]."
 )
 @click.option(
     "--accumulate",
@@ -98,15 +100,22 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option("--seed", type=int, default=0, show_default=True, help="First weights, order of the photos, crops.")
 @click.option(
     "--amp",
-    type=click.Choice(["off", "bf16", "fp16"]),
-    default="off",
+    type=click.Choice(["auto", "off", "bf16", "fp16"]),
+    default="auto",
     show_default=True,
-    help="Mixed precision: bf16 on recent CPUs and GPUs, fp16 on older GPUs.",
+    help="Mixed precision: bf16 on recent CPUs and GPUs, fp16 on older GPUs; auto measures float32 and bf16.",
 )
-@click.option("--channels-last/--channels-first", default=True, show_default=True, help="Memory layout.")
+@click.option(
+    "--channels-last/--channels-first", default=None, help="Memory layout; default: the one measured to be faster."
+)
 @click.option("--compile", "compile_network", is_flag=True, help="Let torch compile the network (needs a compiler).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="Cores that torch computes on.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    help="Cores that torch computes on; default: measured. Two beside another busy process are slower than one.",
+)
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load data.")
 @click.option("--save-every", type=click.IntRange(1), default=500, show_default=True, metavar="STEPS")
 @click.option("--log-every", type=click.IntRange(1), default=20, show_default=True, metavar="STEPS")
@@ -117,6 +126,29 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     show_default=True,
     metavar="STEPS",
     help="How often to write pictures to OUT/panels.",
+)
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Photos that are not trained on: AuC and rebalanced AuC on them go into the log.",
+)
+@click.option("--validate-every", type=int, default=None, metavar="STEPS", help="How often; default: once per epoch.")
+@click.option(
+    "--patience",
+    type=int,
+    default=None,
+    metavar="N",
+    help="Stop after N validations without a better score (AuC; of full, rebalanced AuC) and keep the best weights.",
+)
+@click.option(
+    "--average",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="DECAY",
+    help="Save an exponential average of the weights, with this decay per step (0.99, say); 0: the last weights.",
 )
 @click.option("--data-source", default="", metavar="TEXT", help="Where the photos come from, for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Continue the run in OUT; the result is that of one never stopped.")
@@ -140,7 +172,7 @@ def train(
     weight_decay: float,
     seed: int,
     amp: str,
-    channels_last: bool,
+    channels_last: bool | None,
     compile_network: bool,
     device: str,
     threads: int | None,
@@ -148,6 +180,10 @@ def train(
     save_every: int,
     log_every: int,
     panel_every: int,
+    validation: Path | None,
+    validate_every: int | None,
+    patience: int | None,
+    average: float,
     data_source: str,
     resume: bool,
     overwrite: bool,
@@ -164,17 +200,13 @@ def train(
     OUT/weights.pt, the log in OUT/log.csv, pictures of the progress in OUT/panels.
     """  # noqa: D301
     from evalkit.color.ab_classes import load_classes
-    from evalkit.colorizers.learned.torch_needed import need_torch
+    from evalkit.needs import need_torch
 
     need_torch()
-    import torch
-
-    from evalkit.colorizers.training.train import TrainingOptions
+    from evalkit.colorizers.training.options import Compute, TrainingOptions
     from evalkit.colorizers.training.train import train as run
     from evalkit.commands._shared import progress_bar
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     given = {
         "steps": steps,
         "batch_size": batch_size,
@@ -191,8 +223,10 @@ def train(
         accumulate=accumulate,
         weight_decay=weight_decay,
         seed=seed,
-        amp=amp,
         encoder_learning_rate=encoder_learning_rate,
+        average=average,
+        validate_every=validate_every,
+        patience=patience,
         **chosen,
     )
     with progress_bar("looking at photos", "photos", hidden=quiet) as survey, training_bar(variant, quiet) as show:
@@ -200,11 +234,12 @@ def train(
             source,
             out,
             options,
+            compute=Compute(threads=threads, amp=None if amp == "auto" else amp, channels_last=channels_last),
             prior=prior,
             init=init,
+            validation=validation,
             data_source=data_source,
             device=device,
-            channels_last=channels_last,
             compile_network=compile_network,
             workers=workers,
             save_every=save_every,
@@ -213,6 +248,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             on_survey=survey,
+            on_compute=_say_nothing if quiet else _say_compute,
             on_step=show,
         )
     if not quiet:
@@ -222,13 +258,29 @@ def train(
             if names
         ]
         click.echo(
-            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {options.steps} steps on "
+            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {report.last_step} steps on "
             f"{len(report.survey.photos)} photos" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
         )
+        if validation is not None:
+            metric = "rebalanced AuC" if VARIANTS[variant].rebalanced else "AuC"
+            click.echo(
+                f"best {metric} on the validation photos: {100 * report.best.score:.2f} after {report.best.step} steps"
+                + ("; these are the weights" if patience is not None else "")
+            )
+
+
+def _say_nothing(chosen: Compute, measured: Sequence[Speed]) -> None:
+    """For --quiet."""
+
+
+def _say_compute(chosen: Compute, measured: Sequence[Speed]) -> None:
+    """How the arithmetic is done, and what that was chosen by."""
+    rates = ", ".join(f"{speed.images_per_second:.0f} ({speed.compute})" for speed in measured)
+    click.echo(f"computes with {chosen}" + (f"; images/s measured: {rates}" if measured else ""))
 
 
 @contextmanager
-def training_bar(title: str, hidden: bool) -> Iterator[Callable[[StepReport], None]]:
+def training_bar(title: str, hidden: bool) -> Iterator[Callable[[LogLine], None]]:
     """A bar with loss, images per second and time left on standard error; only on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -244,8 +296,10 @@ def training_bar(title: str, hidden: bool) -> Iterator[Callable[[StepReport], No
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
         task = bar.add_task(title, total=None, state="", visible=False)
 
-        def show(report: StepReport) -> None:
-            state = f"loss {report.loss:.4f}, {report.images_per_second:.0f} images/s"
-            bar.update(task, completed=report.step, total=report.steps, state=state, visible=True)
+        def show(line: LogLine) -> None:
+            state = f"loss {line.loss:.4f}, {line.images_per_second:.0f} images/s"
+            if line.validation is not None:
+                state += f", validation AuC {100 * line.validation.ab_auc:.2f}"
+            bar.update(task, completed=line.step, total=line.steps, state=state, visible=True)
 
         yield show

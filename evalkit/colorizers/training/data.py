@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from evalkit.metrics.prior_counts import PriorCounts
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Crops", "PhotoSurvey", "survey_photos", "tensors_of"]
+__all__ = ["Crops", "PhotoSurvey", "prefetched", "survey_photos", "tensors_of"]
 
 GRAY_CHROMA = 4.0
 """A photo is gray when 99 of 100 pixels are nearer to neutral than this (ab units): it teaches no colour."""
@@ -158,7 +158,8 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         Side of the crops in pixels.
     seed : int
     cache_bytes : int
-        Memory for decoded photos; a photo is kept reduced to twice the size of a crop.
+        Memory for what is used again: photos, reduced to twice the size of a crop; or, where crops are whole photos,
+        what `tensors_of` makes of them, so that a photo is decoded, resized and converted to Lab once.
     whole : bool
         A crop is the whole photo, mirrored half of the time, in its own exposure.
     """
@@ -172,57 +173,139 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         cache_bytes: int = 512 * 2**20,
         whole: bool = False,
     ) -> None:
-        self.whole = whole
         self.folder = folder
         self.photos = tuple(photos)
         self.size = size
         self.seed = seed
-        self._room = cache_bytes
-        self._cache: OrderedDict[str, Rgb8] = OrderedDict()
+        self.whole = whole
+        self._photo_cache: _Cache[Rgb8] = _Cache(cache_bytes)
+        self._whole_cache: _Cache[_WholePhoto] = _Cache(cache_bytes)
         self._epoch = -1
         self._order: IntArray = np.empty(0, np.int64)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Crop number k as `tensors_of`, its L as if exposed otherwise."""
-        crop, rng = self._draw(k)
-        lightness, ab = tensors_of(crop)
+        name, rng = self._photo_of(k), self._chance(k)
         if self.whole:
-            return lightness, ab
+            _, mirrored = _chosen_part(1, 1, rng)
+            photo = self._whole_cache.get(name, lambda: self._whole_photo(name))
+            return photo.lightness.flip(-1) if mirrored else photo.lightness, photo.ab[int(mirrored)]
+        lightness, ab = tensors_of(self._cut(name, rng))
         gamma, contrast = np.exp(rng.uniform(-EXPOSURE, EXPOSURE, 2))
         return ((lightness / 100).clamp(0, 1) ** gamma * 100 - L_MIDDLE) * contrast + L_MIDDLE, ab
 
     def crop(self, k: int) -> Rgb8:
         """Crop number k: uint8, shape (size, size, 3)."""
-        return self._draw(k)[0]
+        return self._cut(self._photo_of(k), self._chance(k))
 
-    def _draw(self, k: int) -> tuple[Rgb8, np.random.Generator]:
+    def _photo_of(self, k: int) -> str:
         epoch, place = divmod(k, len(self.photos))
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.photos))
             self._epoch = epoch
-        photo = self._load(self.photos[self._order[place]])
-        rng = np.random.default_rng([self.seed, 1, k])
+        return self.photos[int(self._order[place])]
+
+    def _chance(self, k: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 1, k])
+
+    def _cut(self, name: str, rng: np.random.Generator) -> Rgb8:
+        photo = self._photo_cache.get(name, lambda: self._load(name))
         height, width = photo.shape[:2]
-        area = rng.uniform(*AREA) * height * width
-        ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        box_width, box_height = min(width, np.sqrt(area * ratio)), min(height, np.sqrt(area / ratio))
-        left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
-        box = (0, 0, width, height) if self.whole else (left, top, left + box_width, top + box_height)
-        crop = np.asarray(Image.fromarray(photo).resize((self.size, self.size), Image.Resampling.BICUBIC, box))
-        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop), rng
+        box, mirrored = _chosen_part(height, width, rng)
+        crop = self._resized(photo, (0, 0, width, height) if self.whole else box)
+        return np.ascontiguousarray(crop[:, ::-1]) if mirrored else crop
+
+    def _resized(self, photo: Rgb8, box: tuple[float, float, float, float]) -> Rgb8:
+        return np.asarray(Image.fromarray(photo).resize((self.size, self.size), Image.Resampling.BICUBIC, box))
+
+    def _whole_photo(self, name: str) -> _WholePhoto:
+        photo = self._load(name)
+        square = self._resized(photo, (0, 0, photo.shape[1], photo.shape[0]))
+        lightness, ab = tensors_of(square)
+        # Mirrored before the cells are read: the pixel that stands for a cell is another one then.
+        return _WholePhoto(lightness, (ab, tensors_of(np.ascontiguousarray(square[:, ::-1]))[1]))
 
     def _load(self, name: str) -> Rgb8:
-        if name in self._cache:
-            self._cache.move_to_end(name)
-            return self._cache[name]
         photo = decode(self.folder / name).rgb8
         height, width = photo.shape[:2]
         if min(height, width) > 2 * self.size:
             scale = 2 * self.size / min(height, width)
             small = (max(1, round(width * scale)), max(1, round(height * scale)))
             photo = np.array(Image.fromarray(photo).resize(small, Image.Resampling.BICUBIC))
-        self._cache[name] = photo
-        self._room -= photo.nbytes
-        while self._room < 0 and len(self._cache) > 1:
-            self._room += self._cache.popitem(last=False)[1].nbytes
         return photo
+
+
+def _chosen_part(height: int, width: int, rng: np.random.Generator) -> tuple[tuple[float, float, float, float], bool]:
+    """Box of a random part of a photo (left, top, right, bottom), and whether it is mirrored."""
+    area = rng.uniform(*AREA) * height * width
+    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    box_width, box_height = min(width, np.sqrt(area * ratio)), min(height, np.sqrt(area / ratio))
+    left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
+    return (left, top, left + box_width, top + box_height), bool(rng.random() < 0.5)
+
+
+@dataclass(frozen=True)
+class _WholePhoto:
+    """A photo as the network reads it, and the colours to answer as it stands and mirrored."""
+
+    lightness: Tensor
+    ab: tuple[Tensor, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.lightness.nbytes + sum(part.nbytes for part in self.ab))
+
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=_Sized)
+
+
+class _Cache(Generic[Kept]):
+    """What was made last, as much of it as fits; the least recently used goes first."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._room = n_bytes
+        self._items: OrderedDict[str, Kept] = OrderedDict()
+
+    def get(self, name: str, make: Callable[[], Kept]) -> Kept:
+        if name in self._items:
+            self._items.move_to_end(name)
+            return self._items[name]
+        item = self._items[name] = make()
+        self._room -= item.nbytes
+        while self._room < 0 and len(self._items) > 1:
+            self._room += self._items.popitem(last=False)[1].nbytes
+        return item
+
+
+Item = TypeVar("Item")
+
+
+def prefetched(items: Iterable[Item], n_ahead: int = 4) -> Generator[Item]:
+    """The items, in order, made in a thread of their own while those before are used.
+
+    Parameters
+    ----------
+    items : iterable
+        Iterated in the other thread alone; an error in it is raised where its item would have come.
+    n_ahead : int
+        Items that are made before they are asked for.
+
+    Yields
+    ------
+    object
+        Each item.
+    """
+    iterator, end = iter(items), object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="crops")
+    try:
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(n_ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, iterator, end))
+            yield cast("Item", item)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -75,6 +75,14 @@ class Processes:
             value = value / self.n
         return value
 
+    def first_says(self, answer: bool) -> bool:
+        """What the first process answers, told to all."""
+        if self.n > 1:
+            value = torch.tensor(float(answer), device=self.device)
+            distributed.broadcast(value, 0)
+            answer = bool(value.item())
+        return answer
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.n > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 from scipy.stats import ttest_1samp
 from training_folders import rule_picture, write_rule_pictures
 
+import evalkit
 import evalkit.colorizers.training.train as training
 from evalkit.cli import main
 from evalkit.color.ab_classes import preset
@@ -24,13 +26,32 @@ from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.colorizers.anchors import Gray
 from evalkit.colorizers.learned.checkpoints import load_checkpoint
 from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
-from evalkit.colorizers.training.train import TrainingOptions, train
+from evalkit.colorizers.training.options import Compute, TrainingOptions
+from evalkit.colorizers.training.speed import fastest
+from evalkit.colorizers.training.state import TrainingState
+from evalkit.colorizers.training.train import TrainingReport
+from evalkit.colorizers.training.train import train as train_with
+from evalkit.colorizers.training.validation import validate
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
 from evalkit.metrics.ab_error import ab_auc
 
-TINY = ("--network", "tiny", "--crop-size", "32", "--batch-size", "4", "--threads", "1")
+TINY = (
+    "--network",
+    "tiny",
+    "--crop-size",
+    "32",
+    "--batch-size",
+    "4",
+    "--threads",
+    "1",
+    "--amp",
+    "off",
+    "--channels-last",
+)
+FIXED = Compute(threads=1, amp="off", channels_last=True)
+"""Nothing measured: two runs compute alike, to the bit."""
 
 
 def command(*arguments: str | Path) -> Result:
@@ -38,8 +59,21 @@ def command(*arguments: str | Path) -> Result:
 
 
 def options(variant: str = "classification", **changes: object) -> TrainingOptions:
-    values = {"layout": "tiny", "steps": 4, "batch_size": 4, "crop_size": 32, "learning_rate": 3e-3, **changes}
-    return TrainingOptions(variant, preset("seed2024"), **values)  # type: ignore[arg-type]
+    values: dict[str, object] = {
+        "classes": preset("seed2024"),
+        "layout": "tiny",
+        "steps": 4,
+        "batch_size": 4,
+        "crop_size": 32,
+        "learning_rate": 3e-3,
+        **changes,
+    }
+    return TrainingOptions(variant=variant, **values)  # type: ignore[arg-type]
+
+
+def train(source: Path, out: Path, chosen: TrainingOptions, **keywords: object) -> TrainingReport:
+    """A training whose arithmetic is done one way."""
+    return train_with(source, out, chosen, **{"compute": FIXED, **keywords})  # type: ignore[arg-type]
 
 
 def log_of(folder: Path) -> np.ndarray:
@@ -165,9 +199,71 @@ def test_data_from_other_processes_train_the_same_network(crops: Path, tmp_path:
 @pytest.mark.parametrize("amp", ["bf16", "off"])
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_precision_and_memory_layout_change_little(amp: str, channels_last: bool, crops: Path, tmp_path: Path) -> None:
-    train(crops, tmp_path / "plain", options(steps=3), channels_last=False, log_every=1)
-    train(crops, tmp_path / "other", options(steps=3, amp=amp), channels_last=channels_last, log_every=1)
+    plain, changed = (Compute(threads=1, amp=a, channels_last=c) for a, c in (("off", False), (amp, channels_last)))
+    train(crops, tmp_path / "plain", options(steps=3), compute=plain, log_every=1)
+    train(crops, tmp_path / "other", options(steps=3), compute=changed, log_every=1)
     np.testing.assert_allclose(log_of(tmp_path / "other"), log_of(tmp_path / "plain"), rtol=0.02)
+
+
+def test_what_is_left_open_is_measured_said_and_kept_when_the_run_goes_on(crops: Path, tmp_path: Path) -> None:
+    said: list[tuple[Compute, int]] = []
+    threads = torch.get_num_threads()
+
+    def run(compute: Compute, **flags: bool) -> None:
+        train(crops, tmp_path / "run", options(steps=2), compute=compute, log_every=1, **flags,
+              on_compute=lambda chosen, measured: said.append((chosen, len(measured))))  # fmt: skip
+        assert torch.get_num_threads() == threads
+
+    run(Compute(threads=1))
+    run(Compute(), resume=True)
+    (first, n_first), (second, n_second) = said
+    assert first == second
+    assert first.amp in ("off", "bf16")
+    assert first.channels_last in (True, False)
+    assert (n_first >= 2, n_second) == (True, 0)
+    assert load_checkpoint(tmp_path / "run" / "weights.pt").training["compute"]["amp"] == first.amp
+    changed = "off" if first.amp == "bf16" else "bf16"
+    with pytest.raises(InputError, match=f"was started with amp '{first.amp}', not '{changed}'"):
+        run(Compute(amp=changed), resume=True)
+
+
+def test_the_command_says_what_it_computes_with(crops: Path, tmp_path: Path) -> None:
+    words = ("train", "--input", crops, "--network", "tiny", "--crop-size", "32", "--batch-size", "4", "--steps", "1")
+    result = command(*words, "--threads", "1", "--amp", "off", "--out", tmp_path / "measured")
+    assert result.exit_code == 0, result.output
+    assert "computes with 1 thread, float32, channels-" in result.output
+    assert "images/s measured: " in result.output
+    result = command(*words, *TINY, "--out", tmp_path / "given")
+    assert "computes with 1 thread, float32, channels-last\n" in result.output
+
+
+def test_the_fastest_choice_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that wait for each other, contiguous maps that are faster, bf16 that is emulated."""
+    threads, layout, amp = {1: 1.0, 2: 10.0, 4: 12.0}, {True: 1.0, False: 0.5}, {"off": 1.0, "bf16": 16.0}
+
+    def seconds(_network: object, _loss: object, _device: object, compute: Compute, n_crops: int, _size: int) -> float:
+        return n_crops * threads[compute.threads or 0] * layout[bool(compute.channels_last)] * amp[compute.amp or ""]
+
+    monkeypatch.setattr("evalkit.colorizers.training.speed._seconds", seconds)
+    monkeypatch.setattr("evalkit.colorizers.training.speed.available_cores", lambda: 4)
+    parts = (torch.nn.Conv2d(1, 2, 1), torch.nn.Identity(), torch.device("cpu"))
+    chosen, measured = fastest(*parts, Compute(), 16, 64)
+    assert chosen == Compute(threads=1, amp="off", channels_last=False)
+    assert [speed.compute.threads for speed in measured] == [1, 2, 4, 1]  # bf16 was tried on small crops alone
+    assert measured[1].images_per_second == pytest.approx(measured[0].images_per_second / 10)
+    amp["bf16"] = 0.4
+    assert fastest(*parts, Compute(), 16, 64)[0].amp == "bf16"
+    given = Compute(threads=2, amp="off", channels_last=True)
+    assert fastest(*parts, given, 16, 64) == (given, ())
+
+
+def test_measuring_changes_neither_weights_nor_chance(crops: Path, tmp_path: Path) -> None:
+    chosen: list[Compute] = []
+    train(crops, tmp_path / "measured", options(steps=2), compute=Compute(threads=1, amp="off"),
+          on_compute=lambda compute, _: chosen.append(compute))  # fmt: skip
+    train(crops, tmp_path / "given", options(steps=2), compute=chosen[0])
+    first, second = (load_checkpoint(tmp_path / name / "weights.pt").state for name in ("measured", "given"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_the_network_is_compiled_on_demand(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +332,141 @@ def test_fine_tuning_first_answers_with_the_mean_colour_of_the_photos(
     np.testing.assert_allclose(answer.permute(0, 2, 3, 1).reshape(-1, 2), mean, atol=1)
 
 
+# --- photos that are not trained on ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Pictures to learn from, and others to validate on."""
+    folder = tmp_path_factory.mktemp("rules")
+    return write_rule_pictures(folder / "photos", range(16)), write_rule_pictures(folder / "others", range(100, 106))
+
+
+def scores_of(run: Path) -> np.ndarray:
+    """Step, AuC and rebalanced AuC of the lines of the log that have them."""
+    lines = np.genfromtxt(run / "log.csv", delimiter=",", names=True)
+    lines = lines[np.isfinite(lines["ab_auc"])]
+    return np.stack([lines["step"], lines["ab_auc"], lines["ab_auc_rebal"]], axis=1)
+
+
+def test_scores_on_other_photos_are_in_the_log_once_per_epoch(rules: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, others = rules
+    result = command("train", "--input", photos, "--validation", others, *TINY, "--variant", "classification",
+                     "--steps", "10", "--log-every", "3", "--out", tmp_path / "run")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = scores_of(tmp_path / "run")
+    assert found[:, 0].tolist() == [4, 8, 10]  # 16 photos, 4 per update; and after the last
+    assert log_of(tmp_path / "run")[:, 0].tolist() == [3, 4, 6, 8, 9, 10]
+    best = found[found[:, 1].argmax()]
+    assert f"best AuC on the validation photos: {100 * best[1]:.2f} after {best[0]:.0f} steps" in result.output
+    # The numbers of 'evalkit score' on the pictures of 'evalkit colorize'.
+    command("colorize", "classification", "--weights", tmp_path / "run" / "weights.pt", "--input", others,
+            "--output", tmp_path / "colored", "--device", "cpu")  # fmt: skip
+    scores = evalkit.score(others, {"run": tmp_path / "colored"}, out=tmp_path / "scores",
+                           metrics=("ab_auc", "ab_auc_rebal"), n_bootstrap=0)  # fmt: skip
+    for column, metric in ((1, "ab_auc"), (2, "ab_auc_rebal")):
+        assert found[-1, column] == pytest.approx(scores["run", metric].value, abs=1e-6)
+
+
+@pytest.mark.parametrize(("variant", "column"), [("classification", 1), ("full", 2)])
+def test_a_run_stops_early_and_keeps_its_best_weights(
+    variant: str, column: int, rules: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """With a learning rate that spoils what was learnt, some validations bring nothing better."""
+    photos, others = rules
+    chosen = options(variant, steps=200, batch_size=8, learning_rate=0.1, validate_every=2, patience=3)
+    report = train(photos, tmp_path / "run", chosen, validation=others)
+    found = scores_of(tmp_path / "run")
+    best = int(found[:, column].argmax())
+    assert report.last_step == found[-1, 0] == found[best, 0] + 6 < 200
+    assert report.best.step == found[best, 0]
+    kept = validate(load_checkpoint(report.weights), sorted(others.iterdir()))
+    assert (kept.ab_auc, kept.ab_auc_rebal)[column - 1] == pytest.approx(found[best, column], abs=1e-6)
+    assert train(photos, tmp_path / "run", chosen, validation=others, resume=True).last_step == report.last_step
+
+
+def test_a_validated_run_continues_as_if_never_stopped(
+    rules: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, others = rules
+    chosen = options(steps=12, validate_every=2, patience=50, average=0.5)
+    train(photos, tmp_path / "whole", chosen, validation=others, save_every=4)
+    step = training._take_step
+
+    def stop_at_7(state: object, trained: object, number: int, *rest: object) -> None:
+        if number == 7:
+            raise KeyboardInterrupt
+        step(state, trained, number, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_take_step", stop_at_7)
+        with pytest.raises(KeyboardInterrupt):
+            train(photos, tmp_path / "parts", chosen, validation=others, save_every=4)
+    report = train(photos, tmp_path / "parts", chosen, validation=others, save_every=4, resume=True)
+    assert report.first_step == 4
+    np.testing.assert_array_equal(scores_of(tmp_path / "parts"), scores_of(tmp_path / "whole"))
+    first, second = (load_checkpoint(tmp_path / name / "weights.pt").state for name in ("whole", "parts"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_the_average_of_the_weights_is_what_is_saved_and_the_steps_are_the_same(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk: list[torch.Tensor] = []
+    step = training._take_step
+
+    def watched(state: TrainingState, *rest: object) -> None:
+        first = state.network.blocks[0][0].weight  # type: ignore[index,union-attr]
+        if not walk:
+            walk.append(first.detach().clone())
+        step(state, *rest)  # type: ignore[arg-type]
+        walk.append(first.detach().clone())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_take_step", watched)
+        train(crops, tmp_path / "last", options(steps=3), save_every=1)
+    train(crops, tmp_path / "average", options(steps=3, average=0.9), save_every=1)
+    np.testing.assert_array_equal(log_of(tmp_path / "average"), log_of(tmp_path / "last"))
+    last, average = (load_checkpoint(tmp_path / name / "weights.pt").state for name in ("last", "average"))
+    weights = [key for key in last if key.endswith("weight")]
+    assert any(not torch.equal(last[key], average[key]) for key in weights)
+    # The recurrence by hand: decays of 1/10, 2/11, 3/12, since a longer memory would hold the first weights alone.
+    expected = walk[0]
+    for number, value in enumerate(walk[1:]):
+        decay = (1 + number) / (10 + number)
+        expected = decay * expected + (1 - decay) * value
+    torch.testing.assert_close(average["blocks.0.0.weight"], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_same_photos_are_not_learnt_from_and_validated_on(rules: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, others = rules
+    inside = tmp_path / "photos" / "validation"
+    shutil.copytree(others, inside)
+    for path in photos.iterdir():
+        shutil.copy(path, tmp_path / "photos")
+    result = command("train", "--input", tmp_path / "photos", "--validation", inside, *TINY, "--steps", "2",
+                     "--out", tmp_path / "run")  # fmt: skip
+    assert result.exit_code == 2
+    assert "is trained on and validated on: the two folders must not share photos" in result.output
+
+
+def test_patience_without_photos_to_validate_on_is_refused(crops: Path, tmp_path: Path) -> None:
+    result = command("train", "--input", crops, *TINY, "--steps", "2", "--patience", "2", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "name their folder with --validation" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_photo_that_cannot_be_read_is_named_before_the_first_step(
+    rules: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(rules[1], tmp_path / "others")
+    (tmp_path / "others" / "broken.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"broken\.png"):
+        train(rules[0], tmp_path / "run", options(), validation=tmp_path / "others")
+    assert not (tmp_path / "run" / "weights.pt").exists()
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------
 
 
@@ -247,7 +478,7 @@ def test_fine_tuning_without_a_start_is_refused(crops: Path, tmp_path: Path) -> 
 def test_a_start_that_does_not_fit_is_refused(crops: Path, tmp_path: Path, classifier: Path) -> None:
     with pytest.raises(InputError, match="not of the layout 'small'"):
         train(crops, tmp_path / "a", options(layout="small"), init=classifier)
-    other = TrainingOptions("full", preset("zhang2016"), "tiny", 1, 4, crop_size=32)
+    other = options("full", classes=preset("zhang2016"))
     with pytest.raises(InputError, match="speaks the ab classes seed2024, not zhang2016"):
         train(crops, tmp_path / "b", other, init=classifier)
     train(crops, tmp_path / "l2", options("l2", steps=1))
@@ -263,9 +494,7 @@ def test_a_run_goes_on_only_as_it_was_started(crops: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="was started with seed 0, not 5"):
         train(crops, run, options(steps=2, seed=5), resume=True)
     with pytest.raises(InputError, match=r"was started with classes 'seed2024@\w+', not 'zhang2016@\w+'"):
-        train(
-            crops, run, TrainingOptions("classification", preset("zhang2016"), "tiny", 2, 4, 1, 32, 3e-3), resume=True
-        )
+        train(crops, run, options(steps=2, classes=preset("zhang2016")), resume=True)
     more = tmp_path / "more"
     more.mkdir()
     for path in list(crops.iterdir())[:5]:
@@ -284,6 +513,10 @@ def test_a_run_goes_on_only_as_it_was_started(crops: Path, tmp_path: Path) -> No
         ({"crop_size": 30}, "multiple of 8"),
         ({"steps": 0}, "steps is 0"),
         ({"learning_rate": 0.0}, "learning rate is 0"),
+        ({"weight_decay": -1.0}, "weight decay is -1"),
+        ({"average": 1.0}, "decay of the average is 1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"validate_every": 0}, "validate_every is 0"),
     ],
 )
 def test_options_without_meaning_are_refused(changes: dict[str, object], message: str) -> None:
@@ -310,7 +543,7 @@ def test_too_little_memory_ends_the_run_with_advice(
     def fail(*_: object) -> None:
         raise RuntimeError(words)
 
-    monkeypatch.setattr(training._Run, "_step", fail)
+    monkeypatch.setattr(training, "_take_step", fail)
     with pytest.raises(InputError, match=r"ran out of memory at 4 crops .* halve --batch-size, or say --accumulate 2"):
         train(crops, tmp_path / "run", options())
 
@@ -321,7 +554,7 @@ def test_other_errors_of_torch_are_not_taken_for_it(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(training._Run, "_step", fail)
+    monkeypatch.setattr(training, "_take_step", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         train(crops, tmp_path / "run", options())
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,9 @@ from skimage.color import rgb2lab
 from torch.utils.data import DataLoader
 
 from evalkit.color.ab_classes import preset
-from evalkit.colorizers.training.data import Crops, survey_photos, tensors_of
+from evalkit.colorizers.training.data import Crops, prefetched, survey_photos, tensors_of
 from evalkit.errors import InputError
+from evalkit.images.image_files import decode
 from evalkit.metrics.prior_counts import count_folder
 
 
@@ -81,7 +86,7 @@ def test_a_crop_depends_on_its_number_and_the_seed_alone(crops: Path) -> None:
 
 def test_every_epoch_visits_every_photo_once(crops: Path) -> None:
     names = names_of(crops)
-    stream = Crops(crops, names, 16, seed=1)
+    stream = Crops(crops, names, 16, seed=1, cache_bytes=1)
     visited = []
     stream._load = lambda name: visited.append(name) or np.zeros((40, 40, 3), np.uint8)  # type: ignore[method-assign]
     for k in range(24):
@@ -117,3 +122,54 @@ def test_lightness_is_exposed_otherwise_and_colours_stay(crops: Path) -> None:
         changes.append((found - lightness).abs().mean().item())
     assert np.std(changes) > 0.5
     assert max(changes) < 20
+
+
+def test_whole_photos_from_the_cache_are_those_made_anew(crops: Path) -> None:
+    """Mirrored or not, in whatever order, with room for all photos or for one."""
+    names = names_of(crops)
+    roomy, cramped = (Crops(crops, names, 32, seed=3, cache_bytes=room, whole=True) for room in (2**29, 1))
+    for k in [*range(30), *range(30)]:
+        expected = tensors_of(roomy.crop(k))
+        for stream in (roomy, cramped):
+            assert all(torch.equal(one, two) for one, two in zip(stream[k], expected, strict=True))
+
+
+def test_a_cached_photo_is_decoded_once(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Path] = []
+    monkeypatch.setattr("evalkit.colorizers.training.data.decode", lambda path: decoded.append(path) or decode(path))
+    for whole in (True, False):
+        stream = Crops(crops, names_of(crops), 32, seed=3, whole=whole)
+        decoded.clear()
+        for k in range(4 * len(stream.photos)):
+            stream[k]
+        assert len(decoded) == len(set(decoded)) == len(stream.photos)
+
+
+def test_items_are_made_ahead_in_order_and_errors_come_in_their_place() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for k in range(10):
+            if k == 6:
+                raise InputError("no photo 6")
+            made.append(k)
+            yield k
+
+    items = prefetched(numbers(), n_ahead=3)
+    assert next(items) == 0
+    until = time.monotonic() + 10
+    while len(made) < 4 and time.monotonic() < until:
+        time.sleep(0.001)
+    assert made == [0, 1, 2, 3]  # three more, and no further: they would fill the memory
+    assert list(itertools.islice(items, 5)) == [1, 2, 3, 4, 5]
+    with pytest.raises(InputError, match="no photo 6"):
+        next(items)
+    assert list(prefetched(iter("abc"))) == ["a", "b", "c"]
+
+
+def test_the_thread_that_makes_items_ends_with_their_use() -> None:
+    before = threading.active_count()
+    items = prefetched(itertools.count())
+    assert next(items) == 0
+    items.close()
+    assert threading.active_count() == before
