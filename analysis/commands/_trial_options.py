@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from analysis.study.analysis import StudyAnalysis
     from analysis.trials.trial_files import ColumnMapping
     from analysis.trials.trial_table import TrialTable
 
-__all__ = ["read_with_options", "trial_options"]
+__all__ = ["analyze_with_options", "read_with_options", "study_options", "trial_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +47,65 @@ _OPTIONS = (
         help="When a participant met an image of a method twice.",
     ),
 )
+
+
+_STUDY_OPTIONS = (
+    click.option(
+        "--estimand",
+        type=click.Choice(["participants+images", "participants"]),
+        default="participants+images",
+        show_default=True,
+        help="What intervals generalise to: new people and new images, or new people on these images.",
+    ),
+    click.option(
+        "--exclude", type=click.Path(path_type=Path), metavar="RULES.toml", help="Exclusions declared before the data."
+    ),
+    click.option(
+        "--equivalence-margin",
+        type=click.FloatRange(0, 50, min_open=True),
+        default=5.0,
+        show_default=True,
+        help="Percentage points around 50 that count as equal.",
+    ),
+    click.option(
+        "--confidence",
+        type=click.FloatRange(50, 100, min_open=True, max_open=True),
+        default=95.0,
+        show_default=True,
+        help="Nominal coverage of intervals, percent.",
+    ),
+)
+
+
+def study_options(function: F) -> F:
+    """Add the options of an analysis that every command takes; the command hands them to `analyze_with_options`."""
+    for option in reversed(_STUDY_OPTIONS):
+        function = option(function)
+    return function
+
+
+def analyze_with_options(
+    table: TrialTable,
+    *,
+    baseline: str | None,
+    estimand: Any,
+    exclude: Path | None,
+    equivalence_margin: float,
+    confidence: float,
+    **resampling: Any,
+) -> StudyAnalysis:
+    """Analyse a trial table as the options say: the one path of all commands that show rates of people."""
+    from analysis.study.analysis import AnalysisOptions, analyze_study
+    from analysis.trials.exclusions import read_exclusions
+
+    options = AnalysisOptions(
+        baseline=baseline,
+        estimand=estimand,
+        confidence=confidence / 100,
+        equivalence_margin=equivalence_margin / 100,
+        **resampling,
+    )
+    return analyze_study(table, read_exclusions(exclude) if exclude else (), options)
 
 
 def trial_options(function: F) -> F:

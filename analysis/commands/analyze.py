@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.commands._studies import fresh_trial_file
-from analysis.commands._trial_options import read_with_options, trial_options
+from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,37 +16,13 @@ if TYPE_CHECKING:
     from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
     from analysis.trials.trial_table import TrialTable
 
-__all__ = ["analyze"]
+__all__ = ["analyze_command", "print_summary"]
 
 
-@click.command(short_help="Fool rates, comparisons and diagnostics of a human test.")
+@click.command("analyze", short_help="Fool rates, comparisons and diagnostics of a human test.")
 @click.argument("trials", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results.")
 @click.option("--baseline", metavar="METHOD", help="Compare every method with this one, instead of all pairs.")
-@click.option(
-    "--estimand",
-    type=click.Choice(["participants+images", "participants"]),
-    default="participants+images",
-    show_default=True,
-    help="What intervals generalise to: new people and new images, or new people on these images.",
-)
-@click.option(
-    "--exclude", type=click.Path(path_type=Path), metavar="RULES.toml", help="Exclusions declared before the data."
-)
-@click.option(
-    "--equivalence-margin",
-    type=click.FloatRange(0, 50, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Percentage points around 50 that count as equal.",
-)
-@click.option(
-    "--confidence",
-    type=click.FloatRange(50, 100, min_open=True, max_open=True),
-    default=95.0,
-    show_default=True,
-    help="Nominal coverage of intervals, percent.",
-)
 @click.option(
     "--bootstrap",
     type=click.Choice(["zhang2016", "participants", "pigeonhole"]),
@@ -63,22 +38,25 @@ __all__ = ["analyze"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; may be repeated.")
+@study_options
 @trial_options
-def analyze(
+def analyze_command(
     trials: Path,
     out: Path,
     baseline: str | None,
-    estimand: Any,
-    exclude: Path | None,
-    equivalence_margin: float,
-    confidence: float,
     bootstrap: tuple[Any, ...],
     resamples: int,
     seed: int,
     methods: tuple[str, ...],
+    estimand: Any,
+    exclude: Path | None,
+    equivalence_margin: float,
+    confidence: float,
     **reading: Any,
 ) -> None:
     """Analyse TRIALS: a CSV, Parquet or JSON file with one row per trial, or a study folder.
+
+    Of a study folder, the answers that its database holds now are read; nothing is written into it.
 
     Rates come with an interval for new people and new images. The bootstrap of Zhang et al. stands beside it.
     All data are analysed, and what the declared exclusions leave; everything left out is counted.
@@ -88,25 +66,23 @@ def analyze(
     from analysis.commands._needs import need
 
     need("scipy")
-    from analysis.study.analysis import AnalysisOptions, analyze_study, write_analysis
-    from analysis.trials.exclusions import read_exclusions
+    from analysis.study.analysis import write_analysis
 
-    trials = fresh_trial_file(trials)
     table = read_with_options(trials, **reading)
     if methods:
         table = _only(table, methods)
-    rules = read_exclusions(exclude) if exclude else ()
-    options = AnalysisOptions(
+    analysis = analyze_with_options(
+        table,
         baseline=baseline,
         estimand=estimand,
-        confidence=confidence / 100,
-        equivalence_margin=equivalence_margin / 100,
+        exclude=exclude,
+        equivalence_margin=equivalence_margin,
+        confidence=confidence,
         bootstrap=bootstrap,
         resamples=resamples,
         seed=seed,
     )
-    analysis = analyze_study(table, rules, options)
-    written = write_analysis(analysis, out, source=trials, version=version("colorization-evalkit"))
+    written = write_analysis(analysis, out, version=version("colorization-evalkit"))
     print_summary(analysis)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {out}.")
 
@@ -133,8 +109,7 @@ def print_summary(analysis: StudyAnalysis) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width
         console = Console(highlight=False, width=120)
-    headline = analysis.headline.trials
-    if "platform" in headline and set(headline["platform"].tolist()) == {"simulated"}:
+    if analysis.simulated:
         console.print("\nThese answers come from [bold]simulated observers[/bold], not from people.")
     for subset in analysis.subsets:
         console.print(f"\n[bold]{subset.name.capitalize()}[/bold], intervals for new {_claim(analysis)}")
@@ -146,6 +121,8 @@ def print_summary(analysis: StudyAnalysis) -> None:
             console.print(f"  {entry.n_trials:>6} trials  {entry.reason}{people}")
     if analysis.rules and len(analysis.subsets) == 1:
         console.print("The declared exclusions removed nothing.")
+    for note in analysis.headline.trials.notes:
+        console.print(note, style="dim")
 
 
 def _claim(analysis: StudyAnalysis) -> str:
@@ -203,15 +180,15 @@ def _print_differences(console: Console, subset: SubsetAnalysis) -> None:
     factor = 1 if subset.trials.preset == "rating" else 100
     table = _table("A - B", "points" if factor == 100 else "", "interval", "p (Holm)", "P(A < B) Zhang16")
     for record in subset.differences or ():
-        found = record.result
+        result = record.result
         name = f"{record.method_a} - {record.method_b}"
-        if found is None:
+        if result is None:
             table.add_row(name, "-", "-", "-", "-")
             continue
         p = "-" if math.isnan(record.p_holm) else "< 0.0001" if record.p_holm < 1e-4 else f"{record.p_holm:.4f}"
         less = f"{record.probability_less:.3f}" if not math.isnan(record.probability_less) else "-"
-        interval = f"{factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f}"
-        table.add_row(name, f"{factor * found.difference:+.1f}", interval, p, less)
+        interval = f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"
+        table.add_row(name, f"{factor * result.difference:+.1f}", interval, p, less)
     console.print(table)
 
 

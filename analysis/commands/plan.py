@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.commands._studies import fresh_trial_file
-
 if TYPE_CHECKING:
     from analysis.planning.power import Goal
     from analysis.planning.study_plan import Plan
@@ -125,7 +123,7 @@ def plan_command(context: click.Context, /, pilot: Path | None, out: Path | None
     from analysis.trials.trial_files import read_trials
 
     request = PlanOptions(**options)
-    trials = read_trials(fresh_trial_file(pilot)) if pilot is not None else None
+    trials = read_trials(pilot) if pilot is not None else None
     plan = plan_study(request, pilot=trials)
     _print_plan(plan)
     if out is not None:

@@ -7,38 +7,23 @@ from typing import Any
 
 import click
 
-from analysis.commands._studies import fresh_trial_file
-from analysis.commands._trial_options import read_with_options, trial_options
+from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 
-__all__ = ["report"]
+__all__ = ["report_command"]
 
 
-@click.command(short_help="Table, figures and galleries as one HTML file, LaTeX, Markdown, CSV.")
+@click.command("report", short_help="Table, figures and galleries as one HTML file, LaTeX, Markdown, CSV.")
 @click.option("--scores", type=click.Path(path_type=Path), metavar="DIR", help="Results of `evalkit score`.")
 @click.option("--trials", type=click.Path(path_type=Path), metavar="FILE", help="Trial table or study folder.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the report.")
 @click.option("--published", type=click.Choice(["zhang2016"]), help="Put the rows of this paper beside one's own.")
 @click.option("--baseline", metavar="METHOD", help="Show differences to this method.")
-@click.option(
-    "--estimand",
-    type=click.Choice(["participants+images", "participants"]),
-    default="participants+images",
-    show_default=True,
-    help="What intervals generalise to.",
-)
-@click.option("--exclude", type=click.Path(path_type=Path), metavar="RULES.toml", help="Declared exclusions.")
-@click.option(
-    "--equivalence-margin",
-    type=click.FloatRange(0, 50, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Percentage points around 50 that count as equal.",
-)
+@study_options
 @trial_options
 @click.option("--truth", type=click.Path(path_type=Path), metavar="DIR", help="Photos, for the galleries.")
 @click.option("--method", "methods", multiple=True, metavar="NAME=DIR", help="Colorizations, for the galleries.")
 @click.option("--title", default="Colorization: scores and human judgement", show_default=True, help="Heading.")
-def report(
+def report_command(
     scores: Path | None,
     trials: Path | None,
     out: Path,
@@ -47,6 +32,7 @@ def report(
     estimand: Any,
     exclude: Path | None,
     equivalence_margin: float,
+    confidence: float,
     truth: Path | None,
     methods: tuple[str, ...],
     title: str,
@@ -64,8 +50,6 @@ def report(
     from analysis.report.document import ReportInput, write_report
     from analysis.report.galleries import ImageFolders
     from analysis.report.score_folder import read_score_folder
-    from analysis.study.analysis import AnalysisOptions, analyze_study
-    from analysis.trials.exclusions import read_exclusions
     from evalkit.errors import InputError
 
     score_folder = read_score_folder(scores) if scores else None
@@ -73,14 +57,19 @@ def report(
         raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
     study = None
     if trials is not None:
-        trials = fresh_trial_file(trials)
         table = read_with_options(trials, **reading)
         # A baseline of the scores alone (gray, say) leaves the people's comparisons to all pairs.
-        known = baseline in table.methods or score_folder is None or baseline not in score_folder.methods
-        options = AnalysisOptions(
-            baseline=baseline if known else None, estimand=estimand, equivalence_margin=equivalence_margin / 100
+        of_scores_alone = (
+            score_folder is not None and baseline in score_folder.methods and baseline not in table.methods
         )
-        study = analyze_study(table, read_exclusions(exclude) if exclude else (), options)
+        study = analyze_with_options(
+            table,
+            baseline=None if of_scores_alone else baseline,
+            estimand=estimand,
+            exclude=exclude,
+            equivalence_margin=equivalence_margin,
+            confidence=confidence,
+        )
     for entry in methods:
         if "=" not in entry:
             raise InputError(f"--method {entry!r} has no '='; --method NAME=DIR is allowed.")
@@ -93,7 +82,6 @@ def report(
     content = ReportInput(
         scores=score_folder,
         study=study,
-        trial_file=trials,
         published=published or "",
         baseline=baseline or "",
         folders=folders,

@@ -38,14 +38,14 @@ class MetricAgreement:
 
     def row(self) -> Row:
         """Columns of ``metric_agreement.csv``."""
-        found = self.correlation
+        pairs = self.correlation
         return {
             "metric": self.metric,
             "over": self.over,
-            "rank_correlation": found.rho,
-            "ci_low": found.ci_low,
-            "ci_high": found.ci_high,
-            "n": found.n,
+            "rank_correlation": pairs.rho,
+            "ci_low": pairs.ci_low,
+            "ci_high": pairs.ci_high,
+            "n": pairs.n,
         }
 
 
@@ -68,7 +68,7 @@ def metric_agreement(scores: ScoreFolder, rates: FoolRates, images: list[Row]) -
     """
     by_method = {record.method: record.mean.estimate for record in rates if record.mean}
     common = [method for method in scores.methods if method in by_method]
-    found = []
+    agreement = []
     for metric in scores.metrics:
         if len(common) >= MINIMUM_METHODS:
             values = [
@@ -76,12 +76,12 @@ def metric_agreement(scores: ScoreFolder, rates: FoolRates, images: list[Row]) -
                 for method in common
             ]
             correlation = rank_correlation(values, [by_method[method] for method in common])
-            found.append(MetricAgreement(metric, "methods", correlation))
+            agreement.append(MetricAgreement(metric, "methods", correlation))
         for method in common:
             x, y = image_pairs_of(scores, images, metric, method)
             if x.size > 1:
-                found.append(MetricAgreement(metric, f"images of {method}", rank_correlation(x, y)))
-    return found
+                agreement.append(MetricAgreement(metric, f"images of {method}", rank_correlation(x, y)))
+    return agreement
 
 
 def image_pairs_of(scores: ScoreFolder, images: list[Row], metric: str, method: str) -> tuple[FloatArray, FloatArray]:

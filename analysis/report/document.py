@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.records import write_csv
+from analysis.records import csv_text, json_text, replace_results
 from analysis.report import figures as draw
 from analysis.report.agreement import MetricAgreement, image_pairs_of, metric_agreement
 from analysis.report.figures import save_figure
@@ -23,17 +22,18 @@ from analysis.report.published_rows import published_rows
 from analysis.report.score_folder import ScoreFolder
 from analysis.report.tables import ReportTable, build_table, metric_column, with_minus
 from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
-from analysis.study.columns import OUTPUT_COLUMNS
-from analysis.trials.trial_files import find_trial_file
+from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
-__all__ = ["ReportFigure", "ReportInput", "methods_paragraphs", "report_figures", "write_report"]
+__all__ = ["FIGURES", "ReportFigure", "ReportInput", "methods_paragraphs", "report_figures", "write_report"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportInput:
     """What a report is made of; scores, a study, or both.
 
@@ -43,8 +43,6 @@ class ReportInput:
         Of `evalkit score`.
     study : StudyAnalysis or None
         Of the human test.
-    trial_file : Path or None
-        Where the trials come from, for the digest.
     published : str
         Name of a published table, or "".
     baseline : str
@@ -59,12 +57,45 @@ class ReportInput:
 
     scores: ScoreFolder | None = None
     study: StudyAnalysis | None = None
-    trial_file: Path | None = None
     published: str = ""
     baseline: str = ""
     folders: ImageFolders | None = None
     title: str = "Colorization: scores and human judgement"
     version: str = ""
+
+    @property
+    def headline(self) -> SubsetAnalysis | None:
+        """What the declared rules leave of the study, or None without one."""
+        return self.study.headline if self.study else None
+
+    @cached_property
+    def table(self) -> ReportTable:
+        """Scores, rates and published rows by method."""
+        return build_table(
+            self.scores, self.headline, published=published_rows(self.published) if self.published else ()
+        )
+
+    @cached_property
+    def differences(self) -> list[MetricDifference]:
+        """Scores against the baseline; empty without one, or without the statistics of every image."""
+        scores = self.scores
+        if scores is None or self.baseline not in scores.methods or not (scores.folder / "statistics").is_dir():
+            return []
+        if not set(scores.methods) - {self.baseline, "truth"}:
+            return []
+        return metric_differences(scores, self.baseline)
+
+    @cached_property
+    def agreement(self) -> list[MetricAgreement]:
+        """Metrics against people; empty without both."""
+        if self.scores is None or self.headline is None or self.headline.rates is None:
+            return []
+        return metric_agreement(self.scores, self.headline.rates, self.headline.tables["per_image"])
+
+    @property
+    def rates_shown(self) -> bool:
+        """Whether there are rates (or mean ratings) of single methods to draw."""
+        return self.headline is not None and self.headline.rates is not None
 
 
 @dataclass(frozen=True)
@@ -76,15 +107,35 @@ class ReportFigure:
     figure: Figure
 
 
+@dataclass(frozen=True)
+class Section:
+    """One figure of the report: when there is one, what stands below it, and how it is drawn.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix.
+    applies : callable
+        Whether the data of a report have it.
+    caption, draw : callable
+        For a report to which it applies.
+    """
+
+    name: str
+    applies: Callable[[ReportInput], bool]
+    caption: Callable[[ReportInput], str]
+    draw: Callable[[ReportInput], Figure]
+
+
 def write_report(content: ReportInput, out: Path) -> list[Path]:
-    """Write ``report.html``, ``table.*``, ``metric_agreement.csv`` and ``figures/*.pdf``, ``*.svg``.
+    """Write ``report.html``, ``table.*``, tables of comparisons, ``figures/*.pdf`` and ``*.svg``, and ``report.json`` last.
 
     Parameters
     ----------
     content : ReportInput
         Scores, a study, or both.
     out : Path
-        Folder, made when absent; files of the same names are replaced.
+        Folder, made when absent; the files of an earlier report are replaced, all of them or none.
 
     Returns
     -------
@@ -96,112 +147,202 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     InputError
         When there are neither scores nor a study, or the published table is not known.
     """
+    if content.scores is None and content.study is None:
+        raise InputError("A report needs scores (--scores DIR), trials (--trials FILE), or both.")
+    drawn = [_Drawn(entry) for entry in report_figures(content)]
+    files: dict[str, str | bytes] = {
+        "report.html": _page(content, drawn),
+        "table.csv": content.table.to_csv(),
+        "table.md": content.table.to_markdown(),
+        "table.tex": content.table.to_latex(),
+        "table.html": content.table.to_html(),
+    }
+    tables = ([entry.row() for entry in content.differences], [entry.row() for entry in content.agreement])
+    for name, rows in zip(REPORT_TABLES, tables, strict=True):
+        if rows:
+            files[name] = csv_text(rows, list(OUTPUT_COLUMNS[name]))
+    for entry in drawn:
+        files |= {f"figures/{entry.name}.pdf": entry.pdf, f"figures/{entry.name}.svg": entry.svg}
+    files["report.json"] = json_text({"command": "report", **_provenance(content), "files": list(files)})
+    may_hold = {*REPORT_TABLES} | {f"figures/{figure.name}.{kind}" for figure in FIGURES for kind in ("pdf", "svg")}
+    return replace_results(out, files, record="report.json", command="report", may_hold=may_hold)
+
+
+class _Drawn:
+    """A figure as the bytes of its files, and as part of a page."""
+
+    def __init__(self, entry: ReportFigure) -> None:
+        self.name, self.caption = entry.name, entry.caption
+        self.pdf, self.svg = (self._saved(entry, kind) for kind in ("pdf", "svg"))
+
+    @staticmethod
+    def _saved(entry: ReportFigure, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        save_figure(entry.figure, buffer, kind)
+        return buffer.getvalue()
+
+    @property
+    def inline(self) -> str:
+        return _inline(self.svg.decode(), self.name)
+
+
+def _page(content: ReportInput, drawn: Sequence[_Drawn]) -> str:
+    """The HTML file."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    if content.scores is None and content.study is None:
-        raise InputError("A report needs scores (--scores DIR), trials (--trials FILE), or both.")
-    headline = content.study.headline if content.study else None
-    published = published_rows(content.published) if content.published else ()
-    table = build_table(content.scores, headline, published=published)
-    out.mkdir(parents=True, exist_ok=True)
-    written = [out / "report.html", out / "table.csv", out / "table.md", out / "table.tex", out / "table.html"]
-    table.write_csv(written[1])
-    for path, text in zip(written[2:], (table.to_markdown(), table.to_latex(), table.to_html()), strict=True):
-        path.write_text(text, encoding="utf-8")
-
-    differences: list[MetricDifference] = []
-    if content.scores and _has_differences(content.scores, content.baseline):
-        differences = metric_differences(content.scores, content.baseline)
-        written.append(out / "metric_differences.csv")
-        write_csv(written[-1], [entry.row() for entry in differences], list(OUTPUT_COLUMNS[written[-1].name]))
-    agreement: list[MetricAgreement] = []
-    if content.scores and headline and headline.rates:
-        agreement = metric_agreement(content.scores, headline.rates, headline.tables["per_image"])
-        written.append(out / "metric_agreement.csv")
-        write_csv(written[-1], [entry.row() for entry in agreement], list(OUTPUT_COLUMNS[written[-1].name]))
-    shown = []
-    (out / "figures").mkdir(exist_ok=True)
-    for entry in report_figures(content, agreement):
-        for suffix in (".pdf", ".svg"):
-            written.append(out / "figures" / (entry.name + suffix))
-            save_figure(entry.figure, written[-1])
-        shown.append(
-            {"caption": entry.caption, "svg": Markup(_inline(written[-1].read_text(encoding="utf-8"), entry.name))}
-        )
-
-    template = Environment(loader=PackageLoader("analysis.report"), autoescape=True, trim_blocks=True).get_template(
-        "report.html"
+    loader = PackageLoader("analysis.report")
+    template = Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("report.html")
+    study, table = content.study, content.table
+    before = study.subsets[0] if study and len(study.subsets) > 1 else None
+    return template.render(
+        title=content.title,
+        subtitle=_subtitle(content),
+        simulated=study is not None and study.simulated,
+        table=Markup(table.to_html()) if table.columns else "",
+        other_table=Markup(build_table(None, before).to_html()) if before and before.rates else "",
+        notes=_notes(content.headline),
+        left_out=study.left_out if study else (),
+        comparisons=_comparison_cells(content.headline),
+        metric_differences=_difference_matrix(content.differences),
+        baseline=content.baseline,
+        figures=[{"caption": entry.caption, "svg": Markup(entry.inline)} for entry in drawn],
+        agreement=_agreement_matrix(content.agreement),
+        galleries=_galleries(content),
+        methods=methods_paragraphs(content),
+        provenance=json_text(_provenance(content)).rstrip(),
     )
-    before = content.study.subsets[0] if content.study and len(content.study.subsets) > 1 else None
-    written[0].write_text(
-        template.render(
-            title=content.title,
-            subtitle=_subtitle(content),
-            simulated=_simulated(headline),
-            table=Markup(table.to_html()) if table.columns else "",
-            other_table=Markup(build_table(None, before).to_html()) if before and before.rates else "",
-            notes=_notes(headline, table),
-            left_out=content.study.left_out if content.study else (),
-            comparisons=_comparison_cells(headline),
-            metric_differences=_difference_matrix(differences),
-            baseline=content.baseline,
-            figures=shown,
-            agreement=_agreement_matrix(agreement),
-            galleries=_galleries(content),
-            methods=methods_paragraphs(content),
-            provenance=_provenance(content),
+
+
+def report_figures(content: ReportInput) -> list[ReportFigure]:
+    """All figures for which there are data, in the order of `FIGURES`."""
+    return [
+        ReportFigure(section.name, section.caption(content), section.draw(content))
+        for section in FIGURES
+        if section.applies(content)
+    ]
+
+
+def _shown_study(content: ReportInput) -> SubsetAnalysis:
+    """The study of a report that has one: sections ask for it only where they apply."""
+    assert content.headline is not None
+    return content.headline
+
+
+def _curve_caption(content: ReportInput) -> str:
+    bands = "; bands: 95 % over images" if content.scores and content.scores.curve_std_errors else ""
+    return f"Cumulative ab-error curves: share of pixels within each error threshold{bands}."
+
+
+def _draw_curves(content: ReportInput) -> Figure:
+    assert content.scores is not None
+    return draw.curve_figure(content.scores.curves, content.scores.curve_std_errors)
+
+
+def _forest_caption(content: ReportInput) -> str:
+    assert content.study is not None
+    both = content.study.options.estimand == "participants+images"
+    claim = "new participants and new images" if both else "new participants on these images"
+    return f"Rates with {100 * content.study.options.confidence:g} % intervals for {claim}."
+
+
+def _draw_forest(content: ReportInput) -> Figure:
+    assert content.study is not None
+    study = _shown_study(content)
+    margin = content.study.options.equivalence_margin
+    return draw.forest_figure(list(study.rates or ()), margin=margin, rating=study.trials.preset == "rating")
+
+
+def _has_vigilance_curve(content: ReportInput) -> bool:
+    if not content.rates_shown:
+        return False
+    diagnosed = _shown_study(content).diagnostics.get("methods", {})
+    return any("estimate" in point for entry in diagnosed.values() for point in entry.get("vigilance_curve", []))
+
+
+def _has_fatigue(content: ReportInput) -> bool:
+    if not content.rates_shown:
+        return False
+    study = _shown_study(content)
+    of_answers = study.trials.preset != "rating" and "fatigue" in study.diagnostics
+    return of_answers and bool(np.ptp(study.trials.of_kind("test")["trial"]) > 0)
+
+
+def _has_sides(content: ReportInput) -> bool:
+    if not content.rates_shown:
+        return False
+    return any(not math.isnan(row["first_share"]) for row in _shown_study(content).tables["per_participant"])
+
+
+def _scatter_pairs(content: ReportInput) -> tuple[str, dict[str, tuple[Any, Any]]]:
+    """The metric that agrees best, and its values and rates of images by method."""
+    metric = _best_metric(content.agreement)
+    if not metric or content.scores is None:
+        return "", {}
+    images = _shown_study(content).tables["per_image"]
+    pairs = {method: image_pairs_of(content.scores, images, metric, method) for method in content.scores.methods}
+    return metric, {method: pair for method, pair in pairs.items() if pair[0].size > 1}
+
+
+def _draw_scatter(content: ReportInput) -> Figure:
+    metric, pairs = _scatter_pairs(content)
+    rho = {entry.over: entry.correlation.rho for entry in content.agreement if entry.metric == metric}
+    return draw.image_scatter_figure(
+        pairs, metric, {method: rho[f"images of {method}"] for method in pairs if f"images of {method}" in rho}
+    )
+
+
+FIGURES = (
+    Section(
+        "curves",
+        lambda content: bool(content.scores and content.scores.curves),
+        _curve_caption,
+        _draw_curves,
+    ),
+    Section("forest", lambda content: content.rates_shown, _forest_caption, _draw_forest),
+    Section(
+        "variance_components",
+        lambda content: content.rates_shown,
+        lambda content: "Variance of one answer: participants, images, and the rest.",
+        lambda content: draw.component_figure(_shown_study(content).tables["variance_components"]),
+    ),
+    Section(
+        "vigilance",
+        _has_vigilance_curve,
+        lambda content: (
+            "Fool rate of the participants who reach each share of vigilance trials; the left end is everybody."
         ),
-        encoding="utf-8",
-    )
-    return written
-
-
-def report_figures(content: ReportInput, agreement: Sequence[MetricAgreement] = ()) -> list[ReportFigure]:
-    """All figures for which there are data."""
-    found: list[ReportFigure] = []
-
-    def add(name: str, caption: str, make: Callable[[], Figure]) -> None:
-        found.append(ReportFigure(name, caption, make()))
-
-    scores, study = content.scores, content.study
-    if scores and scores.curves:
-        bands = "; bands: 95 % over images" if scores.curve_std_errors else ""
-        add("curves", f"Cumulative ab-error curves: share of pixels within each error threshold{bands}.",
-            lambda: draw.curve_figure(scores.curves, scores.curve_std_errors))  # fmt: skip
-    if study is None or study.headline.rates is None:
-        return found
-    headline = study.headline
-    test = headline.trials.of_kind("test")
-    rating, margin = headline.trials.preset == "rating", study.options.equivalence_margin
-    rates = headline.rates or ()
-    add("forest", _forest_caption(study), lambda: draw.forest_figure(list(rates), margin=margin, rating=rating))
-    add("variance_components", "Variance of one answer: participants, images, and the rest.",
-        lambda: draw.component_figure(headline.tables["variance_components"]))  # fmt: skip
-    diagnosed = headline.diagnostics.get("methods", {})
-    if any("estimate" in point for entry in diagnosed.values() for point in entry.get("vigilance_curve", [])):
-        add("vigilance", "Fool rate of the participants who reach each share of vigilance trials; the left end is everybody.",
-            lambda: draw.vigilance_figure(diagnosed))  # fmt: skip
-    if not rating and "fatigue" in headline.diagnostics and np.ptp(test["trial"]) > 0:
-        add("fatigue", "Fool rate over the session, all methods together.", lambda: draw.fatigue_figure(test))
-    people = headline.tables["per_participant"]
-    if any(not math.isnan(row["first_share"]) for row in people):
-        add("side_bias", "How often each participant answered that the first image was the fake.",
-            lambda: draw.side_bias_figure(people))  # fmt: skip
-    if "answer_times" in headline.diagnostics:
-        add("answer_times", "Times from the question to the answer.", lambda: draw.answer_time_figure(test))
-    if scores is not None:
-        best = _best_metric(agreement)
-        if best:
-            images = headline.tables["per_image"]
-            pairs = {m: image_pairs_of(scores, images, best, m) for m in scores.methods}
-            pairs = {method: pair for method, pair in pairs.items() if pair[0].size > 1}
-            rho = {
-                m: e.correlation.rho for m in pairs for e in agreement if (e.metric, e.over) == (best, f"images of {m}")
-            }
-            add("metric_scatter", f"{best} of single images against how often they fool people (the metric that agrees best).",
-                lambda: draw.image_scatter_figure(pairs, best, rho))  # fmt: skip
-    return found
+        lambda content: draw.vigilance_figure(_shown_study(content).diagnostics["methods"]),
+    ),
+    Section(
+        "fatigue",
+        _has_fatigue,
+        lambda content: "Fool rate over the session, all methods together.",
+        lambda content: draw.fatigue_figure(_shown_study(content).trials.of_kind("test")),
+    ),
+    Section(
+        "side_bias",
+        _has_sides,
+        lambda content: "How often each participant answered that the first image was the fake.",
+        lambda content: draw.side_bias_figure(_shown_study(content).tables["per_participant"]),
+    ),
+    Section(
+        "answer_times",
+        lambda content: content.rates_shown and "answer_times" in _shown_study(content).diagnostics,
+        lambda content: "Times from the question to the answer.",
+        lambda content: draw.answer_time_figure(_shown_study(content).trials.of_kind("test")),
+    ),
+    Section(
+        "metric_scatter",
+        lambda content: bool(_best_metric(content.agreement)),
+        lambda content: (
+            f"{_best_metric(content.agreement)} of single images against how often they fool people "
+            "(the metric that agrees best)."
+        ),
+        _draw_scatter,
+    ),
+)
+"""Every figure of the report, in its order; a new one is one entry."""
 
 
 def methods_paragraphs(content: ReportInput) -> list[str]:
@@ -222,14 +363,14 @@ def methods_paragraphs(content: ReportInput) -> list[str]:
 def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     headline, options = study.headline, study.options
     test = headline.trials.of_kind("test")
-    people, images = np.unique(test["participant"]).size, np.unique(test["image"]).size
+    people, images = test.design.n_participants, test.design.n_images
     asked = {
         "real-vs-fake": "saw each photo and one of its colorizations in turn and said which had fake colours",
         "preference": "saw two colorizations of a photo and said which looked more natural",
         "naturalness": "saw one image at a time and said whether its colours looked natural",
         "rating": "rated single images",
     }[headline.trials.preset]
-    who = "Simulated observers" if _simulated(headline) else "Participants"
+    who = "Simulated observers" if study.simulated else "Participants"
     first = f"{who} (n = {people}) {asked}; {len(test):,} answers on {images} images are analysed."
     excluded = "; ".join(f"{entry.reason}: {entry.n_trials} trials" for entry in study.left_out)
     if excluded:
@@ -261,12 +402,6 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     return [first, claim]
 
 
-def _forest_caption(study: StudyAnalysis) -> str:
-    both = study.options.estimand == "participants+images"
-    claim = "new participants and new images" if both else "new participants on these images"
-    return f"Rates with {100 * study.options.confidence:g} % intervals for {claim}."
-
-
 def _best_metric(agreement: Sequence[MetricAgreement]) -> str:
     """The metric with the largest mean absolute correlation over images."""
     by_metric: dict[str, list[float]] = {}
@@ -280,16 +415,16 @@ def _galleries(content: ReportInput) -> list[Gallery]:
     if content.folders is None:
         return []
     grid = qualitative_grid(content.folders)
-    found = [grid] if grid else []
-    if content.study and content.study.headline.rates is not None and content.study.headline.trials.preset != "rating":
-        found += fooling_galleries(content.study.headline.tables["per_image"], content.folders)
-    return found
+    galleries = [grid] if grid else []
+    if content.headline and content.headline.rates is not None and content.headline.trials.preset != "rating":
+        galleries += fooling_galleries(content.headline.tables["per_image"], content.folders)
+    return galleries
 
 
-def _notes(headline: SubsetAnalysis | None, table: ReportTable) -> list[str]:
+def _notes(headline: SubsetAnalysis | None) -> list[str]:
     if headline is None:
         return []
-    notes = list(headline.notes)
+    notes = [*headline.trials.notes, *headline.notes]
     notes += [f"{record.method}: {record.note}." for record in headline.rates or () if record.note]
     return notes
 
@@ -300,16 +435,16 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
     factor = 1.0 if headline.trials.preset == "rating" else 100.0
     cells: list[tuple[str, ...]] = []
     for record in headline.differences:
-        found = record.result
-        if found is None:
+        result = record.result
+        if result is None:
             cells.append((record.method_a, record.method_b, "–", record.note, "–", "–"))
             continue
         cells.append(
             (
                 record.method_a,
                 record.method_b,
-                with_minus(f"{factor * found.difference:+.1f}"),
-                with_minus(f"{factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f}"),
+                with_minus(f"{factor * result.difference:+.1f}"),
+                with_minus(f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"),
                 _p(record.p_holm),
                 "–" if math.isnan(record.probability_less) else f"{record.probability_less:.3f}",
             )
@@ -317,32 +452,26 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
     return cells
 
 
-def _has_differences(scores: ScoreFolder, baseline: str) -> bool:
-    """Whether there is something to compare, and the statistics of every image to do it with."""
-    others = set(scores.methods) - {baseline, "truth"}
-    return baseline in scores.methods and bool(others) and (scores.folder / "statistics").is_dir()
-
-
 def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[str], list[list[str]]] | None:
     """One row a metric, one column a method: the difference to the baseline, its interval, Holm's p."""
     if not differences:
         return None
-    methods = list(dict.fromkeys(entry.found.other_method for entry in differences))
-    cells = {(entry.found.metric, entry.found.other_method): entry for entry in differences}
+    methods = list(dict.fromkeys(entry.compared.other_method for entry in differences))
+    cells = {(entry.compared.metric, entry.compared.other_method): entry for entry in differences}
     rows = []
-    for name in dict.fromkeys(entry.found.metric for entry in differences):
+    for name in dict.fromkeys(entry.compared.metric for entry in differences):
         column = metric_column(name)
         row = [column.title]
         for method in methods:
             entry = cells[name, method]
-            if math.isnan(entry.found.difference):
+            if math.isnan(entry.compared.difference):
                 row.append("–")
                 continue
             shown = [
                 f"{column.factor * value:+.{column.decimals}f}"
-                for value in (entry.found.difference, entry.found.ci_low, entry.found.ci_high)
+                for value in (entry.compared.difference, entry.compared.ci_low, entry.compared.ci_high)
             ]
-            interval = "" if math.isnan(entry.found.ci_low) else f" ({shown[1]} to {shown[2]})"
+            interval = "" if math.isnan(entry.compared.ci_low) else f" ({shown[1]} to {shown[2]})"
             row.append(with_minus(f"{shown[0]}{interval}, p {_p(entry.p_holm)}"))
         rows.append(row)
     return methods, rows
@@ -358,13 +487,13 @@ def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], 
     for metric in dict.fromkeys(entry.metric for entry in agreement):
         row = [metric]
         for column in over:
-            found = cells.get((metric, column))
-            if found is None or math.isnan(found.rho):
+            pair = cells.get((metric, column))
+            if pair is None or math.isnan(pair.rho):
                 row.append("–")
-            elif math.isnan(found.ci_low):
-                row.append(with_minus(f"{found.rho:+.2f}"))
+            elif math.isnan(pair.ci_low):
+                row.append(with_minus(f"{pair.rho:+.2f}"))
             else:
-                row.append(with_minus(f"{found.rho:+.2f} ({found.ci_low:+.2f} to {found.ci_high:+.2f})"))
+                row.append(with_minus(f"{pair.rho:+.2f} ({pair.ci_low:+.2f} to {pair.ci_high:+.2f})"))
         rows.append(row)
     return over, rows
 
@@ -373,35 +502,30 @@ def _p(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _simulated(headline: SubsetAnalysis | None) -> bool:
-    return bool(headline and "platform" in headline.trials and np.all(headline.trials["platform"] == "simulated"))
-
-
 def _subtitle(content: ReportInput) -> str:
     parts = []
     if content.scores:
         parts.append(f"{len(content.scores.methods)} methods scored by {len(content.scores.metrics)} metrics")
     if content.study:
         test = content.study.headline.trials.of_kind("test")
-        parts.append(f"{len(test):,} answers of {np.unique(test['participant']).size} participants")
+        parts.append(f"{len(test):,} answers of {test.design.n_participants} participants")
     return "; ".join(parts) + f". colorization-evalkit {content.version}"
 
 
-def _provenance(content: ReportInput) -> str:
-    """Versions, options, digests and signatures, as indented JSON."""
+def _provenance(content: ReportInput) -> dict[str, Any]:
+    """Versions, options, digests and signatures."""
     record: dict[str, Any] = {"version": content.version}
     if content.study:
+        trials = content.study.headline.trials
         record["analysis"] = asdict(content.study.options)
         record["exclusion_rules"] = [asdict(rule) for rule in content.study.rules]
-    if content.trial_file:
-        file = find_trial_file(content.trial_file)
-        record["trials"] = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        record["trials"] = {"source": trials.source, "sha256": trials.digest}
     if content.scores:
         record["signatures"] = sorted({entry.signature for entry in content.scores.summary.values() if entry.signature})
         for key in ("inputs", "seed", "versions"):
             if key in content.scores.record:
                 record[f"scores_{key}"] = content.scores.record[key]
-    return json.dumps(record, indent=2, ensure_ascii=False)
+    return record
 
 
 def _inline(svg: str, name: str) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -81,13 +81,13 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write PDF, SVG or PNG by the suffix, without a time stamp."""
+def save_figure(figure: Figure, target: Path | BinaryIO, kind: str) -> None:
+    """Write PDF, SVG or PNG (`kind` in small letters) to a path or an open file, without a time stamp."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
-        figure.savefig(path, dpi=200, metadata=metadata)
+        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+        figure.savefig(target, format=kind, dpi=200, metadata=metadata)
 
 
 def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: bool = False) -> Figure:

@@ -23,7 +23,7 @@ class MetricDifference:
 
     Attributes
     ----------
-    found : Difference
+    compared : Difference
         Method minus baseline, with its paired interval over images and the label-swap test.
     test : {"label swap", "McNemar"}
         McNemar's where every image is right or wrong (classification accuracy).
@@ -33,7 +33,7 @@ class MetricDifference:
         Adjusted for all methods of the metric.
     """
 
-    found: Difference
+    compared: Difference
     test: str
     p_value: float
     p_holm: float
@@ -41,13 +41,13 @@ class MetricDifference:
     def row(self) -> Row:
         """Columns of ``metric_differences.csv``."""
         return {
-            "method": self.found.other_method,
-            "baseline": self.found.method,
-            "metric": self.found.metric,
-            "difference": self.found.difference,
-            "std_error": self.found.std_error,
-            "ci_low": self.found.ci_low,
-            "ci_high": self.found.ci_high,
+            "method": self.compared.other_method,
+            "baseline": self.compared.method,
+            "metric": self.compared.metric,
+            "difference": self.compared.difference,
+            "std_error": self.compared.std_error,
+            "ci_low": self.compared.ci_low,
+            "ci_high": self.compared.ci_high,
             "test": self.test,
             "p_value": self.p_value,
             "p_holm": self.p_holm,

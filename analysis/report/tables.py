@@ -7,10 +7,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from analysis.records import Row, write_csv
+from analysis.records import Row, csv_text
 from analysis.report.published_rows import PublishedRow
 from analysis.report.score_folder import ScoreFolder
 from analysis.study.analysis import SubsetAnalysis
@@ -47,7 +46,7 @@ class ReportColumn:
     decimals: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One number with what belongs to it, or a text.
 
@@ -105,7 +104,7 @@ class ReportTable:
 
     def records(self) -> list[Row]:
         """Rows with full precision: value, standard error and limits in columns of their own."""
-        found = []
+        records = []
         for row in self.rows:
             record: Row = {"method": row.method, "published": row.published}
             for column in self.columns:
@@ -117,16 +116,16 @@ class ReportTable:
                 for part in ("std_error", "ci_low", "ci_high"):
                     if any(not math.isnan(getattr(self._cell(other, column), part)) for other in self.rows):
                         record[f"{column.key}_{part}"] = getattr(cell, part)
-            found.append(record)
-        return found
+            records.append(record)
+        return records
 
     @staticmethod
     def _cell(row: ReportRow, column: ReportColumn) -> Cell:
         return row.cells.get(column.key, Cell())
 
-    def write_csv(self, path: Path) -> None:
+    def to_csv(self) -> str:
         """Full precision."""
-        write_csv(path, self.records())
+        return csv_text(self.records())
 
     def to_markdown(self) -> str:
         """A pipe table with its caption."""
@@ -233,9 +232,9 @@ def build_table(
     if scores is not None:
         for method in scores.methods:
             cells[method] = {
-                name: Cell(found.value, found.std_error, found.ci_low, found.ci_high)
+                name: Cell(value=score.value, std_error=score.std_error, ci_low=score.ci_low, ci_high=score.ci_high)
                 for name in metrics
-                if (found := scores.summary.get((method, name))) is not None
+                if (score := scores.summary.get((method, name))) is not None
             }
     if published:
         present = {column.key for column in columns}
@@ -245,7 +244,7 @@ def build_table(
         columns += _study_columns(study, cells)
     elif published:
         columns.append(ReportColumn("fooled", "fooled %", 100.0))
-    rows = [ReportRow(method, found) for method, found in cells.items()]
+    rows = [ReportRow(method, own) for method, own in cells.items()]
     rows += [ReportRow(row.method, _published_cells(row), published=True) for row in published]
     return ReportTable(tuple(columns), tuple(rows), _caption(scores, study, bool(published)))
 
@@ -288,17 +287,16 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
         if mean is None:
             own["fooled"] = Cell(text="too few")
             continue
-        own["fooled"] = Cell(mean.estimate, mean.std_error)
+        own["fooled"] = Cell(value=mean.estimate, std_error=mean.std_error)
         own["interval"] = Cell(text=f"{factor * mean.ci_low:.1f} to {factor * mean.ci_high:.1f}")
         own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
         if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
             own["equivalence"] = Cell(text="yes" if record.equivalence_p <= 0.05 else "not shown")
         compared = differences.get(record.method) if with_baseline else None
         if compared is not None and compared.result is not None:
-            found = compared.result
-            own["difference"] = Cell(
-                text=f"{factor * found.difference:+.1f} ({factor * found.ci_low:+.1f} to {factor * found.ci_high:+.1f})"
-            )
+            result = compared.result
+            interval = f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"
+            own["difference"] = Cell(text=f"{factor * result.difference:+.1f} ({interval})")
             if not math.isnan(compared.p_holm):
                 own["p_holm"] = Cell(text="< 0.001" if compared.p_holm < 0.001 else f"{compared.p_holm:.3f}")
     columns = [
@@ -318,13 +316,13 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
 
 def _published_cells(row: PublishedRow) -> dict[str, Cell]:
     cells = {
-        "ab_auc": Cell(row.ab_auc / 100),
-        "ab_auc_rebal": Cell(row.ab_auc_rebal / 100),
-        "vgg16_top1": Cell(row.vgg16_top1 / 100),
+        "ab_auc": Cell(value=row.ab_auc / 100),
+        "ab_auc_rebal": Cell(value=row.ab_auc_rebal / 100),
+        "vgg16_top1": Cell(value=row.vgg16_top1 / 100),
     }
     if row.fooled is not None:
         error = math.nan if row.fooled_std_error is None else row.fooled_std_error / 100
-        cells["fooled"] = Cell(row.fooled / 100, error)
+        cells["fooled"] = Cell(value=row.fooled / 100, std_error=error)
     return cells
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.records import Row, write_csv
+from analysis.records import Row, csv_text, json_text, replace_results
+from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.preference import PreferenceScale, WinMatrix, preference_scale, win_matrix
 from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows
-from analysis.study.columns import OUTPUT_COLUMNS
+from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import Comparisons, comparisons
 from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.trials.exclusions import ExclusionRule, apply_exclusions
-from analysis.trials.trial_files import find_trial_file
 from analysis.trials.trial_table import LeftOut, TrialTable
 from evalkit.errors import InputError
 
@@ -28,7 +26,7 @@ __all__ = ["AFTER", "ALL", "AnalysisOptions", "StudyAnalysis", "SubsetAnalysis",
 ALL, AFTER = "all", "after exclusions"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnalysisOptions:
     """What the analysis was asked for; written into ``run.json``.
 
@@ -57,7 +55,7 @@ class AnalysisOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SubsetAnalysis:
     """Results for all data, or for what the exclusions left.
 
@@ -112,6 +110,12 @@ class StudyAnalysis:
     subsets: tuple[SubsetAnalysis, ...]
     rules: tuple[ExclusionRule, ...]
     left_out: tuple[LeftOut, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether all answers come from simulated observers."""
+        trials = self.headline.trials
+        return bool("platform" in trials and np.all(trials["platform"] == "simulated"))
 
     @property
     def headline(self) -> SubsetAnalysis:
@@ -197,8 +201,8 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict:
         except InputError as error:
             notes = (str(error),)
         return SubsetAnalysis(
-            name,
-            trials,
+            name=name,
+            trials=trials,
             scale=scale,
             wins=win_matrix(winner, loser),
             tables=tables,
@@ -223,38 +227,44 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict:
         differences = Comparisons(())
     else:
         differences = comparisons(trials, baseline=baseline, **common)
-    return SubsetAnalysis(name, trials, rates, differences, tables=tables, diagnostics=diagnostics, notes=notes)
+    return SubsetAnalysis(
+        name=name,
+        trials=trials,
+        rates=rates,
+        differences=differences,
+        tables=tables,
+        diagnostics=diagnostics,
+        notes=notes,
+    )
 
 
 def _bootstrap_rows(trials: TrialTable, name: str, options: AnalysisOptions) -> list[Row]:
     rows: list[Row] = []
-    test = trials.of_kind("test")
-    for method in test.methods:
-        one = test.where(test["method"] == method)
+    for method in trials.of_kind("test").methods:
+        one = trials.of_method(method)
         for scheme in options.bootstrap:
             row: Row = {"method": method, "scheme": scheme, "note": ""}
             try:
-                found = bootstrap_rate(
+                summary = bootstrap_rate(
                     one, scheme, n_resamples=options.resamples, seed=options.seed, confidence=options.confidence
                 )
-                row |= asdict(found)
+                row |= asdict(summary)
             except InputError as error:
+                row |= dict.fromkeys((entry.name for entry in fields(BootstrapSummary)), math.nan)
                 row["note"] = str(error)
             rows.append({**row, "subset": name})
     return rows
 
 
-def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version: str) -> list[Path]:
-    """Write every table as CSV, diagnostics and the run record as JSON.
+def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[Path]:
+    """Write every table as CSV, diagnostics as JSON, and the record of the run, ``run.json``, last.
 
     Parameters
     ----------
     analysis : StudyAnalysis
         What to write.
     out : Path
-        Folder, made when absent; files of the same names are replaced.
-    source : Path
-        The trial file or study folder; the SHA-256 of the file goes into the run record.
+        Folder, made when absent; the files of an earlier analysis are replaced, all of them or none.
     version : str
         Of this package.
 
@@ -262,8 +272,12 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version:
     -------
     list of Path
         Files written, in the order of the documentation.
+
+    Raises
+    ------
+    InputError
+        When `out` holds the record of another command.
     """
-    out.mkdir(parents=True, exist_ok=True)
     preset = analysis.headline.trials.preset
     tables: dict[str, list[Row]] = {}
     for subset in analysis.subsets:
@@ -280,31 +294,28 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, source: Path, version:
             tables.setdefault("preference_scale", []).extend(_scale_rows(subset))
         for name, rows in subset.tables.items():
             tables.setdefault(name, []).extend(rows)
-    written = []
-    for name, rows in tables.items():
-        written.append(out / f"{name}.csv")
-        write_csv(written[-1], rows, list(OUTPUT_COLUMNS[f"{name}.csv"]))
-    written.append(out / "diagnostics.json")
-    _write_json(written[-1], {subset.name: subset.diagnostics for subset in analysis.subsets})
-    written.append(out / "run.json")
-    file = find_trial_file(source)
-    _write_json(
-        written[-1],
+    trials = analysis.headline.trials
+    files = {f"{name}.csv": csv_text(rows, list(OUTPUT_COLUMNS[f"{name}.csv"])) for name, rows in tables.items()}
+    files["diagnostics.json"] = json_text({subset.name: subset.diagnostics for subset in analysis.subsets})
+    files["run.json"] = json_text(
         {
+            "command": "analyze",
             "version": version,
-            "source": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "source": trials.source,
+            "sha256": trials.digest,
             "preset": preset,
             "options": asdict(analysis.options),
             "rules": [asdict(rule) for rule in analysis.rules],
             "left_out": [asdict(entry) for entry in analysis.left_out],
-            "notes": [note for subset in analysis.subsets for note in subset.notes],
-            "simulated": bool(
-                "platform" in analysis.headline.trials and np.all(analysis.headline.trials["platform"] == "simulated")
-            ),
-        },
+            "notes": [*trials.notes, *(note for subset in analysis.subsets for note in subset.notes)],
+            "simulated": analysis.simulated,
+            "files": list(files),
+        }
     )
-    return written
+    tables_of_others = {*REPORT_TABLES, "plan.csv"}
+    return replace_results(
+        out, files, record="run.json", command="analyze", may_hold=OUTPUT_COLUMNS.keys() - tables_of_others
+    )
 
 
 _RATE_FILE = {
@@ -351,20 +362,3 @@ def _win_rows(subset: SubsetAnalysis) -> list[Row]:
         for b in range(size)
         if a != b
     ]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: a missing number is null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OUTPUT_COLUMNS"]
+__all__ = ["OUTPUT_COLUMNS", "REPORT_TABLES"]
 
 _RATE = {
     "method": "Name; `vigilance` for the vigilance trials of all methods.",
@@ -156,3 +156,5 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 """By file, then by column, in the order of the file."""
+REPORT_TABLES = ("metric_differences.csv", "metric_agreement.csv")
+"""The files among them that `evalkit report` writes."""

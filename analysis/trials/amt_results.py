@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -112,7 +113,8 @@ def read_amt_results(
     columns = {name: np.array(column) for name, column in cells.items()}
     if state is not None:
         columns["session_state"] = np.array(states)
-    return check_trials(RawTable(raw.source, columns, np.array(rows, dtype=np.int64)), duplicates=duplicates)
+    trials = replace(raw, columns=columns, row=np.array(rows, dtype=np.int64))
+    return check_trials(trials, duplicates=duplicates)
 
 
 def _trial_numbers(raw: RawTable) -> list[int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
 
-__all__ = ["ColumnMapping", "find_trial_file", "read_raw_table", "read_trials"]
+__all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", "table_of_records"]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 
@@ -90,8 +92,8 @@ def read_trials(
     Parameters
     ----------
     path : Path or str
-        A CSV (comma, semicolon or tab), Parquet or JSON file, or a study folder that holds ``trials.csv``,
-        ``trials.parquet`` or ``trials.json`` (also in its subfolder ``export``).
+        A CSV (comma, semicolon or tab), Parquet or JSON file; the folder of a study, whose answers are read from its
+        database as it is now; or a folder that `evalkit study export` wrote.
     mapping : ColumnMapping
         For the tables of other tools.
     duplicates : {"error", "first"}
@@ -114,31 +116,47 @@ def read_trials(
 
 def read_raw_table(path: Path) -> RawTable:
     """Cells of a table as text; see `read_trials` for the formats and errors."""
-    path = find_trial_file(path)
-    if path.suffix == ".parquet":
-        return _read_parquet(path)
-    if path.suffix == ".json":
-        return _read_json(path)
-    return _read_csv(path)
+    if is_study_folder(path):
+        return _read_study(path)
+    file = _trial_file(path)
+    reader = {".parquet": _read_parquet, ".json": _read_json}.get(file.suffix, _read_csv)
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return replace(reader(file), digest=digest)
 
 
-def find_trial_file(path: Path) -> Path:
-    """The file itself, or the trials of a study folder.
+def is_study_folder(path: Path) -> bool:
+    """Whether this is the folder of a study: it has a ``study.toml``, and its answers are in its database."""
+    return (path / "study.toml").is_file()
 
-    Raises
-    ------
-    InputError
-        When there is none, or its format is not known.
+
+def _read_study(folder: Path) -> RawTable:
+    """The answers that the study's database holds now; nothing is written.
+
+    The package that serves studies stands on this one, so it is found by its entry point.
     """
+    readers = entry_points(group="evalkit.study_trials")
+    if not readers:
+        raise InputError(
+            f"{folder} is a study folder, and what reads its database is not installed; export the study where it is "
+            f"served, with 'evalkit study export', and name the file."
+        )
+    raw: RawTable = next(iter(readers)).load()(folder)
+    return raw
+
+
+def _trial_file(path: Path) -> Path:
+    """The file itself, or the one trial table in the folder of an export."""
     if path.is_dir():
-        candidates = [path / folder / f"trials{suffix}" for folder in (".", "export") for suffix in SUFFIXES]
-        found = [candidate for candidate in candidates if candidate.is_file()]
-        if not found:
+        tables = [path / f"trials{suffix}" for suffix in SUFFIXES if (path / f"trials{suffix}").is_file()]
+        if not tables:
             raise InputError(
-                f"{path} holds no trials.csv, trials.parquet or trials.json; export the study first with "
-                f"`evalkit study export {path} --out {path / 'export'}`."
+                f"{path} holds neither study.toml nor trials.csv, trials.parquet or trials.json; the folder of a study, "
+                "of an export, or a file is allowed."
             )
-        path = found[0]
+        if len(tables) > 1:
+            raise InputError(f"{path} holds {' and '.join(table.name for table in tables)}; name one of them.")
+        path = tables[0]
     if not path.is_file():
         raise InputError(f"{path} does not exist; a CSV, Parquet or JSON file or a study folder is allowed.")
     if path.suffix not in SUFFIXES:
@@ -160,8 +178,8 @@ def apply_mapping(raw: RawTable, mapping: ColumnMapping) -> RawTable:
     constants = {name: np.full(raw.row.size, entry) for name, entry in mapping.constants.items()}
     columns = {**kept, **renamed, **constants}
     if mapping.truth_pattern or mapping.name_pattern:
-        columns |= _scored_pairs(RawTable(raw.source, columns, raw.row), mapping)
-    return RawTable(raw.source, columns, raw.row)
+        columns |= _scored_pairs(replace(raw, columns=columns), mapping)
+    return replace(raw, columns=columns)
 
 
 def _scored_pairs(raw: RawTable, mapping: ColumnMapping) -> dict[str, npt.NDArray[Any]]:
@@ -268,7 +286,7 @@ def _read_parquet(path: Path) -> RawTable:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path.name} is no Parquet file: {error}.") from error
-    return _from_records(path.name, {name: table[name].to_pylist() for name in table.column_names})
+    return table_of_records(path.name, {name: table[name].to_pylist() for name in table.column_names})
 
 
 def _read_json(path: Path) -> RawTable:
@@ -281,10 +299,19 @@ def _read_json(path: Path) -> RawTable:
     if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
         raise InputError(f'{path.name} holds no list of trials; [{{"participant": ..., ...}}, ...] is allowed.')
     names = list(dict.fromkeys(name for record in data for name in record))
-    return _from_records(path.name, {name: [record.get(name) for record in data] for name in names})
+    return table_of_records(path.name, {name: [record.get(name) for record in data] for name in names})
 
 
-def _from_records(source: str, records: Mapping[str, list[Any]]) -> RawTable:
+def table_of_records(source: str, records: Mapping[str, list[Any]]) -> RawTable:
+    """Columns of values of any kind as the text cells that `check_trials` reads; None and NaN are empty cells.
+
+    Parameters
+    ----------
+    source : str
+        Name for messages.
+    records : mapping of str to list
+        By column, one entry per trial.
+    """
     columns = {name: np.array([_as_text(cell) for cell in cells], dtype=np.str_) for name, cells in records.items()}
     size = max((column.size for column in columns.values()), default=0)
     return RawTable(source, columns, np.arange(1, size + 1, dtype=np.int64))

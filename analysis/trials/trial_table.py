@@ -32,16 +32,22 @@ class RawTable:
     Attributes
     ----------
     source : str
-        File name for messages.
+        Name of the file or study, for messages.
     columns : mapping of str to ndarray of str, shape (n,)
         Cells without surrounding blanks; a missing cell is "".
     row : ndarray of int64, shape (n,)
         Row in the file for messages; a header is row 1.
+    digest : str
+        SHA-256 of the file, in hexadecimal; of a study, of the file that its export would be.
+    notes : tuple of str
+        Sentences about what the table does not hold.
     """
 
     source: str
     columns: Mapping[str, TextArray]
     row: IntArray
+    digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class LeftOut:
     n_participants: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialTable:
     """Checked trials of one study.
 
@@ -83,6 +89,8 @@ class TrialTable:
         Row in the file.
     left_out : tuple of LeftOut
         What was removed so far.
+    digest, notes : str, tuple of str
+        Of the `RawTable` that it was read from.
     """
 
     source: str
@@ -92,6 +100,8 @@ class TrialTable:
     unscored: TextArray
     row: IntArray
     left_out: tuple[LeftOut, ...] = field(default=())
+    digest: str = ""
+    notes: tuple[str, ...] = ()
     _selections: dict[tuple[str, str], TrialTable] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -220,7 +230,16 @@ def check_trials(
         if preset in column_.presets or column_.name == "kind":
             _refuse_where(raw, columns[column_.name] == "", f"has no {column_.name}; every trial needs one")
     value, unscored = _VALUES[preset](raw, columns)
-    table = TrialTable(raw.source, preset, columns, value, unscored, raw.row)
+    table = TrialTable(
+        source=raw.source,
+        preset=preset,
+        columns=columns,
+        value=value,
+        unscored=unscored,
+        row=raw.row,
+        digest=raw.digest,
+        notes=raw.notes,
+    )
     _check_one_study(table)
     _check_one_session(table)
     return _check_duplicates(table, duplicates)

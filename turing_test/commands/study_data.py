@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from analysis.trials.trial_table import RawTable
     from turing_test.database.storage import Storage
     from turing_test.results.people import Person
     from turing_test.study.study_folder import Study
@@ -45,6 +47,22 @@ def _open(folder: Path, database: str | None, *, must_exist: bool = True) -> Ite
         raise InputError(str(error)) from error
     finally:
         storage.close()
+
+
+def read_study_trials(folder: Path) -> RawTable:
+    """The trials of a study folder as its database holds them now: what `analysis.read_trials` finds by entry point.
+
+    The database is that of ``EVALKIT_DATABASE`` where it is set, as for the commands.
+
+    Raises
+    ------
+    InputError
+        When the folder is no study, or nobody has taken part.
+    """
+    from turing_test.results.export import raw_trials
+
+    with _open(folder, os.environ.get("EVALKIT_DATABASE")) as (study, storage):
+        return raw_trials(storage, study)
 
 
 @click.command("links", short_help="One-time links for participants without a platform.")

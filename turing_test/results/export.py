@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -24,7 +25,10 @@ from turing_test.sessions.snapshot import ACTIVE
 from turing_test.sessions.validity import broken_rule, right_answers
 from turing_test.study.study_folder import Study
 
-__all__ = ["Exported", "export", "trial_rows"]
+if TYPE_CHECKING:
+    from analysis.trials.trial_table import RawTable
+
+__all__ = ["Exported", "StudyTrials", "collect_trials", "export", "raw_trials", "trial_rows"]
 
 Format = Literal["csv", "parquet", "json"]
 UNFINISHED = (*ACTIVE, "expired")
@@ -81,6 +85,92 @@ def export(
     InputError
         When there is nothing to export.
     """
+    trials = collect_trials(storage, study, simulated=simulated)
+    columns = columns_of(study.protocol.preset)
+    out.mkdir(parents=True, exist_ok=True)
+    data = {"csv": _csv, "parquet": _parquet, "json": _json}[file_format](columns, trials.rows)
+    table, dictionary = out / f"trials.{file_format}", out / "data_dictionary.md"
+    write_atomically(table, data)
+    write_atomically(dictionary, _dictionary(study, columns, trials.states, table.name).encode())
+    return Exported(
+        files=(table, dictionary),
+        trials=len(trials.rows),
+        sessions=trials.sessions,
+        simulated=trials.simulated,
+        left_out=trials.of_other_kind,
+        unfinished=trials.unfinished,
+        withdrawn=trials.withdrawn,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTrials:
+    """The trials of a study as they are now, and what is known of the sessions that are not among them.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Of `trial_rows`.
+    simulated : bool
+        Whether they are of simulated participants.
+    of_other_kind : int
+        Sessions of the other kind, which are not among them.
+    states : Counter
+        All sessions of this kind by state.
+    """
+
+    rows: list[dict[str, Any]]
+    simulated: bool
+    of_other_kind: int
+    states: Counter[str]
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that the trials are of."""
+        return len({row["session"] for row in self.rows})
+
+    @property
+    def unfinished(self) -> int:
+        """Sessions among these that go on or were abandoned."""
+        return len({row["session"] for row in self.rows if row["session_state"] in UNFINISHED})
+
+    @property
+    def withdrawn(self) -> int:
+        """Sessions of people who have withdrawn."""
+        return self.states["withdrawn"]
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the table has to know, in sentences."""
+        notes = []
+        if self.unfinished:
+            notes.append(f"{self.unfinished} of these sessions are unfinished: they go on, or have expired.")
+        if self.withdrawn:
+            notes.append(f"Not in this table: {self.withdrawn} who have withdrawn.")
+        if self.of_other_kind:
+            of_other_kind = "sessions of people" if self.simulated else "simulated sessions"
+            notes.append(f"Not in this table: {self.of_other_kind} {of_other_kind}.")
+        return tuple(notes)
+
+
+def collect_trials(storage: Storage, study: Study, *, simulated: bool | None = None) -> StudyTrials:
+    """Read all trials in one transaction.
+
+    Parameters
+    ----------
+    storage : Storage
+    study : Study
+    simulated : bool, optional
+        As in `export`.
+
+    Returns
+    -------
+    StudyTrials
+
+    Raises
+    ------
+    InputError
+        When there are none.
+    """
 
     def work(connection: Connection) -> tuple[list[dict[str, Any]], Counter[bool], bool, Counter[str]]:
         kinds: Counter[bool] = Counter(
@@ -102,22 +192,21 @@ def export(
     if not rows:
         who = "simulated participants" if chosen else "participants"
         raise InputError(f"{study.folder}: no trials of {who} yet, so there is nothing to export.")
+    return StudyTrials(rows=rows, simulated=chosen, of_other_kind=kinds[not chosen], states=states)
+
+
+def raw_trials(storage: Storage, study: Study, *, simulated: bool | None = None) -> RawTable:
+    """The trials as the analysis reads them: the cells of an export, without a file in between.
+
+    Parameters and errors are those of `collect_trials`.
+    """
+    from analysis.trials.trial_files import table_of_records
+
+    trials = collect_trials(storage, study, simulated=simulated)
     columns = columns_of(study.protocol.preset)
-    out.mkdir(parents=True, exist_ok=True)
-    data = {"csv": _csv, "parquet": _parquet, "json": _json}[file_format](columns, rows)
-    table, dictionary = out / f"trials.{file_format}", out / "data_dictionary.md"
-    write_atomically(table, data)
-    write_atomically(dictionary, _dictionary(study, columns, states, table.name).encode())
-    sessions = len({row["session"] for row in rows})
-    return Exported(
-        files=(table, dictionary),
-        trials=len(rows),
-        sessions=sessions,
-        simulated=chosen,
-        left_out=kinds[not chosen],
-        unfinished=len({row["session"] for row in rows if row["session_state"] in UNFINISHED}),
-        withdrawn=states["withdrawn"],
-    )
+    cells = {column.name: [row[column.name] for row in trials.rows] for column in columns}
+    raw = table_of_records(study.protocol.name, cells)
+    return replace(raw, digest=hashlib.sha256(_csv(columns, trials.rows)).hexdigest(), notes=trials.notes())
 
 
 def trial_rows(connection: Connection, study: Study, *, simulated: bool) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Request, Response, abort, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -16,12 +16,15 @@ from werkzeug.wrappers import Response as AnyResponse
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
 from turing_test.database.study_record import unlock, unlocked_at
-from turing_test.results.export import trial_rows
+from turing_test.results.export import raw_trials
 from turing_test.results.monitoring import look_at
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.web.context import Context, context
 from turing_test.web.dashboard_password import password_digest, password_is
 from turing_test.web.security import TokenBucket
+
+if TYPE_CHECKING:
+    from analysis.trials.trial_table import RawTable
 
 __all__ = ["add_dashboard"]
 
@@ -194,9 +197,8 @@ def _rates(server: Context, simulated: bool) -> tuple[list[Any], str]:
     kept: dict[bool, tuple[float, tuple[list[Any], str]]] = _extension("dashboard_rates")
     if simulated in kept and time.monotonic() - kept[simulated][0] < RATES_KEPT_S:
         return kept[simulated][1]
-    rows = server.storage.read(lambda connection: list(trial_rows(connection, server.study, simulated=simulated)))
     try:
-        rates = _analyse(rows), ""
+        rates = _analyse(raw_trials(server.storage, server.study, simulated=simulated)), ""
     except InputError as error:
         rates = [], str(error)
     except ImportError as error:
@@ -205,16 +207,12 @@ def _rates(server: Context, simulated: bool) -> tuple[list[Any], str]:
     return rates
 
 
-def _analyse(rows: list[dict[str, Any]]) -> list[Any]:
-    import numpy as np
-
+def _analyse(raw: RawTable) -> list[Any]:
     from analysis.study.rates import fool_rates
     from analysis.trials.exclusions import apply_exclusions
-    from analysis.trials.trial_table import RawTable, check_trials
+    from analysis.trials.trial_table import check_trials
 
-    names = list(rows[0]) if rows else []
-    columns = {name: np.array(["" if row[name] is None else str(row[name]) for row in rows]) for name in names}
-    table = check_trials(RawTable("the study", columns, np.arange(1, len(rows) + 1)))
+    table = check_trials(raw)
     if table.preset == "preference":
         raise InputError("A preference study has no fool rates; export it and use evalkit analyze.")
     return list(fool_rates(apply_exclusions(table, ()), strict=False))

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import analysis
-from analysis.commands.analyze import analyze
+from analysis.commands.analyze import analyze_command
 from analysis.statistics.bootstrap import nested_bootstrap
 from analysis.statistics.fool_rate import fool_rate
 from analysis.study.columns import OUTPUT_COLUMNS
@@ -21,7 +21,7 @@ Write = Callable[..., Path]
 
 
 def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(analyze, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(analyze_command, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -239,12 +239,12 @@ def test_naturalness_has_a_rate_of_its_own(tmp_path: Path, write_csv: Write) -> 
 
 
 def test_every_column_is_explained(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
-    run(write_csv(study_rows), "--out", tmp_path, "--bootstrap", "zhang2016")
+    run(write_csv(study_rows), "--out", tmp_path / "rates", "--bootstrap", "zhang2016")
     header = ["participant", "image", "method_first", "method_second", "response"]
     rows = [[f"p{p}", f"i{i}", "x", "y", ["first", "second"][(p + i) % 2]] for p in range(5) for i in range(5)]
-    run(write_csv([header, *rows]), "--out", tmp_path)
-    files = [path for path in tmp_path.glob("*.csv") if path.name != "trials.csv"]
-    assert len(files) == 8
+    run(write_csv([header, *rows]), "--out", tmp_path / "preferences")
+    files = [*(tmp_path / "rates").glob("*.csv"), *(tmp_path / "preferences").glob("*.csv")]
+    assert len(files) >= 9
     for path in files:
         with path.open(newline="") as file:
             assert next(csv.reader(file)) == list(OUTPUT_COLUMNS[path.name]), path.name

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from analysis.commands.report import report
+from analysis.commands.report import report_command
 from analysis.report.published_rows import PUBLISHED, published_rows
 from analysis.report.score_folder import read_score_folder
 from analysis.report.tables import build_table
@@ -28,7 +28,7 @@ IMAGES = [f"test{t}" for t in range(4, 14)]
 
 
 def run(*arguments: object) -> str:
-    result = CliRunner().invoke(report, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(report_command, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.output

@@ -29,7 +29,7 @@ def test_reads_every_trial_of_an_exported_study(write_csv: Write, study_rows: li
     assert frame["value"].sum() == sum(row["fooled"] for row in study_rows)
 
 
-def test_csv_parquet_json_and_a_study_folder_give_the_same_table(
+def test_csv_parquet_json_and_the_folder_of_an_export_give_the_same_table(
     tmp_path: Path, write_csv: Write, study_rows: list[dict]
 ) -> None:
     import pyarrow as pa
@@ -38,9 +38,9 @@ def test_csv_parquet_json_and_a_study_folder_give_the_same_table(
     expected = read_trials(write_csv(study_rows))
     pq.write_table(pa.Table.from_pylist(study_rows), tmp_path / "trials.parquet")
     (tmp_path / "trials.json").write_text(json.dumps({"trials": study_rows}))
-    (tmp_path / "study" / "export").mkdir(parents=True)
-    write_csv(study_rows).rename(tmp_path / "study" / "export" / "trials.csv")
-    for name in ("trials.parquet", "trials.json", "study"):
+    (tmp_path / "export").mkdir()
+    write_csv(study_rows).rename(tmp_path / "export" / "trials.csv")
+    for name in ("trials.parquet", "trials.json", "export"):
         found = read_trials(tmp_path / name)
         assert np.array_equal(found.value, expected.value)
         assert all(np.array_equal(found[c], expected[c], equal_nan=c == "trial") for c in ("image", "flags", "trial"))
@@ -190,7 +190,15 @@ def test_text_in_another_encoding_is_said(tmp_path: Path) -> None:
 def test_absent_files_and_folders_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_trials(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="evalkit study export"):
+    with pytest.raises(InputError, match=r"neither study.toml nor trials.csv"):
+        read_trials(tmp_path)
+    (tmp_path / "export").mkdir()  # what an earlier version left inside a folder is not looked for
+    (tmp_path / "export" / "trials.csv").write_text("participant\n")
+    with pytest.raises(InputError, match=r"neither study.toml nor trials.csv"):
+        read_trials(tmp_path)
+    for name in ("trials.csv", "trials.json"):
+        (tmp_path / name).write_text("participant\n")
+    with pytest.raises(InputError, match=r"holds trials.csv and trials.json; name one"):
         read_trials(tmp_path)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from analysis.study.rates import fool_rates
@@ -179,3 +182,51 @@ def test_nothing_to_export_is_a_sentence(make_client, study, tmp_path):
     participant.enter()
     with pytest.raises(InputError, match="nothing to export"):
         write(participant, tmp_path)
+
+
+def test_a_study_folder_is_read_as_it_is_now_and_stays_as_it_is(
+    make_client, study, tmp_path, monkeypatch, database_url
+):
+    """A table that somebody exported into the study is older than its database."""
+    monkeypatch.setenv("EVALKIT_DATABASE", database_url)
+    participant = make_client(study)
+    participant.enter()
+    participant.play("first")
+    write(participant, study.folder / "export")
+    for _ in range(2):
+        participant = make_client(study)
+        participant.enter()
+        participant.play("second")
+    before = sorted(path for path in study.folder.rglob("*") if not path.name.startswith("study.db"))
+    table = read_trials(study.folder)
+    assert np.unique(table["participant"]).size == 3
+    assert sorted(path for path in study.folder.rglob("*") if not path.name.startswith("study.db")) == before
+
+    write(participant, tmp_path / "out")
+    exported = read_trials(tmp_path / "out")
+    assert table.digest == exported.digest == hashlib.sha256((tmp_path / "out" / "trials.csv").read_bytes()).hexdigest()
+    assert table.columns.keys() == exported.columns.keys()
+    assert np.array_equal(table.value, exported.value, equal_nan=True)
+    assert table["participant"].tolist() == exported["participant"].tolist()
+
+
+def test_analyze_report_and_the_dashboard_leave_nothing_inside_the_study(
+    make_client, study, tmp_path, monkeypatch, database_url
+):
+    from click.testing import CliRunner
+
+    from analysis.commands.analyze import analyze_command
+    from analysis.commands.report import report_command
+
+    monkeypatch.setenv("EVALKIT_DATABASE", database_url)
+    for response in ("first", "second", "first", "second"):
+        participant = make_client(study)
+        participant.enter()
+        participant.play(response)
+    before = sorted(path for path in study.folder.rglob("*") if not path.name.startswith("study.db"))
+    for command, words in ((analyze_command, [study.folder]), (report_command, ["--trials", study.folder])):
+        result = CliRunner().invoke(command, [*map(str, words), "--out", str(tmp_path / command.name)])
+        assert result.exit_code == 0, result.output
+    assert sorted(path for path in study.folder.rglob("*") if not path.name.startswith("study.db")) == before
+    record = json.loads((tmp_path / "analyze" / "run.json").read_text())
+    assert record["source"] == study.protocol.name
