@@ -28,17 +28,18 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
-from evalkit.metrics.ab_error import AbAucRebalanced, PairCounter, PairCounts, table_of
-from evalkit.metrics.base import ImageStatistics, Photo
+from evalkit.metrics.ab_counts import PairCounter, PairCounts, table_of
+from evalkit.metrics.ab_error import AbAucRebalanced
+from evalkit.metrics.base import ImageStatistics
+from evalkit.metrics.photo import Photo
 from evalkit.resampling.intervals import (
-    Column,
     Interval,
     abc_interval_ratio,
     interval,
     jackknife_interval,
     leave_one_out_scores,
-    replicate_scores,
 )
+from evalkit.resampling.replicates import Column, replicate_scores
 
 N_IMAGES, N_REPLICATES, N_COLUMNS, SCIPY_COLUMNS, N_METHODS = 10_000, 10_000, 27, 2, 9
 REBALANCED = AbAucRebalanced()
@@ -179,7 +180,9 @@ def patch_terms(folder: Path, grid: int) -> tuple[int, dict[str, npt.NDArray[np.
     n = len(files) * grid**2
     names, n_pixels = tuple(f"{k:06d}" for k in range(n)), np.full(n, side * side)
     return len(files), {
-        name: REBALANCED.terms(ImageStatistics(names, n_pixels, ab_error=table_of(rows, N_CLASSES))).astype(float)
+        name: REBALANCED.terms(
+            ImageStatistics(images=names, n_pixels=n_pixels, ab_error=table_of(rows, N_CLASSES))
+        ).astype(float)
         for name, rows in counts.items()
     }
 

@@ -24,11 +24,13 @@ import skimage.data
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from evalkit.metrics.blocks import NetworkOptions
 from evalkit.networks._torchvision_compat import import_torchvision
 from evalkit.networks.classifiers import Classifier
 from evalkit.networks.devices import CPU_BATCH, choose_device, one_thread
-from evalkit.scoring.run import BLOCK_SIZE, BlockScorer, WorkerPool, available_cores, make_plan
+from evalkit.networks.options import NetworkOptions
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.plan import BLOCK_SIZE, make_plan
+from evalkit.scoring.workers import WorkerPool, available_cores
 
 
 def write_photos(folder: Path, n_images: int) -> None:
@@ -100,7 +102,7 @@ def main() -> None:
         torch.manual_seed(0)
         weights = root / "weights.pth"
         torch.save(import_torchvision().models.get_model(arguments.network, weights=None).state_dict(), weights)
-        options = NetworkOptions("names", {arguments.network: weights}, device=arguments.device)
+        options = NetworkOptions(labels="names", weights={arguments.network: weights}, device=arguments.device)
         plan = make_plan(
             root / "truth", {"mine": root / "mine"}, metrics=(f"{arguments.network}_top1",), networks=options
         )
@@ -108,12 +110,12 @@ def main() -> None:
         classifier = Classifier(arguments.network, options)
         alone = network_alone(classifier, len(files), CPU_BATCH if device.type == "cpu" else 64)
         loop = plain_loop(arguments.network, weights, files, device.type)
-        scorer = BlockScorer(plan, root)
+        scorer = BlockWorker(plan, root)
         pool = WorkerPool(plan, root, cores)
 
         def score() -> None:
             for index in range(plan.n_blocks):
-                scorer.score(index)
+                scorer.measure(index)
 
         def score_in_workers() -> None:
             list(pool.run(range(plan.n_blocks)))

@@ -23,9 +23,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.datasets import load_sample_images
 
 from evalkit.arrays import Rgb8
-from evalkit.metrics.base import Photo
 from evalkit.metrics.color_difference import Ciede2000, ciede2000
 from evalkit.metrics.fidelity import psnr_rgb
+from evalkit.metrics.photo import Photo
 from evalkit.metrics.ssim import SsimRgb, ssim_rgb
 
 Compare = Callable[[Rgb8, Rgb8], Any]

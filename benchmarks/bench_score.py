@@ -28,9 +28,13 @@ from PIL import Image
 
 from evalkit.color.ab_classes import preset
 from evalkit.images.image_files import decode
-from evalkit.metrics.ab_error import AbAuc, AbAucRebalanced, AbErrorOptions, PairCounter, table_of
-from evalkit.metrics.base import ImageStatistics, Photo
-from evalkit.scoring.run import BlockScorer, make_plan, score
+from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter, table_of
+from evalkit.metrics.ab_error import AbAuc, AbAucRebalanced
+from evalkit.metrics.base import ImageStatistics
+from evalkit.metrics.photo import Photo
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.plan import make_plan
+from evalkit.scoring.run import score
 
 
 def crops(folder: Path | None, n: int) -> list[np.ndarray]:
@@ -129,7 +133,9 @@ def scores_alone(truth: Path, method: Path) -> tuple[float, float]:
         counts.append(counter.count(photo, prediction))
         pixels.append(photo.n_pixels)
     names = tuple(str(k) for k in range(len(counts)))
-    statistics = ImageStatistics(names, np.array(pixels), {}, table_of(counts, len(options.classes)))
+    statistics = ImageStatistics(
+        images=names, n_pixels=np.array(pixels), ab_error=table_of(counts, len(options.classes))
+    )
     plain, rebalanced = (metric.create(options) for metric in (AbAuc, AbAucRebalanced))
     return tuple(float(m.score(m.terms(statistics).sum(axis=0))) for m in (plain, rebalanced))
 
@@ -138,9 +144,9 @@ def evalkit_blocks(truth: Path, methods: list[Path]) -> None:
     """The scoring run's own work on these folders, in this process."""
     plan = make_plan(truth, {m.name: m for m in methods}, metrics=("ab_auc", "ab_auc_rebal"))
     with tempfile.TemporaryDirectory() as folder:
-        scorer = BlockScorer(plan, Path(folder))
+        scorer = BlockWorker(plan, Path(folder))
         for index in range(plan.n_blocks):
-            scorer.score(index)
+            scorer.measure(index)
 
 
 def best_cpu(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -230,7 +236,7 @@ def main() -> None:
 
 def measure_workers(truth: Path, methods: list[Path], workers: int, rounds: int) -> float:
     """Wall seconds of the blocks of a run with four methods, workers started beforehand (best of the rounds)."""
-    from evalkit.scoring.run import WorkerPool
+    from evalkit.scoring.workers import WorkerPool
 
     plan = make_plan(truth, {m.name: m for m in methods}, metrics=("ab_auc", "ab_auc_rebal"))
     best = np.inf

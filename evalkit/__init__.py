@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.errors import InputError
-    from evalkit.metrics.ab_error import AbErrorOptions, ab_auc, ab_auc_rebal
+    from evalkit.metrics.ab_counts import AbErrorOptions
+    from evalkit.metrics.ab_error import ab_auc, ab_auc_rebal
     from evalkit.metrics.accumulator import Accumulator
     from evalkit.metrics.color_difference import ciede2000
     from evalkit.metrics.colorfulness import colorfulness, colorfulness_abs, colorfulness_diff
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Accumulator": "evalkit.metrics.accumulator",
     "InputError": "evalkit.errors",
-    "AbErrorOptions": "evalkit.metrics.ab_error",
+    "AbErrorOptions": "evalkit.metrics.ab_counts",
     "ab_auc": "evalkit.metrics.ab_error",
     "ab_auc_rebal": "evalkit.metrics.ab_error",
     "ciede2000": "evalkit.metrics.color_difference",

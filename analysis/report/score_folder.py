@@ -130,17 +130,18 @@ def _curve_std_errors(statistics: Path, methods: list[str]) -> dict[str, FloatAr
     """Of the pooled share of pixels within each threshold: a ratio of sums over images, linearised."""
     from evalkit.scoring.statistics_store import image_curves
 
-    found = {}
-    for method in methods if statistics.is_dir() else ():
-        within = image_curves(statistics, method).astype(np.float64)
+    std_errors = {}
+    curves = image_curves(statistics, methods) if statistics.is_dir() else {}
+    for method, counts in curves.items():
+        within = counts.astype(np.float64)
         n = len(within)
         if n < 2:
             continue
         pixels = within[:, -1:]
         share = within.sum(axis=0) / pixels.sum()
         rest = within - share * pixels
-        found[method] = (np.sqrt(n / (n - 1) * (rest**2).sum(axis=0)) / pixels.sum())[:-1]
-    return found
+        std_errors[method] = (np.sqrt(n / (n - 1) * (rest**2).sum(axis=0)) / pixels.sum())[:-1]
+    return std_errors
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

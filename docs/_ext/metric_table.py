@@ -20,7 +20,7 @@ class MetricTable(Directive):
     def run(self) -> list[nodes.Node]:
         """Build the table."""
         from evalkit.metrics import BUILT_IN, DEFAULT_METRICS, load_metric
-        from evalkit.metrics.ab_error import AbErrorOptions
+        from evalkit.metrics.ab_counts import AbErrorOptions
 
         body = nodes.tbody()
         for name in BUILT_IN:

@@ -14,8 +14,9 @@ from _style import DASHES, draw_for_both_schemes
 from matplotlib.figure import Figure
 
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
-from evalkit.metrics.ab_error import AbErrorOptions, PairCounter, ab_auc, curve, table_of
-from evalkit.metrics.base import Photo
+from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter, table_of
+from evalkit.metrics.ab_error import ab_auc, curve
+from evalkit.metrics.photo import Photo
 
 PREDICTIONS = {"saturation × 0.8": (0.8, 0), "hues turned by 40°": (1.0, 40), "gray": (0.0, 0)}
 

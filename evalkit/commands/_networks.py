@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from evalkit.metrics.blocks import NetworkOptions
+    from evalkit.networks.options import NetworkOptions
 
-__all__ = ["make_network_options", "network_options"]
+__all__ = ["NetworkChoices", "network_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +37,7 @@ def network_options(function: F) -> F:
         click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
                      help="Floating point numbers that networks compute with."),
         click.option("--batch-size", type=BatchSize(), default="auto", show_default=True, metavar="auto|N",
-                     help="Images a batch; results do not depend on it."),
+                     help="Images per batch; results do not depend on it."),
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
                      help="Where networks run."),
         click.option("--preprocess", "preprocessing", multiple=True, metavar="NAME=HOW",
@@ -54,39 +55,43 @@ def network_options(function: F) -> F:
     return function
 
 
-def make_network_options(
-    labels: str | None,
-    weights: Sequence[str],
-    classifiers: Sequence[str],
-    preprocessing: Sequence[str],
-    device: str,
-    batch_size: int | None,
-    precision: str,
-) -> NetworkOptions:
-    """Options of the networks of a run from the words of the command line."""
-    from evalkit.metrics.blocks import NetworkOptions
+@dataclass(frozen=True, kw_only=True)
+class NetworkChoices:
+    """The options of `network_options` as they were given."""
 
-    files = {name: Path(file).expanduser() for name, file in _named("--weights", weights, "FILE").items()}
-    return NetworkOptions(
-        labels,
-        files,
-        _named("--classifier", classifiers, "package.module:function"),
-        _named("--preprocess", preprocessing, "HOW"),
-        device,
-        batch_size,
-        precision,  # type: ignore[arg-type]
-    )
+    labels: str | None
+    weights: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    preprocessing: tuple[str, ...]
+    device: str
+    batch_size: int | None
+    precision: str
+
+    def network_options(self) -> NetworkOptions:
+        """Options of the networks of a run."""
+        from evalkit.networks.options import NetworkOptions
+
+        files = {name: Path(file).expanduser() for name, file in _named("--weights", self.weights, "FILE").items()}
+        return NetworkOptions(
+            labels=self.labels,
+            weights=files,
+            classifiers=_named("--classifier", self.classifiers, "package.module:function"),
+            preprocessing=_named("--preprocess", self.preprocessing, "HOW"),
+            device=self.device,
+            batch_size=self.batch_size,
+            precision=self.precision,  # type: ignore[arg-type]
+        )
 
 
 def _named(option: str, texts: Sequence[str], what: str) -> dict[str, str]:
     from evalkit.errors import InputError
 
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise InputError(f"{option} {text}: expected NAME={what}.")
-        if name in found:
+        if name in values:
             raise InputError(f"{option}: {name} is given twice.")
-        found[name] = value
-    return found
+        values[name] = value
+    return values

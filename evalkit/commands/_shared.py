@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.color.ab_classes import AbClasses
+    from evalkit.metrics.ab_counts import AbErrorOptions
 
-__all__ = ["ab_options", "make_ab_options", "output_options", "progress_bar", "run_command"]
+__all__ = ["AbChoices", "OutputChoices", "ab_options", "output_options", "progress_bar", "run_command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,16 +35,36 @@ def ab_options(function: F) -> F:
     return function
 
 
-def make_ab_options(
-    classes: str, prior: str, quadrature: str, max_threshold: int, rebalancing: float
-) -> AbErrorOptions:
-    """Options of a run from the words of the command line."""
-    from evalkit.color.ab_classes import load_classes, load_prior
-    from evalkit.metrics.ab_error import AbErrorOptions
+@dataclass(frozen=True, kw_only=True)
+class AbChoices:
+    """The options of `ab_options` as they were given."""
 
-    found = load_classes(classes)
-    shares = None if prior == "truth" else load_prior(Path(prior), found)
-    return AbErrorOptions(found, shares, quadrature, max_threshold, rebalancing)  # type: ignore[arg-type]
+    prior: str
+    quadrature: str
+    max_threshold: int
+    rebalancing: float
+
+    def ab_error_options(self, classes: str | AbClasses) -> AbErrorOptions:
+        """Options of a run under these ab classes, or those of that name."""
+        from evalkit.color.ab_classes import load_classes, load_prior
+        from evalkit.metrics.ab_counts import AbErrorOptions
+
+        chosen = load_classes(classes) if isinstance(classes, str) else classes
+        return AbErrorOptions(
+            classes=chosen,
+            prior=None if self.prior == "truth" else load_prior(Path(self.prior), chosen),
+            quadrature=self.quadrature,  # type: ignore[arg-type]
+            max_threshold=self.max_threshold,
+            rebalancing=self.rebalancing,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputChoices:
+    """The options of `output_options` as they were given."""
+
+    as_json: bool
+    quiet: bool
 
 
 def output_options(function: F) -> F:
@@ -61,15 +83,15 @@ def run_command(*words: str) -> None:
     """
     from evalkit.cli import main
 
-    found: click.Command | None = main
+    command: click.Command | None = main
     depth = 0
-    while isinstance(found, click.Group):
-        found = found.get_command(click.Context(found), words[depth])
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words[depth])
         depth += 1
     name = " ".join(words[:depth])
-    if found is None:
+    if command is None:
         raise click.ClickException(f"the command '{name}' is not installed")
-    found.main(list(words[depth:]), prog_name=f"evalkit {name}", standalone_mode=False)
+    command.main(list(words[depth:]), prog_name=f"evalkit {name}", standalone_mode=False)
 
 
 @contextmanager

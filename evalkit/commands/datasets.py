@@ -6,37 +6,36 @@ from pathlib import Path
 
 import click
 
-__all__ = ["datasets"]
+__all__ = ["datasets_command"]
 
 
-@click.group()
-def datasets() -> None:
+@click.group("datasets")
+def datasets_command() -> None:
     """Rebuild the lists of published test sets."""
 
 
-@datasets.command()
+@datasets_command.command("ctest10k")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one a line in "
+    help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one per line in "
     "the order of the file names, or each after its file name as in Caffe's val.txt.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name a line."
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name per line."
 )
-def ctest10k(labels: Path, out: Path) -> None:
+def ctest10k_command(labels: Path, out: Path) -> None:
     """Rebuild the list of 10,000 ImageNet validation photos that the field's tables are measured on.
 
     The list is checked against the published checksum before it is written.
     """
-    from evalkit.datasets.ctest10k import CTEST10K_DIGEST, read_validation_labels
-    from evalkit.datasets.ctest10k import ctest10k as rebuild
+    from evalkit.datasets.ctest10k import CTEST10K_DIGEST, ctest10k, read_validation_labels
     from evalkit.errors import InputError
     from evalkit.files import atomic_file
 
-    names = rebuild(read_validation_labels(labels))
+    names = ctest10k(read_validation_labels(labels))
     try:
         # Whole or not at all: half a list would pass for a smaller test set.
         with atomic_file(out) as file:

@@ -28,10 +28,10 @@ def lint(truth: Path, methods: tuple[str, ...], strict: bool, as_json: bool, qui
     """
     import json
 
+    from evalkit.commands._methods import parse_method_option
     from evalkit.errors import InputError
     from evalkit.images.folder_lint import lint_folders
-    from evalkit.images.image_pairs import parse_method_option
-    from evalkit.scoring.run import available_cores
+    from evalkit.scoring.workers import available_cores
 
     named: dict[str, Path] = {}
     for text in methods:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["metrics"]
+__all__ = ["metrics_command"]
 
 
-@click.command(short_help="List the metrics, what each needs, its signature.")
+@click.command("metrics", short_help="List the metrics, what each needs, its signature.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
-def metrics(as_json: bool) -> None:
+def metrics_command(as_json: bool) -> None:
     """List the metrics: name, direction, definition, what each needs beside the images, its signature fields."""
     import json
 
     from evalkit.metrics import DEFAULT_METRICS, load_metric, metric_names
-    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.metrics.ab_counts import AbErrorOptions
 
     rows = []
     for name in metric_names():

@@ -8,10 +8,10 @@ import click
 
 from evalkit.commands._shared import progress_bar
 
-__all__ = ["prior"]
+__all__ = ["prior_command"]
 
 
-@click.command(short_help="Count the ab classes of a photo set.")
+@click.command("prior", short_help="Count the ab classes of a photo set.")
 @click.option(
     "--input", "source", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder of photos."
 )
@@ -30,7 +30,7 @@ __all__ = ["prior"]
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File for the counts (JSON)."
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
-def prior(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path, quiet: bool) -> None:
+def prior_command(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path, quiet: bool) -> None:
     """Count the ab classes of a photo set, for --prior and for training.
 
     \b

@@ -79,9 +79,9 @@ def probe(
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
     from evalkit.files import atomic_file
-    from evalkit.metrics.blocks import NetworkOptions
     from evalkit.networks.classifiers import Classifier
     from evalkit.networks.devices import choose_device
+    from evalkit.networks.options import NetworkOptions
 
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)

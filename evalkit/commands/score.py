@@ -1,26 +1,54 @@
-"""The commands that make and re-make score tables: score, rescore, merge, compare."""
+"""The command ``evalkit score``: folders of colorizations against true photos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from evalkit.commands._networks import make_network_options, network_options
-from evalkit.commands._shared import ab_options, make_ab_options, output_options, progress_bar
+from evalkit.commands._networks import NetworkChoices, network_options
+from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, output_options, progress_bar
 
-__all__ = ["compare", "merge", "rescore", "score"]
+__all__ = ["score_command"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreChoices(AbChoices, NetworkChoices, OutputChoices):
+    """The options of ``evalkit score`` as they were given."""
+
+    truth: Path
+    methods: tuple[str, ...]
+    out: Path
+    metrics: str | None
+    preset: str | None
+    classes: str
+    size: int | None
+    fit: str
+    workers: int | None
+    n_bootstrap: int
+    seed: int
+    allow_missing: bool
+    per_image_csv: bool
+    resume: bool
+    overwrite: bool
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that were named; none where the default stands."""
+        return tuple(filter(None, (part.strip() for part in (self.metrics or "").split(","))))
 
 
 def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from evalkit.metrics import metric_names
 
-    done, _, last = incomplete.rpartition(",")
-    return [f"{done},{name}" if done else name for name in metric_names() if name.startswith(last)]
+    complete, _, last = incomplete.rpartition(",")
+    return [f"{complete},{name}" if complete else name for name in metric_names() if name.startswith(last)]
 
 
-@click.command(short_help="Score folders of colorizations against true photos.")
+@click.command("score", short_help="Score folders of colorizations against true photos.")
 @click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
 @click.option(
     "--method",
@@ -68,7 +96,7 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Processes; by default one a core. The result does not depend on it.",
+    help="Processes; by default one per core. The result does not depend on it.",
 )
 @click.option(
     "--bootstrap",
@@ -84,36 +112,7 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
 @click.option("--resume", is_flag=True, help="Continue an interrupted run from its finished images.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
 @output_options  # fmt: skip
-def score(
-    truth: Path,
-    methods: tuple[str, ...],
-    out: Path,
-    metrics: str | None,
-    preset: str | None,
-    classes: str,
-    prior: str,
-    quadrature: str,
-    max_threshold: int,
-    rebalancing: float,
-    size: int | None,
-    fit: str,
-    labels: str | None,
-    weights: tuple[str, ...],
-    classifiers: tuple[str, ...],
-    preprocessing: tuple[str, ...],
-    device: str,
-    batch_size: int | None,
-    precision: str,
-    workers: int | None,
-    n_bootstrap: int,
-    seed: int,
-    allow_missing: bool,
-    per_image_csv: bool,
-    resume: bool,
-    overwrite: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def score_command(**given: Any) -> None:
     """Score folders of colorizations against a folder of true photos.
 
     \b
@@ -124,209 +123,75 @@ def score(
     per_image.parquet, curves.csv, run.json and statistics/, from which 'evalkit rescore' recomputes everything under
     another prior, lambda or subset without the images. Every number carries a signature that says how it was made.
     """  # noqa: D301
-    from evalkit.errors import InputError
-    from evalkit.images.image_pairs import parse_method_option
     from evalkit.metrics import DEFAULT_METRICS
-    from evalkit.scoring.run import available_cores
-    from evalkit.scoring.run import score as run
+    from evalkit.scoring.run import score
     from evalkit.scoring.score_table import print_scores
+    from evalkit.scoring.workers import available_cores
 
-    named: dict[str, Path | None] = {}
-    for text in methods:
-        name, folder = parse_method_option(text)
-        if name in named:
-            raise InputError(f"method {name} is given twice; each needs a name of its own")
-        named[name] = folder
-    names = DEFAULT_METRICS if metrics is None else tuple(filter(None, (part.strip() for part in metrics.split(","))))
-    say = (lambda sentence: None) if quiet else (lambda sentence: click.echo(sentence, err=True))
-    if preset is not None:
-        names, size, fit, quadrature = _of_preset(preset, names, size, fit, quadrature, labels, say)
-    options = make_ab_options(classes, prior, quadrature, max_threshold, rebalancing)
-    networks = make_network_options(labels, weights, classifiers, preprocessing, device, batch_size, precision)
-    with progress_bar("scoring", "images", hidden=quiet or as_json) as show:
-        scores = run(
-            truth,
-            named,
-            out=out,
-            metrics=names,
-            options=options,
-            size=size,
-            fit=fit,
-            seed=seed,
-            n_bootstrap=n_bootstrap,
-            workers=workers or available_cores(),
-            allow_missing=allow_missing,
-            resume=resume,
-            overwrite=overwrite,
-            per_image_csv=per_image_csv,
-            networks=networks,
+    choices = ScoreChoices(**given)
+    say = (lambda sentence: None) if choices.quiet else (lambda sentence: click.echo(sentence, err=True))
+    metrics = DEFAULT_METRICS if choices.metrics is None else choices.metric_names
+    if choices.preset is not None:
+        choices, metrics = _under_preset(choices.preset, choices, metrics, say)
+    with progress_bar("scoring", "images", hidden=choices.quiet or choices.as_json) as show:
+        scores = score(
+            choices.truth,
+            _folders(choices.methods),
+            out=choices.out,
+            metrics=metrics,
+            options=choices.ab_error_options(choices.classes),
+            size=choices.size,
+            fit=choices.fit,
+            seed=choices.seed,
+            n_bootstrap=choices.n_bootstrap,
+            workers=choices.workers or available_cores(),
+            allow_missing=choices.allow_missing,
+            resume=choices.resume,
+            overwrite=choices.overwrite,
+            per_image_csv=choices.per_image_csv,
+            networks=choices.network_options(),
             progress=show,
             notify=say,
         )
-    print_scores(scores, as_json=as_json, quiet=quiet, where=str(out))
-    if preset is not None and not as_json and not quiet:
+    print_scores(scores, as_json=choices.as_json, quiet=choices.quiet, folder=str(choices.out))
+    if choices.preset is not None and not choices.as_json and not choices.quiet:
         for signature in dict.fromkeys(row.signature for row in scores.summary if row.method == scores.methods[-1]):
             click.echo(signature)
 
 
-def _of_preset(
-    name: str,
-    metrics: tuple[str, ...],
-    size: int | None,
-    fit: str,
-    quadrature: str,
-    labels: str | None,
-    say: Callable[[str], None],
-) -> tuple[tuple[str, ...], int | None, str, str]:
-    """Metrics, size, fit and quadrature of a preset, except where the command line gives them."""
+def _folders(methods: tuple[str, ...]) -> dict[str, Path | None]:
+    """Folder by method; None for a built-in one."""
+    from evalkit.commands._methods import parse_method_option
+    from evalkit.errors import InputError
+
+    folders: dict[str, Path | None] = {}
+    for text in methods:
+        name, folder = parse_method_option(text)
+        if name in folders:
+            raise InputError(f"method {name} is given twice; each needs a name of its own")
+        folders[name] = folder
+    return folders
+
+
+def _under_preset(
+    name: str, choices: ScoreChoices, metrics: tuple[str, ...], say: Callable[[str], None]
+) -> tuple[ScoreChoices, tuple[str, ...]]:
+    """What a preset asks for, except where the command line says otherwise."""
     from click.core import ParameterSource
 
     from evalkit.scoring.presets import load_preset
 
-    found = load_preset(name)
+    preset = load_preset(name)
     context = click.get_current_context()
 
-    def given(option: str) -> bool:
+    def is_given(option: str) -> bool:
         return context.get_parameter_source(option) is not ParameterSource.DEFAULT
 
-    if not given("metrics"):
-        metrics = found.metrics
-        without = [metric for metric in metrics if metric.endswith("_top1") and labels is None]
+    if not is_given("metrics"):
+        without = [metric for metric in preset.metrics if metric.endswith("_top1") and choices.labels is None]
+        metrics = tuple(metric for metric in preset.metrics if metric not in without)
         if without:
-            metrics = tuple(metric for metric in metrics if metric not in without)
             say(f"{', '.join(without)} of the preset needs the true classes and is left out: give --labels FILE.")
-    say(f"{found.name}: {found.paper}{f'; {found.note}' if found.note else ''}.")
-    return (
-        metrics,
-        size if given("size") else found.size,
-        fit if given("fit") else found.fit,
-        quadrature if given("quadrature") else found.quadrature,
-    )
-
-
-@click.command(short_help="Recompute scores under another prior, lambda, quadrature or subset.")
-@click.argument("source", type=click.Path(path_type=Path), metavar="OUT")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder for the new results (without statistics); by default only the table is printed.",
-)
-@ab_options
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Text file with the names of the images to keep, one a line, without extension.",
-)
-@click.option("--bootstrap", "n_bootstrap", type=int, default=None, help="Replicates; by default as in the run.")
-@output_options  # fmt: skip
-def rescore(
-    source: Path,
-    out: Path | None,
-    prior: str,
-    quadrature: str,
-    max_threshold: int,
-    rebalancing: float,
-    images: Path | None,
-    n_bootstrap: int | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Recompute the scores of a finished run from its statistics, without the images.
-
-    OUT is the --out folder of 'evalkit score'. The ab classes stay those of the run.
-    """
-    from dataclasses import replace
-
-    from evalkit.color.ab_classes import load_prior
-    from evalkit.errors import InputError
-    from evalkit.metrics.ab_error import AbErrorOptions
-    from evalkit.scoring.score_table import print_scores
-    from evalkit.scoring.scores import RunRecord, Scores
-
-    record = RunRecord.from_json(source / "run.json")
-    classes = record.options.classes
-    shares = None if prior == "truth" else load_prior(Path(prior), classes)
-    options = AbErrorOptions(classes, shares, quadrature, max_threshold, rebalancing)  # type: ignore[arg-type]
-    record = replace(record, options=options, n_bootstrap=record.n_bootstrap if n_bootstrap is None else n_bootstrap)
-    keep = None
-    if images is not None:
-        try:
-            keep = frozenset(line.strip() for line in images.read_text(encoding="utf-8").splitlines() if line.strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{images}: cannot be read as a text file of image names ({error})") from None
-        if not keep:
-            raise InputError(f"{images}: holds no image names; one a line is expected")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not an empty folder; choose a new folder for --out")
-    scores = Scores.summarise(source / "statistics", record, keep)
-    if out is not None:
-        scores.write(out)
-    print_scores(scores, as_json=as_json, quiet=quiet, where=None if out is None else str(out))
-
-
-@click.command(short_help="Join finished runs over different images or methods.")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OUT1 OUT2 ...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
-@output_options
-def merge(sources: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> None:
-    """Join finished runs, without their images.
-
-    Either the same methods over different images, or different methods over the same images. The result equals one run
-    over everything.
-    """
-    from evalkit.scoring.merging import merge_runs
-    from evalkit.scoring.score_table import print_scores
-
-    print_scores(merge_runs(sources, out), as_json=as_json, quiet=quiet, where=str(out))
-
-
-@click.command(short_help="Differences between two runs or methods, with intervals.")
-@click.argument("first", type=click.Path(path_type=Path), metavar="OUT1")
-@click.argument("second", type=click.Path(path_type=Path), required=False, metavar="[OUT2]")
-@click.option("--baseline", metavar="METHOD", help="Compare the methods of one run with this one of them.")
-@click.option(
-    "--bootstrap", "n_bootstrap", type=click.IntRange(100), default=10_000, show_default=True, help="Replicates."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
-@output_options
-def compare(
-    first: Path, second: Path | None, baseline: str | None, n_bootstrap: int, seed: int, as_json: bool, quiet: bool
-) -> None:
-    """Differences of two finished runs on the same images, second minus first, with paired intervals.
-
-    Numbers whose signatures differ are refused, and the fields that differ are named. With --baseline and one run:
-    every other method of it minus the baseline.
-    """
-    import json
-    import math
-
-    from evalkit.errors import InputError
-    from evalkit.scoring.score_comparison import compare_methods, compare_runs
-
-    if second is not None and baseline is None:
-        differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
-    elif second is None and baseline is not None:
-        differences = compare_methods(first, baseline, n_bootstrap=n_bootstrap, seed=seed)
-    else:
-        raise InputError("compare needs two runs (OUT1 OUT2), or one run and --baseline METHOD")
-    if as_json:
-        rows = [
-            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(d).items()}
-            for d in differences
-        ]
-        click.echo(json.dumps(rows, indent=1))
-    elif not quiet:
-        from rich.console import Console
-
-        from evalkit.scoring.score_table import comparison_table
-
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = 200
-        console.print(comparison_table(differences))
-    if any(math.isnan(d.difference) for d in differences) and not quiet:
-        click.echo("Some metrics are unscored in one of the runs; see 'unscored' in its run.json.", err=True)
+    say(f"{preset.name}: {preset.paper}{f'; {preset.note}' if preset.note else ''}.")
+    asked: dict[str, Any] = {"size": preset.size, "fit": preset.fit, "quadrature": preset.quadrature}
+    return replace(choices, **{key: value for key, value in asked.items() if not is_given(key)}), metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["validate_metrics"]
+__all__ = ["validate_metrics_command"]
 
 
 @click.command("validate-metrics", short_help="Rank correlation of metrics with human scores.")
@@ -29,7 +29,7 @@ __all__ = ["validate_metrics"]
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the table as CSV too."
 )
-def validate_metrics(
+def validate_metrics_command(
     scores: Path,
     human: Path,
     leave_out: tuple[str, ...],
@@ -49,12 +49,11 @@ def validate_metrics(
     import json
 
     from evalkit.files import atomic_file
-    from evalkit.scoring.metric_validation import agreement_rows, read_human_scores
-    from evalkit.scoring.metric_validation import validate_metrics as validate
+    from evalkit.scoring.metric_validation import agreement_rows, read_human_scores, validate_metrics
     from evalkit.scoring.scores import Scores
 
     table = {key: score for key, score in read_human_scores(human).items() if key[1] not in leave_out}
-    rows = agreement_rows(validate(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed))
+    rows = agreement_rows(validate_metrics(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed))
     if out is not None:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

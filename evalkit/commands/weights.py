@@ -6,14 +6,14 @@ import click
 
 from evalkit.commands._shared import progress_bar
 
-__all__ = ["weights"]
+__all__ = ["weights_command"]
 
 
-@click.command(short_help="Fetch the weights of networks, or say which are there.")
+@click.command("weights", short_help="Fetch the weights of networks, or say which are there.")
 @click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option("--json", "as_json", is_flag=True, help="Print file, address and presence as JSON; fetches nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def weights(networks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def weights_command(networks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Fetch the weights of networks into the torch hub cache (TORCH_HOME moves it).
 
     \b
@@ -25,7 +25,8 @@ def weights(networks: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """  # noqa: D301
     import json
 
-    from evalkit.networks.weight_files import LISTED, fetch, published_weights
+    from evalkit.networks.catalogue import LISTED, published_weights
+    from evalkit.networks.weight_files import fetch
 
     if not networks or as_json:
         rows = [published_weights(name) for name in networks or LISTED]

@@ -18,6 +18,7 @@ import numpy as np
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.color.colorspace import lab_planes
+from evalkit.color.limits import GRAYSCALE_CHROMA, KEPT_LIGHTNESS
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
@@ -27,12 +28,6 @@ __all__ = ["Finding", "lint_folders"]
 
 Level = Literal["error", "warning"]
 
-
-GRAY_CHROMA = 1.0
-"""Every pixel closer than this to neutral: a grayscale photo, as in the scoring run."""
-
-L_CHANGE_LIMIT = 1.0
-"""Mean |dL| above this says that the lightness was changed; 8-bit rounding of a kept L stays below 0.5."""
 
 CLIPPED_SHARE = 0.01
 
@@ -261,7 +256,7 @@ def _common(who: str, looks: Mapping[str, _Seen]) -> Iterator[Finding]:
 
 def _truth(looks: Mapping[str, _Seen]) -> Iterator[Finding]:
     yield from _common("truth", looks)
-    gray = tuple(name for name, seen in looks.items() if not seen.error and seen.max_chroma < GRAY_CHROMA)
+    gray = tuple(name for name, seen in looks.items() if not seen.error and seen.max_chroma < GRAYSCALE_CHROMA)
     if gray:
         yield Finding(
             "warning",
@@ -293,7 +288,7 @@ def _method(method: str, looks: Mapping[str, _Seen], truths: Mapping[str, _Seen]
             f"{_size(truth)}); write them at the photo's size, or score all with --size N.",
             other_size,
         )
-    swapped = those(lambda own, truth: truth.max_chroma < GRAY_CHROMA <= own.max_chroma)
+    swapped = those(lambda own, truth: truth.max_chroma < GRAYSCALE_CHROMA <= own.max_chroma)
     if 2 * len(swapped) > len(pairs):
         yield Finding(
             "error",
@@ -303,13 +298,13 @@ def _method(method: str, looks: Mapping[str, _Seen], truths: Mapping[str, _Seen]
             "swapped, or is --truth the folder of gray inputs?",
             swapped,
         )
-    gray = those(lambda own, truth: own.max_chroma < GRAY_CHROMA <= truth.max_chroma)
+    gray = those(lambda own, truth: own.max_chroma < GRAYSCALE_CHROMA <= truth.max_chroma)
     if gray:
         yield Finding(
             "warning", "gray-output", method, f"{_n(gray)} {of_all} have no colour at all ({some_names(gray)}).", gray
         )
     yield from _other_pictures(method, pairs)
-    identical = those(lambda own, truth: own.identical and truth.max_chroma >= GRAY_CHROMA)
+    identical = those(lambda own, truth: own.identical and truth.max_chroma >= GRAYSCALE_CHROMA)
     if identical:
         yield Finding(
             "error" if len(identical) == len(pairs) else "warning",
@@ -318,14 +313,14 @@ def _method(method: str, looks: Mapping[str, _Seen], truths: Mapping[str, _Seen]
             f"{_n(identical)} {of_all} have the truth's own pixels ({some_names(identical)}); is the folder the right one?",
             identical,
         )
-    changed = those(lambda own, truth: own.l_change > L_CHANGE_LIMIT)
+    changed = those(lambda own, truth: own.l_change > KEPT_LIGHTNESS)
     if changed:
         mean = np.mean([pairs[name][0].l_change for name in changed])
         yield Finding(
             "warning",
             "lightness-changed",
             method,
-            f"in {_n(changed)} {of_all} L differs from the truth's by more than {L_CHANGE_LIMIT:g} on average (mean |dL| "
+            f"in {_n(changed)} {of_all} L differs from the truth's by more than {KEPT_LIGHTNESS:g} on average (mean |dL| "
             f"{mean:.1f}): resized, re-encoded, or not kept; join the method's ab to the truth's L before writing.",
             changed,
         )

@@ -14,18 +14,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.errors import InputError
 from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES
-from evalkit.wording import some_names, unknown_name
+from evalkit.wording import some_names
 
 __all__ = [
+    "FolderScan",
     "PairTable",
+    "check_folders",
     "check_method_name",
     "check_same_size",
     "find_images",
     "pair_folders",
-    "parse_method_option",
+    "pair_scans",
+    "scan_folder",
 ]
 
 UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|jfif|p[bgnp]m|exr|hdr|tga|psd|svg|np[yz])")
@@ -66,8 +68,17 @@ class PairTable:
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """What one folder holds."""
+class FolderScan:
+    """What one folder holds.
+
+    Attributes
+    ----------
+    folder : Path
+    images : mapping of str to Path
+        File by key, sorted by key (see `find_images`).
+    ignored : tuple of Path
+        Files that look like images of a kind that is not read.
+    """
 
     folder: Path
     images: Mapping[str, Path]
@@ -96,10 +107,17 @@ def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
         When the folder is missing, is no folder, cannot be read, holds no image, or two files have the same
         key.
     """
-    return dict(_scan(Path(folder)).images)
+    return dict(scan_folder(Path(folder)).images)
 
 
-def _scan(folder: Path) -> _Scan:
+def scan_folder(folder: Path) -> FolderScan:
+    """Find the images of a folder and its sub-folders, and what lies beside them.
+
+    Raises
+    ------
+    InputError
+        As `find_images`.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}.")
     found: dict[str, Path] = {}
@@ -119,7 +137,7 @@ def _scan(folder: Path) -> _Scan:
         found[key] = path
     if not found:
         raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_but(ignored)}.")
-    return _Scan(folder, {key: found[key] for key in sorted(found)}, tuple(sorted(ignored)))
+    return FolderScan(folder, {key: found[key] for key in sorted(found)}, tuple(sorted(ignored)))
 
 
 def _but(ignored: Sequence[Path]) -> str:
@@ -185,10 +203,28 @@ def pair_folders(
         A folder that `find_images` refuses, a bad method name, folders that are the same or lie in one
         another, and missing or surplus files (with ``allow_missing``: no common image).
     """
-    _check_method_names(methods)
-    _check_folders_apart(Path(truth), {name: Path(folder) for name, folder in methods.items()})
-    truth_scan = _scan(Path(truth))
-    scans = {name: _scan(Path(folder)) for name, folder in methods.items()}
+    folders = {name: Path(folder) for name, folder in methods.items()}
+    check_folders(Path(truth), folders)
+    scans = {name: scan_folder(folder) for name, folder in folders.items()}
+    return pair_scans(scan_folder(Path(truth)), scans, allow_missing=allow_missing)
+
+
+def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow_missing: bool = False) -> PairTable:
+    """As `pair_folders`, from folders that were scanned before.
+
+    Parameters
+    ----------
+    truth_scan : FolderScan
+    scans : mapping of str to FolderScan
+        By method.
+    allow_missing : bool, default False
+        Keep only the images that the truth and all methods have.
+
+    Raises
+    ------
+    InputError
+        Missing and surplus files (with ``allow_missing``: no common image).
+    """
     missing: list[Mapping[str, str]] = []
     for method, scan in scans.items():
         absent = [key for key in truth_scan.images if key not in scan.images]
@@ -214,7 +250,7 @@ def pair_folders(
     )
 
 
-def _mismatch(method: str, scan: _Scan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
+def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
     parts = []
     if absent:
         parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({some_names(absent)})")
@@ -229,7 +265,7 @@ def _mismatch(method: str, scan: _Scan, absent: Sequence[str], surplus: Sequence
 # --- why nothing matches ---------------------------------------------------------------------------------
 
 
-def _nothing_matches(method: str, scan: _Scan, truth: _Scan) -> str:
+def _nothing_matches(method: str, scan: FolderScan, truth: FolderScan) -> str:
     hint = _why(list(truth.images), list(scan.images))
     return (
         f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({some_names(scan.images)}) has the "
@@ -325,8 +361,15 @@ def _check_method_names(names: Iterable[str]) -> None:
             raise InputError(f"the methods '{other}' and '{name}' differ in upper and lower case alone; rename one.")
 
 
-def _check_folders_apart(truth: Path, methods: Mapping[str, Path]) -> None:
-    """Refuse folders that are the same or lie in one another: sub-folders are searched too."""
+def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
+    """Check the names of the methods, and that no folder is another's or lies in it: sub-folders are searched too.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    _check_method_names(methods)
     real = {"the truth": os.path.realpath(truth)}
     for method, folder in methods.items():
         here, name = os.path.realpath(folder), f"method '{method}'"
@@ -341,45 +384,6 @@ def _check_folders_apart(truth: Path, methods: Mapping[str, Path]) -> None:
                     "searched in sub-folders too, so the folders must lie apart."
                 )
         real[name] = here
-
-
-def parse_method_option(text: str) -> tuple[str, Path | None]:
-    """Read the value of ``--method``.
-
-    Parameters
-    ----------
-    text : str
-        ``NAME=DIR``, or the name of a built-in method.
-
-    Returns
-    -------
-    name : str
-    folder : Path or None
-        None for a built-in method. A leading ``~`` is expanded (shells leave it after ``NAME=``).
-
-    Raises
-    ------
-    InputError
-        An unknown built-in method, a name that `check_method_name` refuses, or no folder after the ``=``.
-
-    Examples
-    --------
-    >>> parse_method_option("gray")
-    ('gray', None)
-    >>> parse_method_option("ours v2=out")[0]
-    'ours v2'
-    """
-    name, equals, folder = text.partition("=")
-    if equals:
-        check_method_name(name)
-        if not folder:
-            raise InputError(f"--method {text}: no folder after the '='; write NAME=DIR.")
-        return name, Path(folder).expanduser()
-    if name in BUILTIN_METHODS:
-        return name, None
-    raise InputError(
-        f"--method {text}: {unknown_name('built-in method', name, BUILTIN_METHODS)} For a folder write NAME=DIR."
-    )
 
 
 def check_same_size(name: str, method: str, truth_shape: Sequence[int], prediction_shape: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The metrics, by name: one line a metric here, plus those that other packages register.
+"""The metrics, by name: one line per metric here, plus those that other packages register.
 
 Another package adds a metric with one class and one line of its ``pyproject.toml``::
 
@@ -20,9 +20,9 @@ from evalkit.wording import unknown_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.metrics.ab_counts import AbErrorOptions
     from evalkit.metrics.base import Metric
-    from evalkit.metrics.blocks import Settings
+    from evalkit.networks.options import Setup
 
 __all__ = ["BUILT_IN", "DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names", "with_companions"]
 
@@ -96,12 +96,12 @@ def load_metric(name: str) -> type[Metric]:
     module, _, attribute = location.partition(":")
     try:
         loaded: type[Metric] | Callable[[str], type[Metric]] = getattr(import_module(module), attribute)
-        found: type[Metric] = loaded if isinstance(loaded, type) else loaded(name)
+        kind: type[Metric] = loaded if isinstance(loaded, type) else loaded(name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"metric {name} ({location}) does not load: {error}") from None
-    if found.name != name:
-        raise InputError(f"metric {name} is registered as {location}, whose name is {found.name!r}; the two must agree")
-    return found
+    if kind.name != name:
+        raise InputError(f"metric {name} is registered as {location}, whose name is {kind.name!r}; the two must agree")
+    return kind
 
 
 def _family(name: str) -> str | None:
@@ -112,36 +112,48 @@ def _family(name: str) -> str | None:
 
 
 def with_companions(names: Sequence[str]) -> tuple[str, ...]:
-    """Names, each followed by the metrics that a table shows beside it (the share kept beside an accuracy, say)."""
-    found: dict[str, None] = {}
-    for name in names:
-        found[name] = None
-        for companion in load_metric(name).companions:
-            if companion not in names:
-                found[companion] = None
-    return tuple(found)
-
-
-def create_metrics(
-    names: Sequence[str], options: AbErrorOptions, settings: Mapping[str, Settings] | None = None
-) -> list[Metric]:
-    """Metrics by name, under the options of a run and what it settled on.
+    """Names, each followed by the metrics that a table shows beside it (the share kept beside an accuracy, say).
 
     Raises
     ------
     InputError
         If a name is unknown or given twice, or none is given.
     """
+    _check_names(names)
+    completed: dict[str, None] = {}
+    for name in names:
+        completed[name] = None
+        for companion in load_metric(name).companions:
+            if companion not in names:
+                completed[companion] = None
+    return tuple(completed)
+
+
+def create_metrics(
+    names: Sequence[str], options: AbErrorOptions, setups: Mapping[str, Setup] | None = None
+) -> list[Metric]:
+    """Metrics by name, under the options of a run and what they come to for each.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or given twice, or none is given.
+    """
+    _check_names(names)
+    from evalkit.metrics.blocks import BlockMetric
+
+    metrics = [load_metric(name).create(options) for name in names]
+    return [
+        metric.with_setup(setups[metric.name])
+        if setups and isinstance(metric, BlockMetric) and metric.name in setups
+        else metric
+        for metric in metrics
+    ]
+
+
+def _check_names(names: Sequence[str]) -> None:
     if not names:
         raise InputError("no metric given; 'evalkit metrics' lists them")
     twice = {name for name in names if list(names).count(name) > 1}
     if twice:
         raise InputError(f"metric {sorted(twice)[0]} is given twice")
-    metrics = [load_metric(name).create(options) for name in names]
-    if settings:
-        from evalkit.metrics.blocks import BlockMetric
-
-        for metric in metrics:
-            if isinstance(metric, BlockMetric) and metric.name in settings:
-                metric.settings = settings[metric.name]
-    return metrics

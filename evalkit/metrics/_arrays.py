@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import Photo
+from evalkit.metrics.photo import Photo
 
 __all__ = ["as_rgb8", "check_pair", "each_image", "each_pair", "require_same_size"]
 

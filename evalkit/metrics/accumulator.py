@@ -11,9 +11,10 @@ import numpy.typing as npt
 from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
 from evalkit.metrics._arrays import as_rgb8, require_same_size
-from evalkit.metrics.ab_error import AbErrorOptions, PairCounter, table_of
-from evalkit.metrics.base import ImageStatistics, Photo
+from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter, table_of
+from evalkit.metrics.base import ImageStatistics, SumMetric, exact_sum
 from evalkit.metrics.blocks import BlockMetric
+from evalkit.metrics.photo import Photo
 
 __all__ = ["Accumulator"]
 
@@ -47,12 +48,13 @@ class Accumulator:
 
     def __init__(self, metric: str, options: AbErrorOptions | None = None) -> None:
         self.options = options or AbErrorOptions()
-        (self.metric,) = create_metrics([metric], self.options)
-        if isinstance(self.metric, BlockMetric) or self.metric.reads:
+        (created,) = create_metrics([metric], self.options)
+        if isinstance(created, BlockMetric) or not isinstance(created, SumMetric) or created.reads:
             raise InputError(
                 f"metric {metric} needs more than pairs of arrays (a network, several images, or what the run knows of a "
                 "file); 'evalkit score' computes it"
             )
+        self.metric: SumMetric = created
         self.n_images = 0
         self._counter = PairCounter(self.options.classes) if self.metric.uses_ab_error else None
         self._terms: list[npt.NDArray[Any]] = []
@@ -94,8 +96,8 @@ class Accumulator:
         table = None
         if self._counter is not None:
             table = table_of([self._counter.count(truth, prediction)], len(self.options.classes))
-        terms = self.metric.terms(ImageStatistics(("pair",), np.array([truth.n_pixels]), columns, table))
-        return np.asarray(terms[0])
+        pair = ImageStatistics(images=("pair",), n_pixels=np.array([truth.n_pixels]), columns=columns, ab_error=table)
+        return np.asarray(self.metric.terms(pair)[0])
 
     def merge(self, other: Accumulator) -> None:
         """Add the pairs of another accumulator of the same metric and options.
@@ -118,10 +120,3 @@ class Accumulator:
         if not self._terms:
             return math.nan
         return float(self.metric.score(exact_sum(np.array(self._terms))))
-
-
-def exact_sum(terms: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sum over the first axis, the same bits in any order: integers as they are, floats correctly rounded."""
-    if np.issubdtype(terms.dtype, np.integer):
-        return np.asarray(terms.sum(axis=0, dtype=np.int64))
-    return np.array([math.fsum(column) for column in terms.T], dtype=np.float64)

@@ -1,74 +1,53 @@
-"""What a metric is: two pure steps, *pair -> statistics* and *sum of statistics -> score*.
+"""What a metric is: two pure steps, *pair -> statistics* and *statistics -> score*.
 
-Because a score is a function of sums over images, everything downstream (bootstrap intervals, subsets, merged runs,
-duplicated or weighted images) works on the stored statistics and never needs the images again.
+Nothing downstream (intervals, subsets, merged runs, duplicated or weighted images) needs the images again: everything
+works on the stored statistics. How statistics become a score is said by the base class:
+
+`MeanMetric`
+    the plain mean of one number per image; the author writes `MeanMetric.value`;
+`SumMetric`
+    a function of sums over images: `SumMetric.terms` and `SumMetric.score`;
+`SetMetric`
+    a function of the whole set, which no sums give (FID, say): `SetMetric.set_score`.
+
+How the statistics come about is another matter: pair by pair through `Metric.measure`, or block by block, where a
+network wants batches, through `evalkit.metrics.blocks.BlockMetric`.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable
+from evalkit.arrays import FloatArray, IntArray
+from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable
+from evalkit.metrics.photo import Photo
 
 __all__ = [
     "Better",
+    "ColumnMeanMetric",
     "ImageStatistics",
     "MeanMetric",
     "Metric",
-    "Photo",
+    "SetMetric",
     "SetScore",
+    "SumMetric",
+    "exact_sum",
     "mean_score",
     "mean_terms",
+    "share_of_sums",
 ]
-
-from evalkit.arrays import FloatArray, IntArray, Rgb8
 
 Better = Literal["higher", "lower", "neither"]
 
 
-class Photo:
-    """One decoded image together with what metrics derive from it, each derived at most once.
-
-    The scoring run makes one ``Photo`` per file: the truth's is shared by every method and every metric.
-
-    Parameters
-    ----------
-    rgb8 : ndarray of uint8, shape (H, W, 3)
-        8-bit sRGB pixels, C-contiguous.
-    """
-
-    def __init__(self, rgb8: Rgb8) -> None:
-        self.rgb8: Rgb8 = np.ascontiguousarray(rgb8)
-        self.derived: dict[Any, Any] = {}
-        """Room for a metric family's own intermediate results (say, the filtered truth of SSIM), by key."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.rgb8.shape[0], self.rgb8.shape[1]
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels, H * W."""
-        return int(self.rgb8.shape[0] * self.rgb8.shape[1])
-
-    @cached_property
-    def lab(self) -> FloatArray:
-        """CIE Lab planes (L, a, b): float64, shape (3, H * W), from the fast path of `evalkit.color.colorspace`."""
-        from evalkit.color.colorspace import lab_planes
-
-        return lab_planes(self.rgb8)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageStatistics:
     """What was stored for one method: one row per image, in the order of ``images``.
 
@@ -82,6 +61,8 @@ class ImageStatistics:
         The scalars that the metrics' ``measure`` returned, by column name.
     ab_error : AbErrorTable or None
         Per image and class: pixel count, fixed-point error sum, histogram. None when no metric asked for it.
+    vectors : mapping of str to ndarray of float32, shape (n, k)
+        Feature vectors by column name; only those of metrics that ask for them.
     """
 
     images: tuple[str, ...]
@@ -89,7 +70,6 @@ class ImageStatistics:
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     ab_error: AbErrorTable | None = None
     vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """Feature vectors, shape (n, k), by column name; only those of metrics that ask for them."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,17 +78,17 @@ class ImageStatistics:
         """Statistics of a run of consecutive images."""
         start, stop = rows.start, rows.stop
         return ImageStatistics(
-            self.images[start:stop],
-            self.n_pixels[start:stop],
-            {name: column[start:stop] for name, column in self.columns.items()},
-            None if self.ab_error is None else self.ab_error.part(rows),
-            {name: vectors[start:stop] for name, vectors in self.vectors.items()},
+            images=self.images[start:stop],
+            n_pixels=self.n_pixels[start:stop],
+            columns={name: column[start:stop] for name, column in self.columns.items()},
+            ab_error=None if self.ab_error is None else self.ab_error.part(rows),
+            vectors={name: vectors[start:stop] for name, vectors in self.vectors.items()},
         )
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """Score of a metric that is no function of sums over images.
+    """What a `SetMetric` makes of a set.
 
     Attributes
     ----------
@@ -122,10 +102,9 @@ class SetScore:
 
 
 class Metric(ABC):
-    """A number about how close a prediction is to the truth, or about the prediction alone.
+    """What every metric says of itself: its name, its direction, what is stored for it, how it is signed.
 
-    A metric says what it stores per image (`columns`, `measure`), how the stored rows become additive terms (`terms`)
-    and how sums of terms become the score (`score`). All three are pure.
+    A metric derives from one of `SumMetric` (or its special case `MeanMetric`) and `SetMetric`.
     """
 
     name: ClassVar[str]
@@ -142,23 +121,14 @@ class Metric(ABC):
     """Shown multiplied by 100 on the terminal (files always hold the fraction)."""
     decimals: ClassVar[int] = 2
     """Digits after the point on the terminal."""
-    uses_ab_error: ClassVar[bool] = False
-    """Whether `terms` reads ``statistics.ab_error``."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Metrics that a table shows wherever it shows this one, for example the share kept beside an accuracy."""
     details: ClassVar[tuple[str, ...]] = ()
     """Those of `columns` that ``per_image.parquet`` shows beside the metric itself."""
-    reads: ClassVar[tuple[str, ...]] = ()
-    """Diagnostics of the run (`evalkit.scoring.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
     of_samples: ClassVar[bool] = False
-    """Whether a value belongs to all samples of an image together (methods with several images a photo)."""
-    of_set: ClassVar[bool] = False
-    """Whether the value is `set_score`'s, a function of the whole set that single images do not have."""
+    """Whether a value belongs to all samples of an image together (methods with several images per photo)."""
     unscored_because: ClassVar[str] = "too small for this metric"
     """Why single images may be unscored, for the reason that the tables give."""
-
-    interval: Literal["bootstrap", "jackknife"] = "bootstrap"
-    """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes)."""
 
     @classmethod
     def create(cls, options: AbErrorOptions) -> Self:
@@ -167,7 +137,7 @@ class Metric(ABC):
 
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:
-        """Per-image scalars that `measure` returns, in order: name and storage type."""
+        """Numbers stored per image, in order: name and storage type."""
         return {}
 
     @property
@@ -176,25 +146,13 @@ class Metric(ABC):
         return {}
 
     def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
-        """Pair to statistics: one number per entry of `columns`."""
+        """Pair to statistics: one number per entry of `columns`. A `BlockMetric` is measured by its meter instead."""
         return ()
-
-    @abstractmethod
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
-        """Additive terms, shape (n_images, k), int64 where they are counts, else float64."""
-
-    @abstractmethod
-    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
-        """Score of summed (or weighted and summed) terms: shape (..., k) to (...); NaN where undefined."""
 
     @property
     def fields(self) -> Mapping[str, str]:
         """Signature fields of this metric alone, for example ``{"quad": "exact150"}``."""
         return {}
-
-    def set_score(self, statistics: ImageStatistics) -> SetScore:
-        """Score of the whole set, for metrics `of_set`; others have `terms` and `score`."""
-        raise NotImplementedError
 
     def fields_of(self, statistics: ImageStatistics) -> Mapping[str, str]:
         """Signature fields, with those that only the statistics know (say, the digest of the labels)."""
@@ -204,43 +162,41 @@ class Metric(ABC):
         """A sentence about a value that is most likely a mistake of the set-up; empty otherwise."""
         return ""
 
+
+class SumMetric(Metric):
+    """A metric that is a function of sums over images, ``score(terms.sum(axis=0))``: intervals come for free."""
+
+    uses_ab_error: ClassVar[bool] = False
+    """Whether `terms` reads ``statistics.ab_error``."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Diagnostics of the run (`evalkit.scoring.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
+
+    interval: Literal["bootstrap", "jackknife"] = "bootstrap"
+    """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes)."""
+
+    @abstractmethod
+    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
+        """Additive terms, shape (n_images, k), int64 where they are counts, else float64."""
+
+    @abstractmethod
+    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
+        """Score of summed (or weighted and summed) terms: shape (..., k) to (...); NaN where undefined."""
+
     def per_image(self, statistics: ImageStatistics) -> FloatArray:
         """The metric on each image alone, shape (n_images,); NaN where undefined."""
         return self.score(self.terms(statistics))
 
 
-def mean_terms(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Value and count of the finite images, shape (n, 2): the terms of a plain mean over images."""
-    finite = np.isfinite(values)
-    return np.column_stack([np.where(finite, values, 0.0), finite.astype(np.float64)])
+class ColumnMeanMetric(SumMetric):
+    """The mean over images of one stored column that is named like the metric.
 
-
-def mean_score(sums: npt.NDArray[Any]) -> FloatArray:
-    """Mean over the finite images; NaN when there is none."""
-    total, count = sums[..., 0], sums[..., 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(count > 0, total / count, np.nan), dtype=np.float64)
-
-
-class MeanMetric(Metric):
-    """A metric that is the plain mean of one finite number per image.
-
-    Subclasses implement `value`. Values that are not finite (an infinite PSNR of identical images, say) are counted
-    apart and never averaged in.
+    Values that are not finite (an infinite PSNR of identical images, say) are counted apart and never averaged in.
     """
 
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:
         """One float64 column, named like the metric."""
         return {self.name: np.float64}
-
-    @abstractmethod
-    def value(self, truth: Photo, prediction: Photo) -> float:
-        """The metric on one pair."""
-
-    def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
-        """Pair to statistics: the value alone."""
-        return (self.value(truth, prediction),)
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
         """Value and count of the finite images, shape (n, 2)."""
@@ -254,3 +210,47 @@ class MeanMetric(Metric):
     def fields(self) -> Mapping[str, str]:
         """Mean over images."""
         return {"agg": "image"}
+
+
+class MeanMetric(ColumnMeanMetric):
+    """A metric that is the plain mean of one finite number per image. Its author writes `value`."""
+
+    @abstractmethod
+    def value(self, truth: Photo, prediction: Photo) -> float:
+        """The metric on one pair."""
+
+    def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
+        """Pair to statistics: the value alone."""
+        return (self.value(truth, prediction),)
+
+
+class SetMetric(Metric):
+    """A metric of the whole set that single images do not have and no sums over images give."""
+
+    @abstractmethod
+    def set_score(self, statistics: ImageStatistics) -> SetScore:
+        """Score of the set."""
+
+
+def mean_terms(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Value and count of the finite images, shape (n, 2): the terms of a plain mean over images."""
+    finite = np.isfinite(values)
+    return np.column_stack([np.where(finite, values, 0.0), finite.astype(np.float64)])
+
+
+def share_of_sums(sums: npt.NDArray[Any]) -> FloatArray:
+    """First sum over the second, shape (..., 2) to (...); NaN where the second is 0."""
+    total, count = sums[..., 0], sums[..., 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(count > 0, total / count, np.nan), dtype=np.float64)
+
+
+mean_score = share_of_sums
+"""Mean over the finite images, of the sums of `mean_terms`; NaN when there is none."""
+
+
+def exact_sum(terms: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum over the first axis, the same bits in any order: integers as they are, floats correctly rounded."""
+    if np.issubdtype(terms.dtype, np.integer):
+        return np.asarray(terms.sum(axis=0, dtype=np.int64))
+    return np.array([math.fsum(column) for column in terms.T], dtype=np.float64)

@@ -10,70 +10,42 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from evalkit.errors import InputError
-from evalkit.metrics.base import Metric, Photo
+from evalkit.arrays import Rgb8
+from evalkit.metrics.base import Metric
+from evalkit.metrics.photo import Photo
+from evalkit.networks.devices import BatchRunner
+from evalkit.networks.options import NetworkOptions, Setup
 
-__all__ = ["BlockMeter", "BlockMetric", "NetworkOptions", "Precision", "Settings", "missing_value"]
-
-Precision = Literal["fp32", "bf16", "fp16"]
+__all__ = ["BatchedMeter", "BlockMeter", "BlockMetric", "RunInputs", "missing_value"]
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
-    """What the networks of a run were told.
+class RunInputs:
+    """What meters may know of a run beside its pairs.
 
     Attributes
     ----------
-    labels : str or None
-        Label file, or ``folders`` or ``names`` (see `evalkit.datasets.labels`).
-    weights : mapping of str to Path
-        Weights file by network name; others are looked for in the torch hub cache.
-    classifiers : mapping of str to str
-        The user's own classifiers: ``package.module:function`` by name.
-    preprocessing : mapping of str to str
-        By classifier name, for example ``"warp227"`` (see `evalkit.networks.classifiers.Preprocessing`).
-    device : {"auto", "cpu", "cuda", "mps"} or a torch device such as "cuda:1"
-    batch_size : int or None
-        Images a batch; None chooses by device. Results agree within 1e-4 in probability.
-    precision : {"fp32", "bf16", "fp16"}
+    networks : NetworkOptions
+    labels : mapping of str to int
+        True class by image; empty where no metric needs it.
     samples : mapping of str to tuple of str
-        Methods that are samples of one, by its name; the run itself fills it in.
+        Methods that are samples of one, by its name (see `evalkit.scoring.samples`).
     """
 
-    labels: str | None = None
-    weights: Mapping[str, Path] = field(default_factory=dict)
-    classifiers: Mapping[str, str] = field(default_factory=dict)
-    preprocessing: Mapping[str, str] = field(default_factory=dict)
-    device: str = "auto"
-    batch_size: int | None = None
-    precision: Precision = "fp32"
+    networks: NetworkOptions = field(default_factory=NetworkOptions)
+    labels: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What one metric of a run settled on; stored in ``run.json``.
-
-    Attributes
-    ----------
-    fields : mapping of str to str
-        Signature fields that the options decide (weights, preprocessing, precision).
-    reason : str
-        Why the metric is unscored (no weights file, say); empty where it is measured.
-    """
-
-    fields: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
-
-
 class BlockMeter(ABC):
-    """Measures the pairs of one block after another; one instance a process."""
+    """Measures the pairs of one block after another; one instance per process."""
 
     def __init__(self) -> None:
         self.notes: set[str] = set()
@@ -88,16 +60,91 @@ class BlockMeter(ABC):
         """Statistics of every pair since the last call, in the order of `add`: value by column."""
 
 
-class BlockMetric(Metric):
-    """A metric that a `BlockMeter` measures.
+class BatchedMeter(BlockMeter):
+    """Passes every image of a block through a network in batches, a true photo once for all methods.
 
-    Attributes
+    Subclasses say what the network sees of an image (`prepare`) and what the statistics of a pair are
+    (`statistics_of_pairs`).
+
+    Parameters
     ----------
-    settings : Settings
-        What the run settled on; that of the defaults until `settle` was asked.
+    run : BatchRunner
+        The network.
     """
 
-    settings: Settings = Settings()
+    def __init__(self, run: BatchRunner) -> None:
+        super().__init__()
+        self.run = run
+        self._waiting: list[npt.NDArray[Any]] = []
+        self._outputs: list[npt.NDArray[Any]] = []
+        self._image_of_item: list[str] = []
+        self._pairs: list[tuple[int, int]] = []
+        self._truth_item = -1
+        self._truth_input: npt.NDArray[Any] = np.empty(0)
+
+    @abstractmethod
+    def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
+        """What the network sees of one image."""
+
+    @abstractmethod
+    def statistics_of_pairs(
+        self, outputs: npt.NDArray[Any], images: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Statistics of every pair, from the network's outputs.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (n_items, ...)
+        images : sequence of str, length n_items
+            Image that each item shows.
+        pairs : sequence of (int, int)
+            Items of the truth and of the prediction of each pair.
+        """
+
+    def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
+        """Prepare one pair; run the network when a batch is full."""
+        if self._truth_item < 0 or image != self._image_of_item[self._truth_item]:
+            self._truth_input = self.prepare(truth.rgb8)
+            self._truth_item = self._enqueue(self._truth_input, image)
+        item = self._truth_item
+        if prediction.rgb8 is not truth.rgb8:
+            seen = self.prepare(prediction.rgb8)
+            if not np.array_equal(seen, self._truth_input):
+                item = self._enqueue(seen, image)
+        self._pairs.append((self._truth_item, item))
+
+    def _enqueue(self, seen: npt.NDArray[Any], image: str) -> int:
+        self._waiting.append(seen)
+        self._image_of_item.append(image)
+        if len(self._waiting) == self.run.batch_size:
+            self._run_batch()
+        return len(self._image_of_item) - 1
+
+    def _run_batch(self) -> None:
+        if self._waiting:
+            self._outputs.append(self.run(np.stack(self._waiting)))
+            self.notes |= self.run.notes
+            self._waiting.clear()
+
+    def finish(self) -> Sequence[Mapping[str, Any]]:
+        """Statistics of every pair of the block."""
+        self._run_batch()
+        rows = self.statistics_of_pairs(np.concatenate(self._outputs), self._image_of_item, self._pairs)
+        self._outputs, self._image_of_item, self._pairs, self._truth_item = [], [], [], -1
+        return rows
+
+
+class BlockMetric(Metric):
+    """How a metric is measured that a `BlockMeter` measures; stands beside `SumMetric` or `SetMetric` among its bases."""
+
+    setup: Setup = Setup()
+    """What the options of the run come to for this metric; that of the defaults until the run says otherwise."""
+
+    def with_setup(self, setup: Setup) -> Self:
+        """The same metric under what the options of a run come to."""
+        metric = copy(self)
+        metric.setup = setup
+        return metric
 
     @property
     @abstractmethod
@@ -105,8 +152,8 @@ class BlockMetric(Metric):
         """Metrics of equal key share one meter."""
 
     @abstractmethod
-    def settle(self, options: NetworkOptions) -> Settings:
-        """Settle on weights and preprocessing before the run; finds files but downloads nothing.
+    def set_up(self, run: RunInputs) -> Setup:
+        """Choose weights and preprocessing before the run; finds files but downloads nothing.
 
         Raises
         ------
@@ -115,23 +162,13 @@ class BlockMetric(Metric):
         """
 
     @abstractmethod
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
-        """The meter, its network loaded; called once a process, and only where nothing is missing."""
-
-    def measure(self, truth: Photo, prediction: Photo) -> tuple[float, ...]:
-        """Refuse: there is no way to measure one pair at a time.
-
-        Raises
-        ------
-        InputError
-            Always.
-        """
-        raise InputError(f"metric {self.name} is measured by a scoring run (evalkit score), not pair by pair.")
+    def open_meter(self, run: RunInputs) -> BlockMeter:
+        """The meter, its network loaded; called once per process, and only where nothing is missing."""
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Signature fields: those of the definition, then those that the run settled on."""
-        return {**self.own_fields, **self.settings.fields}
+        """Signature fields: those of the definition, then those that the options decide."""
+        return {**self.own_fields, **self.setup.fields}
 
     @property
     def own_fields(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ References
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -20,13 +20,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import BoolArray, FloatArray, IntArray
+from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
 from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
-from evalkit.metrics.base import ImageStatistics, Photo
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
-from evalkit.networks.classifiers import Classifier, settle_classifier
+from evalkit.metrics.base import ImageStatistics, SumMetric, share_of_sums
+from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
+from evalkit.networks.classifiers import Classifier, set_up_classifier
 from evalkit.networks.devices import BatchRunner, default_batch_size
+from evalkit.networks.options import Setup
 
 __all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers"]
 
@@ -81,8 +82,8 @@ def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
 
     Examples
     --------
-    >>> found = answers([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]], [0, 2])
-    >>> found.predicted.tolist(), found.rank.tolist()
+    >>> answered = answers([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]], [0, 2])
+    >>> answered.predicted.tolist(), answered.rank.tolist()
     ([0, 1], [1, 2])
     """
     scores: FloatArray = np.asarray(logits, dtype=np.float64)
@@ -105,65 +106,38 @@ def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
     )
 
 
-class ClassifierMeter(BlockMeter):
-    """Classifies every image of a block, the true ones once for all methods."""
+class ClassifierMeter(BatchedMeter):
+    """Classifies every image of a block."""
 
     def __init__(self, classifier: Classifier, labels: Mapping[str, int], batch_size: int) -> None:
-        super().__init__()
+        super().__init__(BatchRunner(classifier.logits, batch_size))
         self.classifier = classifier
         self.labels = labels
-        self.run = BatchRunner(classifier.logits, batch_size)
-        self._pending: list[npt.NDArray[Any]] = []
-        self._logits: list[FloatArray] = []
-        self._images: list[str] = []
-        self._rows: list[tuple[int, int]] = []
-        self._truth = -1
-        self._truth_pixels: npt.NDArray[Any] | None = None
-        self._classes: list[int] = []
 
-    def _enqueue(self, pixels: npt.NDArray[Any], image: str) -> int:
-        self._pending.append(pixels)
-        self._classes.append(self.labels[image])
-        if len(self._pending) == self.run.batch_size:
-            self._flush()
-        return len(self._classes) - 1
+    def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
+        """Resize and crop."""
+        return self.classifier.prepare(rgb8)
 
-    def _flush(self) -> None:
-        if self._pending:
-            self._logits.append(self.run(np.stack(self._pending)))
-            self.notes |= self.run.notes
-            self._pending.clear()
-
-    def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
-        """Resize and crop one pair; classify when a batch is full."""
-        if not self._images or self._images[-1] != image:
-            self._truth_pixels = self.classifier.prepare(truth.rgb8)
-            self._truth = self._enqueue(self._truth_pixels, image)
-        pixels = self.classifier.prepare(prediction.rgb8)
-        same = self._truth_pixels is not None and np.array_equal(pixels, self._truth_pixels)
-        self._rows.append((self._truth if same else self._enqueue(pixels, image), self._truth))
-        self._images.append(image)
-
-    def finish(self) -> Sequence[Mapping[str, Any]]:
+    def statistics_of_pairs(
+        self, outputs: npt.NDArray[Any], images: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> Sequence[Mapping[str, Any]]:
         """True class, predicted class, probability, rank, rank of the true photo."""
-        self._flush()
-        found = answers(np.concatenate(self._logits), self._classes)
+        classes = [self.labels[image] for image in images]
+        answered = answers(outputs, classes)
         name = self.classifier.name
-        rows = [
+        return [
             {
-                "class_index": self._classes[k],
-                f"{name}_class": found.predicted[k],
-                f"{name}_probability": found.probability[k],
-                f"{name}_rank": found.rank[k],
-                f"{name}_truth_rank": found.rank[truth],
+                "class_index": classes[item],
+                f"{name}_class": answered.predicted[item],
+                f"{name}_probability": answered.probability[item],
+                f"{name}_rank": answered.rank[item],
+                f"{name}_truth_rank": answered.rank[truth],
             }
-            for k, truth in self._rows
+            for truth, item in pairs
         ]
-        self._logits, self._classes, self._images, self._rows = [], [], [], []
-        return rows
 
 
-class TopAccuracy(BlockMetric):
+class TopAccuracy(BlockMetric, SumMetric):
     """Share of images whose true class is among the k that a classifier ranks highest."""
 
     network: ClassVar[str]
@@ -175,6 +149,10 @@ class TopAccuracy(BlockMetric):
     percent = True
     decimals = 1
     unscored_because = "the classifier gave no finite scores"
+
+    def __reduce__(self) -> tuple[Callable[[str, Setup], TopAccuracy], tuple[str, Setup]]:
+        # Workers get the metrics of the run; the class was made from its name and is made so again.
+        return _recreated, (self.name, self.setup)
 
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:
@@ -189,25 +167,26 @@ class TopAccuracy(BlockMetric):
 
     @property
     def meter_key(self) -> str:
-        """One meter a classifier."""
+        """One meter per classifier."""
         return f"classifier:{self.network}"
 
-    def settle(self, options: NetworkOptions) -> Settings:
+    def set_up(self, run: RunInputs) -> Setup:
         """Weights, preprocessing, precision."""
-        if options.labels is None:
+        if run.networks.labels is None:
             raise InputError(
                 f"metric {self.name} needs the true classes: give --labels FILE (or --labels folders, --labels names)."
             )
-        return settle_classifier(self.network, options)
+        return set_up_classifier(self.network, run.networks)
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Load the network."""
-        classifier = Classifier(self.network, options)
-        return ClassifierMeter(classifier, labels, options.batch_size or default_batch_size(classifier.device))
+        classifier = Classifier(self.network, run.networks)
+        batch_size = run.networks.batch_size or default_batch_size(classifier.device)
+        return ClassifierMeter(classifier, run.labels, batch_size)
 
     @property
     def own_fields(self) -> Mapping[str, str]:
-        """Mean over images; what the run settles on."""
+        """Mean over images; the classifier."""
         return {"agg": "image", "net": self.network}
 
     def fields_of(self, statistics: ImageStatistics) -> Mapping[str, str]:
@@ -234,8 +213,7 @@ class TopAccuracy(BlockMetric):
 
     def score(self, sums: npt.NDArray[Any]) -> FloatArray:
         """Share of images recognised; NaN without any."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1], np.nan), dtype=np.float64)
+        return share_of_sums(sums)
 
 
 class TopAccuracyKept(TopAccuracy):
@@ -252,6 +230,12 @@ class TopAccuracyKept(TopAccuracy):
         """A single image has no ratio: 1 where it is recognised, else 0."""
         rank = statistics.columns[f"{self.network}_rank"]
         return np.where(rank >= 1, self._correct(rank), np.nan).astype(np.float64)
+
+
+def _recreated(name: str, setup: Setup) -> TopAccuracy:
+    metric = accuracy_metric(name)()
+    metric.setup = setup
+    return metric
 
 
 @lru_cache(maxsize=64)

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
-from evalkit.metrics.base import ImageStatistics, Metric
+from evalkit.metrics.base import ImageStatistics, SumMetric, share_of_sums
 
 __all__ = ["ClipRate"]
 
 
-class ClipRate(Metric):
+class ClipRate(SumMetric):
     """Share of pixels whose colour lay outside the sRGB gamut and was clipped, pooled over the set.
 
     It is known only where evalkit made the colours itself (built-in methods): a file shows no more than that a channel
@@ -32,13 +32,12 @@ class ClipRate(Metric):
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
         """Clipped pixels and pixels of the images where they are known, shape (n, 2)."""
         clipped = statistics.columns["gamut_clipped"].astype(np.float64)
-        known = np.isfinite(clipped)
-        return np.column_stack([np.where(known, clipped, 0), np.where(known, statistics.n_pixels, 0)])
+        is_known = np.isfinite(clipped)
+        return np.column_stack([np.where(is_known, clipped, 0), np.where(is_known, statistics.n_pixels, 0)])
 
     def score(self, sums: npt.NDArray[Any]) -> FloatArray:
         """Share of pixels."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(sums[..., 1] > 0, sums[..., 0] / sums[..., 1], np.nan), dtype=np.float64)
+        return share_of_sums(sums)
 
     @property
     def fields(self) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import MeanMetric, Photo
+from evalkit.metrics.base import MeanMetric
+from evalkit.metrics.photo import Photo
 
 __all__ = ["Ciede2000", "ciede2000", "ciede2000_lab"]
 

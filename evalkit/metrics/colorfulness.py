@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_image, each_pair
-from evalkit.metrics.base import ImageStatistics, MeanMetric, Metric, Photo
+from evalkit.metrics.base import ImageStatistics, MeanMetric, SumMetric, mean_score, mean_terms
+from evalkit.metrics.photo import Photo
 
 __all__ = [
     "Colorfulness",
@@ -213,7 +214,7 @@ class ColorfulnessDiff(MeanMetric):
         return {**super().fields, "opp": "signed"}
 
 
-class ColorfulnessSetDiff(Metric):
+class ColorfulnessSetDiff(SumMetric):
     """Absolute difference of two set means: colourfulness of the predictions and of the truths."""
 
     name = "colorfulness_set_diff"
@@ -233,15 +234,11 @@ class ColorfulnessSetDiff(Metric):
 
     def terms(self, statistics: ImageStatistics) -> FloatArray:
         """Signed difference and count, shape (n, 2); zeros where unscored."""
-        excess = statistics.columns["colorfulness_excess"]
-        known = np.isfinite(excess)
-        return np.column_stack([np.where(known, excess, 0.0), known.astype(np.float64)])
+        return mean_terms(statistics.columns["colorfulness_excess"])
 
     def score(self, sums: FloatArray) -> FloatArray:
         """Modulus of the mean difference; NaN when there is no image."""
-        total, count = sums[..., 0], sums[..., 1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.abs(np.where(count > 0, total / count, np.nan)), dtype=np.float64)
+        return np.abs(mean_score(sums))
 
     @property
     def fields(self) -> Mapping[str, str]:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
-from evalkit.metrics.base import ImageStatistics, Photo, mean_score, mean_terms
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
+from evalkit.metrics.base import ColumnMeanMetric
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.perceptual import Lpips, LpipsAlex
+from evalkit.metrics.photo import Photo
+from evalkit.networks.options import Setup
 
 if TYPE_CHECKING:
     import torch
@@ -64,11 +66,11 @@ class _SamplesMeter(BlockMeter):
         raise NotImplementedError
 
     def together(self, kept: Sequence[Any]) -> tuple[float, ...]:
-        """One value a column."""
+        """One value per column."""
         raise NotImplementedError
 
     def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
-        """Take up one sample; methods of one image a photo are passed over."""
+        """Take up one sample; methods of one image per photo are passed over."""
         if image != self._image:
             self._close()
             self._image = image
@@ -115,30 +117,17 @@ class _LpipsMeter(_SamplesMeter):
         return float(every), float(consecutive)
 
 
-class _DiversityMetric(BlockMetric):
+class _DiversityMetric(BlockMetric, ColumnMeanMetric):
     """Mean over images of a value of all samples of an image."""
 
     of_samples = True
     better = "neither"
-    unscored_because = "the method has one image a photo, or it is too small"
+    unscored_because = "the method has one image per photo, or it is too small"
 
-    @property
-    def columns(self) -> Mapping[str, type[np.generic]]:
-        """One float64 column, named like the metric."""
-        return {self.name: np.float64}
-
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
-        """Value and count of the images, shape (n, 2)."""
-        return mean_terms(statistics.columns[self.name])
-
-    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
-        """Mean over images."""
-        return mean_score(sums)
-
-    def _require_samples(self, options: NetworkOptions) -> None:
-        if not options.samples:
+    def _require_samples(self, run: RunInputs) -> None:
+        if not run.samples:
             raise InputError(
-                f"metric {self.name} needs a method with several images a photo: a folder with stem/0.png, stem/1.png, ... or "
+                f"metric {self.name} needs a method with several images per photo: a folder with stem/0.png, stem/1.png, ... or "
                 "stem_0.png, stem_1.png, ..."
             )
 
@@ -155,14 +144,14 @@ class DiversityVariance(_DiversityMetric):
         """A meter of its own."""
         return self.name
 
-    def settle(self, options: NetworkOptions) -> Settings:
-        """Nothing to settle, but samples are needed."""
-        self._require_samples(options)
-        return Settings()
+    def set_up(self, run: RunInputs) -> Setup:
+        """It has no options, but samples are needed."""
+        self._require_samples(run)
+        return Setup()
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Gather ab."""
-        return _VarianceMeter(options.samples, [self.name])
+        return _VarianceMeter(run.samples, [self.name])
 
 
 class DiversityLpips(_DiversityMetric):
@@ -185,14 +174,14 @@ class DiversityLpips(_DiversityMetric):
         """One meter for both ways to pair."""
         return "diversity_lpips"
 
-    def settle(self, options: NetworkOptions) -> Settings:
+    def set_up(self, run: RunInputs) -> Setup:
         """As LPIPS; and samples are needed."""
-        self._require_samples(options)
-        return LpipsAlex().settle(options)
+        self._require_samples(run)
+        return LpipsAlex().set_up(run)
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Load the network."""
-        return _LpipsMeter(options.samples, list(self.columns), Lpips("alex", options))
+        return _LpipsMeter(run.samples, list(self.columns), Lpips("alex", run.networks))
 
     @property
     def own_fields(self) -> Mapping[str, str]:

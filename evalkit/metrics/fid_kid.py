@@ -14,30 +14,27 @@ Both conventions use one network and differ in how an image is brought to 299 x 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import BoolArray, FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import ImageStatistics, Photo, SetScore
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
-from evalkit.networks.devices import BatchRunner, choose_device, default_batch_size
-
-if TYPE_CHECKING:
-    import torch
-
-    from evalkit.networks.weight_files import PublishedWeights
+from evalkit.metrics.base import ImageStatistics, SetMetric, SetScore
+from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
+from evalkit.networks.catalogue import published_inception
+from evalkit.networks.devices import BatchRunner, choose_device, default_batch_size, torch_dtype
+from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
+from evalkit.networks.needs import missing_packages
+from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.weight_files import file_digest
 
 __all__ = ["Fid", "FidClean", "Kid", "KidClean", "frechet_distance", "kernel_distance"]
 
-SIDE = 299
-N_FEATURES = 2048
 KERNEL_BLOCK = 1024
 """Rows of a kernel matrix at a time: 80 MB at 10,000 images."""
 
@@ -140,121 +137,20 @@ def kernel_distance(first: FloatOrSingle, second: FloatOrSingle) -> tuple[float,
     return value, np.asarray(distance(total_own - 2 * own, total_cross - cross + diagonal, n - 1))
 
 
-# --- the network -----------------------------------------------------------------------------------------
-
-
-def _torch_fidelity(module: str) -> Any:
-    """A module of torch-fidelity; by name, for it has no types."""
-    from evalkit.networks._torchvision_compat import import_torchvision
-
-    import_torchvision()
-    return import_module(f"torch_fidelity.{module}")
-
-
-def published_inception() -> PublishedWeights:
-    """Weights of the Inception network of FID, converted by torch-fidelity."""
-    from evalkit.networks.classifiers import missing_packages
-    from evalkit.networks.weight_files import PublishedWeights
-
-    reason = missing_packages("torch", "torchvision", "torch_fidelity")
-    if reason:
-        raise InputError(reason)
-    url: str = _torch_fidelity("feature_extractor_inceptionv3").URL_INCEPTION_V3
-    return PublishedWeights("inception_fid", "inception-2015-12-05", url)
-
-
-def _resize_like_tensorflow(rgb8: Rgb8) -> npt.NDArray[np.float32]:
-    """Bilinear without antialiasing, as the first FID code: float32, shape (3, 299, 299), 0 to 255."""
-    import torch
-
-    interpolate = _torch_fidelity("interpolate_compat_tensorflow").interpolate_bilinear_2d_like_tensorflow1x
-    x = torch.from_numpy(np.array(rgb8, dtype=np.float32).transpose(2, 0, 1)[np.newaxis])
-    resized: torch.Tensor = interpolate(x, size=(SIDE, SIDE), align_corners=False)
-    return resized[0].numpy()
-
-
-def _resize_clean(rgb8: Rgb8) -> npt.NDArray[np.float32]:
-    """Bicubic with antialiasing in floating point, clipped to 0 to 255, as clean-fid."""
-    from PIL import Image
-
-    channels = [
-        np.asarray(Image.fromarray(channel).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-        for channel in rgb8.astype(np.float32).transpose(2, 0, 1)
-    ]
-    clipped: npt.NDArray[np.float32] = np.clip(np.stack(channels), 0, 255)
-    return clipped
-
-
-RESIZE: Mapping[str, Callable[[Rgb8], npt.NDArray[np.float32]]] = {
-    "torch-fidelity": _resize_like_tensorflow,
-    "clean-fid": _resize_clean,
-}
-
-
-def _inception(path: Path) -> Any:
-    """Inception up to its 2,048 pooled features."""
-    from collections import OrderedDict
-
-    import torch
-    from torch import nn
-
-    from evalkit.networks.weight_files import load_state
-
-    blocks = _torch_fidelity("feature_extractor_inceptionv3")
-    state = {name: value for name, value in load_state(path).items() if not name.startswith("fc.")}
-    with torch.device("meta"):
-        layers: list[tuple[str, nn.Module]] = [
-            ("Conv2d_1a_3x3", blocks.BasicConv2d(3, 32, kernel_size=3, stride=2)),
-            ("Conv2d_2a_3x3", blocks.BasicConv2d(32, 32, kernel_size=3)),
-            ("Conv2d_2b_3x3", blocks.BasicConv2d(32, 64, kernel_size=3, padding=1)),
-            ("MaxPool_1", nn.MaxPool2d(kernel_size=3, stride=2)),
-            ("Conv2d_3b_1x1", blocks.BasicConv2d(64, 80, kernel_size=1)),
-            ("Conv2d_4a_3x3", blocks.BasicConv2d(80, 192, kernel_size=3)),
-            ("MaxPool_2", nn.MaxPool2d(kernel_size=3, stride=2)),
-            ("Mixed_5b", blocks.InceptionA(192, pool_features=32)),
-            ("Mixed_5c", blocks.InceptionA(256, pool_features=64)),
-            ("Mixed_5d", blocks.InceptionA(288, pool_features=64)),
-            ("Mixed_6a", blocks.InceptionB(288)),
-            ("Mixed_6b", blocks.InceptionC(768, channels_7x7=128)),
-            ("Mixed_6c", blocks.InceptionC(768, channels_7x7=160)),
-            ("Mixed_6d", blocks.InceptionC(768, channels_7x7=160)),
-            ("Mixed_6e", blocks.InceptionC(768, channels_7x7=192)),
-            ("Mixed_7a", blocks.InceptionD(768)),
-            ("Mixed_7b", blocks.InceptionE_1(1280)),
-            ("Mixed_7c", blocks.InceptionE_2(2048)),
-        ]
-        model = nn.Sequential(OrderedDict(layers))
-    wanted = model.state_dict()
-    if any(
-        state[name].shape != value.shape if name in state else "num_batches" not in name
-        for name, value in wanted.items()
-    ):
-        raise InputError(f"{path}: are weights of another network than the Inception of FID.")
-    for name in wanted:
-        state.setdefault(name, torch.zeros((), dtype=torch.int64))
-    model.load_state_dict({name: state[name] for name in wanted}, assign=True)
-    return model.eval()
-
-
-class InceptionMeter(BlockMeter):
-    """Features of every image of a block, those of a true photo computed once."""
+class InceptionMeter(BatchedMeter):
+    """Features of every image of a block."""
 
     def __init__(self, convention: str, path: Path, options: NetworkOptions) -> None:
-        super().__init__()
-        import torch
-
         self.columns = _columns(convention)
         self.resize = RESIZE[convention]
         self.device = choose_device(options.device)
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
-        self.model = _inception(path).to(self.device, self.dtype)
-        self.run = BatchRunner(self.features, options.batch_size or default_batch_size(self.device))
-        self._pending: list[npt.NDArray[np.float32]] = []
-        self._found: list[npt.NDArray[np.float32]] = []
-        self._rows: list[tuple[int, int]] = []
-        self._image = ""
-        self._truth = -1
-        self._n = 0
+        self.dtype = torch_dtype(options.precision)
+        self.model = load_inception(path).to(self.device, self.dtype)
+        super().__init__(BatchRunner(self.features, options.batch_size or default_batch_size(self.device)))
+
+    def prepare(self, rgb8: Rgb8) -> npt.NDArray[np.float32]:
+        """Resize: float32, shape (3, 299, 299), 0 to 255."""
+        return self.resize(rgb8)
 
     def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Pixels from 0 to 255, shape (n, 3, 299, 299), to features, shape (n, 2048)."""
@@ -262,36 +158,14 @@ class InceptionMeter(BlockMeter):
 
         with torch.inference_mode():
             x = (torch.from_numpy(batch).to(self.device) - 128) / 128
-            found: npt.NDArray[np.float32] = self.model(x.to(self.dtype)).float().mean(dim=(2, 3)).cpu().numpy()
-            return found
+            pooled: npt.NDArray[np.float32] = self.model(x.to(self.dtype)).float().mean(dim=(2, 3)).cpu().numpy()
+            return pooled
 
-    def _enqueue(self, rgb8: Rgb8) -> int:
-        self._pending.append(self.resize(rgb8))
-        self._n += 1
-        if len(self._pending) == self.run.batch_size:
-            self._flush()
-        return self._n - 1
-
-    def _flush(self) -> None:
-        if self._pending:
-            self._found.append(self.run(np.stack(self._pending)))
-            self.notes |= self.run.notes
-            self._pending.clear()
-
-    def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
-        """Resize one pair; compute features when a batch is full."""
-        if image != self._image or self._truth < 0:
-            self._image, self._truth = image, self._enqueue(truth.rgb8)
-        own = self._truth if prediction.rgb8 is truth.rgb8 else self._enqueue(prediction.rgb8)
-        self._rows.append((self._truth, own))
-
-    def finish(self) -> Sequence[Mapping[str, Any]]:
-        """Features of truth and prediction of every pair."""
-        self._flush()
-        found = np.concatenate(self._found)
-        rows = [dict(zip(self.columns, (found[truth], found[own]), strict=True)) for truth, own in self._rows]
-        self._found, self._rows, self._image, self._truth, self._n = [], [], "", -1, 0
-        return rows
+    def statistics_of_pairs(
+        self, outputs: npt.NDArray[Any], images: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Features of truth and prediction."""
+        return [dict(zip(self.columns, (outputs[truth], outputs[item]), strict=True)) for truth, item in pairs]
 
 
 def _columns(convention: str) -> tuple[str, str]:
@@ -299,7 +173,7 @@ def _columns(convention: str) -> tuple[str, str]:
     return f"inception_{name}_truth", f"inception_{name}"
 
 
-class _InceptionMetric(BlockMetric):
+class _InceptionMetric(BlockMetric, SetMetric):
     """A distance between the set of true photos and that of a method."""
 
     convention: ClassVar[str]
@@ -307,7 +181,6 @@ class _InceptionMetric(BlockMetric):
 
     better = "lower"
     needs = ("weights:inception_fid",)
-    of_set = True
 
     @property
     def vectors(self) -> Mapping[str, int]:
@@ -319,14 +192,12 @@ class _InceptionMetric(BlockMetric):
         """One meter a convention."""
         return f"inception:{self.convention}"
 
-    def settle(self, options: NetworkOptions) -> Settings:
+    def set_up(self, run: RunInputs) -> Setup:
         """Weights of the Inception network, precision."""
-        from evalkit.networks.classifiers import missing_packages
-        from evalkit.networks.weight_files import file_digest
-
         reason = missing_packages("torch", "torchvision", "torch_fidelity")
         if reason:
-            return Settings(reason=reason)
+            return Setup(reason=reason)
+        options = run.networks
         choose_device(options.device)
         precision = {"prec": options.precision}
         published = published_inception()
@@ -334,17 +205,16 @@ class _InceptionMetric(BlockMetric):
         if "inception_fid" in options.weights and not path.is_file():
             raise InputError(f"--weights inception_fid={path}: no such file.")
         if not path.is_file():
-            return Settings(precision, published.absence)
-        _inception(path)
+            return Setup(precision, published.absence)
+        load_inception(path)
         digest = file_digest(path)
         name = published.version if digest.startswith(published.sha256) else "file"
-        return Settings({"weights": f"{name}@{digest[:8]}", **precision})
+        return Setup({"weights": f"{name}@{digest[:8]}", **precision})
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Load the network."""
-        return InceptionMeter(
-            self.convention, options.weights.get("inception_fid", published_inception().path), options
-        )
+        path = run.networks.weights.get("inception_fid", published_inception().path)
+        return InceptionMeter(self.convention, path, run.networks)
 
     @property
     def own_fields(self) -> Mapping[str, str]:
@@ -354,16 +224,8 @@ class _InceptionMetric(BlockMetric):
     def features(self, statistics: ImageStatistics) -> tuple[FloatOrSingle, FloatOrSingle]:
         """Features of truth and method, images without any left out: float32, shape (n, 2048) each."""
         truth, own = (statistics.vectors[name] for name in _columns(self.convention))
-        known: BoolArray = np.isfinite(truth[:, 0]) & np.isfinite(own[:, 0])
-        return truth[known], own[known]
-
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
-        """A distance of sets is no function of sums over images; see `set_score`."""
-        return np.zeros((len(statistics), 1))
-
-    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
-        """Undefined for sums."""
-        return np.full(np.shape(sums)[:-1], np.nan)
+        is_scored: BoolArray = np.isfinite(truth[:, 0]) & np.isfinite(own[:, 0])
+        return truth[is_scored], own[is_scored]
 
 
 class Fid(_InceptionMetric):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import ImageStatistics, MeanMetric, Metric, Photo
+from evalkit.metrics.base import ImageStatistics, MeanMetric, SumMetric, share_of_sums
+from evalkit.metrics.photo import Photo
 
 __all__ = ["AbRmse", "LMae", "PsnrAb", "PsnrRgb", "ab_rmse", "l_mae", "psnr_ab", "psnr_rgb"]
 
@@ -245,7 +246,7 @@ class PsnrAb(_MeanPsnr):
         return _psnr_ab(truth, prediction)
 
 
-class AbRmse(Metric):
+class AbRmse(SumMetric):
     """Root mean squared error of a and b over all pixels of the set (see `ab_rmse`)."""
 
     name = "ab_rmse"
@@ -266,14 +267,13 @@ class AbRmse(Metric):
     def terms(self, statistics: ImageStatistics) -> FloatArray:
         """Squared error and number of values (two a pixel), shape (n, 2); zeros where unscored."""
         squared_error = statistics.columns["ab_squared_error"]
-        known = np.isfinite(squared_error)
-        return np.column_stack([np.where(known, squared_error, 0.0), np.where(known, 2.0 * statistics.n_pixels, 0.0)])
+        is_scored = np.isfinite(squared_error)
+        n_values = np.where(is_scored, 2.0 * statistics.n_pixels, 0.0)
+        return np.column_stack([np.where(is_scored, squared_error, 0.0), n_values])
 
     def score(self, sums: FloatArray) -> FloatArray:
         """Root of the mean over all values; NaN when there is none."""
-        total, count = sums[..., 0], sums[..., 1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.sqrt(np.where(count > 0, total / count, np.nan)), dtype=np.float64)
+        return np.sqrt(share_of_sums(sums))
 
     @property
     def fields(self) -> Mapping[str, str]:

@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import FloatArray, Rgb8
+from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.base import ImageStatistics, Photo, mean_score, mean_terms
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
-from evalkit.networks.devices import choose_device, one_thread
+from evalkit.metrics._arrays import check_pair
+from evalkit.metrics.base import ColumnMeanMetric
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
+from evalkit.metrics.photo import Photo
+from evalkit.networks._torchvision_compat import import_torchvision
+from evalkit.networks.classifiers import weights_field, weights_path
+from evalkit.networks.devices import choose_device, one_thread, torch_dtype
+from evalkit.networks.needs import missing_packages
+from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.weight_files import load_state
 
 if TYPE_CHECKING:
     import torch
@@ -84,12 +91,12 @@ class Lpips:
         import torch
 
         self.trunk = TRUNKS[net]
-        path, reason = trunk_weights(self.trunk.classifier, options)
+        path, reason = weights_path(self.trunk.classifier, options)
         linear = linear_weights(net)
         if path is None or linear is None:
             raise InputError(reason or "the package lpips is not installed")
         self.device = choose_device(options.device)
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+        self.dtype = torch_dtype(options.precision)
         features = _features(self.trunk.classifier, path).to(self.device, self.dtype)
         ends = (0, *self.trunk.ends)
         self.stages = [features[start:end] for start, end in pairwise(ends)]
@@ -106,12 +113,12 @@ class Lpips:
             pixels = np.array(rgb8, dtype=np.float32).transpose(2, 0, 1)[np.newaxis]
             x = (torch.from_numpy(pixels).to(self.device) / 127.5 - 1 - self._shift) / self._scale
             x = x.to(self.dtype)
-            found = []
+            normalized = []
             for stage in self.stages:
                 x = stage(x)
                 wide = x.float()
-                found.append(wide / (wide.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
-            return found
+                normalized.append(wide / (wide.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
+            return normalized
 
     def distance(self, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> float:
         """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages."""
@@ -123,8 +130,6 @@ class Lpips:
 
     def __call__(self, truth_rgb8: npt.ArrayLike, pred_rgb8: npt.ArrayLike) -> float:
         """LPIPS of two images of one size, uint8, shape (H, W, 3); NaN where they are too small for the network."""
-        from evalkit.metrics._arrays import check_pair
-
         truth, prediction, single = check_pair(truth_rgb8, pred_rgb8)
         if not single:
             raise InputError("LPIPS takes one pair of images at a time, uint8 of shape (H, W, 3).")
@@ -135,9 +140,6 @@ class Lpips:
 
 def _features(classifier: str, path: Path) -> Any:
     import torch
-
-    from evalkit.networks._torchvision_compat import import_torchvision
-    from evalkit.networks.weight_files import load_state
 
     state = {
         name.removeprefix("features."): value
@@ -151,13 +153,6 @@ def _features(classifier: str, path: Path) -> Any:
         raise InputError(f"{path}: are weights of another network than {classifier}.")
     features.load_state_dict(state, assign=True)
     return features.eval()
-
-
-def trunk_weights(classifier: str, options: NetworkOptions) -> tuple[Path | None, str]:
-    """Weights file of a trunk, and why there is none."""
-    from evalkit.networks.classifiers import weights_path
-
-    return weights_path(classifier, options)
 
 
 def linear_weights(net: str) -> Path | None:
@@ -192,12 +187,12 @@ class LpipsMeter(BlockMeter):
             self._values.append(self.lpips.distance(self._truth, self.lpips.features(prediction.rgb8)))
 
     def finish(self) -> Sequence[Mapping[str, Any]]:
-        """One value a pair."""
+        """One value per pair."""
         values, self._values, self._image, self._truth = self._values, [], "", []
         return [{self.column: value} for value in values]
 
 
-class _LpipsMetric(BlockMetric):
+class _LpipsMetric(BlockMetric, ColumnMeanMetric):
     """Mean over images of LPIPS."""
 
     net: ClassVar[str]
@@ -206,47 +201,33 @@ class _LpipsMetric(BlockMetric):
     decimals = 3
 
     @property
-    def columns(self) -> Mapping[str, type[np.generic]]:
-        """One float64 column, named like the metric."""
-        return {self.name: np.float64}
-
-    @property
     def meter_key(self) -> str:
-        """One meter a trunk."""
+        """One meter per trunk."""
         return self.name
 
-    def settle(self, options: NetworkOptions) -> Settings:
+    def set_up(self, run: RunInputs) -> Setup:
         """Weights of the trunk, calibrated weights of the package, precision."""
-        from evalkit.networks.classifiers import missing_packages, weights_field
-
         reason = missing_packages("torch", "torchvision", "lpips")
         if reason:
-            return Settings(reason=reason)
+            return Setup(reason=reason)
+        options = run.networks
         choose_device(options.device)
         precision = {"prec": options.precision}
         classifier = TRUNKS[self.net].classifier
-        path, reason = trunk_weights(classifier, options)
+        path, reason = weights_path(classifier, options)
         if path is None:
-            return Settings(precision, reason)
+            return Setup(precision, reason)
         _features(classifier, path)
-        return Settings({"weights": weights_field(classifier, path), **precision})
+        return Setup({"weights": weights_field(classifier, path), **precision})
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Load the network."""
-        return LpipsMeter(self.name, Lpips(self.net, options))
+        return LpipsMeter(self.name, Lpips(self.net, run.networks))
 
     @property
     def own_fields(self) -> Mapping[str, str]:
         """Mean over images; network and version."""
         return {"agg": "image", "net": f"{self.net}-v{VERSION}"}
-
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
-        """Value and count of the images that are large enough, shape (n, 2)."""
-        return mean_terms(statistics.columns[self.name])
-
-    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
-        """Mean over these images."""
-        return mean_score(sums)
 
 
 class LpipsAlex(_LpipsMetric):

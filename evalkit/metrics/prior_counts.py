@@ -14,8 +14,8 @@ from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.ab_error import PairCounter
-from evalkit.metrics.base import Photo
+from evalkit.metrics.ab_counts import PairCounter
+from evalkit.metrics.photo import Photo
 
 __all__ = ["PriorCounts", "count_folder"]
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.metrics._arrays import each_image, each_pair, require_same_size
-from evalkit.metrics.base import MeanMetric, Photo
+from evalkit.metrics.base import MeanMetric
+from evalkit.metrics.photo import Photo
 
 __all__ = ["Pcqi", "Uiqm", "pcqi", "uiqm"]
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.metrics._arrays import each_pair, require_same_size
-from evalkit.metrics.base import MeanMetric, Photo
+from evalkit.metrics.base import MeanMetric
+from evalkit.metrics.photo import Photo
 
 __all__ = ["MsSsimAb", "SsimRgb", "ms_ssim_ab", "ssim_rgb"]
 

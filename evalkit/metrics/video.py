@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
-from evalkit.metrics.base import ImageStatistics, Photo, SetScore
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, NetworkOptions, Settings
+from evalkit.metrics.base import ImageStatistics, SetMetric, SetScore
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
+from evalkit.metrics.photo import Photo
+from evalkit.networks.options import Setup
 
 __all__ = ["Cdc", "color_distribution_consistency", "jensen_shannon"]
 
@@ -56,10 +58,10 @@ def color_distribution_consistency(histograms: npt.ArrayLike) -> float:
         Mean over the gaps of 1, 2 and 4 frames of the mean divergence of frames so far apart, over channels; NaN below
         five frames.
     """
-    found = np.asarray(histograms, dtype=np.float64)
-    if len(found) <= max(GAPS):
+    counts = np.asarray(histograms, dtype=np.float64)
+    if len(counts) <= max(GAPS):
         return float("nan")
-    shares = found / found.sum(axis=-1, keepdims=True)
+    shares = counts / counts.sum(axis=-1, keepdims=True)
     return float(np.mean([jensen_shannon(shares[:-gap], shares[gap:]).mean() for gap in GAPS]))
 
 
@@ -80,14 +82,13 @@ class _HistogramMeter(BlockMeter):
         return rows
 
 
-class Cdc(BlockMetric):
+class Cdc(BlockMetric, SetMetric):
     """Mean over videos (folders) of the colour distribution consistency of their frames, in the order of their names."""
 
     name = "cdc"
     title = "CDC"
     better = "lower"
     decimals = 5
-    of_set = True
     summary = (
         "colour distribution consistency of the frames of each folder at gaps of 1, 2 and 4 (Liu 2024); no interval"
     )
@@ -102,11 +103,11 @@ class Cdc(BlockMetric):
         """A meter of its own."""
         return self.name
 
-    def settle(self, options: NetworkOptions) -> Settings:
-        """Nothing to settle."""
-        return Settings()
+    def set_up(self, run: RunInputs) -> Setup:
+        """It has no options."""
+        return Setup()
 
-    def open_meter(self, options: NetworkOptions, labels: Mapping[str, int]) -> BlockMeter:
+    def open_meter(self, run: RunInputs) -> BlockMeter:
         """Count colours."""
         return _HistogramMeter()
 
@@ -128,14 +129,6 @@ class Cdc(BlockMetric):
             if not np.isnan(value):
                 values.append(value)
         return SetScore(float(np.mean(values)) if values else float("nan"), None)
-
-    def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
-        """It is no function of sums over images; see `set_score`."""
-        return np.zeros((len(statistics), 1))
-
-    def score(self, sums: npt.NDArray[Any]) -> FloatArray:
-        """Undefined for sums."""
-        return np.full(np.shape(sums)[:-1], np.nan)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

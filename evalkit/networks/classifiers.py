@@ -7,7 +7,6 @@ Three kinds, by name: any classifier of torchvision (``vgg16``, ``resnet50``, ..
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -21,9 +20,11 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics.blocks import NetworkOptions, Settings
-from evalkit.networks.devices import choose_device
-from evalkit.wording import did_you_mean
+from evalkit.networks.catalogue import published_release, published_weights
+from evalkit.networks.devices import choose_device, torch_dtype
+from evalkit.networks.needs import missing_packages
+from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.weight_files import file_digest, load_state
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Classifier",
     "Preprocessing",
-    "missing_packages",
-    "published_release",
-    "settle_classifier",
+    "set_up_classifier",
     "weights_field",
     "weights_path",
 ]
@@ -158,38 +157,9 @@ PixelsFunction = Callable[[Rgb8], npt.NDArray[Any]]
 """A user's preprocessing: uint8, shape (H, W, 3), to float32, shape (3, H', W'), of one size for all images."""
 
 
-def published_release(network: str) -> Any:
-    """Published weights of a classifier of torchvision: its first release, ``IMAGENET1K_V1``, else its default.
-
-    Raises
-    ------
-    InputError
-        If there is no such classifier (with the nearest name), or torchvision is not installed.
-    """
-    from evalkit.networks._torchvision_compat import import_torchvision
-
-    models = import_torchvision().models
-    known = models.list_models(module=models)
-    if network not in known:
-        raise InputError(
-            f"there is no classifier '{network}' in torchvision{did_you_mean(network, known)}. Your own is named with --classifier "
-            "NAME=package.module:function."
-        )
-    releases = models.get_model_weights(network)
-    return getattr(releases, "IMAGENET1K_V1", None) or releases.DEFAULT
-
-
 def _default_preprocessing(network: str) -> Preprocessing:
     preset = published_release(network).transforms()
     return Preprocessing("short", preset.resize_size[0], preset.crop_size[0], preset.interpolation.value, "imagenet")
-
-
-def missing_packages(*names: str) -> str:
-    """Which of the packages is not installed and what brings it; empty where all are there."""
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed (the extra 'networks' brings it)"
-    return ""
 
 
 def _base(network: str) -> str:
@@ -208,8 +178,6 @@ def _preprocessing(network: str, options: NetworkOptions) -> Preprocessing:
 
 def weights_path(network: str, options: NetworkOptions) -> tuple[Path | None, str]:
     """Weights file of a classifier of torchvision, and why there is none."""
-    from evalkit.networks.weight_files import published_weights
-
     given = options.weights.get(network)
     if given is not None:
         if not given.is_file():
@@ -224,8 +192,8 @@ def weights_path(network: str, options: NetworkOptions) -> tuple[Path | None, st
     return (published.path, "") if published.path.is_file() else (None, published.absence)
 
 
-def settle_classifier(network: str, options: NetworkOptions) -> Settings:
-    """Settle on weights and preprocessing of a classifier; the reason where it cannot run.
+def set_up_classifier(network: str, options: NetworkOptions) -> Setup:
+    """Choose weights and preprocessing of a classifier; say why where it cannot run.
 
     Raises
     ------
@@ -236,25 +204,23 @@ def settle_classifier(network: str, options: NetworkOptions) -> Settings:
     if network not in options.classifiers:
         reason = missing_packages("torch", "torchvision")
         if reason:
-            return Settings(reason=reason)
+            return Setup(reason=reason)
     choose_device(options.device)
     precision = {"prec": options.precision}
     if network in options.classifiers:
         own = _load_own(network, options)
-        return Settings({"prep": own.prep_field, "weights": own.weights_field, **precision})
+        return Setup({"prep": own.prep_field, "weights": own.weights_field, **precision})
     prep = _preprocessing(network, options)
     path, reason = weights_path(network, options)
     if path is None:
-        return Settings({"prep": str(prep), **precision}, reason)
+        return Setup({"prep": str(prep), **precision}, reason)
     # Built here too: a file of another network is told before the first image is decoded.
     _build(network, path)
-    return Settings({"prep": str(prep), "weights": weights_field(network, path), **precision})
+    return Setup({"prep": str(prep), "weights": weights_field(network, path), **precision})
 
 
 def weights_field(network: str, path: Path) -> str:
     """Signature field of a weights file: the published release where it is that file, else its digest."""
-    from evalkit.networks.weight_files import file_digest, published_weights
-
     digest = file_digest(path)
     if network != "vgg16_caffe":
         published = published_weights(network)
@@ -267,7 +233,6 @@ def _build(network: str, path: Path) -> nn.Module:
     import torch
 
     from evalkit.networks._torchvision_compat import import_torchvision
-    from evalkit.networks.weight_files import load_state
 
     state = load_state(path)
     if network == "vgg16_caffe":
@@ -373,7 +338,7 @@ class Classifier:
     Raises
     ------
     InputError
-        As `settle_classifier`; also where the weights file is missing.
+        As `set_up_classifier`; also where the weights file is missing.
     """
 
     def __init__(self, network: str, options: NetworkOptions) -> None:
@@ -381,7 +346,7 @@ class Classifier:
 
         self.name = network
         self.device = choose_device(options.device)
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+        self.dtype = torch_dtype(options.precision)
         self._preprocessing: Preprocessing | PixelsFunction
         if network in options.classifiers:
             own = _load_own(network, options)

@@ -18,7 +18,9 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BatchRunner", "choose_device", "default_batch_size", "is_out_of_memory", "one_thread"]
+    from evalkit.networks.options import Precision
+
+__all__ = ["BatchRunner", "choose_device", "default_batch_size", "is_out_of_memory", "one_thread", "torch_dtype"]
 
 CPU_BATCH = 8
 """As fast as any larger batch on one CPU thread, in a quarter of the memory of 32."""
@@ -59,8 +61,15 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def torch_dtype(precision: Precision) -> torch.dtype:
+    """The floating point type of a precision."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
 def default_batch_size(device: torch.device) -> int:
-    """Images a batch when nothing is asked for."""
+    """Images per batch when nothing is asked for."""
     return CPU_BATCH if device.type == "cpu" else GPU_BATCH
 
 
@@ -91,7 +100,7 @@ class BatchRunner:
     function : callable
         Array of shape (n, ...) to array of shape (n, ...).
     batch_size : int
-        Items a batch.
+        Items per batch.
     """
 
     def __init__(self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], batch_size: int) -> None:

@@ -10,12 +10,12 @@ import hashlib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from evalkit.errors import InputError
@@ -23,12 +23,9 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LISTED", "PublishedWeights", "cache_folder", "fetch", "file_digest", "load_state", "published_weights"]
+__all__ = ["PublishedWeights", "cache_folder", "fetch", "file_digest", "load_state"]
 
 CHUNK = 1 << 20
-
-LISTED = ("vgg16", "alexnet", "inception_fid")
-"""Networks of built-in metrics, for ``evalkit weights`` without a name."""
 
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 
@@ -85,30 +82,6 @@ def cache_folder() -> Path:
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def published_weights(network: str) -> PublishedWeights:
-    """The published weights of a network.
-
-    Parameters
-    ----------
-    network : str
-        ``inception_fid``, or any classifier of torchvision by name (of several releases its first, ``IMAGENET1K_V1``).
-
-    Raises
-    ------
-    InputError
-        If there is no such network, with the nearest name; or torch or torchvision is not installed.
-    """
-    if network == "inception_fid":
-        from evalkit.metrics.fid_kid import published_inception
-
-        return published_inception()
-    from evalkit.networks.classifiers import published_release
-
-    release = published_release(network)
-    meta: Mapping[str, Any] = release.meta
-    return PublishedWeights(network, release.name, release.url, meta.get("_file_size"))
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,7 @@ It compiles (or loads from numba's cache) the kernels; it starts no threads, so 
 
 from __future__ import annotations
 
-import evalkit.scoring.run  # noqa: F401
+import evalkit.scoring.workers  # noqa: F401
 from evalkit.color.ab_classes import preset
 
 preset("zhang2016").cell_table  # noqa: B018

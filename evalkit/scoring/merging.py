@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.scoring.run import BLOCK_SIZE, shard_name
-from evalkit.scoring.scores import RunRecord, Scores
-from evalkit.scoring.statistics_store import read_shard, shard_paths
+from evalkit.scoring.plan import BLOCK_SIZE
+from evalkit.scoring.record import RunRecord
+from evalkit.scoring.scores import Scores, summarise
+from evalkit.scoring.statistics_store import read_shard, shard_name, shard_paths
 
 __all__ = ["merge_runs"]
 
@@ -56,18 +57,18 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         )
     record = replace(
         record,
-        n_bootstrap=max(other.n_bootstrap for other in records),
-        notes=tuple(dict.fromkeys(note for other in records for note in other.notes)),
-        samples={name: methods for other in records for name, methods in other.samples.items()},
-        allow_missing=any(other.allow_missing for other in records),
-        missing=_unique(entry for other in records for entry in other.missing),
+        n_bootstrap=max(one.n_bootstrap for one in records),
+        notes=tuple(dict.fromkeys(note for one in records for note in one.notes)),
+        samples={name: methods for one in records for name, methods in one.samples.items()},
+        allow_missing=any(one.allow_missing for one in records),
+        missing=_unique(entry for one in records for entry in one.missing),
     )
     existed = target.exists()
     shards = target / ".unfinished"
     shards.mkdir(parents=True)
     try:
         _write_shards(folders, record, shards)
-        scores = Scores.summarise(shards, record)
+        scores = summarise(shards, record)
         scores.write(target, statistics=shards)
     except BaseException:
         shutil.rmtree(shards if existed else target, ignore_errors=True)
@@ -76,8 +77,8 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
 
 
 def _unique(entries: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
-    found = {tuple(sorted(entry.items())): entry for entry in entries}
-    return tuple(found.values())
+    by_content = {tuple(sorted(entry.items())): entry for entry in entries}
+    return tuple(by_content.values())
 
 
 def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> None:
@@ -112,12 +113,12 @@ def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> N
 def _require_same_options(folders: Sequence[Path], records: Sequence[RunRecord]) -> None:
     first = records[0].to_json()
     for folder, record in zip(folders[1:], records[1:], strict=True):
-        other = record.to_json()
+        this = record.to_json()
         for key in ("metrics", "options", "size", "fit"):
-            if first[key] != other[key]:
+            if first[key] != this[key]:
                 what = key
                 if key == "options":
-                    what = next(name for name in first[key] if first[key][name] != other[key][name])
+                    what = next(name for name in first[key] if first[key][name] != this[key][name])
                 raise InputError(
                     f"{folder}: scored with another {what} than {folders[0]}; only runs scored alike can be joined"
                 )
@@ -145,20 +146,21 @@ def _join_images(folders: Sequence[Path], images: Sequence[list[str]], record: R
 def _join_methods(folders: Sequence[Path], images: Sequence[list[str]], records: Sequence[RunRecord]) -> RunRecord:
     for folder, names in zip(folders[1:], images[1:], strict=True):
         if names != images[0]:
-            odd = sorted(set(names) ^ set(images[0]))[0]
+            unshared = sorted(set(names) ^ set(images[0]))[0]
             raise InputError(
-                f"{folder}: has other methods and other images than {folders[0]} (for example {odd!r}); runs to join share "
+                f"{folder}: has other methods and other images than {folders[0]} (for example {unshared!r}); runs to join share "
                 "methods or images"
             )
     methods = tuple(dict.fromkeys(method for record in records for method in record.methods))
     builtins = tuple(dict.fromkeys(method for record in records for method in record.builtins))
     for method in methods:
-        having = [(f, r) for f, r in zip(folders, records, strict=True) if method in r.methods]
-        for folder, record in having[1:]:
-            if (method in record.builtins) != (method in having[0][1].builtins) or record.inputs.get(
-                f"method {method}"
-            ) != having[0][1].inputs.get(f"method {method}"):
-                raise InputError(f"{folder}: method {method} has other images than in {having[0][0]}")
+        with_it = [(f, r) for f, r in zip(folders, records, strict=True) if method in r.methods]
+        first_folder, first_record = with_it[0]
+        for folder, record in with_it[1:]:
+            is_alike = (method in record.builtins) == (method in first_record.builtins)
+            digest = f"method {method}"
+            if not is_alike or record.inputs.get(digest) != first_record.inputs.get(digest):
+                raise InputError(f"{folder}: method {method} has other images than in {first_folder}")
     for folder, record in zip(folders[1:], records[1:], strict=True):
         if record.inputs.get("truth") != records[0].inputs.get("truth"):
             raise InputError(f"{folder}: was scored against other true photos than {folders[0]} (their digests differ)")

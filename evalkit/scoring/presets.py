@@ -70,7 +70,7 @@ PRESETS = {
             "A. Deshpande et al., Learning Diverse Image Colorization, CVPR 2017, tables 1 and 3",
             ("ab_rmse", "diversity_variance"),
             64,
-            note="needs methods with several images a photo; error_of_best and the variance stand in samples.csv",
+            note="needs methods with several images per photo; error_of_best and the variance stand in samples.csv",
         ),
         Preset(
             "anwar2022",

@@ -16,7 +16,7 @@ A. Deshpande et al., "Learning Diverse Image Colorization", CVPR 2017 (error of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,69 +25,72 @@ import numpy as np
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
-from evalkit.images.image_pairs import PairTable, find_images
-from evalkit.metrics.base import Metric, mean_score, mean_terms
+from evalkit.images.image_pairs import FolderScan, PairTable
+from evalkit.metrics.base import Metric, SetMetric, mean_score, mean_terms
 from evalkit.wording import some_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Group", "expand_samples", "sample_files", "sample_scores"]
+__all__ = ["Group", "SampleScore", "expand_samples", "sample_files", "sample_scores"]
+
+JUDGE = "ab_rmse"
+"""Metric whose best sample is picked; where a run lacks it, its first that has a direction."""
 
 
 Group = Mapping[str, tuple[str, ...]]
 """Names of the sample methods (``NAME.0``, ...) by name of the method."""
 
 
-def sample_files(folder: Path, names: Sequence[str]) -> dict[int, dict[str, Path]] | None:
+def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, Path]] | None:
     """Files of a folder that holds several colorizations of every photo.
 
     Parameters
     ----------
-    folder : Path
-    names : sequence of str
+    scan : FolderScan
+        What the folder holds.
+    names : iterable of str
         Names of the true photos.
 
     Returns
     -------
     dict or None
-        File by sample number and photo; None where the folder holds one image a photo (or none at all).
+        File by sample number and photo; None where the folder holds one image per photo (or none at all).
 
     Raises
     ------
     InputError
         If files belong to no photo, or photos have unequal samples.
     """
-    images = find_images(folder)
-    known = set(names)
-    if any(key in known for key in images):
+    photos = set(names)
+    if any(key in photos for key in scan.images):
         return None
-    found: dict[int, dict[str, Path]] = {}
+    files_of: dict[int, dict[str, Path]] = {}
     strangers = []
-    for key, path in images.items():
+    for key, path in scan.images.items():
         stem, digits = _split(key)
-        if stem in known and digits.isdigit():
+        if stem in photos and digits.isdigit():
             number = int(digits)
-            if stem in found.setdefault(number, {}):
-                raise InputError(f"{folder}: sample {number} of '{stem}' is there twice.")
-            found[number][stem] = path
+            if stem in files_of.setdefault(number, {}):
+                raise InputError(f"{scan.folder}: sample {number} of '{stem}' is there twice.")
+            files_of[number][stem] = path
         else:
             strangers.append(key)
-    if not found:
+    if not files_of:
         return None
     if strangers:
         raise InputError(
-            f"{folder}: {len(strangers)} of {len(images)} files are samples of no true photo ({some_names(strangers)}); samples are "
-            "called stem/0.png or stem_0.png."
+            f"{scan.folder}: {len(strangers)} of {len(scan.images)} files are samples of no true photo "
+            f"({some_names(strangers)}); samples are called stem/0.png or stem_0.png."
         )
-    wanted = set().union(*found.values())
-    for number, files in sorted(found.items()):
-        absent = sorted(wanted - files.keys())
+    sampled = set().union(*files_of.values())
+    for number, files in sorted(files_of.items()):
+        absent = sorted(sampled - files.keys())
         if absent:
             raise InputError(
-                f"{folder}: sample {number} of {some_names(absent)} is missing; every photo needs the same samples."
+                f"{scan.folder}: sample {number} of {some_names(absent)} is missing; every photo needs the same samples."
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(files_of.items()))
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -139,7 +142,7 @@ class SampleScore:
 
 
 def sample_scores(table: pa.Table, metrics: Sequence[Metric], groups: Group) -> list[SampleScore]:
-    """Scores of the best of n samples, from the per-image values.
+    """Scores of all samples of a method together, from the per-image values.
 
     Parameters
     ----------
@@ -152,38 +155,58 @@ def sample_scores(table: pa.Table, metrics: Sequence[Metric], groups: Group) -> 
     -------
     list of SampleScore
     """
-    found = []
-    directed = [
-        metric for metric in metrics if metric.better != "neither" and not metric.of_set and not metric.of_samples
-    ]
-    which = np.array(table["method"].to_pylist())
+    method_of_row = np.array(table["method"].to_pylist())
+    scores: list[SampleScore] = []
     for name, methods in groups.items():
-        n = len(methods)
-        values = {
+        values: dict[str, FloatArray] = {
             metric.name: np.array(
-                [table[metric.name].to_numpy(zero_copy_only=False)[which == method] for method in methods], np.float64
+                [table[metric.name].to_numpy(zero_copy_only=False)[method_of_row == method] for method in methods],
+                np.float64,
             )
             for metric in metrics
         }
-        for metric in directed:
-            # NaN wins: a sample with an infinite PSNR is the best there is, and infinite values are counted apart.
-            best = np.maximum if metric.better == "higher" else np.minimum
-            fields = {"agg": "image", "samples": str(n), "choice": "per-metric"}
-            found.append(SampleScore(name, f"{metric.name}_best_of_{n}", best.reduce(values[metric.name]), fields))
-            if metric.name == "ab_rmse":
-                found.append(SampleScore(name, "error_of_best", best.reduce(values[metric.name]), fields))
-        judge = next((metric for metric in directed if metric.name == "ab_rmse"), directed[0] if directed else None)
-        if judge is not None:
-            judged = values[judge.name]
-            worst = -np.inf if judge.better == "higher" else np.inf
-            known = np.where(np.isnan(judged), worst, judged)
-            chosen = known.argmax(axis=0) if judge.better == "higher" else known.argmin(axis=0)
-            for metric in directed:
-                picked = values[metric.name][chosen, np.arange(len(chosen))]
-                fields = {"agg": "image", "samples": str(n), "choice": f"joint-{judge.name}"}
-                found.append(SampleScore(name, f"{metric.name}_joint_best_of_{n}", picked, fields))
-        for metric in metrics:
-            if metric.of_samples:
-                fields = {**metric.fields, "samples": str(n)}
-                found.append(SampleScore(name, metric.name, values[metric.name][0], fields))
-    return found
+        comparable = [metric for metric in metrics if _has_a_best(metric)]
+        scores += [*_best_of_n(name, comparable, values), *_joint_best_of_n(name, comparable, values)]
+        scores += _of_all_samples(name, metrics, values, len(methods))
+    return scores
+
+
+def _has_a_best(metric: Metric) -> bool:
+    return metric.better != "neither" and not metric.of_samples and not isinstance(metric, SetMetric)
+
+
+def _best_of_n(name: str, metrics: Sequence[Metric], values: Mapping[str, FloatArray]) -> Iterator[SampleScore]:
+    """The best value among the samples of each image, for each metric on its own."""
+    for metric in metrics:
+        # NaN wins: a sample with an infinite PSNR is the best there is, and infinite values are counted apart.
+        best = np.maximum if metric.better == "higher" else np.minimum
+        per_image = best.reduce(values[metric.name])
+        n = len(values[metric.name])
+        fields = {"agg": "image", "samples": str(n), "choice": "per-metric"}
+        yield SampleScore(name, f"{metric.name}_best_of_{n}", per_image, fields)
+        if metric.name == JUDGE:
+            yield SampleScore(name, "error_of_best", per_image, fields)
+
+
+def _joint_best_of_n(name: str, metrics: Sequence[Metric], values: Mapping[str, FloatArray]) -> Iterator[SampleScore]:
+    """Of each image the sample that one metric likes best, and its value in every metric."""
+    judge = next((metric for metric in metrics if metric.name == JUDGE), metrics[0] if metrics else None)
+    if judge is None:
+        return
+    sign = 1.0 if judge.better == "higher" else -1.0
+    merit = sign * values[judge.name]
+    best_sample = np.where(np.isnan(merit), -np.inf, merit).argmax(axis=0)
+    for metric in metrics:
+        per_image = values[metric.name][best_sample, np.arange(len(best_sample))]
+        n = len(values[metric.name])
+        fields = {"agg": "image", "samples": str(n), "choice": f"joint-{judge.name}"}
+        yield SampleScore(name, f"{metric.name}_joint_best_of_{n}", per_image, fields)
+
+
+def _of_all_samples(
+    name: str, metrics: Sequence[Metric], values: Mapping[str, FloatArray], n: int
+) -> Iterator[SampleScore]:
+    """Values that belong to all samples of an image together: the same in the row of each."""
+    for metric in metrics:
+        if metric.of_samples:
+            yield SampleScore(name, metric.name, values[metric.name][0], {**metric.fields, "samples": str(n)})

@@ -9,22 +9,19 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
-from evalkit.resampling.intervals import (
-    Interval,
-    jackknife_interval,
-    leave_one_out_scores,
-    paired_difference,
-    replicate_scores,
-    sign_flip_test,
-)
-from evalkit.scoring.scores import RunRecord, Scores, load_statistics
+from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
+from evalkit.resampling.intervals import Interval, jackknife_interval, leave_one_out_scores, paired_difference
+from evalkit.resampling.replicates import replicate_scores
+from evalkit.resampling.swap_tests import sign_flip_test
+from evalkit.scoring.record import RunRecord
+from evalkit.scoring.scores import Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
-from evalkit.scoring.statistics_store import read_scalars
+from evalkit.scoring.statistics_store import StoredStatistics
 
 __all__ = ["Difference", "compare_methods", "compare_runs"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """Second minus first.
 
@@ -38,7 +35,7 @@ class Difference:
     std_error, ci_low, ci_high : float
         Of the difference, over images; the same image weights serve both.
     p_value : float
-        Two-sided, by swapping the two methods' labels image by image (`evalkit.resampling.intervals.sign_flip_test`);
+        Two-sided, by swapping the two methods' labels image by image (`evalkit.resampling.swap_tests.sign_flip_test`);
         NaN without resampling. Not adjusted for the number of rows.
     """
 
@@ -69,12 +66,12 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     shared = [name for name in runs[0].metrics if name in runs[1].metrics]
     if not shared:
         raise InputError(f"{first} and {second} share no metric")
-    for method, other in pairs:
+    for method, other_method in pairs:
         for name in shared:
-            odd = differing_fields(runs[0][method, name].signature, runs[1][other, name].signature)
-            if odd:
+            differing = differing_fields(runs[0][method, name].signature, runs[1][other_method, name].signature)
+            if differing:
                 text = ", ".join(
-                    f"{key} ({one or 'absent'} against {two or 'absent'})" for key, (one, two) in odd.items()
+                    f"{key} ({one or 'absent'} against {two or 'absent'})" for key, (one, two) in differing.items()
                 )
                 raise InputError(
                     f"{name} of {first} and {second} cannot be compared: their signatures differ in {text}"
@@ -109,36 +106,51 @@ def _differences(
     n_bootstrap: int,
     seed: int,
 ) -> list[Difference]:
-    found = []
     records: Sequence[RunRecord] = [run.record for run in runs]
-    tables = [read_scalars(folder / "statistics") for folder in folders]
-    for method, other in pairs:
-        statistics = [
-            load_statistics(folders[i] / "statistics", records[i], name, tables[i])[0]
-            for i, name in enumerate((method, other))
-        ]
-        for metric in create_metrics(shared, records[0].options, records[0].settings_of):
-            terms = [metric.terms(rows) for rows in statistics]
-            values = [runs[0][method, metric.name].value, runs[1][other, metric.name].value]
-            difference = values[1] - values[0]
-            p_value = math.nan
-            if n_bootstrap and not math.isnan(difference):
-                p_value = sign_flip_test(terms[1], terms[0], metric.score, n_bootstrap, seed).p_value
-            if math.isnan(difference):
-                interval = Interval.missing("one of the two is unscored")
-            elif metric.interval == "jackknife":
-                one, two = (leave_one_out_scores(term, metric.score) for term in terms)
-                interval = jackknife_interval(difference, two - one)
-            else:
-                replicates = replicate_scores([(term, metric.score) for term in terms], n_bootstrap, seed)
-                interval = paired_difference(replicates[:, 1], replicates[:, 0], difference)
-            found.append(
+    metrics = create_metrics(shared, records[0].options, records[0].setups)
+    stored = [_statistics(folder, record, metrics) for folder, record in zip(folders, records, strict=True)]
+    differences = []
+    for method, other_method in pairs:
+        statistics = (stored[0].methods[method], stored[1].methods[other_method])
+        for metric in metrics:
+            values = runs[0][method, metric.name].value, runs[1][other_method, metric.name].value
+            between, p_value = _interval_and_test(metric, statistics, values[1] - values[0], n_bootstrap, seed)
+            differences.append(
                 Difference(
-                    method, other, metric.name, values[0], values[1], difference,
-                    interval.std_error, interval.low, interval.high, p_value,
+                    method=method,
+                    other_method=other_method,
+                    metric=metric.name,
+                    first=values[0],
+                    second=values[1],
+                    difference=values[1] - values[0],
+                    std_error=between.std_error,
+                    ci_low=between.low,
+                    ci_high=between.high,
+                    p_value=p_value,
                 )
-            )  # fmt: skip
-    return found
+            )
+    return differences
+
+
+def _statistics(folder: Path, record: RunRecord, metrics: Sequence[Metric]) -> StoredStatistics:
+    return load_statistics(folder / "statistics", record, metrics)
+
+
+def _interval_and_test(
+    metric: Metric, statistics: tuple[ImageStatistics, ImageStatistics], difference: float, n_bootstrap: int, seed: int
+) -> tuple[Interval, float]:
+    """Interval of second minus first, and p-value of the label swap."""
+    if math.isnan(difference):
+        return Interval.missing("one of the two is unscored"), math.nan
+    if not isinstance(metric, SumMetric):
+        return Interval.missing("a metric of whole sets has no paired interval"), math.nan
+    first, second = (metric.terms(rows) for rows in statistics)
+    p_value = sign_flip_test(second, first, metric.score, n_bootstrap, seed).p_value if n_bootstrap else math.nan
+    if metric.interval == "jackknife":
+        leave_one_out = leave_one_out_scores(second, metric.score) - leave_one_out_scores(first, metric.score)
+        return jackknife_interval(difference, leave_one_out), p_value
+    replicates = replicate_scores([(first, metric.score), (second, metric.score)], n_bootstrap, seed)
+    return paired_difference(replicates[:, 1], replicates[:, 0], difference), p_value
 
 
 def _without_intervals(folder: Path) -> Scores:
@@ -150,7 +162,7 @@ def _without_intervals(folder: Path) -> Scores:
             f"{folder}: holds a summary without statistics (made by 'evalkit rescore'?), and differences need the "
             "statistics of every image; compare folders that 'evalkit score' or 'evalkit merge' wrote"
         )
-    return Scores.summarise(statistics, replace(record, n_bootstrap=0))
+    return summarise(statistics, replace(record, n_bootstrap=0))
 
 
 def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:
@@ -165,5 +177,5 @@ def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:
         return [(method, method) for method in shared]
     raise InputError(
         f"the runs share no method ({', '.join(runs[0].methods)} against {', '.join(runs[1].methods)}); give a method the "
-        "same name in both, or score one method a run"
+        "same name in both, or score one method per run"
     )

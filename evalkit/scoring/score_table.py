@@ -29,15 +29,15 @@ def _best(scores: Scores, metric: type[Metric]) -> set[str]:
     """Methods that share the best value as it is shown; anchors win only where there is nothing else."""
     if metric.better == "neither":
         return set()
-    own = [method for method in scores.methods if method not in scores.record.builtins and method != "truth"]
+    own = scores.record.own_methods
     if len(own) < 2:
         return set()
     values = {method: scores[method, metric.name].value for method in own}
-    known = {method: value for method, value in values.items() if not math.isnan(value)}
-    if not known:
+    values = {method: value for method, value in values.items() if not math.isnan(value)}
+    if not values:
         return set()
-    pick = max(known.values()) if metric.better == "higher" else min(known.values())
-    return {method for method, value in known.items() if _number(metric, value) == _number(metric, pick)}
+    best = max(values.values()) if metric.better == "higher" else min(values.values())
+    return {method for method, value in values.items() if _number(metric, value) == _number(metric, best)}
 
 
 def _cell(metric: type[Metric], score: Score, best: bool) -> Text:
@@ -114,7 +114,7 @@ def _reasons(scores: Scores) -> list[str]:
 
 
 def _samples_table(scores: Scores) -> Table:
-    """Best of n samples and their diversity, one row a number."""
+    """Best of n samples and their diversity, one row per number."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("method", no_wrap=True)
     table.add_column("all samples together", no_wrap=True)
@@ -168,7 +168,7 @@ def score_json(scores: Scores) -> dict[str, Any]:
     return {"summary": rows, **({"samples": samples} if samples else {}), "warnings": list(scores.warnings)}
 
 
-def print_scores(scores: Scores, *, as_json: bool, quiet: bool, where: str | None = None) -> None:
+def print_scores(scores: Scores, *, as_json: bool, quiet: bool, folder: str | None = None) -> None:
     """Print a run as people or as programs read it."""
     if as_json:
         print(json.dumps(score_json(scores), indent=1))
@@ -178,5 +178,5 @@ def print_scores(scores: Scores, *, as_json: bool, quiet: bool, where: str | Non
         if not console.is_terminal:
             console.width = 400
         console.print(score_table(scores, console.width))
-        if where:
-            console.print(Text(f"Results in {where}", style="dim"))
+        if folder:
+            console.print(Text(f"Results in {folder}", style="dim"))

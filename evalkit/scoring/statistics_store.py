@@ -1,4 +1,4 @@
-"""Per-image statistics on disk: one Parquet shard a block of images, written whole or not at all.
+"""Per-image statistics on disk: one Parquet shard per block of images, written whole or not at all.
 
 A row is one image under one method. List columns hold the sparse ab-error counts; scalar columns hold what the metrics
 measured and what the run noticed. Everything in a summary is recomputed from these files without the images.
@@ -6,8 +6,8 @@ measured and what the run noticed. Everything in a summary is recomputed from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evalkit.arrays import BoolArray, IntArray
+from evalkit.arrays import IntArray
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.metrics.ab_error import AbErrorOptions, AbErrorTable, PairCounts
+from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
+from evalkit.metrics.base import ImageStatistics
 
 __all__ = [
     "DIAGNOSTICS",
     "Row",
+    "StoredStatistics",
     "image_curves",
-    "read_method",
-    "read_scalars",
     "read_shard",
+    "read_statistics",
     "read_vectors",
+    "shard_name",
     "shard_paths",
     "write_shard",
 ]
@@ -57,7 +59,7 @@ _LISTS: Mapping[str, pa.DataType] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One image under one method."""
 
@@ -118,6 +120,11 @@ def write_shard(
     _note(path).write_text(block, encoding="ascii")
 
 
+def shard_name(index: int) -> str:
+    """File name of a block's shard."""
+    return f"part-{index:05d}.parquet"
+
+
 def block_of(path: Path) -> str | None:
     """Digest that a shard was written with; None when the file is not a complete shard."""
     try:
@@ -145,16 +152,18 @@ def shard_paths(folder: Path) -> list[Path]:
     InputError
         If there is none.
     """
-    found = sorted(folder.glob("part-*.parquet"))
-    if not found:
+    paths = sorted(folder.glob("part-*.parquet"))
+    if not paths:
         raise InputError(
             f"{folder}: holds no statistics (part-*.parquet); is this the --out folder of 'evalkit score'?"
         )
-    return found
+    return paths
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None, *, lists: bool = True) -> pa.Table:
-    """Rows of one shard: some columns, or all, or all but the list columns.
+def read_shard(
+    path: Path, columns: Sequence[str] | None = None, *, lists: bool = True, vectors: bool = True
+) -> pa.Table:
+    """Rows of one shard: some columns, or all, or all without the lists of ab errors or the feature vectors.
 
     Raises
     ------
@@ -162,20 +171,17 @@ def read_shard(path: Path, columns: Sequence[str] | None = None, *, lists: bool 
         If the file is not a complete shard.
     """
     try:
-        if not lists:
-            columns = [field.name for field in pq.read_schema(path) if not pa.types.is_nested(field.type)]
-        # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
-        return pq.read_table(path, columns=columns, use_threads=False, memory_map=False)
+        with pq.ParquetFile(path, memory_map=False) as file:
+            if columns is None:
+                columns = [
+                    field.name
+                    for field in file.schema_arrow
+                    if (lists if field.name in _LISTS else vectors or not pa.types.is_nested(field.type))
+                ]
+            # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
+            return file.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable statistics shard ({error}); score again with --overwrite") from None
-
-
-def read_scalars(folder: Path) -> pa.Table:
-    """All rows of a run without the list columns: the table of ``per_image.parquet``, block by block."""
-    parts = []
-    for path in shard_paths(folder):
-        parts.append(read_shard(path, lists=False))
-    return pa.concat_tables(parts)
 
 
 def read_vectors(
@@ -185,106 +191,176 @@ def read_vectors(
     parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
     for path in shard_paths(folder):
         table = read_shard(path, ["image", "method", *names])
-        mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
         if keep is not None:
-            mask &= np.array([name in keep for name in table["image"].to_pylist()])
-        rows = table.filter(pa.array(mask))
+            table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
+        rows = rows_of_method(table, method)
         for name in names:
             column = rows[name].combine_chunks()
             values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
             parts[name].append(values.reshape(len(rows), column.type.list_size))
-    return {name: np.concatenate(found) for name, found in parts.items()}
+    return {name: np.concatenate(blocks) for name, blocks in parts.items()}
 
 
-def _lists(table: pa.Table, mask: BoolArray) -> dict[str, tuple[IntArray, npt.NDArray[Any]]]:
-    chosen = table.filter(pa.array(mask))
-    found = {}
-    for name in (name for name in _LISTS if name in chosen.column_names):
-        column = chosen[name].combine_chunks()
-        values = column.flatten().to_numpy(zero_copy_only=False)
-        lengths = column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-        found[name] = (lengths, values)
-    return found
+@dataclass(frozen=True)
+class StoredStatistics:
+    """What the shards of a run hold, read once for all methods.
+
+    Attributes
+    ----------
+    scalars : pyarrow.Table
+        All rows without the nested columns, block by block, methods within an image.
+    methods : mapping of str to ImageStatistics
+        Images in name order. Feature vectors are left out: `read_vectors` gives those of one method, since those of all
+        would not fit into memory.
+    histograms : mapping of str to ndarray of int64, shape (Q, 152)
+        Pooled ab-error histogram by method; empty without ab errors.
+    """
+
+    scalars: pa.Table
+    methods: Mapping[str, ImageStatistics]
+    histograms: Mapping[str, IntArray]
 
 
-def _tables(folder: Path, method: str, n_classes: int, keep: frozenset[str] | None) -> Iterator[AbErrorTable]:
+def read_statistics(
+    folder: Path,
+    methods: Sequence[str],
+    columns: Sequence[str],
+    options: AbErrorOptions | None,
+    keep: frozenset[str] | None = None,
+) -> StoredStatistics:
+    """Statistics of several methods, from one pass over the shards.
+
+    A shard is reduced to the quadrature of `options` as soon as it is read and its histogram added up, so that memory
+    grows by some 700 bytes per image and method.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shards.
+    methods : sequence of str
+    columns : sequence of str
+        Scalar columns that the metrics need.
+    options : AbErrorOptions or None
+        None where no metric needs the ab errors.
+    keep : frozenset of str, optional
+        These images only.
+
+    Raises
+    ------
+    InputError
+        If a shard cannot be read, or an image of `keep` is in none of them.
+    """
+    scalars: list[pa.Table] = []
+    tables: dict[str, list[AbErrorTable]] = {method: [] for method in methods}
+    histograms: dict[str, IntArray] = {}
+    unknown = set(keep or ())
     for path in shard_paths(folder):
-        table = read_shard(path, ["image", "method", *_LISTS])
-        mask = np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)
+        shard = read_shard(path, vectors=False, lists=options is not None)
         if keep is not None:
-            mask &= np.array([name in keep for name in table["image"].to_pylist()])
-        if not mask.any():
+            names = shard["image"].to_pylist()
+            unknown.difference_update(names)
+            shard = shard.filter(pa.array([name in keep for name in names]))
+        scalars.append(shard.select([name for name in shard.column_names if name not in _LISTS]))
+        if options is None:
             continue
-        lists = _lists(table, mask)
+        for method in methods:
+            rows = rows_of_method(shard, method)
+            if not rows.num_rows:
+                continue
+            table = _ab_error_table(rows, len(options.classes))
+            pooled = table.histogram()
+            histograms[method] = histograms[method] + pooled if method in histograms else pooled
+            tables[method].append(table.reduced(options))
+    if unknown:
+        raise InputError(f"image {min(unknown)!r} of the subset is not in the run ({len(unknown)} unknown in all)")
+    scalar = pa.concat_tables(scalars)
+    return StoredStatistics(
+        scalar,
+        {method: _image_statistics(rows_of_method(scalar, method), columns, tables[method]) for method in methods},
+        histograms,
+    )
 
-        def offsets(name: str, lists: dict[str, Any] = lists) -> IntArray:
-            return np.concatenate([[0], np.cumsum(lists[name][0])]).astype(np.int64)
 
-        yield AbErrorTable(
-            n_classes, offsets("class_id"), lists["class_id"][1], lists["class_count"][1], lists["error_sum"][1],
-            offsets("bin_key"), lists["bin_key"][1], lists["bin_count"][1],
-        )  # fmt: skip
+def rows_of_method(table: pa.Table, method: str) -> pa.Table:
+    """The rows of one method, in order."""
+    return table.filter(pa.array(np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)))
 
 
-def image_curves(folder: Path, method: str) -> IntArray:
+def _image_statistics(rows: pa.Table, columns: Sequence[str], tables: Sequence[AbErrorTable]) -> ImageStatistics:
+    return ImageStatistics(
+        images=tuple(rows["image"].to_pylist()),
+        n_pixels=rows["n_pixels"].to_numpy(),
+        columns={name: rows[name].to_numpy() for name in columns},
+        ab_error=_joined(tables) if tables else None,
+    )
+
+
+def _ab_error_table(rows: pa.Table, n_classes: int) -> AbErrorTable:
+    lists = _lists(rows)
+
+    def offsets(name: str) -> IntArray:
+        return np.concatenate([[0], np.cumsum(lists[name][0])]).astype(np.int64)
+
+    return AbErrorTable(
+        n_classes=n_classes,
+        offsets=offsets("class_id"),
+        class_id=lists["class_id"][1],
+        class_count=lists["class_count"][1],
+        error_sum=lists["error_sum"][1],
+        bin_offsets=offsets("bin_key"),
+        bin_key=lists["bin_key"][1],
+        bin_count=lists["bin_count"][1],
+    )
+
+
+def _joined(parts: Sequence[AbErrorTable]) -> AbErrorTable:
+    """Reduced tables one after the other."""
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in parts]))])
+    return replace(
+        parts[0],
+        offsets=offsets.astype(np.int64),
+        class_id=np.concatenate([part.class_id for part in parts]),
+        class_count=np.concatenate([part.class_count for part in parts]),
+        error_sum=np.concatenate([part.error_sum for part in parts]),
+        bin_offsets=np.zeros(len(offsets), np.int64),
+    )
+
+
+def _lists(rows: pa.Table) -> dict[str, tuple[IntArray, npt.NDArray[Any]]]:
+    """Lengths and values of the list columns."""
+    lists = {}
+    for name in (name for name in _LISTS if name in rows.column_names):
+        column = rows[name].combine_chunks()
+        values = column.flatten().to_numpy(zero_copy_only=False)
+        lists[name] = (column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64), values)
+    return lists
+
+
+def image_curves(folder: Path, methods: Sequence[str]) -> dict[str, IntArray]:
     """Pixels of each image within each threshold of ab error, classes together.
 
     Parameters
     ----------
     folder : Path
         Folder of the shards.
-    method : str
+    methods : sequence of str
 
     Returns
     -------
-    ndarray of int64, shape (n_images, 152)
-        Column t: pixels with d <= t; the last column: all pixels. No rows when no ab metric was computed.
+    mapping of str to ndarray of int64, shape (n_images, 152)
+        By method. Column t: pixels with d <= t; the last column: all pixels. No rows when no ab metric was computed.
     """
     from evalkit.color._ab_kernel import N_BINS
 
-    found = [np.zeros((0, N_BINS), np.int64)]
+    parts: dict[str, list[IntArray]] = {method: [np.zeros((0, N_BINS), np.int64)] for method in methods}
     for path in shard_paths(folder):
         if "bin_key" not in pq.read_schema(path).names:
-            return found[0]
-        table = read_shard(path, ["method", "bin_key", "bin_count"])
-        lists = _lists(table, np.asarray(table["method"].to_numpy(zero_copy_only=False) == method))
-        lengths, keys = lists["bin_key"]
-        cell = np.repeat(np.arange(len(lengths)), lengths) * N_BINS + keys % N_BINS
-        pixels = np.bincount(cell, weights=lists["bin_count"][1], minlength=len(lengths) * N_BINS)
-        found.append(np.cumsum(pixels.astype(np.int64).reshape(-1, N_BINS), axis=1))
-    return np.concatenate(found)
-
-
-def read_method(
-    folder: Path, method: str, options: AbErrorOptions, keep: frozenset[str] | None = None
-) -> tuple[AbErrorTable, IntArray]:
-    """Ab errors of one method, reduced to the quadrature of `options`, and its pooled histogram.
-
-    Shards are read one at a time and their histograms added up, so memory grows by some 700 bytes an image.
-
-    Returns
-    -------
-    table : AbErrorTable
-    histogram : ndarray of int64, shape (Q, 152)
-    """
-    from evalkit.color._ab_kernel import N_BINS
-
-    n_classes = len(options.classes)
-    histogram = np.zeros((n_classes, N_BINS), np.int64)
-    parts = []
-    for part in _tables(folder, method, n_classes, keep):
-        histogram += part.histogram()
-        parts.append(part.reduced(options))
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in parts]))])
-    table = AbErrorTable(
-        n_classes,
-        offsets.astype(np.int64),
-        np.concatenate([part.class_id for part in parts]),
-        np.concatenate([part.class_count for part in parts]),
-        np.concatenate([part.error_sum for part in parts]),
-        np.zeros(len(offsets), np.int64),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int64),
-        options,
-    )
-    return table, histogram
+            break
+        shard = read_shard(path, ["method", "bin_key", "bin_count"])
+        for method in methods:
+            lists = _lists(rows_of_method(shard, method))
+            lengths, keys = lists["bin_key"]
+            cell = np.repeat(np.arange(len(lengths)), lengths) * N_BINS + keys % N_BINS
+            pixels = np.bincount(cell, weights=lists["bin_count"][1], minlength=len(lengths) * N_BINS)
+            parts[method].append(np.cumsum(pixels.astype(np.int64).reshape(-1, N_BINS), axis=1))
+    return {method: np.concatenate(curves) for method, curves in parts.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["demo"]
+__all__ = ["demo_command"]
 
 RATES = {"mild": 0.45, "strong": 0.20, "full": 0.32}
 """How often the simulated observers take a method for the photo: what the analysis has to find again."""
@@ -17,7 +17,7 @@ OBSERVERS = 48
 STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", "jinja2")
 
 
-@click.command(short_help="The whole way on well-known photos: scores, a simulated study, a report.")
+@click.command("demo", short_help="The whole way on well-known photos: scores, a simulated study, a report.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -26,7 +26,7 @@ STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", 
     metavar="DIR",
     help="Folder for images, scores and results; an earlier demo there is replaced, but answers never are.",
 )
-def demo(out: Path) -> None:
+def demo_command(out: Path) -> None:
     """Show the whole way, from photos to one report.
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a

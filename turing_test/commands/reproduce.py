@@ -11,13 +11,14 @@ from evalkit.colorizers.variants import VARIANTS
 from evalkit.commands._shared import run_command
 from evalkit.errors import InputError
 
-__all__ = ["reproduce"]
+__all__ = ["reproduce_command"]
 
 PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252, "full": 0.323}
 """Zhang, Isola and Efros (2016), table 1: what simulated observers are told to do."""
 
 
 @click.command(
+    "reproduce",
     short_help="Make the table of variants: colour photos by every variant, score, report.",
     context_settings={"ignore_unknown_options": True},
 )
@@ -69,7 +70,7 @@ PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252,
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.argument("score_options", nargs=-1, type=click.UNPROCESSED)
-def reproduce(
+def reproduce_command(
     truth: Path,
     out: Path,
     checkpoints: Path | None,

@@ -50,9 +50,9 @@ def create_command(
     'evalkit study create STUDY' again: it says what changed, and refuses once there are answers. Name the
     folders again if images changed.
     """
+    from evalkit.commands._methods import parse_method_option
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
-    from evalkit.images.image_pairs import parse_method_option
     from turing_test.stimuli.create import create_study
     from turing_test.study.protocol import parse_setting
 

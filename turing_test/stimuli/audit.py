@@ -31,7 +31,7 @@ FINDINGS: Mapping[str, str] = {
 }
 """Confounds of a pair, and what each means."""
 
-GRAY_CHROMA = 2.0  # mean chroma of a photo that looks black and white; rounding of 8-bit grays stays below 1
+LOOKS_GRAY_CHROMA = 2.0  # mean chroma of a photo that looks black and white; rounding of 8-bit grays stays below 1
 # Both thresholds on 300 published colorizations, which were saved as JPEG like their photos: they keep L but for that,
 # with a median mean |dL| of 0.7 and 1.7 at the 95th percentile; their blockiness differs from the photo's by 0.04 at most,
 # and JPEG of quality 75 adds 0.1.
@@ -96,7 +96,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
             change = lightness_change(truth.lightness, fake.lightness)
             found = {
                 "identical": bool(np.array_equal(rgb8, truth.rgb8)),
-                "gray_truth": truth.chroma < GRAY_CHROMA,
+                "gray_truth": truth.chroma < LOOKS_GRAY_CHROMA,
                 "size": differ_in_size(image, method),
                 "lightness": change > LIGHTNESS_CHANGE,
                 "blocks_in_truth": truth.blockiness - fake.blockiness > BLOCKINESS_GAP,

@@ -24,8 +24,8 @@ from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.ab_error import PairCounter
-from evalkit.metrics.base import Photo
+from evalkit.metrics.ab_counts import PairCounter
+from evalkit.metrics.photo import Photo
 from evalkit.metrics.prior_counts import PriorCounts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crops", "PhotoSurvey", "prefetched", "survey_photos", "tensors_of"]
 
-GRAY_CHROMA = 4.0
+NEARLY_GRAY_CHROMA = 4.0
 """A photo is gray when 99 of 100 pixels are nearer to neutral than this (ab units): it teaches no colour."""
 MAX_GRAY = 0.5
 """Share of gray photos above which a folder is taken for one of black-and-white photos."""
@@ -96,7 +96,7 @@ def survey_photos(
             photo = Photo(decode(path).rgb8)
         except InputError:
             return "unreadable", None
-        if np.quantile(np.hypot(photo.lab[1], photo.lab[2]), 0.99) < GRAY_CHROMA:
+        if np.quantile(np.hypot(photo.lab[1], photo.lab[2]), 0.99) < NEARLY_GRAY_CHROMA:
             return "gray", None
         if not hasattr(own, "counter"):
             own.counter = PairCounter(classes)

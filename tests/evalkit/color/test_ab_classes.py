@@ -22,8 +22,9 @@ from evalkit.color.ab_classes import (
     rebalancing_weights,
 )
 from evalkit.errors import InputError
-from evalkit.metrics.ab_error import AbErrorOptions, PairCounter, ab_auc_rebal
-from evalkit.metrics.base import Photo
+from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter
+from evalkit.metrics.ab_error import ab_auc_rebal
+from evalkit.metrics.photo import Photo
 
 
 def save(path: Path, values: object) -> Path:

@@ -10,8 +10,8 @@ from reference import cube_slice, lab_of
 from evalkit.color._ab_kernel import ORIGIN, UNSURE
 from evalkit.color.ab_classes import preset
 from evalkit.color.colorspace import AB_LIMITS, lab_planes, lab_to_srgb, lab_to_srgb8, srgb8_to_lab, srgb_to_lab
-from evalkit.metrics.ab_error import PairCounter
-from evalkit.metrics.base import Photo
+from evalkit.metrics.ab_counts import PairCounter
+from evalkit.metrics.photo import Photo
 
 SUBSET = (0, 1, 10, 11, 64, 127, 200, 254, 255)  # 10 and 11 stand on either side of the joint of the transfer curve
 

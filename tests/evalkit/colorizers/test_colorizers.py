@@ -268,7 +268,7 @@ def test_a_corrupt_photo_is_named_and_leaves_no_half_written_file(folder: Path, 
 def test_anchors_score_as_published_and_files_score_as_memory(shared_data: Path, tmp_path: Path) -> None:
     """The shared half of 200 ImageNet photos: mean over 151 thresholds, prior of the truth itself."""
     from evalkit.colorizers.folder import colorize_folder
-    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.metrics.ab_counts import AbErrorOptions
     from evalkit.scoring.run import score
 
     photos = shared_data / "outputs" / "imagenet_comparison" / "gt"

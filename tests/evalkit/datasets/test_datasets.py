@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evalkit.commands.datasets import datasets as command
+from evalkit.commands.datasets import datasets_command as command
 from evalkit.datasets.ctest10k import (
     CTEST10K_DIGEST,
     CTEST10K_REMOVED,

@@ -15,14 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.commands._methods import parse_method_option
 from evalkit.errors import InputError
-from evalkit.images.image_pairs import (
-    check_method_name,
-    check_same_size,
-    find_images,
-    pair_folders,
-    parse_method_option,
-)
+from evalkit.images.image_pairs import check_method_name, check_same_size, find_images, pair_folders
 
 MakeFolder = Callable[..., Path]
 

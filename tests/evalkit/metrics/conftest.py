@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evalkit.arrays import FloatArray, Rgb8
-from evalkit.metrics.base import ImageStatistics, Metric, Photo
+from evalkit.metrics.base import ImageStatistics, Metric
+from evalkit.metrics.photo import Photo
 
 Pair = tuple[Rgb8, Rgb8]
 ScoreOf = Callable[[Metric, Sequence[Pair]], float]
@@ -27,7 +28,8 @@ def statistics_of(metric: Metric, pairs: Sequence[Pair]) -> ImageStatistics:
         name: np.array([row[i] for row in rows], dtype=dtype) for i, (name, dtype) in enumerate(metric.columns.items())
     }
     n_pixels = np.array([truth.shape[0] * truth.shape[1] for truth, _ in pairs], dtype=np.int64)
-    return ImageStatistics(tuple(f"{i:04d}" for i in range(len(pairs))), n_pixels, columns)
+    names = tuple(f"{i:04d}" for i in range(len(pairs)))
+    return ImageStatistics(images=names, n_pixels=n_pixels, columns=columns)
 
 
 @pytest.fixture(scope="session")

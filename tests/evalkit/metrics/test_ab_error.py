@@ -26,19 +26,11 @@ from evalkit.arrays import Rgb8
 from evalkit.color._ab_kernel import ERROR_SCALE, N_BINS
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
-from evalkit.metrics.ab_error import (
-    AbAuc,
-    AbAucRebalanced,
-    AbErrorOptions,
-    AbErrorTable,
-    PairCounter,
-    ab_auc,
-    ab_auc_rebal,
-    curve,
-    table_of,
-)
+from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, table_of
+from evalkit.metrics.ab_error import AbAuc, AbAucRebalanced, ab_auc, ab_auc_rebal, curve
 from evalkit.metrics.accumulator import Accumulator
-from evalkit.metrics.base import ImageStatistics, Photo
+from evalkit.metrics.base import ImageStatistics
+from evalkit.metrics.photo import Photo
 
 ZHANG, SEED = preset("zhang2016"), preset("seed2024")
 Pair = tuple[Rgb8, Rgb8]
@@ -69,7 +61,7 @@ def predictions_of(photo: Rgb8) -> Iterator[Rgb8]:
 
 def statistics(table: AbErrorTable) -> ImageStatistics:
     pixels = table.totals(table.class_count)
-    return ImageStatistics(tuple(f"{i:04d}" for i in range(len(table))), pixels, {}, table)
+    return ImageStatistics(images=tuple(f"{i:04d}" for i in range(len(table))), n_pixels=pixels, ab_error=table)
 
 
 def pooled(table: AbErrorTable, options: AbErrorOptions) -> tuple[float, float]:
@@ -400,7 +392,7 @@ class TestMistakes:
         assert ab_auc_rebal(self.IMAGE, self.IMAGE, mixed) == 1.0
 
     def test_statistics_without_ab_errors(self) -> None:
-        nothing = ImageStatistics(("a",), np.array([4]))
+        nothing = ImageStatistics(images=("a",), n_pixels=np.array([4]))
         with pytest.raises(InputError, match="ab_auc: the statistics of this run hold no ab errors"):
             AbAuc().terms(nothing)
 

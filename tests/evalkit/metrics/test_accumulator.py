@@ -13,9 +13,9 @@ from evalkit.arrays import Rgb8
 from evalkit.color.ab_classes import Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics import BUILT_IN, load_metric
-from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.metrics.accumulator import Accumulator, exact_sum
-from evalkit.metrics.base import MeanMetric
+from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.metrics.accumulator import Accumulator
+from evalkit.metrics.base import MeanMetric, exact_sum
 from evalkit.metrics.blocks import BlockMetric
 
 Pair = tuple[Rgb8, Rgb8]

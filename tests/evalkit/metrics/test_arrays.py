@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from evalkit.errors import InputError
-from evalkit.metrics.base import Photo
 from evalkit.metrics.color_difference import Ciede2000, ciede2000
 from evalkit.metrics.colorfulness import colorfulness, colorfulness_abs, colorfulness_diff
 from evalkit.metrics.fidelity import AbRmse, LMae, PsnrAb, PsnrRgb, ab_rmse, l_mae, psnr_ab, psnr_rgb
+from evalkit.metrics.photo import Photo
 from evalkit.metrics.ssim import MsSsimAb, SsimRgb, ms_ssim_ab, ssim_rgb
 
 ON_PAIRS = [ab_rmse, ciede2000, colorfulness_diff, l_mae, ms_ssim_ab, psnr_ab, psnr_rgb, ssim_rgb]

@@ -20,10 +20,11 @@ from scoring_folders import contents, photo_set  # noqa: F401 (fixtures)
 import evalkit
 from evalkit.errors import InputError
 from evalkit.metrics import load_metric, with_companions
-from evalkit.metrics.blocks import NetworkOptions
 from evalkit.metrics.classification import answers
+from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.merging import merge_runs
-from evalkit.scoring.scores import RunRecord, Scores
+from evalkit.scoring.record import RunRecord
+from evalkit.scoring.scores import Scores
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
@@ -188,10 +189,10 @@ class TestTheRun:
         assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     def test_a_resumed_run_equals_an_uninterrupted_one(self, run, tmp_path, contents, monkeypatch):
-        from evalkit.scoring.run import BlockScorer
+        from evalkit.scoring.blocks import BlockWorker
 
         run(tmp_path / "whole")
-        genuine, scored = BlockScorer.score, []
+        genuine, scored = BlockWorker.score, []
 
         def score(self, index):
             if len(scored) == 1:
@@ -200,16 +201,16 @@ class TestTheRun:
             return genuine(self, index)
 
         with monkeypatch.context() as patch:
-            patch.setattr(BlockScorer, "score", score)
+            patch.setattr(BlockWorker, "score", score)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path / "out")
         run(tmp_path / "out", resume=True)
         assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
     def test_resuming_under_other_labels_or_weights_starts_again(self, run, tmp_path, labels_file, monkeypatch):
-        from evalkit.scoring.run import BlockScorer
+        from evalkit.scoring.blocks import BlockWorker
 
-        genuine, scored = BlockScorer.score, []
+        genuine, scored = BlockWorker.score, []
 
         def score(self, index):
             if len(scored) == 2:
@@ -218,7 +219,7 @@ class TestTheRun:
             return genuine(self, index)
 
         with monkeypatch.context() as patch:
-            patch.setattr(BlockScorer, "score", score)
+            patch.setattr(BlockWorker, "score", score)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path / "out")
         other = tmp_path / "other.csv"

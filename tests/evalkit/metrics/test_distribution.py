@@ -14,8 +14,9 @@ from scoring_folders import contents, photo_set  # noqa: F401 (fixtures)
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.metrics.blocks import NetworkOptions
+from evalkit.metrics.blocks import RunInputs
 from evalkit.metrics.fid_kid import frechet_distance, kernel_distance
+from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.merging import merge_runs
 from evalkit.scoring.scores import Scores
 from tests.conftest import require
@@ -137,7 +138,7 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_kid import kid_features_to_metric
 
-    monkeypatch.setattr("evalkit.scoring.run.BLOCK_SIZE", 8)  # two blocks
+    monkeypatch.setattr("evalkit.scoring.plan.BLOCK_SIZE", 8)  # two blocks
     extractor, path = reference
     scores = evalkit.score(
         small_set / "truth",
@@ -180,7 +181,7 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
 
 
 def test_clean_fid_resizes_each_channel_in_floating_point_with_antialiasing(torch, photos):
-    from evalkit.metrics.fid_kid import RESIZE
+    from evalkit.networks.inception import RESIZE
 
     photo = photos["coffee"]
     clean, first = RESIZE["clean-fid"](photo), RESIZE["torch-fidelity"](photo)
@@ -200,9 +201,9 @@ def test_without_weights_the_reason_says_what_to_do_and_other_files_are_refused(
     from evalkit.metrics import load_metric
 
     metric = load_metric("fid")()
-    assert "evalkit weights inception_fid" in metric.settle(NetworkOptions()).reason
+    assert "evalkit weights inception_fid" in metric.set_up(RunInputs(NetworkOptions())).reason
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="another network than the Inception of FID"):
-        metric.settle(NetworkOptions(weights={"inception_fid": tmp_path / "other.pth"}))
+        metric.set_up(RunInputs(NetworkOptions(weights={"inception_fid": tmp_path / "other.pth"})))
     with pytest.raises(InputError, match="no such file"):
-        metric.settle(NetworkOptions(weights={"inception_fid": tmp_path / "none.pth"}))
+        metric.set_up(RunInputs(NetworkOptions(weights={"inception_fid": tmp_path / "none.pth"})))

@@ -12,7 +12,8 @@ from scoring_folders import photo_set  # noqa: F401 (fixture)
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.metrics.blocks import NetworkOptions
+from evalkit.metrics.blocks import RunInputs
+from evalkit.networks.options import NetworkOptions
 from tests.conftest import require
 
 CLASSIFIER = {"alex": "alexnet", "vgg": "vgg16"}
@@ -126,10 +127,12 @@ def test_without_weights_or_package_the_reason_says_what_to_do(monkeypatch):
     from evalkit.metrics import load_metric
 
     metric = load_metric("lpips_alex")()
-    assert metric.settle(NetworkOptions()).reason.startswith("the weights of alexnet are not there: fetch them with")
+    assert metric.set_up(RunInputs(NetworkOptions())).reason.startswith(
+        "the weights of alexnet are not there: fetch them with"
+    )
     genuine = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "lpips" else genuine(name, *a))
-    assert metric.settle(NetworkOptions()).reason.startswith("lpips is not installed: pip install")
+    assert metric.set_up(RunInputs(NetworkOptions())).reason.startswith("lpips is not installed: pip install")
 
 
 def test_weights_of_another_network_are_refused(reference):
@@ -137,4 +140,4 @@ def test_weights_of_another_network_are_refused(reference):
 
     swapped = NetworkOptions(weights={"alexnet": reference["vgg"][1]})
     with pytest.raises(InputError, match="weights of another network than alexnet"):
-        load_metric("lpips_alex")().settle(swapped)
+        load_metric("lpips_alex")().set_up(RunInputs(swapped))

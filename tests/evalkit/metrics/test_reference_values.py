@@ -13,7 +13,7 @@ from reference import auc_exact, auc_thresholds, classes_of, errors_of, weights_
 
 import evalkit
 from evalkit.color.ab_classes import load_prior, preset
-from evalkit.metrics.ab_error import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.scoring.scores import Scores
 
 METRICS = ("ab_auc", "ab_auc_rebal")

@@ -12,7 +12,7 @@ from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
 from evalkit.metrics import _ssim_kernel, ssim
-from evalkit.metrics.base import Photo
+from evalkit.metrics.photo import Photo
 from evalkit.metrics.ssim import MsSsimAb, SsimRgb, ms_ssim_ab, ssim_rgb
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from evalkit.errors import InputError
-from evalkit.metrics.blocks import NetworkOptions
+from evalkit.networks.options import NetworkOptions
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
@@ -163,17 +163,17 @@ class TestVgg16:
         np.testing.assert_allclose(ours, wanted, atol=1e-4 * np.abs(wanted).max())
 
     def test_a_file_in_the_torch_hub_cache_is_found_and_named_in_the_signature(self, torch, light_vgg16):
-        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.classifiers import set_up_classifier
         from evalkit.networks.weight_files import cache_folder, file_digest
 
-        settled = settle_classifier("vgg16", NetworkOptions())
-        assert settled.reason.startswith("the weights of vgg16 are not there: fetch them with 'evalkit weights vgg16'")
-        assert "weights" not in settled.fields
+        setup = set_up_classifier("vgg16", NetworkOptions())
+        assert setup.reason.startswith("the weights of vgg16 are not there: fetch them with 'evalkit weights vgg16'")
+        assert "weights" not in setup.fields
         cache_folder().mkdir(parents=True)
         (cache_folder() / "vgg16-397923af.pth").symlink_to(light_vgg16)
-        settled = settle_classifier("vgg16", NetworkOptions())
-        assert settled.reason == ""
-        assert settled.fields == {
+        setup = set_up_classifier("vgg16", NetworkOptions())
+        assert setup.reason == ""
+        assert setup.fields == {
             "prep": "short256-crop224-bilinear-imagenet",
             "prec": "fp32",
             # Not the published file, whatever it is called.
@@ -183,7 +183,7 @@ class TestVgg16:
 
 class TestMistakes:
     def test_weights_of_another_network_are_refused_with_the_first_difference(self, torch, models, tmp_path):
-        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.classifiers import set_up_classifier
 
         path = tmp_path / "weights.pth"
         for state, message in (
@@ -196,7 +196,7 @@ class TestMistakes:
         ):
             torch.save(state, path)
             with pytest.raises(InputError, match=message):
-                settle_classifier("vgg16", NetworkOptions(weights={"vgg16": path}))
+                set_up_classifier("vgg16", NetworkOptions(weights={"vgg16": path}))
 
     @pytest.mark.parametrize(
         ("network", "options", "message"),
@@ -212,15 +212,15 @@ class TestMistakes:
         ],
     )
     def test_what_is_wrong_is_told_before_an_image_is_read(self, network, options, message):
-        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.classifiers import set_up_classifier
 
         with pytest.raises(InputError, match=message):
-            settle_classifier(network, options)
+            set_up_classifier(network, options)
 
     def test_the_caffe_network_has_no_published_file(self):
-        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.classifiers import set_up_classifier
 
-        assert "--weights vgg16_caffe=FILE" in settle_classifier("vgg16_caffe", NetworkOptions()).reason
+        assert "--weights vgg16_caffe=FILE" in set_up_classifier("vgg16_caffe", NetworkOptions()).reason
 
     def test_an_answer_that_is_no_table_of_scores_is_told(self):
         from evalkit.networks.classifiers import Classifier
@@ -232,7 +232,7 @@ class TestMistakes:
 
 class TestOwnClassifiers:
     def test_its_preprocessing_is_a_text_a_function_or_the_default(self, photos):
-        from evalkit.networks.classifiers import Classifier, settle_classifier
+        from evalkit.networks.classifiers import Classifier, set_up_classifier
 
         for name, shape, prep in (
             ("tiny", (32, 32, 3), "warp32-bilinear-imagenet"),
@@ -244,7 +244,7 @@ class TestOwnClassifiers:
             prepared = classifier.prepare(photos["coffee"])
             assert prepared.shape == shape
             assert classifier.logits(prepared[None]).shape == (1, 10)
-            assert settle_classifier("mine", options).fields["prep"] == prep
+            assert set_up_classifier("mine", options).fields["prep"] == prep
 
     def test_the_command_line_overrides_its_preprocessing(self, photos):
         from evalkit.networks.classifiers import Classifier
@@ -254,11 +254,11 @@ class TestOwnClassifiers:
 
     def test_the_signature_tells_networks_of_one_name_apart_by_their_parameters(self, torch, monkeypatch):
         import tests.evalkit.classifiers_for_tests as own
-        from evalkit.networks.classifiers import settle_classifier
+        from evalkit.networks.classifiers import set_up_classifier
 
         options = NetworkOptions(classifiers={"mine": f"{OWN}:tiny"})
-        before = settle_classifier("mine", options).fields["weights"]
-        assert before == settle_classifier("mine", options).fields["weights"]
+        before = set_up_classifier("mine", options).fields["weights"]
+        assert before == set_up_classifier("mine", options).fields["weights"]
 
         class Other(own.Tiny):
             def __init__(self) -> None:
@@ -266,7 +266,7 @@ class TestOwnClassifiers:
                 self.classes.bias.data += 1
 
         monkeypatch.setattr(own, "Tiny", Other)
-        after = settle_classifier("mine", options).fields["weights"]
+        after = set_up_classifier("mine", options).fields["weights"]
         assert before.startswith(f"{OWN}:tiny@")
         assert before != after
 

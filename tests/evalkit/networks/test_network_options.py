@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from scoring_folders import photo_set  # noqa: F401 (fixture)
 
-from evalkit.commands.score import score
+from evalkit.commands.score import score_command
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
@@ -26,7 +26,7 @@ def run(photo_set, tmp_path):
     def command(*words, labels=labels):
         common = ["--truth", str(photo_set / "truth"), "--method", f"vivid={photo_set / 'vivid'}"]
         options = ["--out", str(tmp_path / "out"), "--bootstrap", "0", "--workers", "1", "--overwrite"]
-        return CliRunner().invoke(score, [*common, *options, "--labels", str(labels), *words])
+        return CliRunner().invoke(score_command, [*common, *options, "--labels", str(labels), *words])
 
     return command
 

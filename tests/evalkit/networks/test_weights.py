@@ -160,7 +160,7 @@ def test_no_server_at_all_is_told(server):
 
 
 def test_the_published_vgg16_is_the_file_of_torchvision():
-    from evalkit.networks.weight_files import published_weights
+    from evalkit.networks.catalogue import published_weights
 
     found = published_weights("vgg16")
     assert (found.file_name, found.version, found.sha256) == ("vgg16-397923af.pth", "IMAGENET1K_V1", "397923af")
@@ -224,11 +224,11 @@ class TestTheCommand:
     def command(self, server, monkeypatch):
         from click.testing import CliRunner
 
-        import evalkit.networks.weight_files
-        from evalkit.commands.weights import weights
+        import evalkit.networks.catalogue
+        from evalkit.commands.weights import weights_command
 
-        monkeypatch.setattr(evalkit.networks.weight_files, "published_weights", lambda name: server.weights())
-        return lambda *words: CliRunner().invoke(weights, words)
+        monkeypatch.setattr(evalkit.networks.catalogue, "published_weights", lambda name: server.weights())
+        return lambda *words: CliRunner().invoke(weights_command, words)
 
     def test_it_fetches_and_says_where(self, command, server):
         result = command("net")

@@ -19,17 +19,14 @@ from evalkit.errors import InputError
 from evalkit.resampling import intervals as resampling
 from evalkit.resampling.intervals import (
     Interval,
-    TermMatrix,
     abc_interval_ratio,
-    image_weights,
     interval,
     jackknife_interval,
     leave_one_out_scores,
     paired_difference,
-    replicate_scores,
-    sign_flip_test,
-    sign_flip_tests,
 )
+from evalkit.resampling.replicates import POISSON_BYTE, TermMatrix, image_weights, replicate_scores
+from evalkit.resampling.swap_tests import sign_flip_test, sign_flip_tests
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -60,11 +57,11 @@ def class_terms() -> np.ndarray:
 
 
 def test_the_byte_table_is_poisson_with_mean_and_variance_exactly_one():
-    table = resampling.POISSON_BYTE.astype(float)
+    table = POISSON_BYTE.astype(float)
     assert table.size == 256
     assert table.mean() == 1
     assert table.var() == 1
-    shares = np.bincount(resampling.POISSON_BYTE, minlength=20) / 256
+    shares = np.bincount(POISSON_BYTE, minlength=20) / 256
     assert np.abs(shares - stats.poisson.pmf(np.arange(20), 1)).sum() / 2 == pytest.approx(0.0055, abs=1e-4)
 
 

@@ -140,7 +140,7 @@ def test_runs_scored_otherwise_are_refused_and_the_field_is_named(
     finished: Finished,
     quick_score: QuickScore,
 ) -> None:
-    from evalkit.metrics.ab_error import AbErrorOptions
+    from evalkit.metrics.ab_counts import AbErrorOptions
 
     if field == "lambda":
         options = {"options": AbErrorOptions(rebalancing=0.5)}

@@ -93,7 +93,7 @@ def test_names_that_do_not_match_are_told(finished):
 
 
 def test_the_command_prints_writes_and_leaves_out(finished, human, tmp_path):
-    from evalkit.commands.validate_metrics import validate_metrics as command
+    from evalkit.commands.validate_metrics import validate_metrics_command as command
 
     path = tmp_path / "human.csv"
     with path.open("w", newline="") as file:

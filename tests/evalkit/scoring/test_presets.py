@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 import evalkit
-from evalkit.commands.score import score
+from evalkit.commands.score import score_command
 from evalkit.errors import InputError
 from evalkit.metrics import load_metric
-from evalkit.metrics.ab_error import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.scoring.presets import PRESETS, load_preset
 
 
@@ -42,7 +42,9 @@ def run(tmp_path, photos):
     def command(*words):
         out = tmp_path / "out"
         common = ["--truth", str(tmp_path / "truth"), "--method", f"mine={tmp_path / 'mine'}", "--out", str(out)]
-        result = CliRunner().invoke(score, [*common, "--bootstrap", "0", "--workers", "1", "--overwrite", *words])
+        result = CliRunner().invoke(
+            score_command, [*common, "--bootstrap", "0", "--workers", "1", "--overwrite", *words]
+        )
         assert result.exception is None, result.exception
         return result.output, evalkit.Scores.read(out)
 

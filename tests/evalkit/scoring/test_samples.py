@@ -17,7 +17,7 @@ from skimage.color import rgb2lab
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.metrics.blocks import NetworkOptions
+from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.scores import Scores
 from tests.conftest import require
 
@@ -102,7 +102,7 @@ def test_the_variance_is_over_samples_of_pixels_in_lab(sampled, finished):
         wanted.append(np.var(ab, axis=0, ddof=1).mean())
     assert value(scores, "diversity_variance").value == pytest.approx(np.mean(wanted), rel=1e-4)
     assert np.isnan(scores["gray", "diversity_variance"].value)
-    assert "one image a photo" in scores["gray", "diversity_variance"].reason
+    assert "one image per photo" in scores["gray", "diversity_variance"].reason
 
 
 def test_files_and_record_hold_them_and_they_are_computed_again(finished):
@@ -187,5 +187,5 @@ class TestMistakes:
             self.run(copy, "flat")
 
     def test_diversity_of_single_images_is_refused(self, photo_set):
-        with pytest.raises(InputError, match="diversity_variance needs a method with several images a photo"):
+        with pytest.raises(InputError, match="diversity_variance needs a method with several images per photo"):
             evalkit.score(photo_set / "truth", {"vivid": photo_set / "vivid"}, metrics=("diversity_variance",))

@@ -14,7 +14,7 @@ from scoring_folders import QUICK_METRICS, finished, photo_copy, photo_set, quic
 
 from evalkit.cli import main
 from evalkit.errors import InputError
-from evalkit.metrics.ab_error import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.scoring.score_comparison import compare_methods, compare_runs
 from evalkit.scoring.scores import Scores
 

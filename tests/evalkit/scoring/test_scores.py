@@ -21,8 +21,9 @@ from scoring_folders import finished, photo_copy, photo_set, quick_score  # noqa
 import evalkit
 from evalkit.color.ab_classes import Prior, preset
 from evalkit.errors import InputError
-from evalkit.metrics.ab_error import AbErrorOptions
-from evalkit.scoring.scores import RunRecord, Scores
+from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.scoring.record import RunRecord
+from evalkit.scoring.scores import Scores
 
 Finished = tuple[Path, Scores]
 QuickScore = Callable[..., Scores]
@@ -316,7 +317,7 @@ def test_curves_of_single_images_add_up_to_the_curve_and_their_spread_is_the_boo
     from evalkit.scoring.statistics_store import image_curves
 
     out, scores = finished
-    within = image_curves(out / "statistics", "vivid")
+    within = image_curves(out / "statistics", ["vivid"])["vivid"]
     assert within.shape == (70, 152)
     assert set(within[:, -1]) == {64 * 64}
     np.testing.assert_allclose(within.sum(axis=0)[:-1] / within[:, -1].sum(), scores.curves["vivid"].fraction)

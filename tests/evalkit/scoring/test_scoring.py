@@ -17,8 +17,10 @@ from scoring_folders import contents, photo_copy, photo_set, quick_score  # noqa
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.scoring.run import BLOCK_SIZE, BlockScorer, make_plan, shard_name
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.plan import BLOCK_SIZE, make_plan
 from evalkit.scoring.scores import Scores
+from evalkit.scoring.statistics_store import shard_name
 
 N_IMAGES = 70
 """Three blocks: two of 32 and one of 6 (`photo_set`)."""
@@ -64,15 +66,15 @@ def test_a_run_in_memory_and_one_on_disk_agree(
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, blocks: int) -> list[int]:
     """Make the run stop after some blocks; returns the list of blocks that get scored."""
     scored: list[int] = []
-    genuine = BlockScorer.score
+    genuine = BlockWorker.measure
 
-    def score(self: BlockScorer, index: int) -> int:
+    def measure(self: BlockWorker, index: int) -> int:
         if len(scored) == blocks:
             raise KeyboardInterrupt
         scored.append(index)
         return genuine(self, index)
 
-    monkeypatch.setattr(BlockScorer, "score", score)
+    monkeypatch.setattr(BlockWorker, "measure", measure)
     return scored
 
 
@@ -224,7 +226,7 @@ def test_a_run_that_fails_before_its_first_block_leaves_no_trace(
 def test_a_killed_worker_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_set: Path, quick_score: Callable[..., Scores]
 ) -> None:
-    monkeypatch.setattr("evalkit.scoring.run._work", os._exit)
+    monkeypatch.setattr("evalkit.scoring.workers._measure_block", os._exit)
     with pytest.raises(InputError, match="a worker process was killed"):
         quick_score(photo_set, tmp_path / "out", workers=2)
 
@@ -364,7 +366,10 @@ def test_what_decoding_changed_and_what_was_left_out_is_said(tmp_path: Path, pho
 def test_a_run_begun_by_another_version_is_begun_anew(
     tmp_path: Path, photo_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan(photo_copy / "truth", {"vivid": photo_copy / "vivid"}, metrics=("psnr_rgb",))
-    today = plan.block_digest(0)
-    monkeypatch.setattr("evalkit.scoring.run.version", lambda name: "0.0.0")
-    assert plan.block_digest(0) != today
+    def digest() -> str:
+        return make_plan(photo_copy / "truth", {"vivid": photo_copy / "vivid"}, metrics=("psnr_rgb",)).block_digest(0)
+
+    today = digest()
+    assert digest() == today
+    monkeypatch.setattr("evalkit.scoring.plan.version", lambda name: "0.0.0")
+    assert digest() != today

@@ -1,0 +1,51 @@
+"""The option ``--method NAME=DIR`` of several commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.colorizers.base import BUILTIN_METHODS
+from evalkit.errors import InputError
+from evalkit.images.image_pairs import check_method_name
+from evalkit.wording import unknown_name
+
+__all__ = ["parse_method_option"]
+
+
+def parse_method_option(text: str) -> tuple[str, Path | None]:
+    """Read the value of ``--method``.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=DIR``, or the name of a built-in method.
+
+    Returns
+    -------
+    name : str
+    folder : Path or None
+        None for a built-in method. A leading ``~`` is expanded (shells leave it after ``NAME=``).
+
+    Raises
+    ------
+    InputError
+        An unknown built-in method, a name that `check_method_name` refuses, or no folder after the ``=``.
+
+    Examples
+    --------
+    >>> parse_method_option("gray")
+    ('gray', None)
+    >>> parse_method_option("ours v2=out")[0]
+    'ours v2'
+    """
+    name, equals, folder = text.partition("=")
+    if equals:
+        check_method_name(name)
+        if not folder:
+            raise InputError(f"--method {text}: no folder after the '='; write NAME=DIR.")
+        return name, Path(folder).expanduser()
+    if name in BUILTIN_METHODS:
+        return name, None
+    raise InputError(
+        f"--method {text}: {unknown_name('built-in method', name, BUILTIN_METHODS)} For a folder write NAME=DIR."
+    )

@@ -1,0 +1,59 @@
+"""The command ``evalkit compare``: differences between two runs, or between the methods of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalkit.commands._shared import output_options
+
+__all__ = ["compare_command"]
+
+
+@click.command("compare", short_help="Differences between two runs or methods, with intervals.")
+@click.argument("first", type=click.Path(path_type=Path), metavar="OUT1")
+@click.argument("second", type=click.Path(path_type=Path), required=False, metavar="[OUT2]")
+@click.option("--baseline", metavar="METHOD", help="Compare the methods of one run with this one of them.")
+@click.option(
+    "--bootstrap", "n_bootstrap", type=click.IntRange(100), default=10_000, show_default=True, help="Replicates."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
+@output_options
+def compare_command(
+    first: Path, second: Path | None, baseline: str | None, n_bootstrap: int, seed: int, as_json: bool, quiet: bool
+) -> None:
+    """Differences of two finished runs on the same images, second minus first, with paired intervals.
+
+    Numbers whose signatures differ are refused, and the fields that differ are named. With --baseline and one run:
+    every other method of it minus the baseline.
+    """
+    import json
+    import math
+
+    from evalkit.errors import InputError
+    from evalkit.scoring.score_comparison import compare_methods, compare_runs
+
+    if second is not None and baseline is None:
+        differences = compare_runs(first, second, n_bootstrap=n_bootstrap, seed=seed)
+    elif second is None and baseline is not None:
+        differences = compare_methods(first, baseline, n_bootstrap=n_bootstrap, seed=seed)
+    else:
+        raise InputError("compare needs two runs (OUT1 OUT2), or one run and --baseline METHOD")
+    if as_json:
+        rows = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(d).items()}
+            for d in differences
+        ]
+        click.echo(json.dumps(rows, indent=1))
+    elif not quiet:
+        from rich.console import Console
+
+        from evalkit.scoring.score_table import comparison_table
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = 200
+        console.print(comparison_table(differences))
+    if any(math.isnan(d.difference) for d in differences) and not quiet:
+        click.echo("Some metrics are unscored in one of the runs; see 'unscored' in its run.json.", err=True)

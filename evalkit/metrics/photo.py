@@ -1,0 +1,46 @@
+"""One decoded image and what metrics derive from it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from evalkit.arrays import FloatArray, Rgb8
+
+__all__ = ["Photo"]
+
+
+class Photo:
+    """One decoded image together with what metrics derive from it, each derived at most once.
+
+    The scoring run makes one ``Photo`` per file: the truth's is shared by every method and every metric.
+
+    Parameters
+    ----------
+    rgb8 : ndarray of uint8, shape (H, W, 3)
+        8-bit sRGB pixels, C-contiguous.
+    """
+
+    def __init__(self, rgb8: Rgb8) -> None:
+        self.rgb8: Rgb8 = np.ascontiguousarray(rgb8)
+        self.derived: dict[Any, Any] = {}
+        """Room for a metric family's own intermediate results (say, the filtered truth of SSIM), by key."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rgb8.shape[0], self.rgb8.shape[1]
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels, H * W."""
+        return int(self.rgb8.shape[0] * self.rgb8.shape[1])
+
+    @cached_property
+    def lab(self) -> FloatArray:
+        """CIE Lab planes (L, a, b): float64, shape (3, H * W), from the fast path of `evalkit.color.colorspace`."""
+        from evalkit.color.colorspace import lab_planes
+
+        return lab_planes(self.rgb8)

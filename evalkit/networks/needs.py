@@ -1,0 +1,15 @@
+"""Which packages the networks need, and which of them are absent."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+__all__ = ["missing_packages"]
+
+
+def missing_packages(*names: str) -> str:
+    """Which of the packages is not installed and what brings it; empty where all are there."""
+    for name in names:
+        if find_spec(name) is None:
+            return f"{name} is not installed (the extra 'networks' brings it)"
+    return ""

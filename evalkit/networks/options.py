@@ -1,0 +1,57 @@
+"""What the networks of a run are told, and what one metric makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["NetworkOptions", "Precision", "Setup"]
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """What the networks of a run are told.
+
+    Attributes
+    ----------
+    labels : str or None
+        Label file, or ``folders`` or ``names`` (see `evalkit.datasets.labels`).
+    weights : mapping of str to Path
+        Weights file by network name; others are looked for in the torch hub cache.
+    classifiers : mapping of str to str
+        The user's own classifiers: ``package.module:function`` by name.
+    preprocessing : mapping of str to str
+        By classifier name, for example ``"warp227"`` (see `evalkit.networks.classifiers.Preprocessing`).
+    device : {"auto", "cpu", "cuda", "mps"} or a torch device such as "cuda:1"
+    batch_size : int or None
+        Images per batch; None chooses by device. Results agree within 1e-4 in probability.
+    precision : {"fp32", "bf16", "fp16"}
+    """
+
+    labels: str | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    classifiers: Mapping[str, str] = field(default_factory=dict)
+    preprocessing: Mapping[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    batch_size: int | None = None
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the options come to for one metric; stored in ``run.json``.
+
+    Attributes
+    ----------
+    fields : mapping of str to str
+        Signature fields that the options decide (weights, preprocessing, precision).
+    reason : str
+        Why the metric is unscored (no weights file, say); empty where it is measured.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""

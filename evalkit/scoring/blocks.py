@@ -1,0 +1,127 @@
+"""A block of images: decoded once, measured under every method and metric, written as one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.arrays import Rgb8
+from evalkit.color.limits import GRAYSCALE_CHROMA
+from evalkit.images.image_files import DecodedImage, decode, resize
+from evalkit.images.image_pairs import check_same_size
+from evalkit.metrics.ab_counts import PairCounter
+from evalkit.metrics.base import SumMetric
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
+from evalkit.metrics.photo import Photo
+from evalkit.scoring.plan import Plan
+from evalkit.scoring.statistics_store import Row, shard_name, write_shard
+
+__all__ = ["BlockWorker"]
+
+
+class BlockWorker:
+    """Measures blocks of a plan; one instance per process, so that tables are built and networks loaded once.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the shards go.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self._pairwise = [metric for metric in plan.created if not isinstance(metric, BlockMetric)]
+        self._columns = {name: kind for metric in plan.created for name, kind in metric.columns.items()}
+        self._vectors = {name: length for metric in plan.created for name, length in metric.vectors.items()}
+        self._missing = {name: missing_value(kind) for name, kind in self._columns.items()}
+        self._meters = self._open_meters()
+        counts_ab_errors = any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in plan.created)
+        self._counter = PairCounter(plan.options.classes) if counts_ab_errors else None
+
+    def _open_meters(self) -> list[BlockMeter]:
+        """One meter for all metrics that share it; none for metrics whose network is missing."""
+        meters: dict[str, BlockMeter] = {}
+        for metric in self.plan.created:
+            if isinstance(metric, BlockMetric) and not metric.setup.reason and metric.meter_key not in meters:
+                meters[metric.meter_key] = metric.open_meter(self.plan.inputs)
+        return list(meters.values())
+
+    @property
+    def notes(self) -> set[str]:
+        """What the meters noticed."""
+        return set().union(*(meter.notes for meter in self._meters))
+
+    def measure(self, index: int) -> int:
+        """Measure one block and write its shard; returns the number of images."""
+        plan = self.plan
+        digest = plan.block_digest(index)
+        rows: list[Row] = []
+        for i in plan.block(index):
+            truth_file, truth = self._decode(plan.pairs.truth[i])
+            for method in plan.methods:
+                prediction, diagnostics = self._prediction(method, i, truth)
+                diagnostics["truth_format"] = truth_file.format
+                diagnostics["truth_sha256"] = truth_file.sha256
+                diagnostics["truth_notes"] = "; ".join(truth_file.notes) or None
+                rows.append(self._measure_pair(plan.names[i], method, truth, prediction, diagnostics))
+                for meter in self._meters:
+                    meter.add(plan.names[i], method, truth, prediction)
+        for meter in self._meters:
+            rows = [_with_statistics(row, measured) for row, measured in zip(rows, meter.finish(), strict=True)]
+        write_shard(self.folder / shard_name(index), rows, self._columns, digest, self._vectors)
+        return len(plan.block(index))
+
+    def _decode(self, path: Path) -> tuple[DecodedImage, Photo]:
+        image = decode(path)
+        size = self.plan.size
+        return image, Photo(image.rgb8 if size is None else resize(image.rgb8, size, self.plan.fit))
+
+    def _prediction(self, method: str, i: int, truth: Photo) -> tuple[Photo, dict[str, Any]]:
+        """Image i under a method, and what is known of how it came about."""
+        plan = self.plan
+        if method in plan.makers:
+            maker = plan.makers[method]
+            donor = maker.donor(i)
+            donor_rgb8: Rgb8 | None = None if donor is None else self._decode(plan.pairs.truth[donor])[1].rgb8
+            rgb8, gamut_clipped = maker.colorize(truth.rgb8, donor_rgb8)
+            return Photo(rgb8), {"gamut_clipped": gamut_clipped}
+        file, prediction = self._decode(plan.pairs.methods[method][i])
+        check_same_size(plan.names[i], method, truth.shape, prediction.shape)
+        return prediction, {"format": file.format, "sha256": file.sha256, "notes": "; ".join(file.notes) or None}
+
+    def _measure_pair(
+        self, image: str, method: str, truth: Photo, prediction: Photo, diagnostics: dict[str, Any]
+    ) -> Row:
+        counts = None
+        if self._counter is not None:
+            counts = self._counter.count(truth, prediction)
+            diagnostics["l_change"] = counts.lightness_change
+            diagnostics["newly_clipped"] = counts.newly_clipped
+            diagnostics["gray_truth"] = self._counter.prepare(truth)[2] < GRAYSCALE_CHROMA
+        may_be_identical = counts is None or int(counts.error_sum.sum()) == 0
+        diagnostics["identical"] = may_be_identical and np.array_equal(truth.rgb8, prediction.rgb8)
+        scalars: dict[str, float] = dict(self._missing)
+        for metric in self._pairwise:
+            scalars.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
+        return Row(
+            image=image,
+            method=method,
+            n_pixels=truth.n_pixels,
+            scalars=scalars,
+            diagnostics=diagnostics,
+            counts=counts,
+            vectors={name: np.full(length, np.nan, np.float32) for name, length in self._vectors.items()},
+        )
+
+
+def _with_statistics(row: Row, measured: Mapping[str, Any]) -> Row:
+    """A row with what a meter measured: scalars and feature vectors."""
+    vectors = {name: value for name, value in measured.items() if name in row.vectors}
+    scalars = {name: value for name, value in measured.items() if name not in vectors}
+    return replace(row, scalars={**row.scalars, **scalars}, vectors={**row.vectors, **vectors})

@@ -1,0 +1,231 @@
+"""The plan of a run: everything that its numbers depend on, checked before an image is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
+from evalkit.datasets.labels import labels_digest, labels_for
+from evalkit.errors import InputError
+from evalkit.images.image_files import decoder_versions
+from evalkit.images.image_pairs import FolderScan, PairTable, check_folders, pair_scans, scan_folder
+from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
+from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.metrics.base import Metric
+from evalkit.metrics.blocks import BlockMetric, RunInputs
+from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.scoring.record import RunDefinition, RunRecord
+from evalkit.scoring.samples import Group, expand_samples, sample_files
+from evalkit.wording import counted
+
+__all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
+
+BLOCK_SIZE = 32
+"""Images per block: some 0.1 s of work, and the most that an interruption costs each worker."""
+
+SIZES = range(16, 16384 + 1)
+FITS = ("warp", "crop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(RunDefinition):
+    """Everything a run depends on; the same plan gives the same bits.
+
+    Attributes
+    ----------
+    pairs : PairTable
+        Names and files of truth and methods.
+    created : tuple of Metric
+        The metrics, made once for the whole run, workers included.
+    networks : NetworkOptions
+        Device, batch size, weights files.
+    labels : mapping of str to int
+        True class by image; empty where no metric needs it.
+    """
+
+    pairs: PairTable
+    created: tuple[Metric, ...] = field(repr=False, compare=False)
+    networks: NetworkOptions = field(default_factory=NetworkOptions)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the images, sorted."""
+        return self.pairs.names
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.names) // BLOCK_SIZE)
+
+    def block(self, index: int) -> range:
+        """Indices of the images of a block."""
+        return range(index * BLOCK_SIZE, min((index + 1) * BLOCK_SIZE, len(self.names)))
+
+    @property
+    def inputs(self) -> RunInputs:
+        """What meters may know of the run."""
+        return RunInputs(self.networks, self.labels, self.samples)
+
+    @cached_property
+    def makers(self) -> dict[str, BuiltinMethod]:
+        """The built-in methods."""
+        return {name: builtin(name, self.names, self.seed) for name in self.builtins}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What decides the statistics, as one line of JSON: a resumed run must agree in all of it."""
+        decisive: dict[str, Any] = {
+            "methods": list(self.methods),
+            "builtins": list(self.builtins),
+            "metrics": list(self.metrics),
+            "classes": self.options.classes.digest,
+            "size": self.size,
+            "fit": self.fit if self.size else None,
+            "seed": self.seed,
+            "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
+            "networks": {name: [dict(setup.fields), setup.reason] for name, setup in self.setups.items()},
+            "labels": labels_digest(self.labels),
+            # Another version may decode or measure otherwise: a resumed run is made by one alone.
+            "versions": {"evalkit": version("colorization-evalkit"), **decoder_versions()},
+        }
+        return json.dumps(decisive, sort_keys=True)
+
+    def block_digest(self, index: int) -> str:
+        """Digest of the fingerprint and of size and time of every file that the block is made from."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for i in self.block(index):
+            donors = [donor for maker in self.makers.values() if (donor := maker.donor(i)) is not None]
+            truths = [self.pairs.truth[j] for j in (i, *donors)]
+            for path in (*truths, *(paths[i] for paths in self.pairs.methods.values())):
+                status = path.stat()
+                digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def record(self, n_bootstrap: int, notes: Sequence[str] = ()) -> RunRecord:
+        """The record of this run, once it was made.
+
+        Parameters
+        ----------
+        n_bootstrap : int
+            Replicates behind the intervals.
+        notes : sequence of str
+            What the workers noticed.
+        """
+        return RunRecord(
+            methods=self.methods,
+            builtins=self.builtins,
+            metrics=self.metrics,
+            options=self.options,
+            size=self.size,
+            fit=self.fit,
+            seed=self.seed,
+            setups=self.setups,
+            samples=self.samples,
+            n_bootstrap=n_bootstrap,
+            allow_missing=bool(self.pairs.missing),
+            missing=tuple(self.pairs.missing),
+            notes=(*_of_another_kind(self.pairs.ignored), *notes),
+        )
+
+
+def make_plan(
+    truth: str | Path,
+    methods: Mapping[str, str | Path | None],
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    options: AbErrorOptions | None = None,
+    size: int | None = None,
+    fit: str = "warp",
+    seed: int = 0,
+    allow_missing: bool = False,
+    networks: NetworkOptions | None = None,
+) -> Plan:
+    """Check everything that can be checked before an image is decoded.
+
+    Parameters as in `evalkit.score`.
+
+    Raises
+    ------
+    InputError
+        Unknown metric or built-in method, bad size or fit, folders that do not match.
+    """
+    _check_request(methods, size, fit)
+    options, networks = options or AbErrorOptions(), networks or NetworkOptions()
+    names = with_companions(metrics)
+    created = create_metrics(names, options)
+    pairs, samples = _find_files(Path(truth), methods, allow_missing=allow_missing)
+    inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples)
+    setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
+    # Samples stand in the place of their method.
+    folders = {sample: folder for name, folder in methods.items() for sample in samples.get(name, (name,))}
+    if setups and "truth" not in folders:
+        # What a network makes of the true photos frames every other number; they are a row of their own.
+        folders = {"truth": None, **folders}
+    return Plan(
+        methods=tuple(folders),
+        builtins=tuple(name for name, folder in folders.items() if folder is None),
+        metrics=names,
+        options=options,
+        size=size,
+        fit=fit,
+        seed=seed,
+        setups=setups,
+        samples=samples,
+        pairs=pairs,
+        created=tuple(_with_setup(metric, setups) for metric in created),
+        networks=networks,
+        labels=inputs.labels,
+    )
+
+
+def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str) -> None:
+    if not methods:
+        raise InputError("no method given; name at least one with --method NAME=DIR, or --method gray")
+    for name, folder in methods.items():
+        if folder is None and name not in BUILTIN_METHODS:
+            raise InputError(f"method {name!r} has no folder; allowed without one: {', '.join(BUILTIN_METHODS)}")
+    if size is not None and size not in SIZES:
+        raise InputError(f"size {size} is outside {SIZES[0]}..{SIZES[-1]} pixels")
+    if fit not in FITS:
+        raise InputError(f"unknown fit {fit!r}; allowed: {', '.join(FITS)}")
+
+
+def _find_files(
+    truth: Path, methods: Mapping[str, str | Path | None], *, allow_missing: bool
+) -> tuple[PairTable, Group]:
+    """Files of truth and methods, every sample as a method of its own; each folder is walked once."""
+    folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
+    check_folders(truth, folders)
+    truths = scan_folder(truth)
+    scans = {name: scan_folder(folder) for name, folder in folders.items()}
+    files_of_samples = {
+        name: files for name, scan in scans.items() if (files := sample_files(scan, truths.images)) is not None
+    }
+    single: dict[str, FolderScan] = {name: scan for name, scan in scans.items() if name not in files_of_samples}
+    return expand_samples(pair_scans(truths, single, allow_missing=allow_missing), files_of_samples)
+
+
+def _labels_needed(metrics: Sequence[Metric], networks: NetworkOptions, names: tuple[str, ...]) -> Mapping[str, int]:
+    is_needed = any("labels" in metric.needs for metric in metrics)
+    return labels_for(networks.labels, names) if is_needed and networks.labels is not None else {}
+
+
+def _with_setup(metric: Metric, setups: Mapping[str, Setup]) -> Metric:
+    return metric.with_setup(setups[metric.name]) if isinstance(metric, BlockMetric) else metric
+
+
+def _of_another_kind(ignored: Sequence[Path]) -> list[str]:
+    """What lay beside the images and cannot be read, one line per folder."""
+    lines = []
+    for folder in dict.fromkeys(path.parent for path in ignored):
+        names = [path.name for path in ignored if path.parent == folder]
+        lines.append(f"{folder}: {counted(len(names), 'file')} of another kind left out, for example {names[0]}")
+    return lines

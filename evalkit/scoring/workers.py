@@ -1,0 +1,126 @@
+"""Blocks of a plan over processes: this one, or several."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Self
+
+from evalkit.errors import InputError
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.plan import Plan
+
+__all__ = ["Progress", "WorkerPool", "available_cores", "run_blocks"]
+
+Progress = Callable[[int, int], None]
+"""Called with images done and images in all."""
+
+_worker: BlockWorker | None = None
+
+
+def _start_worker(plan: Plan, folder: Path) -> None:
+    global _worker
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = BlockWorker(plan, folder)
+
+
+def _measure_block(index: int) -> tuple[int, set[str]]:
+    if _worker is None:
+        raise RuntimeError("worker was not started")
+    return _worker.measure(index), _worker.notes
+
+
+class WorkerPool:
+    """Measures blocks of a plan, in this process or in several; a context manager.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the shards go.
+    workers : int
+        Processes; 1 works in this one.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, workers: int) -> None:
+        self._workers = workers
+        self.notes: set[str] = set()
+        """What a reader of the results should know."""
+        self._worker = BlockWorker(plan, folder) if workers == 1 else None
+        self._pool: ProcessPoolExecutor | None = None
+        if workers > 1:
+            # forkserver: forking this process after numba or torch started threads would hang; its server imports
+            # once and hands every worker a copy.
+            context = get_context("forkserver" if os.name == "posix" else "spawn")
+            if os.name == "posix":
+                context.set_forkserver_preload(["evalkit.scoring._preload"])
+            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, blocks: Iterable[int]) -> Iterator[int]:
+        """Measure blocks; yields the number of images of each as it is finished, in no particular order.
+
+        Raises
+        ------
+        InputError
+            What a block found wrong with its images, or that a worker was killed.
+        """
+        if self._worker is not None:
+            for index in blocks:
+                yield self._worker.measure(index)
+                self.notes |= self._worker.notes
+            return
+        if self._pool is None:
+            raise RuntimeError("the pool is closed")
+        running: set[Future[tuple[int, set[str]]]] = set()
+        queue = iter(blocks)
+        try:
+            # A bounded queue: of ten thousand blocks a few wait in memory, and an error stops the rest at once.
+            while True:
+                for index in islice(queue, 4 * self._workers - len(running)):
+                    running.add(self._pool.submit(_measure_block, index))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for count, notes in [future.result() for future in finished]:
+                    self.notes |= notes
+                    yield count
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep "
+                "what is finished"
+            ) from None
+
+
+def run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> tuple[str, ...]:
+    """Measure blocks; returns what a reader of the results should know."""
+    n_images = len(plan.names)
+    n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
+    progress(n_finished, n_images)
+    if not blocks:
+        return ()
+    with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
+        for count in pool.run(blocks):
+            n_finished += count
+            progress(n_finished, n_images)
+        return tuple(sorted(pool.notes))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
