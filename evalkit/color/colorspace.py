@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["AB_LIMITS", "lab_planes", "lab_to_srgb", "lab_to_srgb8", "srgb8_to_lab", "srgb_to_lab"]
+__all__ = ["AB_LIMITS", "LAB", "lab_planes", "lab_to_srgb", "lab_to_srgb8", "srgb8_to_lab", "srgb_to_lab"]
 
 from evalkit.arrays import BoolArray, FloatArray
+
+LAB = "sk-D65"
+"""How signatures call this conversion: as scikit-image, D65 white point, 2 degree observer."""
 
 XYZ_FROM_RGB = np.array(
     [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.commands._networks import make_network_options, network_options
+from evalkit.commands._networks import NetworkChoices, network_options
 from evalkit.commands._shared import output_options, progress_bar
 
 if TYPE_CHECKING:
@@ -41,19 +41,13 @@ def hint_curve(
     out: Path,
     metrics: str,
     size: int | None,
-    labels: str | None,
-    weights: tuple[str, ...],
-    classifiers: tuple[str, ...],
-    preprocessing: tuple[str, ...],
-    device: str,
-    batch_size: int | None,
-    precision: str,
     workers: int | None,
     n_bootstrap: int,
     seed: int,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    **networks: Any,
 ) -> None:
     """Score colorizations made with growing numbers of hints: NAME/k/photo.png for k = 0, 1, 2, 5, ...
 
@@ -75,13 +69,15 @@ def hint_curve(
     """  # noqa: D301
     import json
 
+    from evalkit.commands._methods import parse_method_option
     from evalkit.errors import InputError
     from evalkit.files import atomic_file
     from evalkit.hints.curve import count_folders, method_of_count, read_curve
     from evalkit.hints.curve_figure import draw_hint_curve, require_matplotlib
-    from evalkit.images.image_pairs import parse_method_option
     from evalkit.metrics import load_metric
-    from evalkit.scoring.run import available_cores, score
+    from evalkit.metrics.base import SumMetric
+    from evalkit.scoring.run import score
+    from evalkit.scoring.workers import available_cores
 
     require_matplotlib()
     folders: dict[str, Path] = {}
@@ -93,7 +89,7 @@ def hint_curve(
             raise InputError(f"method {name} is given twice; each needs a name of its own")
         folders[name] = folder
     names = tuple(filter(None, (part.strip() for part in metrics.split(","))))
-    of_sets = [name for name in names if load_metric(name).of_set]
+    of_sets = [name for name in names if not issubclass(load_metric(name), SumMetric)]
     if of_sets:
         raise InputError(
             f"{', '.join(of_sets)}: a number of the whole set has no curve here; allowed are metrics of images"
@@ -113,7 +109,7 @@ def hint_curve(
             n_bootstrap=n_bootstrap,
             workers=workers or available_cores(),
             overwrite=overwrite,
-            networks=make_network_options(labels, weights, classifiers, preprocessing, device, batch_size, precision),
+            networks=NetworkChoices(**networks).network_options(),
             progress=show,
             notify=(lambda sentence: None) if quiet else (lambda sentence: click.echo(sentence, err=True)),
         )

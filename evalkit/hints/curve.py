@@ -182,23 +182,23 @@ def read_curve(out: Path, methods: Sequence[str], counts: Sequence[int], *, n_bo
     HintCurve
     """
     from evalkit.metrics import create_metrics
+    from evalkit.metrics.base import SumMetric
     from evalkit.scoring.scores import Scores, load_statistics
-    from evalkit.scoring.statistics_store import read_scalars
 
     scores = Scores.read(out)
     record = scores.record
-    table = read_scalars(out / "statistics")
+    metrics = create_metrics(record.metrics, record.options, record.setups)
+    stored = load_statistics(out / "statistics", record, metrics)
     points = [_point(scores, method, metric, k) for metric in record.metrics for method in methods for k in counts]
     areas = []
-    for metric in create_metrics(record.metrics, record.options, record.settings_of):
+    for metric in metrics:
+        if not isinstance(metric, SumMetric):
+            continue
         terms: dict[str, list[Any]] = {}
         for method in methods:
             values = [scores[method_of_count(method, k), metric.name].value for k in counts]
             if not any(map(math.isnan, values)):
-                terms[method] = [
-                    metric.terms(load_statistics(out / "statistics", record, method_of_count(method, k), table)[0])
-                    for k in counts
-                ]
+                terms[method] = [metric.terms(stored.methods[method_of_count(method, k)]) for k in counts]
         areas += _areas(metric, scores, terms, methods, counts, n_bootstrap, seed)
     return HintCurve(tuple(points), tuple(areas))
 
@@ -236,8 +236,8 @@ def _areas(
         jackknife_interval,
         leave_one_out_scores,
         paired_difference,
-        replicate_scores,
     )
+    from evalkit.resampling.replicates import replicate_scores
 
     weights = area_weights(counts)
     jackknifed = metric.interval == "jackknife"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.color.ab_classes import rebalancing_weights
+from evalkit.color.colorspace import LAB
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, table_of
@@ -48,7 +49,7 @@ class _AbErrorMetric(SumMetric):
     @property
     def fields(self) -> Mapping[str, str]:
         """Lab conversion, quadrature, pooling over pixels."""
-        return {"lab": "sk-D65", "q": "round", "quad": self.options.quadrature_field, "agg": "pixel"}
+        return {"lab": LAB, "q": "round", "quad": self.options.quadrature_field, "agg": "pixel"}
 
 
 class AbAuc(_AbErrorMetric):

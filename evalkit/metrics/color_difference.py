@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
+from evalkit.color.colorspace import LAB
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair, require_same_size
 from evalkit.metrics.base import MeanMetric
@@ -122,5 +123,5 @@ class Ciede2000(MeanMetric):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Mean over images; the three parametric factors."""
-        return {**super().fields, "kLCH": "1"}
+        """The conversion to Lab, mean over images, the three parametric factors."""
+        return {"lab": LAB, **super().fields, "kLCH": "1"}

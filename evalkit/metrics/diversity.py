@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
+from evalkit.color.colorspace import LAB
 from evalkit.errors import InputError
 from evalkit.metrics.base import ColumnMeanMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
@@ -138,6 +139,11 @@ class DiversityVariance(_DiversityMetric):
     name = "diversity_variance"
     title = "diversity var"
     summary = "variance of ab over the samples of an image, mean over pixels, channels and images (Deshpande 2017)"
+
+    @property
+    def own_fields(self) -> Mapping[str, str]:
+        """The conversion to Lab, mean over images, and the divisor of the variance."""
+        return {"lab": LAB, **super().own_fields, "var": "n-1"}
 
     @property
     def meter_key(self) -> str:

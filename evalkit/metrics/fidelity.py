@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
+from evalkit.color.colorspace import LAB
 from evalkit.metrics._arrays import each_pair, require_same_size
 from evalkit.metrics.base import ImageStatistics, MeanMetric, SumMetric, share_of_sums
 from evalkit.metrics.photo import Photo
@@ -214,8 +215,8 @@ class _MeanPsnr(MeanMetric):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """Mean over images, and the peak value."""
-        return {**super().fields, "peak": str(PEAK)}
+        """Mean over images, the peak value, and that infinite values are left out of the mean."""
+        return {**super().fields, "peak": str(PEAK), "inf": "apart"}
 
     def n_identical(self, statistics: ImageStatistics) -> int:
         """Number of images equal to their truth: stored as infinity, left out of the mean."""
@@ -240,6 +241,11 @@ class PsnrAb(_MeanPsnr):
     name = "psnr_ab"
     title = "PSNR ab"
     summary = "peak signal-to-noise ratio on a and b of CIE Lab (peak 255) in dB, mean over images"
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """With the conversion to Lab."""
+        return {"lab": LAB, **super().fields}
 
     def value(self, truth: Photo, prediction: Photo) -> float:
         """Decibels; infinite for identical colours."""
@@ -278,7 +284,7 @@ class AbRmse(SumMetric):
     @property
     def fields(self) -> Mapping[str, str]:
         """Pixels of the set pooled; the mean is over the two channels as well."""
-        return {"agg": "pixel", "rmse": "per-channel"}
+        return {"lab": LAB, "agg": "pixel", "rmse": "per-channel"}
 
 
 class LMae(MeanMetric):
@@ -289,6 +295,11 @@ class LMae(MeanMetric):
     better = "lower"
     decimals = 2
     summary = "mean absolute change of L (CIE Lab), mean over images: did the method keep the lightness?"
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Mean over images; the conversion to Lab."""
+        return {"lab": LAB, **super().fields}
 
     def value(self, truth: Photo, prediction: Photo) -> float:
         """Mean |dL| of one pair."""

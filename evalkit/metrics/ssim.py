@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
+from evalkit.color.colorspace import LAB
 from evalkit.metrics._arrays import each_pair, require_same_size
 from evalkit.metrics.base import MeanMetric
 from evalkit.metrics.photo import Photo
@@ -261,6 +262,7 @@ class MsSsimAb(MeanMetric):
     def fields(self) -> Mapping[str, str]:
         """Mean over images; window, data range, region, channels, scales, what a negative term counts as."""
         return {
+            "lab": LAB,
             **super().fields,
             "win": f"gauss{WINDOW}-{SIGMA}",
             "range": str(DATA_RANGE),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -111,17 +112,22 @@ def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> N
 
 
 def _require_same_options(folders: Sequence[Path], records: Sequence[RunRecord]) -> None:
-    first = records[0].to_json()
+    first = _deciding(records[0])
     for folder, record in zip(folders[1:], records[1:], strict=True):
-        this = record.to_json()
-        for key in ("metrics", "options", "size", "fit"):
-            if first[key] != this[key]:
-                what = key
-                if key == "options":
-                    what = next(name for name in first[key] if first[key][name] != this[key][name])
-                raise InputError(
-                    f"{folder}: scored with another {what} than {folders[0]}; only runs scored alike can be joined"
-                )
+        this = _deciding(record)
+        differing = next((key for key in (*first, *this) if first.get(key) != this.get(key)), None)
+        if differing is not None:
+            raise InputError(
+                f"{folder}: scored with another {differing} than {folders[0]}; only runs scored alike can be joined"
+            )
+
+
+def _deciding(record: RunRecord) -> dict[str, Any]:
+    """What runs to join must agree in, by the name that a sentence gives it."""
+    data = record.to_json()
+    # How images were resized says nothing where none was.
+    fit = {} if record.size is None else {"fit": record.fit}
+    return {"metrics": data["metrics"], **data["options"], "size": record.size, **fit}
 
 
 def _images(folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ from evalkit.metrics.blocks import BlockMetric, RunInputs
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files
+from evalkit.scoring.signature import DEFINITIONS
 from evalkit.wording import counted
 
 __all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
@@ -94,6 +95,7 @@ class Plan(RunDefinition):
             "networks": {name: [dict(setup.fields), setup.reason] for name, setup in self.setups.items()},
             "labels": labels_digest(self.labels),
             # Another version may decode or measure otherwise: a resumed run is made by one alone.
+            "definitions": DEFINITIONS,
             "versions": {"evalkit": version("colorization-evalkit"), **decoder_versions()},
         }
         return json.dumps(decisive, sort_keys=True)

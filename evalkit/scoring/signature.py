@@ -1,17 +1,27 @@
 """The signature of a number: how it was made, in one line, in the manner of sacreBLEU.
 
-Two numbers are comparable when their signatures agree.
+Two numbers are comparable when their signatures agree in all but the release.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["differing_fields", "format_signature", "parse_signature"]
+__all__ = ["DEFINITIONS", "differing_fields", "format_signature", "parse_signature"]
+
+DEFINITIONS = 1
+"""Number of the definitions: whoever changes what any metric, colour conversion or resizing gives raises it by one.
+
+A release may leave it as it is, and it may rise between two releases. ``tests/evalkit/scoring/test_definitions.py`` holds
+the values that every number stands for; ``docs/reference/signatures.md`` says what changed with each.
+"""
+
+NO_DIFFERENCE = frozenset({"v"})
+"""Fields that say who made a number, not how."""
 
 
-def format_signature(metric: str, run: Mapping[str, str], own: Mapping[str, str], version: str) -> str:
-    """Join the fields: metric, set, number of images, size, the metric's own fields, version.
+def format_signature(metric: str, run: Mapping[str, str], own: Mapping[str, str], release: str) -> str:
+    """Join the fields: metric, set, number of images, size, the metric's own fields, definitions, release.
 
     Parameters
     ----------
@@ -21,15 +31,15 @@ def format_signature(metric: str, run: Mapping[str, str], own: Mapping[str, str]
         Fields that all metrics of a run share.
     own : mapping of str to str
         Fields of this metric.
-    version : str
-        Version of the toolkit.
+    release : str
+        Release of the toolkit.
 
     Examples
     --------
     >>> format_signature("ab_auc", {"set": "own@1a2b3c4d", "n": "8"}, {"quad": "exact150"}, "0.1.0")
-    'ab_auc|set:own@1a2b3c4d|n:8|quad:exact150|v:0.1.0'
+    'ab_auc|set:own@1a2b3c4d|n:8|quad:exact150|def:1|v:0.1.0'
     """
-    fields = {**run, **own, "v": version}
+    fields = {**run, **own, "def": str(DEFINITIONS), "v": release}
     for key, value in fields.items():
         if set("|:\n") & set(key) or set("|\n") & set(value):
             raise ValueError(f"signature field {key}:{value} holds a separator")
@@ -41,8 +51,8 @@ def parse_signature(signature: str) -> dict[str, str]:
 
     Examples
     --------
-    >>> parse_signature("ab_auc|n:8|v:0.1.0")
-    {'metric': 'ab_auc', 'n': '8', 'v': '0.1.0'}
+    >>> parse_signature("ab_auc|n:8|def:1|v:0.1.0")
+    {'metric': 'ab_auc', 'n': '8', 'def': '1', 'v': '0.1.0'}
     """
     metric, *rest = signature.split("|")
     fields = {"metric": metric}
@@ -53,13 +63,15 @@ def parse_signature(signature: str) -> dict[str, str]:
 
 
 def differing_fields(one: str, other: str) -> dict[str, tuple[str, str]]:
-    """Fields in which two signatures differ, with both values (empty where a field is absent).
+    """Fields in which two numbers differ in how they were made, with both values (empty where a field is absent).
+
+    Releases may differ: what a release changed shows in the number of the definitions.
 
     Examples
     --------
-    >>> differing_fields("ab_auc|n:8|quad:exact150", "ab_auc|n:9|quad:exact150")
+    >>> differing_fields("ab_auc|n:8|def:1|v:0.1.0", "ab_auc|n:9|def:1|v:0.2.0")
     {'n': ('8', '9')}
     """
     first, second = parse_signature(one), parse_signature(other)
-    keys = list(dict.fromkeys([*first, *second]))
+    keys = [key for key in dict.fromkeys([*first, *second]) if key not in NO_DIFFERENCE]
     return {k: (first.get(k, ""), second.get(k, "")) for k in keys if first.get(k, "") != second.get(k, "")}

@@ -192,7 +192,7 @@ class TestTheRun:
         from evalkit.scoring.blocks import BlockWorker
 
         run(tmp_path / "whole")
-        genuine, scored = BlockWorker.score, []
+        genuine, scored = BlockWorker.measure, []
 
         def score(self, index):
             if len(scored) == 1:
@@ -201,7 +201,7 @@ class TestTheRun:
             return genuine(self, index)
 
         with monkeypatch.context() as patch:
-            patch.setattr(BlockWorker, "score", score)
+            patch.setattr(BlockWorker, "measure", score)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path / "out")
         run(tmp_path / "out", resume=True)
@@ -210,7 +210,7 @@ class TestTheRun:
     def test_resuming_under_other_labels_or_weights_starts_again(self, run, tmp_path, labels_file, monkeypatch):
         from evalkit.scoring.blocks import BlockWorker
 
-        genuine, scored = BlockWorker.score, []
+        genuine, scored = BlockWorker.measure, []
 
         def score(self, index):
             if len(scored) == 2:
@@ -219,7 +219,7 @@ class TestTheRun:
             return genuine(self, index)
 
         with monkeypatch.context() as patch:
-            patch.setattr(BlockWorker, "score", score)
+            patch.setattr(BlockWorker, "measure", score)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path / "out")
         other = tmp_path / "other.csv"

@@ -197,3 +197,20 @@ def test_a_truncated_shard_is_refused_and_leaves_nothing(
     with pytest.raises(InputError, match=r"part-00002\.parquet: not a readable statistics shard"):
         merge_runs([finished[0], tmp_path / "b"], tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
+
+
+def test_runs_resized_with_another_fit_are_refused(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    for name, fit in (("a", "warp"), ("b", "crop")):
+        quick_score(photo_set, tmp_path / name, {"vivid": photo_set / "vivid"}, size=32, fit=fit, metrics=("psnr_rgb",))
+    with pytest.raises(InputError, match="scored with another fit than"):
+        merge_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+
+
+def test_the_fit_does_not_matter_where_nothing_was_resized(
+    tmp_path: Path, photo_set: Path, quick_score: QuickScore
+) -> None:
+    for name, fit in (("vivid", "warp"), ("dull", "crop")):
+        quick_score(photo_set, tmp_path / name, {name: photo_set / name}, fit=fit, metrics=("psnr_rgb",))
+    joined = merge_runs([tmp_path / "vivid", tmp_path / "dull"], tmp_path / "joined")
+    assert joined.methods == ("vivid", "dull")

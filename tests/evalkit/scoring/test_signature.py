@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.scoring.signature import differing_fields, format_signature, parse_signature
+from evalkit.scoring.signature import DEFINITIONS, differing_fields, format_signature, parse_signature
 
-keys = st.text("abcdefghij_", min_size=1, max_size=6).filter(lambda key: key not in ("v", "metric"))
+keys = st.text("abcdefghij_", min_size=1, max_size=6).filter(lambda key: key not in ("v", "def", "metric"))
 values = st.text(st.characters(exclude_characters="|\n", codec="utf-8"), max_size=12)
 
 
-def test_metric_comes_first_and_version_last() -> None:
+def test_metric_comes_first_and_release_last() -> None:
     text = format_signature("ab_auc", {"set": "own@1a2b3c4d", "n": "8"}, {"quad": "exact150"}, "0.1.0")
-    assert text == "ab_auc|set:own@1a2b3c4d|n:8|quad:exact150|v:0.1.0"
+    assert text == f"ab_auc|set:own@1a2b3c4d|n:8|quad:exact150|def:{DEFINITIONS}|v:0.1.0"
 
 
 @given(run=st.dictionaries(keys, values), own=st.dictionaries(keys, values))
 def test_what_is_formatted_is_parsed_back(run: dict[str, str], own: dict[str, str]) -> None:
     text = format_signature("psnr_rgb", run, own, "1.2")
-    assert parse_signature(text) == {"metric": "psnr_rgb", **run, **own, "v": "1.2"}
+    assert parse_signature(text) == {"metric": "psnr_rgb", **run, **own, "def": str(DEFINITIONS), "v": "1.2"}
     assert differing_fields(text, text) == {}
 
 
@@ -38,3 +38,8 @@ def test_differences_name_fields_that_differ_or_are_absent_on_one_side() -> None
     one, other = "ab_auc|n:8|quad:exact150|v:1", "ab_auc|n:9|quad:exact150|common:9|v:1"
     assert differing_fields(one, other) == {"n": ("8", "9"), "common": ("", "9")}
     assert differing_fields("ab_auc|n:8", "ab_rmse|n:8") == {"metric": ("ab_auc", "ab_rmse")}
+
+
+def test_another_release_of_the_same_definitions_compares_and_other_definitions_do_not() -> None:
+    assert differing_fields("ab_auc|n:8|def:3|v:0.1.0", "ab_auc|n:8|def:3|v:0.2.0") == {}
+    assert differing_fields("ab_auc|n:8|def:3|v:0.1.0", "ab_auc|n:8|def:4|v:0.1.0") == {"def": ("3", "4")}
