@@ -188,13 +188,129 @@ def test_withdrawing_in_the_middle(serve, tab):
     assert here.session["state"] == "withdrawn"
 
 
-def test_a_window_that_is_too_narrow_is_told(serve, tab):
-    here = serve(min_width=640)
-    person = Participant(tab(NARROW)).open(here.url)
+def test_a_window_that_is_too_small_is_waited_for(serve, tab):
+    here = serve(min_width=0, practice_trials=0)
+    page = tab(NARROW)
+    person = Participant(page).open(here.url)
     person.press("consent", "agree")
     person.press("device")
+    person.sees("window")
+    assert "640 × 304" in page.inner_text('[data-screen="window"]')
+    assert "360 × 740" in page.inner_text('[data-part="now"]')
+    page.set_viewport_size({"width": 640, "height": 300})
+    assert "640 × 300" in page.inner_text('[data-part="now"]')
+    page.set_viewport_size({"width": 740, "height": 360})  # the phone turned sideways
+    person.press("instructions")
+    person.answer()
+    page.set_viewport_size(NARROW)  # and back, in the middle
+    person.answer()
+    person.sees("window")
+    assert not page.is_visible('[data-part="leave"]')  # who wants to leave now withdraws
+    page.set_viewport_size({"width": 740, "height": 360})
+    for _ in range(2):
+        person.answer()
+    assert person.code()
+
+
+def test_who_has_no_larger_window_ends_and_may_come_back_on_another_device(serve, tab):
+    from turing_test.database.storage import Storage, default_url
+    from turing_test.sessions.links import make_links
+
+    here = serve(min_width=0, practice_trials=0, open_link=False)
+    storage = Storage(default_url(here.study.folder))
+    (link,) = make_links(storage, 1, here.url)
+    storage.close()
+    person = Participant(tab(NARROW)).open(link)
+    person.press("consent", "agree")
+    person.press("device")
+    person.press("window", "leave")
     person.sees("incompatible")
-    assert "640" in person.page.inner_text('[data-screen="incompatible"]')
+    assert here.session["state"] == "incompatible"
+    person.page.reload()
+    person.sees("incompatible")
+    again = Participant(tab()).open(link)
+    again.begin()
+    for _ in range(4):
+        again.answer()
+    assert again.code() == here.session["completion_code"]
+
+
+def test_a_session_belongs_to_its_browser(serve, tab):
+    here = serve(practice_trials=0)
+    page = tab()
+    person = Participant(page).open(here.url)
+    person.begin()
+    person.answer()
+    address = page.url
+    friend = tab()
+    friend.goto(address)
+    Participant(friend).sees("elsewhere")
+    session = here.session
+    assert session["position"] == 2
+    again = Participant(page.context.new_page())  # another window of the same browser, after a crash, say
+    again.page.goto(address)
+    again.press("resume")
+    for _ in range(3):
+        again.answer()
+    assert again.code() == here.session["completion_code"]
+
+
+def test_trackers_in_the_address_keep_nobody_out(serve, tab):
+    here = serve(practice_trials=0)
+    trackers = "&".join([f"fbclid={'x' * 3000}", *(f"utm_{k}=%01{k}" for k in range(40))])
+    person = Participant(tab()).open(f"{here.url}/?{trackers}&assignmentId=connect-1&participantId=p&projectId=q")
+    person.begin()
+    person.is_asked()
+    assert here.session["platform"] == "link"  # CloudResearch Connect has an assignmentId too, and is no MTurk
+
+
+@pytest.mark.parametrize("darkened", [False, True])
+def test_a_browser_that_darkens_pages_is_recorded(serve, tab, darkened):
+    import json
+
+    here = serve()
+    page = tab()
+    page.context.new_cdp_session(page).send("Emulation.setAutoDarkModeOverride", {"enabled": darkened})
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("instructions")
+    assert json.loads(here.session["device"])["forced_dark"] is darkened
+
+
+def test_a_page_that_an_extension_turns_dark_is_recorded(serve, tab):
+    import json
+
+    here = serve()
+    page = tab()
+    person = Participant(page).open(here.url)
+    page.evaluate("document.documentElement.style.filter = 'invert(1)'")
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("instructions")
+    assert json.loads(here.session["device"])["forced_dark"] is True
+
+
+def test_no_translator_touches_the_words_that_matter(serve, tab):
+    page = tab()
+    Participant(page).open(serve().url)
+    for words in (".question", ".stage", ".below", ".paragraph", '[data-part="code-value"]'):
+        assert page.locator(words).first.evaluate("(element) => element.translate") is False
+    assert page.locator("h1").first.evaluate("(element) => element.translate") is True
+
+
+@pytest.mark.parametrize(("preset", "hints"), [("zhang2016", True), ("naturalness", False)])
+def test_one_practice_trial_is_one_and_hints_are_spoken_of_where_there_are_any(serve, tab, preset, hints):
+    page = tab()
+    person = Participant(page).open(serve(preset).url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("instructions")
+    told = page.inner_text('[data-screen="instructions"]')
+    assert "1 practice trial" in told
+    assert "1 practice trials" not in told
+    ready = page.locator('[data-screen="ready"]').text_content()
+    assert ("what was right" in told, "telling what was right" in ready) == (hints, hints)
 
 
 def test_a_session_that_is_unknown_is_told(serve, tab):

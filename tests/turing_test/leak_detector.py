@@ -7,12 +7,15 @@ not look at pixels: what can be seen in them is what the study asks for.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import itertools
 import json
 import re
+import struct
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from turing_test.simulation.play import DEVICE
+from turing_test.stimuli.session_bytes import decode_png
 
 REPEATS = 3  # each image is fetched so often: the mean of several latencies tells more than one
 
@@ -50,6 +54,7 @@ class ObservedTrial:
     before: list[Exchange] = field(default_factory=list)
     images: list[list[Exchange]] = field(default_factory=list)
     after: list[Exchange] = field(default_factory=list)
+    fake: str | None = None  # "first" or "second", as practice told
 
 
 class Adversary:
@@ -97,15 +102,69 @@ class Adversary:
         for _, k in itertools.product(range(REPEATS), order):
             seen.images[k].append(self.request("GET", trial["images"][k]))
         seen.before.append(self.request("POST", f"{here}/begin", {"load": "page"}))
-        times = {"on_ms": 0, "off_ms": 1000, "frames": 60, "largest_gap_ms": 17, "hidden": False}
+        times = {"on_ms": 0, "off_ms": 20, "frames": 1, "largest_gap_ms": 17, "hidden": False}
         seen.after.append(self.request("POST", f"{here}/shown", {"load": "page", "first": times, "second": times}))
         choice = str(self._rng.choice(["first", "second"]))
         answer = self.request("POST", f"{here}/answer", {"response": choice, "response_ms": 500, "load": "page"})
         assert answer.status == 200, answer.body
         if trial["phase"] == "test":  # of a practice answer the page says whether it was right: meant to be known
             seen.after.append(answer)
+        else:
+            seen.fake = json.loads(answer.body)["feedback"]["fake"]
         self.trials.append(seen)
         return answer
+
+
+# --- answers passed on -------------------------------------------------------------------------------------------
+
+
+def file_hash(exchange: Exchange) -> str:
+    """The very file."""
+    return hashlib.sha256(exchange.body).hexdigest()
+
+
+def pixel_hash(exchange: Exchange) -> str:
+    """The very pixels, whatever the file."""
+    return hashlib.sha256(decode_png(exchange.body).tobytes()).hexdigest()
+
+
+def rough_look(exchange: Exchange) -> str:
+    """What the picture is like: a small, coarse copy. Noise does not change it; nothing that leaves the picture would."""
+    pixels = decode_png(exchange.body).astype(float)
+    side = pixels.shape[0] // 4
+    blocks = pixels.reshape(4, side, 4, side, 3).mean(axis=(1, 3))
+    return str(np.rint(blocks / 4).astype(int).tolist())
+
+
+def idat_length(exchange: Exchange) -> int:
+    """Bytes of compressed pixels in a PNG."""
+    total, at = 0, 8
+    while at < len(exchange.body):
+        length, kind = struct.unpack(">I4s", exchange.body[at : at + 8])
+        total += length * (kind == b"IDAT")
+        at += 12 + length
+    return total
+
+
+def passed_on(sessions: list[Adversary], fingerprint: Callable[[Exchange], str], *, partners: bool = True) -> list[int]:
+    """Test pairs that each participant knows before looking, from what those before them have noted.
+
+    The real photo is what several people saw with different partners (with ``partners``), or what practice told.
+    """
+    seen_with: dict[str, set[str]] = defaultdict(set)
+    real: set[str] = set()
+    counts = []
+    for session in sessions:
+        pairs = [(trial, [fingerprint(image[0]) for image in trial.images]) for trial in session.trials]
+        counts.append(sum(bool(real & set(prints)) for trial, prints in pairs if trial.phase == "test"))
+        for trial, (one, other) in pairs:
+            if trial.fake is not None:
+                real.add(other if trial.fake == "first" else one)
+            if partners:
+                seen_with[one].add(other)
+                seen_with[other].add(one)
+        real |= {image for image, others in seen_with.items() if len(others) > 1}
+    return counts
 
 
 # --- from observations to features -------------------------------------------------------------------------------

@@ -7,16 +7,24 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from tests.turing_test.studies import IMAGE_MS
 from turing_test.study.study_folder import Study
 
 DEVICE = {
-    "refresh_hz": 60.0, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,
+    "refresh_hz": 60.0, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False, "forced_dark": True,
     "width": 1280, "height": 800, "touch": False, "user_agent_family": "Firefox",
 }  # fmt: skip
 
 
-def exposure(on: float = 100.0, off: float = 1100.0, **more: Any) -> dict[str, Any]:
-    return {"on_ms": on, "off_ms": off, "frames": 60, "largest_gap_ms": 17.0, "hidden": False, **more}
+def exposure(on: float = 100.0, ms: float = IMAGE_MS, **more: Any) -> dict[str, Any]:
+    """As a display of 60 Hz shows an image for so long."""
+    frames = max(1, round(ms * 60 / 1000))
+    return {"on_ms": on, "off_ms": on + ms, "frames": frames, "largest_gap_ms": 17.0, "hidden": False, **more}
+
+
+def proof_of(png: bytes) -> str:
+    """The eight bytes before the last chunk and the checksum before that."""
+    return png[-24:-16].hex()
 
 
 class Participant:
@@ -61,11 +69,18 @@ class Participant:
         assert begun.status_code == 200, begun.text
         if begun.get_json()["replaced"]:
             assert self.on_trial(number, "begin").get_json()["replaced"] is False
-        sides = {"first": exposure(), "second": exposure(1700, 2700)}
-        if self.study.protocol.images_per_trial == 1:
+        protocol = self.study.protocol
+        second = 100.0 + (protocol.image_ms + protocol.gap_ms) * protocol.sequential
+        sides = {"first": exposure(ms=protocol.image_ms), "second": exposure(second, protocol.image_ms)}
+        if protocol.images_per_trial == 1:
             del sides["second"]
-        response = self.on_trial(number, "shown", **sides)
+        response = self.on_trial(number, "shown", **sides, proofs=self.proofs())
         assert response.status_code == 200, response.text
+
+    def proofs(self) -> list[str]:
+        """What stands at the end of the files of the current trial."""
+        images = self.view()["trial"]["images"]
+        return [proof_of(self.client.get(address).data) for address in images]
 
     def answer(self, number: int, response: str = "first", response_ms: float = 400.0) -> TestResponse:
         return self.on_trial(number, "answer", response=response, response_ms=response_ms)

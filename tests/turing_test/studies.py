@@ -7,12 +7,16 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from turing_test.stimuli.sealing import encode, seal
 from turing_test.study.manifest import Manifest, Plate, Stimulus
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import format_protocol
 from turing_test.study.study_folder import Study, read_study
 
 STIMULUS_BYTES = 700
+IMAGE_MS = 20  # of what these studies show: the tests take no time to look
 
 
 def make_study(
@@ -20,6 +24,7 @@ def make_study(
 ) -> Study:
     """Write a study; by default 2 practice and 8 test trials of which 2 are vigilance, 2 in reserve."""
     small: dict[str, Any] = {"practice_trials": 2, "test_trials": 8, "reserve_trials": 2, "size": 64}
+    small |= {"first_blank_ms": 0, "blank_ms": 0, "image_ms": IMAGE_MS, "gap_ms": 0, "answer_delay_ms": 0}
     if preset in ("zhang2016", "simultaneous"):
         small["vigilance_trials"] = 2
     small["platforms"] = ("mturk", "prolific")
@@ -29,8 +34,10 @@ def make_study(
     stimuli: dict[str, Stimulus] = {}
     folder.mkdir(parents=True, exist_ok=True)
 
-    def seal(meaning: object) -> str:
-        content = (b"\x89PNG\r\n\x1a\n" + hashlib.sha256(repr(meaning).encode()).digest()).ljust(STIMULUS_BYTES, b"\0")
+    def store(meaning: object) -> str:
+        color = hashlib.sha256(repr(meaning).encode()).digest()
+        png = encode(np.full((protocol.size, protocol.size, 3), list(color[:3]), np.uint8))
+        content = seal(png, STIMULUS_BYTES, color)
         sha = hashlib.sha256(content).hexdigest()
         path = folder / "stimuli" / sha[:2] / f"{sha}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,10 +46,10 @@ def make_study(
 
     for image in images:
         for role in ("truth", "vigilance", "catch"):
-            stimuli[seal((image, role))] = Stimulus(image, role)
+            stimuli[store((image, role))] = Stimulus(image, role)
         for method in methods:
-            stimuli[seal((image, method))] = Stimulus(image, "method", method)
-    plates = tuple(Plate(seal(("plate", i)), f"{i}2") for i in range(1, 6)) if protocol.color_vision else ()
+            stimuli[store((image, method))] = Stimulus(image, "method", method)
+    plates = tuple(Plate(store(("plate", i)), f"{i}2") for i in range(1, 6)) if protocol.color_vision else ()
     manifest = Manifest(protocol.name, STIMULUS_BYTES, protocol.size, images, methods, stimuli, plates)
     (folder / "manifest.json").write_text(manifest.to_json())
     (folder / "study.toml").write_text(format_protocol(protocol))

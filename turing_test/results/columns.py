@@ -170,6 +170,8 @@ COLUMNS = (
           _of_device("color_scheme")),
     _integer("forced_colors", "1 when the system forces colours upon pages.",
              lambda record: record.device_flag("forced_colors")),
+    _integer("forced_dark", "1 when the browser or an extension darkened the page against its wish.",
+             lambda record: record.device_flag("forced_dark")),
     _number("window_width", "Width of the window, CSS pixels.", _of_device("width")),
     _number("window_height", "Height of the window, CSS pixels.", _of_device("height")),
     _integer("touch", "1 for a touch screen.", lambda record: record.device_flag("touch")),

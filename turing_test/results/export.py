@@ -22,7 +22,7 @@ from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
 from turing_test.results.columns import Column, TrialRecord, columns_of
 from turing_test.sessions.snapshot import ACTIVE
-from turing_test.sessions.validity import broken_rule, right_answers
+from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
 
 if TYPE_CHECKING:
@@ -223,12 +223,12 @@ def trial_rows(connection: Connection, study: Study, *, simulated: bool) -> Iter
         .order_by(session.c.id, trial.c.position, trial.c.number)
         .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
     )
-    right = right_answers(connection)
+    counts = rule_counts(connection)
     columns = columns_of(study.protocol.preset)
     now = datetime.now(UTC).timestamp()
     for row in connection.execute(query).mappings():
         state = _session_state(row, study, now)
-        rule = broken_rule(study.protocol, right.get(row["session_id"], {})) if state == "completed" else None
+        rule = broken_rule(study.protocol, counts.get(row["session_id"], {})) if state == "completed" else None
         record = TrialRecord(study, dict(row), state, rule)
         yield {column.name: column.value(record) for column in columns}
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
-from turing_test.sessions.assignment import Arm, arms
+from turing_test.sessions.assignment import Arm, arms, practice_pool
 from turing_test.sessions.snapshot import ACTIVE, ENDED
 from turing_test.sessions.timing_flags import FLAGS
 from turing_test.sessions.validity import invalid_sessions
@@ -60,7 +60,7 @@ class Exposures:
     ----------
     name : str
     counts : dict of str to int
-        By image, all of them.
+        By image, all of them that tests show.
     """
 
     name: str
@@ -223,7 +223,8 @@ def _name(arm: Arm) -> str:
 def _exposures(
     connection: Connection, study: Study, every: list[Arm], counted: set[int], simulated: bool
 ) -> tuple[Exposures, ...]:
-    counts = {arm: dict.fromkeys(study.manifest.images, 0) for arm in every}
+    images = sorted(set(study.manifest.images) - set(practice_pool(study)))
+    counts = {arm: dict.fromkeys(images, 0) for arm in every}
     rows = connection.execute(
         sa.select(_S.id, _S.method, _S.other_method, _T.image)
         .join_from(tables.session, tables.trial, _S.id == _T.session_id)

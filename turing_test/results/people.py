@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions.snapshot import ACTIVE
-from turing_test.sessions.validity import broken_rule, right_answers
+from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
 
 __all__ = ["FORMS", "Decision", "Person", "flow", "format_people", "people"]
@@ -87,10 +87,10 @@ def people(connection: Connection, study: Study, *, simulated: bool = False, now
         Seconds since 1970: whether a session has expired depends on it.
     """
     counts = _trial_counts(connection)
-    right = right_answers(connection)
+    rules = rule_counts(connection)
     oldest = now - study.protocol.session_timeout_s
     rows = connection.execute(sa.select(tables.session).where(_S.simulated == simulated).order_by(_S.id)).mappings()
-    return [_person(study, dict(row), counts.get(row["id"], {}), right.get(row["id"], {}), oldest) for row in rows]
+    return [_person(study, dict(row), counts.get(row["id"], {}), rules.get(row["id"], {}), oldest) for row in rows]
 
 
 def flow(arrived: Sequence[Person]) -> dict[str, int]:
@@ -117,9 +117,9 @@ def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
-def _person(study: Study, row: dict[str, Any], n: dict[str, int], right: dict[str, int], oldest: float) -> Person:
+def _person(study: Study, row: dict[str, Any], n: dict[str, int], rule_values: dict[str, int], oldest: float) -> Person:
     state = "expired" if row["state"] in ACTIVE and row["updated_at"] < oldest else row["state"]
-    rule = broken_rule(study.protocol, right) if state == "completed" else None
+    rule = broken_rule(study.protocol, rule_values) if state == "completed" else None
     outcome = state if rule is None else "failed_checks"
     handles: dict[str, str] = json.loads(row["arrival"] or "{}")
     n_answered = n.get("practice", 0) + n.get("test", 0)

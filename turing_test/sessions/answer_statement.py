@@ -35,7 +35,8 @@ WITH locked AS (
                    WHEN t.load <> %(load)s THEN trim(coalesce(t.flags, '') || ' reloaded')
                    ELSE coalesce(t.flags, '') END
   WHERE t.session_id = (SELECT id FROM locked) AND t.position = %(position)s
-    AND (t.state = 'shown' OR ((SELECT simulated FROM locked) AND t.state IN ('pending', 'begun')))
+    AND ((t.state = 'shown' AND (t.begun_at <= %(latest_begin)s OR t.begun_at > %(now)s OR (SELECT simulated FROM locked)))
+         OR ((SELECT simulated FROM locked) AND t.state IN ('pending', 'begun')))
   RETURNING t.session_id, t.phase, t.real_position
 ), advanced AS (
   UPDATE session s
@@ -64,6 +65,7 @@ def answer_at_once(
     *,
     now: float,
     timeout_s: float,
+    least_s: float,
 ) -> tuple[Snapshot, str, str | None] | None:
     """Store an answer that nothing is wrong with.
 
@@ -77,6 +79,8 @@ def answer_at_once(
         Seconds since 1970.
     timeout_s : float
         How long a session may have been idle.
+    least_s : float
+        Seconds from the begin of a trial to the first answer that can be honest.
 
     Returns
     -------
@@ -86,6 +90,7 @@ def answer_at_once(
     parameters: dict[str, Any] = {
         "token_hash": digest(token), "position": position, "load": load, "response": response,
         "response_ms": float(response_ms), "now": now, "oldest": now - timeout_s,
+        "latest_begin": now - least_s,
     }  # fmt: skip
     rows = storage.run_statement(_TEXT, parameters)
     if not rows:

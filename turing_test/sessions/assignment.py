@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.study_folder import Study
 
-__all__ = ["Arm", "PlannedTrial", "arms", "choose_arm", "place_trial", "plan_session"]
+__all__ = ["Arm", "PlannedTrial", "arms", "choose_arm", "place_trial", "plan_session", "practice_pool"]
 
 Arm = tuple[str, str | None]
 """What one session judges: a method, or with the preset preference a pair of methods."""
@@ -72,6 +73,15 @@ def choose_arm(candidates: Sequence[Arm], sessions: Mapping[Arm, int], rng: rand
     return rng.choice([arm for arm in candidates if sessions.get(arm, 0) == fewest])
 
 
+def practice_pool(study: Study) -> list[str]:
+    """The photos of practice trials, the same in all sessions: no test shows one of them to anybody.
+
+    Practice tells which image is real; what one participant learns there must be of no use to another.
+    """
+    by_digest = sorted(study.manifest.images, key=lambda image: keyed_digest(study.key, "practice", image))
+    return by_digest[: study.protocol.practice_trials]
+
+
 def plan_session(
     study: Study, arm: Arm, shown: Mapping[tuple[str, str], int], rng: random.Random
 ) -> list[PlannedTrial]:
@@ -88,13 +98,15 @@ def plan_session(
     Returns
     -------
     list of PlannedTrial
-        In order of position, then the reserve. No image comes twice. Each image of ``test`` trials is among those shown
+        In order of position, then the reserve. No image comes twice, and practice has images of its own. Each image of ``test`` trials is among those shown
         least, so the counts of an arm's images never differ by more than 1 while nobody drops out.
     """
     protocol = study.protocol
     n_method = protocol.test_trials - protocol.vigilance_trials
-    free = list(study.manifest.images)
+    practice_images = practice_pool(study)
+    free = sorted(set(study.manifest.images) - set(practice_images))
     rng.shuffle(free)  # ties at random
+    rng.shuffle(practice_images)
 
     def take(kind: str, count: int) -> list[str]:
         free.sort(key=lambda image: shown.get((kind, image), 0))  # stable
@@ -105,7 +117,7 @@ def plan_session(
 
     images = {kind: take(kind, count) for kind, count in (
         ("test", n_method), ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials),
-        ("practice", protocol.practice_trials), ("reserve", protocol.reserve_trials),
+        ("reserve", protocol.reserve_trials),
     )}  # fmt: skip
     halves = _Halves(rng)
     plain = [("test", image, side) for image, side in zip(images["test"], halves.of(n_method), strict=True)]
@@ -117,7 +129,7 @@ def plan_session(
     rng.shuffle(special)
     test = _spread(special, plain, rng)
     practice_sides = _Halves(rng).of(protocol.practice_trials)
-    practice = [("practice", image, side) for image, side in zip(images["practice"], practice_sides, strict=True)]
+    practice = [("practice", image, side) for image, side in zip(practice_images, practice_sides, strict=True)]
     planned = []
     for position, (kind, image, side) in enumerate([*practice, *test], start=1):
         phase = "practice" if position <= protocol.practice_trials else "test"

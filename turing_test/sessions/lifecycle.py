@@ -134,12 +134,15 @@ def look_up(storage: Storage, token: str) -> Snapshot:
 
 
 def record_device(storage: Storage, study: Study, token: str, device: Mapping[str, Any]) -> Snapshot:
-    """Store what the page found out about display and window; too narrow a window ends the session.
+    """Store what the page found out about display and window, at the beginning and whenever the page is loaded again.
+
+    A window that is too small changes nothing: the page waits for a larger one, or comes back on another device.
 
     Parameters
     ----------
     device : mapping
-        With ``width`` (CSS pixels) and ``refresh_hz``; the rest is stored as it is.
+        With ``width``, ``height`` (CSS pixels) and ``refresh_hz``; the rest is stored as it is. ``give_up``: there is no larger
+        window, which ends the session.
 
     Raises
     ------
@@ -150,13 +153,18 @@ def record_device(storage: Storage, study: Study, token: str, device: Mapping[st
     def work(connection: Connection) -> Snapshot:
         now = time.time()
         snapshot = _active(connection, study, token)
-        values: dict[str, Any] = {"device": json.dumps(dict(device)), "updated_at": now}
-        values["refresh_hz"] = device["refresh_hz"]
-        if snapshot.state == "consented":
-            if device["width"] < study.protocol.min_width:
-                values |= {"state": "incompatible", "ended_at": now}
-            elif not study.protocol.color_vision:
-                values |= {"state": "screened"}
+        protocol = study.protocol
+        known = {name: value for name, value in device.items() if name != "give_up"}
+        values: dict[str, Any] = {"device": json.dumps(known), "refresh_hz": known["refresh_hz"], "updated_at": now}
+        if device.get("give_up"):
+            values |= {"state": "incompatible", "ended_at": now}
+        elif known["width"] < protocol.window_width or known["height"] < protocol.window_height:
+            values = {"updated_at": now}
+        elif snapshot.state == "consented" and not protocol.color_vision:
+            values |= {"state": "screened"}
+        if snapshot.device not in (None, values.get("device", snapshot.device)):
+            detail = {"kind": "device", "detail": snapshot.device, "at": now, "session_id": snapshot.id}
+            connection.execute(sa.insert(tables.event).values(detail))
         return _change(connection, snapshot, values)
 
     return storage.write(work)
@@ -168,7 +176,7 @@ def record_vision(storage: Storage, study: Study, token: str, answers: list[str]
     Raises
     ------
     Refused
-        400 when there is not one answer a plate, 409 when no screen is due.
+        400 when there is not one answer a plate, 409 when no screen is due. The same request again changes nothing.
     """
     expected = [plate.answer for plate in study.manifest.plates]
     if len(answers) != len(expected):
@@ -177,6 +185,8 @@ def record_vision(storage: Storage, study: Study, token: str, answers: list[str]
     def work(connection: Connection) -> Snapshot:
         now = time.time()
         snapshot = _active(connection, study, token)
+        if snapshot.state == "screened" and study.protocol.color_vision:  # the answer to the first request was lost
+            return snapshot
         if snapshot.state != "consented" or snapshot.device is None or not study.protocol.color_vision:
             raise Refused(409, "No screen of colour vision is due now.")
         passed = passes_screen(expected, answers)
@@ -273,8 +283,9 @@ def _enter_again(connection: Connection, study: Study, session_id: int, token: s
 
 
 def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float) -> None:
-    """Let somebody who comes back after the session expired go on where they were, as long as there is room."""
-    if snapshot.effective_state(study.protocol) != "expired" or snapshot.method is None:
+    """Let somebody go on who comes back after the session expired, or with a larger window, as long as there is room."""
+    ended = snapshot.effective_state(study.protocol)
+    if ended not in ("expired", "incompatible") or snapshot.method is None:
         return
     counts = sessions_by_arm(connection, holds_a_place(connection, study, simulated=snapshot.simulated, now=now))
     if counts.get((snapshot.method, snapshot.other_method), 0) >= study.protocol.sessions_per_method:
@@ -284,7 +295,10 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
         state = trial.phase
     else:  # whether a screen of colour vision was passed is not stored: it is shown again
         state = "consented" if snapshot.device is None or study.protocol.color_vision else "screened"
-    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(state=state, updated_at=now, ended_at=None))
+    values = {"state": state, "updated_at": now, "ended_at": None}
+    if ended == "incompatible":  # measured and screened as if nothing had been before
+        values |= {"state": "consented", "device": None, "refresh_hz": None}
+    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values))
 
 
 def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_link: bool) -> int | None:

@@ -6,6 +6,8 @@ from the reserve, because a second look is no part of the protocol.
 
 from __future__ import annotations
 
+import hmac
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,10 +24,11 @@ from turing_test.sessions.answer_statement import answer_at_once
 from turing_test.sessions.assignment import PlannedTrial, place_trial
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming, find_session
-from turing_test.sessions.timing_flags import Exposure, timing_flags
+from turing_test.sessions.timing_flags import Exposure, Showing, least_ms, timing_flags
+from turing_test.sessions.tokens import image_proof
 from turing_test.study.study_folder import Study
 
-__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "shown"]
+__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "mark_looked_again", "shown"]
 
 _S, _T = tables.session, tables.trial
 
@@ -110,6 +113,11 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
         if trial.state == "begun":
             if trial.load == load:
                 return Begun(snapshot, replaced=False)
+            if trial.phase == "practice":  # left out of the analysis anyway: the same pair again
+                _BEGIN.update(
+                    connection, row=_key(snapshot, trial), values={"state": "begun", "load": load, "begun_at": now}
+                )
+                return Begun(_with_current(_touch(connection, snapshot, now), load=load), replaced=False)
             return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
         _BEGIN.update(connection, row=_key(snapshot, trial), values={"state": "begun", "load": load, "begun_at": now})
         snapshot = _touch(connection, snapshot, now, state=trial.phase)
@@ -127,6 +135,7 @@ def shown(
     exposures: Sequence[Exposure],
     interval_ms: float | None = None,
     resolution_ms: float = 0.0,
+    proofs: Sequence[str] = (),
 ) -> Snapshot:
     """Store the measured display times of a trial; the same request again changes nothing.
 
@@ -138,6 +147,8 @@ def shown(
         Time between frames, measured now; without it the refresh rate that the page found at the beginning.
     resolution_ms : float
         How coarse the compositor's clock is.
+    proofs : sequence of str
+        What stood at the end of each image's file (`turing_test.sessions.tokens.image_proof`), in order.
 
     Raises
     ------
@@ -153,8 +164,19 @@ def shown(
             return snapshot
         if trial.state != "begun" or trial.load != load:
             raise Refused(409, "This trial was not begun on this page.")
-        interval = interval_ms or 1000 / (snapshot.refresh_hz or 60.0)
-        flags = timing_flags(exposures, study.protocol.image_ms, interval, resolution_ms)
+        first_interval = 1000 / (snapshot.refresh_hz or 60.0)
+        interval = interval_ms or first_interval
+        images = (trial.first_token, trial.second_token)[: study.protocol.images_per_trial]
+        showing = Showing(
+            exposures=exposures,
+            interval_ms=interval,
+            first_interval_ms=first_interval,
+            resolution_ms=resolution_ms,
+            took_ms=None if trial.begun_at is None else 1000 * (now - trial.begun_at),
+            fetched=snapshot.simulated or _are_proven(study, images, proofs),
+        )
+        kept = [flag for flag in (trial.flags or "").split() if flag == "looked_again"]
+        flags = timing_flags(showing, study.protocol) + kept
         values: dict[str, Any] = dict.fromkeys(_MEASURED)
         for side, exposure in zip(("first", "second"), exposures, strict=False):
             values |= {
@@ -188,8 +210,9 @@ def answer(
     ------
     Refused
         409 when the images were not shown (simulated sessions may answer without), when another answer is stored, or
-        when this is not the next trial.
+        when this is not the next trial; 425, with a wait, before the images can have been shown.
     """
+    least_s = least_ms(study.protocol, answered=True) / 1000
 
     def work(connection: Connection) -> Answered:
         now = time.time()
@@ -202,6 +225,12 @@ def answer(
             if not snapshot.simulated:
                 raise Refused(409, "The images of this trial were not shown yet.")
             flags = "untimed"
+        elif (wait := _too_early(snapshot, trial, now, least_s)) > 0:
+            raise Refused(
+                425,
+                "It is too early for this answer: the images cannot have been shown yet.",
+                retry_after=math.ceil(wait),
+            )
         elif trial.load != load:
             flags = f"{flags} reloaded".strip()
         _ANSWER.update(
@@ -223,12 +252,40 @@ def answer(
         # changes here changes there; the same tests run on both databases.
         stored = answer_at_once(
             storage, token, position, load, response, response_ms, now=time.time(),
-            timeout_s=study.protocol.session_timeout_s,
+            timeout_s=study.protocol.session_timeout_s, least_s=least_s,
         )  # fmt: skip
         if stored is not None:
             snapshot, phase, real_position = stored
             return Answered(snapshot, _feedback(study, phase, real_position, response))
     return storage.write(work)
+
+
+def mark_looked_again(storage: Storage, session_id: int, image: str) -> None:
+    """Flag the trial of an image that was fetched far more often than a page does."""
+
+    def work(connection: Connection) -> None:
+        of_image = (_T.c.session_id == session_id) & ((_T.c.first_token == image) | (_T.c.second_token == image))
+        flags = sa.func.trim(sa.func.coalesce(_T.c.flags, "") + " looked_again")
+        connection.execute(sa.update(_T).where(of_image, _T.c.state != "answered").values(flags=flags))
+
+    storage.write(work)
+
+
+def _too_early(snapshot: Snapshot, trial: Upcoming, now: float, least_s: float) -> float:
+    """Seconds until an answer can be honest; a clock that was set back holds nobody up."""
+    if snapshot.simulated or trial.begun_at is None or now < trial.begun_at:
+        return 0.0
+    return trial.begun_at + least_s - now
+
+
+def _are_proven(study: Study, images: Sequence[str], proofs: Sequence[str]) -> bool:
+    """Whether the page holds the images: each file ends with a word of its own."""
+    if len(proofs) != len(images):
+        return False
+    return all(
+        hmac.compare_digest(image_proof(study.key, image).hex(), proof)
+        for image, proof in zip(images, proofs, strict=True)
+    )
 
 
 def _answer_again(connection: Connection, study: Study, snapshot: Snapshot, position: int, response: str) -> Answered:
@@ -305,6 +362,7 @@ def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: 
         second_token=reserve.second_token,
         state="pending",
         load=None,
+        begun_at=None,
         flags=None,
     )
     snapshot = _touch(connection, snapshot, now)

@@ -23,6 +23,7 @@ from turing_test.study.recruiting_files import PROLIFIC_QUERY
 
 __all__ = [
     "PLATFORMS",
+    "QUERY_NAMES",
     "SUBMIT_HOSTS",
     "Arrival",
     "Ending",
@@ -37,6 +38,10 @@ SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
 
 NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's assignmentId while a worker only looks at the task
 PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"
+MTURK_QUERY = ("assignmentId", "hitId", "workerId", "turkSubmitTo")
+QUERY_NAMES = (*PROLIFIC_QUERY, *MTURK_QUERY)
+"""All that platforms put into the address; whatever else stands there is not looked at."""
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -257,7 +262,8 @@ def find_recruiter(query: Mapping[str, str]) -> Recruiter:
     """
     if any(name in query for name in PROLIFIC_QUERY):
         return PLATFORMS["prolific"]
-    if any(name in query for name in ("assignmentId", "workerId", "turkSubmitTo")):
+    # An assignmentId alone is no sign: CloudResearch Connect sends one of its own.
+    if any(name in query for name in ("workerId", "turkSubmitTo")) or query.get("assignmentId") == NOT_ACCEPTED:
         return PLATFORMS["mturk"]
     return PLATFORMS["link"]
 

@@ -51,6 +51,7 @@ class Upcoming:
     second_token: str
     state: str
     load: str | None
+    begun_at: float | None
     flags: str | None
 
 
@@ -111,7 +112,7 @@ _SESSION = (
 )  # fmt: skip
 _TRIAL = (
     _T.number, _T.position, _T.phase, _T.kind, _T.real_position, _T.first_sha, _T.second_sha, _T.first_token,
-    _T.second_token, _T.state, _T.load, _T.flags,
+    _T.second_token, _T.state, _T.load, _T.begun_at, _T.flags,
 )  # fmt: skip
 _FIND = Prepared(
     sa.select(*_SESSION, *_TRIAL)

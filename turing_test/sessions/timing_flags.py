@@ -1,28 +1,63 @@
-"""Which measured display times are marked; marked trials stay in the data, and the analysis may leave them out."""
+"""Which trials are marked, and why; marked trials stay in the data, and the analysis may leave them out.
+
+Two kinds of flags: what happened to an honest participant (a hidden page, a late frame, a window too small), and what no
+page of ours sends (`SUSPECT`): times that cannot be, images that were never fetched. The server's own clock is the witness
+for the second kind; what a page says of itself proves nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["FLAGS", "TOLERANCE_FRAMES", "Exposure", "timing_flags"]
+from turing_test.study.protocol import Protocol
+
+__all__ = [
+    "FLAGS",
+    "MAX_ERROR_MS",
+    "SUSPECT",
+    "TOLERANCE_FRAMES",
+    "Exposure",
+    "Showing",
+    "least_ms",
+    "timing_flags",
+]
 
 TOLERANCE_FRAMES = 1.25
 """Display times are whole frames: one frame too many or too few is within the protocol, two are not; a quarter of a
 frame is room for the clock."""
 
+MAX_ERROR_MS = 50.0
+"""No image may be on screen longer or shorter by more, however long the frames of the display are: 5 % of a second."""
+
+LEEWAY_MS = 50.0
+"""Of the server's clock: the changes of a trial are up to half a frame early each."""
+
+SLOW_MS = 2000.0
+"""Beyond what a trial takes: for two requests on their way and the display's last word."""
+
 FLAGS = {
     "hidden": "The page was hidden while an image should have been on screen.",
-    "first_duration": "The first image was on screen for a time more than one frame off.",
-    "second_duration": "The second image was on screen for a time more than one frame off.",
+    "cropped": "A part of an image was outside the window, or outside the part of the frame that could be seen.",
+    "first_duration": f"The first image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off.",
+    "second_duration": f"The second image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off.",
+    "low_refresh": "The display refreshed less often than min_refresh_hz.",
     "untimed": "Answered without display times: a simulated participant.",
     "reloaded": "The page was loaded anew between the images and the answer.",
     "interrupted": "The images were not fully shown; another trial took this one's place, if the reserve had one.",
+    "slow_start": "By the server's clock the images took over 2 s longer than they should: a bad line, or a longer look.",
+    "too_fast": "By the server's clock the images were reported as shown sooner than they can be: no page of this study.",
+    "implausible": "The reported times contradict each other or the order of the images: no page of this study.",
+    "not_fetched": "The images were not fetched to their end: no page of this study.",
+    "looked_again": "An image was fetched far more often than a page does.",
 }
 """Every flag and its meaning."""
 
+SUSPECT = ("too_fast", "implausible", "not_fetched", "looked_again")
+"""Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Exposure:
     """What the page measured of one image.
 
@@ -38,6 +73,8 @@ class Exposure:
         Whether the page was hidden meanwhile.
     clock : {"presented", "frame"}
         Where the times come from: the compositor, or the animation frames that were asked for.
+    cropped : bool
+        Whether a part of it could not be seen.
     """
 
     on_ms: float
@@ -46,6 +83,7 @@ class Exposure:
     largest_gap_ms: float
     hidden: bool
     clock: str = "frame"
+    cropped: bool = False
 
     @property
     def shown_ms(self) -> float:
@@ -53,31 +91,115 @@ class Exposure:
         return self.off_ms - self.on_ms
 
 
-def timing_flags(
-    exposures: Sequence[Exposure], image_ms: int, interval_ms: float, resolution_ms: float = 0.0
-) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """What is known of how one trial was shown.
+
+    Attributes
+    ----------
+    exposures : sequence of Exposure
+        Of the first and, where there is one, the second image.
+    interval_ms : float
+        Time between two frames of the display, as the page measured it now.
+    first_interval_ms : float
+        The same as it was measured at the beginning: a page that says more now gains no tolerance by it.
+    resolution_ms : float
+        How coarse the compositor's clock is.
+    took_ms : float
+        From the request that began the trial to the one with the display times, on the server's clock.
+    fetched : bool
+        Whether the page has shown that it holds all images of the trial.
+    """
+
+    exposures: Sequence[Exposure]
+    interval_ms: float
+    first_interval_ms: float
+    resolution_ms: float = 0.0
+    took_ms: float | None = None
+    fetched: bool = True
+
+
+def least_ms(protocol: Protocol, *, answered: bool = False) -> float:
+    """The least time that a page takes from the begin of a trial to its display times, or to the answer.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    answered : bool
+        Until the answer can be given.
+
+    Returns
+    -------
+    float
+        Milliseconds; 0 where images are shorter than the leeway.
+    """
+    blank = min(protocol.first_blank_ms, protocol.blank_ms)
+    images = 2 * protocol.image_ms + protocol.gap_ms if protocol.sequential else protocol.image_ms
+    return max(0.0, blank + images + (protocol.answer_delay_ms if answered else 0) - LEEWAY_MS)
+
+
+def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
     """Flags of a trial whose images were shown.
 
     Parameters
     ----------
-    exposures : sequence of Exposure
-        Of the first and, where there is one, the second image.
-    image_ms : int
-        How long each should have been on screen.
-    interval_ms : float
-        Measured time between two frames of the display.
-    resolution_ms : float
-        How coarse the compositor's clock is.
+    showing : Showing
+    protocol : Protocol
 
     Returns
     -------
     list of str
         Keys of `FLAGS`.
     """
-    flags = ["hidden"] if any(exposure.hidden for exposure in exposures) else []
+    exposures = showing.exposures
+    hidden = any(exposure.hidden for exposure in exposures)
+    interval = min(showing.interval_ms, showing.first_interval_ms)
+    flags = ["hidden"] if hidden else []
+    if any(exposure.cropped for exposure in exposures):
+        flags.append("cropped")
     for side, exposure in zip(("first", "second"), exposures, strict=False):
-        clock_ms = resolution_ms if exposure.clock == "presented" else 0.0
-        allowed = interval_ms + max((TOLERANCE_FRAMES - 1) * interval_ms, clock_ms)
-        if abs(exposure.shown_ms - image_ms) > allowed:
+        if abs(exposure.shown_ms - protocol.image_ms) > _allowed_ms(exposure, interval, showing.resolution_ms):
             flags.append(f"{side}_duration")
+    if showing.interval_ms > 1000 / protocol.min_refresh_hz:
+        flags.append("low_refresh")
+    if _is_implausible(showing, protocol, interval):
+        flags.append("implausible")
+    if not showing.fetched:
+        flags.append("not_fetched")
+    if showing.took_ms is not None and showing.took_ms >= 0:  # below 0 the clock was set back: it is no witness
+        # A hidden page lost its image early.
+        lost = sum(max(0.0, protocol.image_ms - exposure.shown_ms) for exposure in exposures if exposure.hidden)
+        if showing.took_ms < least_ms(protocol) - lost:
+            flags.append("too_fast")
+        # A page that was hidden waits until it is back.
+        elif showing.took_ms > least_ms(protocol) + _first_blank_more(protocol) + SLOW_MS and not hidden:
+            flags.append("slow_start")
     return flags
+
+
+def _first_blank_more(protocol: Protocol) -> float:
+    """How much longer the blank before a pair may be than `least_ms` takes it to be."""
+    return abs(protocol.first_blank_ms - protocol.blank_ms)
+
+
+def _allowed_ms(exposure: Exposure, interval_ms: float, resolution_ms: float) -> float:
+    clock_ms = resolution_ms if exposure.clock == "presented" else 0.0
+    return min(interval_ms + max((TOLERANCE_FRAMES - 1) * interval_ms, clock_ms), MAX_ERROR_MS)
+
+
+def _is_implausible(showing: Showing, protocol: Protocol, interval_ms: float) -> bool:
+    """Whether no display can have shown the images like that: order, gap, and frames of each."""
+    exposures = showing.exposures
+    for exposure in exposures:
+        most_frames = exposure.shown_ms / interval_ms * 1.5 + 3
+        gaps_ms = exposure.frames * exposure.largest_gap_ms
+        if exposure.shown_ms < 0 or exposure.frames > most_frames:
+            return True
+        if not exposure.hidden and gaps_ms + LEEWAY_MS + 2 * interval_ms < exposure.shown_ms:
+            return True
+    if len(exposures) < 2:
+        return False
+    first, second = exposures
+    if not protocol.sequential:
+        return abs(first.on_ms - second.on_ms) > LEEWAY_MS
+    return second.on_ms - first.off_ms < protocol.gap_ms - MAX_ERROR_MS

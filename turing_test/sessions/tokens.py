@@ -6,7 +6,16 @@ import hashlib
 import hmac
 import secrets
 
-__all__ = ["TOKEN_PATTERN", "completion_code", "digest", "keyed_digest", "new_label", "new_token"]
+__all__ = [
+    "TOKEN_PATTERN",
+    "completion_code",
+    "digest",
+    "image_noise",
+    "image_proof",
+    "keyed_digest",
+    "new_label",
+    "new_token",
+]
 
 TOKEN_PATTERN = r"[A-Za-z0-9_-]{24}"
 """What a token looks like: 18 random bytes, 144 bits."""
@@ -27,6 +36,16 @@ def digest(token: str) -> str:
 def keyed_digest(key: bytes, *parts: str) -> str:
     """HMAC-SHA-256 (hex) of texts: worker ids are short enough to be tried, so the key stays outside the database."""
     return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def image_noise(key: bytes, image: str) -> bytes:
+    """32 bytes that decide the noise on one image of one session, by its token: the same whenever it is fetched."""
+    return hmac.digest(key, b"noise\0" + image.encode(), "sha256")
+
+
+def image_proof(key: bytes, image: str) -> bytes:
+    """8 bytes at the end of that image's file; a page that says them has fetched it."""
+    return hmac.digest(key, b"proof\0" + image.encode(), "sha256")[:8]
 
 
 def new_label() -> str:

@@ -6,13 +6,20 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import sqlalchemy as sa
+
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage
 from turing_test.sessions.recruiters import PLATFORMS
 from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
 
-__all__ = ["allowed_images", "plate_tokens", "view"]
+__all__ = ["allowed_images", "find_image_ahead", "images_ahead", "plate_tokens", "view"]
+
+_T = tables.trial.c
+FAR = 6  # trials ahead that a page on a slow line may fetch
 
 TIMING = ("first_blank_ms", "blank_ms", "image_ms", "gap_ms", "answer_delay_ms", "feedback_ms")
 
@@ -46,6 +53,7 @@ def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None =
         "preset": protocol.preset,
         "timing": _timing(protocol),
         "size": protocol.size,
+        "window": {"width": protocol.window_width, "height": protocol.window_height},
         "plates": [_address(token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
         "trial": None if trial is None else {
             "number": trial.position,
@@ -63,6 +71,34 @@ def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None =
 def image_addresses(token: str, trial: Upcoming, n_images: int) -> list[str]:
     """Addresses of a trial's images; tokens are random, so neither tells which is real."""
     return [_address(token, image) for image in (trial.first_token, trial.second_token)[:n_images]]
+
+
+def images_ahead(storage: Storage, token: str, snapshot: Snapshot, n_images: int) -> list[str]:
+    """Addresses of the images of the next `FAR` trials, in order: for pages on lines too slow to fetch one pair a trial."""
+    if snapshot.state not in ACTIVE[1:]:
+        return []
+    columns = [_T.first_token, _T.second_token][:n_images]
+    rows = storage.read(lambda connection: connection.execute(sa.select(*columns).where(*_far(snapshot))).all())
+    return [_address(token, image) for row in rows for image in row]
+
+
+def find_image_ahead(storage: Storage, snapshot: Snapshot, image: str) -> tuple[str, ...] | None:
+    """As one entry of `allowed_images`, for the images of `images_ahead`; None when it is none of them."""
+    if snapshot.state not in ACTIVE[1:]:
+        return None
+    query = sa.select(_T.first_token, _T.first_sha, _T.second_sha).where(
+        *_far(snapshot), (_T.first_token == image) | (_T.second_token == image)
+    )
+    row = storage.read(lambda connection: connection.execute(query).first())
+    if row is None:
+        return None
+    both = tuple(sha for sha in (row.first_sha, row.second_sha) if sha is not None)
+    return (both[0] if row.first_token == image else both[-1], *both)
+
+
+def _far(snapshot: Snapshot) -> tuple[sa.ColumnElement[bool], ...]:
+    positions = (_T.position > snapshot.position, _T.position <= snapshot.position + FAR)
+    return (_T.session_id == snapshot.id, *positions, _T.state != "replaced")
 
 
 def plate_tokens(study: Study, token: str) -> list[str]:

@@ -1,12 +1,11 @@
 """Simulated observers take part in a study over HTTP, as a browser would, and remember every answer they sent.
 
-They see the addresses and the bytes that participants get, and nothing more. What an image is they look up in the study
-folder by the SHA-256 of its bytes, which no participant has.
+They see the addresses and the bytes that participants get, and nothing more. What an image is they find out with the study
+folder and its secret, which no participant has: with the noise of that session's image, one stimulus gives these pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import re
@@ -20,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from evalkit.errors import InputError
 from turing_test.simulation.observers import Observer, Population
+from turing_test.simulation.recognition import Recognition
 from turing_test.study.manifest import Stimulus
 from turing_test.study.study_folder import Study
 
@@ -174,7 +174,9 @@ class Client:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def participate(observer: Observer, study: Study, url: str, key: str) -> Participation:
+def participate(
+    observer: Observer, study: Study, url: str, key: str, recognition: Recognition | None = None
+) -> Participation:
     """Play one session from the first page to the end, or to where the observer leaves.
 
     Parameters
@@ -186,6 +188,8 @@ def participate(observer: Observer, study: Study, url: str, key: str) -> Partici
         Where the study is served.
     key : str
         The server's simulation key.
+    recognition : Recognition, optional
+        Of the study; made here when it is not given, which takes a while.
 
     Returns
     -------
@@ -199,6 +203,7 @@ def participate(observer: Observer, study: Study, url: str, key: str) -> Partici
         When the server stays away.
     """
     played = Participation(observer.index, observer.kind)
+    recognition = recognition or Recognition(study)
     client = Client(url)
     try:
         view = _start(client, played, key)
@@ -216,7 +221,7 @@ def participate(observer: Observer, study: Study, url: str, key: str) -> Partici
                 if trial["number"] > observer.last_trial(trial["of"]):
                     played.state = "left"
                     return played
-                view = _answer(client, observer, study, played, trial)
+                view = _answer(client, observer, study, played, trial, recognition)
             else:
                 outcome = view["outcome"] or {}
                 played.state, played.code = outcome.get("outcome", view["state"]), outcome.get("code")
@@ -250,11 +255,16 @@ def _start(client: Client, played: Participation, key: str) -> dict[str, Any] | 
 
 
 def _answer(
-    client: Client, observer: Observer, study: Study, played: Participation, trial: Mapping[str, Any]
+    client: Client,
+    observer: Observer,
+    study: Study,
+    played: Participation,
+    trial: Mapping[str, Any],
+    recognition: Recognition,
 ) -> dict[str, Any]:
     number, load = trial["number"], f"simulated-{observer.index}"
     address = f"api/s/{played.token}/trials/{number}"
-    shown = [_look(client, study, address) for address in trial["images"]]
+    shown = [_look(client, recognition, image) for image in trial["images"]]
     if trial["mode"] == "show":
         begun = _expect(client, f"{address}/begin", {"load": load})
         if begun.get("replaced"):  # another load had begun it: the substitute is looked at next
@@ -272,14 +282,14 @@ def _answer(
     return view
 
 
-def _look(client: Client, study: Study, address: str) -> Stimulus:
+def _look(client: Client, recognition: Recognition, address: str) -> Stimulus:
     status, _, content = client.get(address)
     if status != 200:
         raise UnexpectedReply(f"GET {address}", status, content[:200])
-    try:
-        return study.manifest.stimuli[hashlib.sha256(content).hexdigest()]
-    except KeyError:
-        raise UnexpectedReply(f"GET {address}", status, "an image that is not in the study folder") from None
+    stimulus = recognition.stimulus(content, address.rpartition("/")[2])
+    if stimulus is None:
+        raise UnexpectedReply(f"GET {address}", status, "an image that is not in the study folder")
+    return stimulus
 
 
 def _expect(client: Client, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,9 +340,11 @@ def simulate(
         raise InputError(
             f"--fool-rate {unknown[0]}: the study has no such method; it has {', '.join(study.manifest.methods)}."
         )
+    recognition = Recognition(study)
     with ThreadPoolExecutor(max_workers=min(concurrency, population.participants)) as pool:
         running = [
-            pool.submit(participate, population.observer(k), study, url, key) for k in range(population.participants)
+            pool.submit(participate, population.observer(k), study, url, key, recognition)
+            for k in range(population.participants)
         ]
         for n_played, _ in enumerate(as_completed(running), start=1):
             if on_participant is not None:

@@ -126,6 +126,10 @@ def _field(section: str, default: Any, meaning: str, allowed: str, **limits: Any
     )
 
 
+LEAST_WIDTH = 640  # CSS pixels: sheets of text read well from here on
+BETWEEN = 16  # CSS pixels between two images side by side, at least; stage.js has the same
+QUESTION_HEIGHT = 48  # CSS pixels: two lines in the smallest type that the page uses; stage.js has the same
+
 _LINE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,500}"
 _CODE = r"[A-Za-z0-9_-]{0,64}"
 _CODE_ALLOWED = "up to 64 letters, digits, - and _; empty where there is none"
@@ -183,6 +187,10 @@ class Protocol:
         "timing", 2400, 0, 60_000, "How long the answer is explained after a practice pair; 0 for no feedback."
     )  # fmt: skip
 
+    min_refresh_hz: int = _number(
+        "timing", 45, 1, 240, "Trials on a display that refreshes less often are flagged (low_refresh)."
+    )  # fmt: skip
+
     practice_trials: int = _number("session", 10, 0, 200, "Pairs before the test, left out of the analysis.")
     test_trials: int = _number("session", 40, 1, 1000, "Pairs of the test, vigilance pairs included.")
     vigilance_trials: int = _number(
@@ -209,7 +217,14 @@ class Protocol:
         "before session_timeout_s goes on all the same, so a method may get a few sessions more.",
     )  # fmt: skip
     color_vision: bool = _flag("session", False, "Screen colour vision with dot plates first; a screen, no diagnosis.")
-    min_width: int = _number("session", 640, 320, 4096, "Narrowest window, in CSS pixels; narrower is 'incompatible'.")
+    min_width: int = _number(
+        "session", 0, 0, 4096,
+        "Narrowest window, in CSS pixels; in a smaller one the page asks for more room. 0: what the images take side by\n"
+        "side, at least 640. A lower number admits narrow windows, where both images of a pair share one place.",
+    )  # fmt: skip
+    min_height: int = _number(
+        "session", 0, 0, 4096, "Lowest window, in CSS pixels; 0: what an image and the question above it take."
+    )  # fmt: skip
 
     vigilance_min: int = _number(
         "exclusion", 0, 0, 500,
@@ -218,6 +233,11 @@ class Protocol:
     )  # fmt: skip
     catch_pass: int = _number(
         "exclusion", 0, 0, 100, "Leave out sessions with fewer right catch answers; 0 leaves nobody out."
+    )  # fmt: skip
+    suspect_trials: int = _number(
+        "exclusion", 0, 0, 1000,
+        "Leave out sessions with so many or more trials of practice and test that no page of the study sends: shown\n"
+        "sooner than can be, times that contradict each other, images never fetched; 0 leaves nobody out.",
     )  # fmt: skip
 
     min_answered_percent: int = _number(
@@ -286,7 +306,7 @@ class Protocol:
     prolific_declined: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "No consent, or withdrawn later.")
     prolific_screened_out: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Did not pass the colour vision screen.")
     prolific_incompatible: str = _text(
-        "recruiting", "", _CODE, _CODE_ALLOWED, "Window too narrow, or no suitable browser."
+        "recruiting", "", _CODE, _CODE_ALLOWED, "Window too small and no larger one at hand, or no suitable browser."
     )
 
     def __post_init__(self) -> None:
@@ -357,6 +377,17 @@ class Protocol:
         """Different photos that a session may need, its reserve included: no photo comes twice."""
         return self.session_trials + self.reserve_trials
 
+    @property
+    def window_width(self) -> int:
+        """Narrowest window for a session, CSS pixels: ``min_width``, or room for the images of a trial side by side."""
+        beside = self.images_per_trial * self.size + (self.images_per_trial - 1) * BETWEEN
+        return self.min_width or max(LEAST_WIDTH, beside)
+
+    @property
+    def window_height(self) -> int:
+        """Lowest window for a session, CSS pixels: ``min_height``, or room for an image and the question above it."""
+        return self.min_height or self.size + QUESTION_HEIGHT
+
     def as_dict(self) -> dict[str, Any]:
         """Values by field, as JSON has them (lists for tuples)."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
@@ -398,15 +429,16 @@ class Protocol:
             raise InputError(
                 f'gap_ms is {self.gap_ms} with preset = "{self.preset}", which has no second image to wait for; allowed is 0.'
             )
-        if self.min_width < self.size:
-            raise InputError(
-                f"min_width is {self.min_width}, narrower than size = {self.size}; allowed is at least size."
-            )
-        if self.preset == "simultaneous" and self.min_width < 2 * self.size:
-            raise InputError(
-                f'min_width is {self.min_width}, and preset = "simultaneous" shows two images of size = {self.size} side '
-                f"by side; allowed is at least {2 * self.size}."
-            )
+        together = 2 if self.preset == "simultaneous" else 1
+        for name, given, needed in (
+            ("min_width", self.min_width, together * self.size + (together - 1) * BETWEEN),
+            ("min_height", self.min_height, self.size + QUESTION_HEIGHT),
+        ):
+            if 0 < given < needed:
+                raise InputError(
+                    f'{name} is {given}, too little for what preset = "{self.preset}" shows at once with size = '
+                    f"{self.size}; allowed is 0 (as much as the images take) or at least {needed}."
+                )
 
 
 def options() -> tuple[Option, ...]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import current_app
 
 from turing_test.database.storage import Storage
+from turing_test.stimuli.session_bytes import PixelCache
 from turing_test.study.study_folder import Study
 from turing_test.web.bodies import Validator
+from turing_test.web.looks import Looks
 
 __all__ = ["Context", "context"]
 
@@ -29,6 +31,10 @@ class Context:
         Checks of request bodies by operation (`turing_test.web.bodies`).
     simulation_key : str or None
         Who knows it may begin simulated sessions; None admits none.
+    pixels : PixelCache
+        Decoded stimuli.
+    looks : Looks
+        How often images were fetched.
     """
 
     study: Study
@@ -36,6 +42,8 @@ class Context:
     page: Mapping[str, Any]
     validators: Mapping[str, Validator]
     simulation_key: str | None = None
+    pixels: PixelCache = field(default_factory=PixelCache)
+    looks: Looks = field(default_factory=Looks)
 
 
 def context() -> Context:

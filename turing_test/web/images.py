@@ -1,43 +1,51 @@
-"""The sealed images, under random names that hold for one session: the same code and headers for real and fake."""
+"""The images of a session, under random names: the same code, headers and length for real and fake."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from turing_test.sessions import lifecycle as sessions
+from turing_test.sessions.presentation import mark_looked_again
 from turing_test.sessions.refusal import Refused
-from turing_test.sessions.views import allowed_images
-from turing_test.study.study_folder import Study
+from turing_test.sessions.tokens import image_noise, image_proof
+from turing_test.sessions.views import allowed_images, find_image_ahead
+from turing_test.stimuli.session_bytes import session_png
 from turing_test.web.context import context
 
 __all__ = ["blueprint"]
 
 blueprint = Blueprint("stimuli", __name__)
-CACHED_FILES = 512
 
 
 @blueprint.get("/stimuli/<token>/<image>")
 def stimulus(token: str, image: str) -> Response:
-    """One image of the current or the next trial.
+    """One image of the current or the next trial, or a little further ahead; from where a broken line left off.
 
     Both images of a pair are read whichever is asked for: photos are read far more often than each method's images, and
     otherwise the one that is not in memory would come later.
     """
     server = context()
-    shas = allowed_images(server.study, token, sessions.look_up(server.storage, token)).get(image)
+    snapshot = sessions.look_up(server.storage, token)
+    shas = allowed_images(server.study, token, snapshot).get(image) or find_image_ahead(server.storage, snapshot, image)
     if shas is None:
         raise Refused(404, "There is no such image now.")
-    contents = {sha: _read(server.study, sha) for sha in sorted(set(shas))}
-    return Response(contents[shas[0]], mimetype="image/png")
+    key = server.study.key
+    pixels = {sha: server.pixels.read(server.study.stimulus_path(sha)) for sha in sorted(set(shas))}
+    png = session_png(pixels[shas[0]], image_noise(key, image), image_proof(key, image))
+    start = _rest_from(len(png))
+    if not start and not snapshot.simulated and server.looks.add(image):
+        mark_looked_again(server.storage, snapshot.id, image)
+    if not start:
+        return Response(png, mimetype="image/png")
+    response = Response(png[start:], 206, mimetype="image/png")
+    response.headers["Content-Range"] = f"bytes {start}-{len(png) - 1}/{len(png)}"
+    return response
 
 
-def _read(study: Study, sha: str) -> bytes:
-    return _read_file(str(study.stimulus_path(sha)))
-
-
-@lru_cache(CACHED_FILES)
-def _read_file(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - a text is cheaper to hash than a Path
-        return file.read()
+def _rest_from(length: int) -> int:
+    """From which byte on the request wants the rest; 0 for all, and for ranges of any other form."""
+    wanted = request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return 0
+    start, stop = wanted.ranges[0]
+    return start if stop is None and start is not None and 0 < start < length else 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turing_test.database.storage import package_version
+from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.sessions.snapshot import ACTIVE, ENDED
 from turing_test.study.protocol import Protocol
 
@@ -41,8 +42,9 @@ _EXPOSURE = _object(
         "largest_gap_ms": _MS,
         "hidden": {"type": "boolean"},
         "clock": {"type": "string", "enum": ["presented", "frame"]},
+        "cropped": {"type": "boolean"},
     },
-    optional=("clock",),
+    optional=("clock", "cropped"),
 )
 
 _DEVICE = _object(
@@ -52,12 +54,15 @@ _DEVICE = _object(
         "color_gamut": {"type": "string", "enum": ["srgb", "p3", "rec2020", "unknown"]},
         "color_scheme": {"type": "string", "enum": ["light", "dark", "unknown"]},
         "forced_colors": {"type": "boolean"},
+        "forced_dark": {"type": "boolean"},
         "width": {"type": "number", "minimum": 0, "maximum": 100_000},
         "height": {"type": "number", "minimum": 0, "maximum": 100_000},
         "touch": {"type": "boolean"},
         # Letters only: the text ends up in spreadsheets, where "=..." would be a formula.
         "user_agent_family": {"type": "string", "maxLength": 32, "pattern": "^[A-Za-z ]*$"},
-    }
+        "give_up": {"type": "boolean"},
+    },
+    optional=("forced_dark", "give_up"),
 )
 
 
@@ -70,11 +75,12 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
         Its preset decides how many images a trial has and which answers there are.
     """
     pair = protocol.images_per_trial == 2
+    # Whatever trackers add to an address is taken and not looked at: it must not keep anybody out.
     query = {
         "type": "object",
-        "maxProperties": 32,
-        "propertyNames": {"maxLength": 64},
-        "additionalProperties": _text(512),
+        "properties": {name: _text(512) for name in QUERY_NAMES},
+        "maxProperties": 1000,
+        "additionalProperties": {"type": "string"},
     }
     exposures = {"first": _EXPOSURE, "second": _EXPOSURE} if pair else {"first": _EXPOSURE}
     return {
@@ -98,8 +104,13 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
                 **exposures,
                 "interval_ms": {"type": "number", "minimum": 0.1, "maximum": 10_000},
                 "resolution_ms": {"type": "number", "minimum": 0, "maximum": 100},
+                "proofs": {
+                    "type": "array",
+                    "maxItems": 2,
+                    "items": {"type": "string", "maxLength": 16, "pattern": "^[0-9a-f]*$"},
+                },
             },
-            optional=("interval_ms", "resolution_ms"),
+            optional=("interval_ms", "resolution_ms", "proofs"),
         ),
         "answer": _object(
             {
@@ -147,6 +158,7 @@ _VIEW_PROPERTIES: dict[str, Schema] = {
     "preset": {"type": "string"},
     "timing": {"type": "object", "additionalProperties": {"type": "integer"}},
     "size": {"type": "integer"},
+    "window": _object({"width": {"type": "integer"}, "height": {"type": "integer"}}),
     "plates": _or_null(_URLS),
     "trial": _or_null({"$ref": "#/components/schemas/Trial"}),
     "next_images": _or_null(_URLS),
@@ -169,6 +181,7 @@ _COMPONENTS: dict[str, Schema] = {
         },
         optional=("first", "second", "view"),
     ),
+    "Ahead": _object({"images": _URLS}),
     "Stored": _object({"stored": {"type": "boolean"}}),
     "Error": {
         "type": "object",
@@ -184,6 +197,7 @@ _ERRORS = {
     "408": "The body did not arrive in time.",
     "409": "Not now: out of order, already answered, over.",
     "413": "The body is too large.",
+    "425": "Too early: the images of the trial cannot have been shown yet.",
     "415": "The body is not application/json.",
     "429": "Too many requests.",
     "503": "The database cannot be used now; nothing was changed, and the same request may be repeated.",
@@ -234,6 +248,7 @@ def describe(protocol: Protocol) -> Schema:
     paths: Schema = {
         "/api/sessions": post("start", "Consent (or decline), and begin a session.", "Started", "201"),
         session: {"get": _operation("view", "Where a session stands; changes nothing.", "View", None)},
+        f"{session}/ahead": {"get": _operation("ahead", "Images of the next trials, for slow lines.", "Ahead", None)},
         f"{session}/device": post("device", "Tell what the display is like."),
         f"{session}/vision": post("vision", "Answer the colour vision screen."),
         f"{session}/withdraw": post("withdraw", "Stop taking part."),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.study.texts import read_texts
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ ANSWER_MS = 1500
 
 
 def page_variables(protocol: Protocol, consent_text: str | None = None) -> dict[str, Any]:
-    """All variables of ``participant.html`` but those of one visit (``token``, ``link``).
+    """All variables of ``participant.html`` but those of one visit (``session``, ``link``).
 
     Parameters
     ----------
@@ -29,15 +31,18 @@ def page_variables(protocol: Protocol, consent_text: str | None = None) -> dict[
     Returns
     -------
     dict
-        ``texts, protocol, numbers, consent`` (list of paragraphs), ``consent_hash``.
+        ``texts, protocol, numbers, consent`` (list of paragraphs), ``consent_hash``, ``query_names`` (what of an
+        address's query concerns the server).
     """
     paragraphs = consent_paragraphs(protocol, consent_text)
+    texts = read_texts(protocol.language)
     return {
-        "texts": read_texts(protocol.language),
+        "texts": texts,
         "protocol": protocol,
-        "numbers": _numbers(protocol),
+        "numbers": _numbers(protocol, texts),
         "consent": paragraphs,
         "consent_hash": consent_sha256(paragraphs),
+        "query_names": QUERY_NAMES,
     }
 
 
@@ -49,14 +54,15 @@ def consent_paragraphs(protocol: Protocol, consent_text: str | None = None) -> l
     list of str
         A study's own text is split at empty lines and shown as it is.
     """
-    texts = read_texts(protocol.language)["consent"]
+    texts = read_texts(protocol.language)
     if consent_text is None:
-        paragraphs = [paragraph.format(**_numbers(protocol)) for paragraph in texts["paragraphs"]]
+        numbers = _numbers(protocol, texts)
+        paragraphs = [paragraph.format(**numbers) for paragraph in texts["consent"]["paragraphs"]]
     else:
         paragraphs = [part.strip() for part in consent_text.split("\n\n") if part.strip()]
     for key in ("contact", "ethics_contact"):
         if contact := getattr(protocol, key):
-            paragraphs.append(texts[key].format(contact=contact))
+            paragraphs.append(texts["consent"][key].format(contact=contact))
     return paragraphs
 
 
@@ -73,12 +79,17 @@ def minutes(protocol: Protocol) -> int:
     return max(1, math.ceil(total / 60_000))
 
 
-def _numbers(protocol: Protocol) -> dict[str, Any]:
-    return {
-        "minutes": minutes(protocol),
+def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the texts fill in; what is counted comes with its noun, in the number that the language asks for."""
+    counts = {
         "trials": protocol.session_trials,
         "practice": protocol.practice_trials,
         "test": protocol.shown_test_trials,
+    }
+    return {
+        "minutes": minutes(protocol),
+        **{name: texts["count"][name][count != 1].format(n=count) for name, count in counts.items()},
         "seconds": f"{protocol.image_ms / 1000:g}",
-        "width": protocol.min_width,
+        "width": protocol.window_width,
+        "height": protocol.window_height,
     }

@@ -10,12 +10,12 @@ from flask import Blueprint, Response, g, render_template, request
 from evalkit.errors import InputError
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
-from turing_test.sessions.recruiters import PLATFORMS, Arrival, check_admitted, find_recruiter
+from turing_test.sessions.recruiters import PLATFORMS, QUERY_NAMES, Arrival, check_admitted, find_recruiter
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import Snapshot
 from turing_test.sessions.timing_flags import Exposure
-from turing_test.sessions.validity import broken_rule, right_answers
-from turing_test.sessions.views import image_addresses, view
+from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
+from turing_test.sessions.views import image_addresses, images_ahead, view
 from turing_test.web.bodies import read_body
 from turing_test.web.context import Context, context
 from turing_test.web.openapi import describe
@@ -35,9 +35,10 @@ def make_blueprint(starts: TokenBucket) -> Blueprint:
     blueprint = Blueprint("participant", __name__)
     blueprint.get("/")(start_page)
     blueprint.get("/l/<link>")(start_page)
-    blueprint.get("/s/<token>")(session_page)
+    blueprint.get("/s/<session>")(session_page)
     blueprint.get("/api/openapi.json")(openapi)
     blueprint.get("/api/s/<token>")(look_up)
+    blueprint.get("/api/s/<token>/ahead")(ahead)
     for name, function in (("device", device), ("vision", vision), ("withdraw", withdraw)):
         blueprint.post(f"/api/s/<token>/{name}")(function)
     for name, on_trial in (("begin", begin), ("shown", shown), ("answer", answer)):
@@ -60,15 +61,19 @@ def start_page(link: str = "") -> str:
     """The page of somebody who comes; nothing is stored."""
     server = context()
     g.frame_ancestors = find_recruiter(request.args).frame_ancestors(server.study.protocol)
-    return render_template("participant.html", token="", link=link, **server.page)
+    return render_template("participant.html", session="", link=link, **server.page)
 
 
-def session_page(token: str) -> str:
-    """The page of a session that goes on, after a reload; possibly inside a platform's frame."""
+def session_page(session: str) -> str:
+    """The page of a session that goes on, after a reload; possibly inside a platform's frame.
+
+    The address holds the name that the browser gave the session, which opens nothing elsewhere; where the browser keeps
+    nothing, the token itself.
+    """
     server = context()
-    # Whatever the token: an unknown one is told by the interface, and the page itself holds nothing.
+    # Whatever the name: an unknown one is told by the interface, and the page itself holds nothing.
     g.frame_ancestors = PLATFORMS["mturk"].frame_ancestors(server.study.protocol)
-    return render_template("participant.html", token=token, link="", **server.page)
+    return render_template("participant.html", session=session, link="", **server.page)
 
 
 # --- the JSON interface ------------------------------------------------------------------------------------------
@@ -100,6 +105,15 @@ def look_up(token: str) -> Response:
     """Where the session stands."""
     server = context()
     return json_response(_view(server, token, sessions.look_up(server.storage, token)))
+
+
+def ahead(token: str) -> Response:
+    """Images further ahead than the next trial, for slow lines."""
+    server = context()
+    snapshot = sessions.look_up(server.storage, token)
+    return json_response(
+        {"images": images_ahead(server.storage, token, snapshot, server.study.protocol.images_per_trial)}
+    )
 
 
 def device(token: str) -> Response:
@@ -141,7 +155,7 @@ def shown(token: str, position: int) -> Response:
     exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
     presentation.shown(
         server.storage, server.study, token, position, body["load"], exposures, body.get("interval_ms"),
-        body.get("resolution_ms", 0.0),
+        body.get("resolution_ms", 0.0), body.get("proofs", ()),
     )  # fmt: skip
     return json_response({"stored": True})
 
@@ -169,11 +183,12 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
         if server.simulation_key is None or not hmac.compare_digest(key.encode(), server.simulation_key.encode()):
             raise Refused(403, "This server takes no simulated participants with that key.")
         return sessions.SIMULATED
+    query = {name: body["query"][name] for name in QUERY_NAMES if name in body["query"]}
     try:
-        recruiter = find_recruiter(body["query"])
+        recruiter = find_recruiter(query)
         if link is None:
             check_admitted(recruiter.platform, server.study.protocol)
-        arrival = recruiter.arrive(body["query"], link, server.study.protocol)
+        arrival = recruiter.arrive(query, link, server.study.protocol)
     except InputError as error:
         raise Refused(403, str(error)) from None
     if arrival.preview:
@@ -184,7 +199,7 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
 def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
     rule = None
     protocol = server.study.protocol
-    if snapshot.state == "completed" and (protocol.catch_pass or protocol.vigilance_min):
-        right = server.storage.read(lambda connection: right_answers(connection, snapshot.id))
-        rule = broken_rule(protocol, right.get(snapshot.id, {}))
+    if snapshot.state == "completed" and has_rules(protocol):
+        counts = server.storage.read(lambda connection: rule_counts(connection, snapshot.id))
+        rule = broken_rule(protocol, counts.get(snapshot.id, {}))
     return view(server.study, token, snapshot, rule)

@@ -91,14 +91,16 @@ def test_every_cell_of_a_trial_is_what_happened(make_client, study, tmp_path):
     participant = make_client(study)
     participant.enter()
     participant.on_trial(1, "begin")
-    participant.on_trial(1, "shown", first=exposure(10, 1010.5), second=exposure(1610, 2660, clock="presented"))
+    participant.on_trial(
+        1, "shown", first=exposure(10, 20.5), second=exposure(1610, 60.0, clock="presented", frames=3, cropped=True)
+    )
     participant.answer(1, "second", 321.5)
     write(participant, tmp_path)
     (row,) = cells(tmp_path / "trials.csv")
     wanted = {
         "study": "study", "platform": "link", "verified": "0", "trial": "1", "kind": "practice", "response": "second",
-        "response_ms": "321.5", "first_shown_ms": "1000.5", "second_shown_ms": "1050.0", "first_frames": "60",
-        "refresh_hz": "60.0", "flags": "second_duration", "session_state": "practice", "excluded": "0",
+        "response_ms": "321.5", "first_shown_ms": "20.5", "second_shown_ms": "60.0", "first_frames": "1",
+        "refresh_hz": "60.0", "flags": "cropped second_duration not_fetched", "forced_dark": "1", "session_state": "practice", "excluded": "0",
         "exclusion_rule": "", "manifest": study.manifest.digest, "browser": "Firefox",
     }  # fmt: skip
     assert {name: row[name] for name in wanted} == wanted
@@ -120,7 +122,8 @@ def test_other_presets_have_their_own_columns_and_are_read_back(make_client, tmp
     assert "real_position" not in table
 
 
-def test_interrupted_trials_have_a_row_and_do_not_disturb_the_analysis(make_client, study, tmp_path):
+def test_interrupted_trials_have_a_row_and_do_not_disturb_the_analysis(make_client, tmp_path):
+    study = make_study(tmp_path / "study", practice_trials=0)
     participant = make_client(study)
     participant.enter()
     participant.on_trial(1, "begin")

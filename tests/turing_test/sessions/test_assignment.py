@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.turing_test.studies import make_study
-from turing_test.sessions.assignment import arms, choose_arm, plan_session
+from turing_test.sessions.assignment import arms, choose_arm, plan_session, practice_pool
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,20 @@ def test_vigilance_and_catch_trials_are_spread_over_the_test(study):
 
 
 def test_the_images_shown_least_come_first(study):
-    shown = {("test", f"photo {i:03}"): 1 for i in range(50)}
-    fresh = {f"photo {i:03}" for i in range(50, 90)}
+    images = sorted(set(study.manifest.images) - set(practice_pool(study)))
+    shown = {("test", image): 1 for image in images[40:]}
+    fresh = set(images[:40])
     assert {trial.image for trial in plan(study, shown=shown) if trial.kind == "test"} <= fresh
+
+
+def test_practice_images_are_the_same_for_all_and_in_no_test(study):
+    practice, others = set(), set()
+    for seed in range(20):
+        for trial in plan(study, seed):
+            (practice if trial.phase == "practice" else others).add(trial.image)
+    assert practice == set(practice_pool(study))
+    assert len(practice) == study.protocol.practice_trials
+    assert not practice & others
 
 
 def test_orders_and_pairs_differ_between_seeds_and_repeat_with_one(study):

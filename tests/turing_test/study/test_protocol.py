@@ -68,7 +68,8 @@ class TestImpossibleStudiesAreRefused:
             ({"vigilance_trials": 5}, "allowed is an even number"),
             ({"vigilance_min": 5}, "vigilance_min is 5, but vigilance_trials is 4"),
             ({"catch_pass": 5}, "catch_pass is 5, but catch_trials is 0"),
-            ({"size": 1024}, "min_width is 640, narrower than size"),
+            ({"size": 1024, "min_width": 1023}, "min_width is 1023, .* at least 1024"),
+            ({"size": 256, "min_height": 303}, "min_height is 303, .* at least 304"),
             ({"imagems": 5}, "no key 'imagems' \\(did you mean 'image_ms'\\?\\)"),
         ],
     )
@@ -87,8 +88,23 @@ class TestImpossibleStudiesAreRefused:
             Protocol.of_preset("naturalness", gap_ms=600)
 
     def test_two_images_side_by_side_need_room(self):
-        with pytest.raises(InputError, match="allowed is at least 800"):
-            Protocol.of_preset("simultaneous", size=400)
+        with pytest.raises(InputError, match=r"allowed is 0 \(as much as the images take\) or at least 816"):
+            Protocol.of_preset("simultaneous", size=400, min_width=800)
+
+    @pytest.mark.parametrize(
+        ("preset", "changes", "window"),
+        [
+            ("zhang2016", {}, (640, 304)),
+            ("zhang2016", {"size": 768}, (1552, 816)),
+            ("zhang2016", {"size": 768, "min_width": 768}, (768, 816)),
+            ("simultaneous", {"size": 512}, (1040, 560)),
+            ("naturalness", {"size": 1024}, (1024, 1072)),
+            ("preference", {"min_width": 320, "min_height": 600}, (320, 600)),
+        ],
+    )
+    def test_the_window_follows_from_the_size_of_the_images(self, preset, changes, window):
+        protocol = Protocol.of_preset(preset, **changes)
+        assert (protocol.window_width, protocol.window_height) == window
 
     def test_an_unknown_preset_is_answered_with_the_nearest(self):
         with pytest.raises(InputError, match="did you mean 'zhang2016'"):

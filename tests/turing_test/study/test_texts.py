@@ -22,7 +22,7 @@ def render(protocol, **visit):
     app.jinja_env.undefined = jinja2.StrictUndefined
     with app.test_request_context():
         return flask.render_template(
-            "participant.html", **page_variables(protocol), **{"token": "", "link": "", **visit}
+            "participant.html", **page_variables(protocol), **{"session": "", "link": "", **visit}
         )
 
 
@@ -44,9 +44,9 @@ def test_every_preset_is_a_whole_page_in_every_language(language, preset):
     assert texts["question"][preset] in page
     assert not re.search(r"\{[a-z_%{]|\}\}", page)  # everything was filled in
     assert re.findall(r'data-screen="(\w+)"', page) == [
-        *("consent", "device", "vision", "instructions", "ready", "resume", "trial"),
+        *("consent", "device", "window", "vision", "instructions", "ready", "resume", "trial"),
         *("completed", "incomplete", "declined", "screened_out", "incompatible", "withdrawn", "expired", "full"),
-        *("refused", "error"),
+        *("elsewhere", "refused", "error"),
     ]
 
 
@@ -57,7 +57,7 @@ def test_a_page_without_real_photos_does_not_speak_of_fakes():
 
 
 def test_the_page_holds_no_inline_script_or_style():
-    page = render(Protocol(), token="abc")
+    page = render(Protocol(), session="abc")
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
     assert "<style" not in page
     assert not re.search(r"\s(style|on[a-z]+)=", page)

@@ -6,10 +6,11 @@ switch off any one of the counter-measures and they are not.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import random
 import re
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,13 +19,26 @@ from PIL import Image
 import turing_test.web.app
 import turing_test.web.participant
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
-from tests.turing_test.leak_detector import Adversary, guess, trial_features
+from tests.turing_test.leak_detector import (
+    Adversary,
+    file_hash,
+    guess,
+    idat_length,
+    passed_on,
+    pixel_hash,
+    rough_look,
+    trial_features,
+)
 from turing_test.server.local_server import local_server
+from turing_test.simulation.recognition import Recognition
 from turing_test.stimuli.create import create_study
-from turing_test.stimuli.sealing import MIN_PADDING, seal
+from turing_test.study.study_folder import read_study
 
 N_IMAGES = 22
-SETTINGS = {"size": 64, "practice_trials": 2, "test_trials": 16, "vigilance_trials": 4, "reserve_trials": 4}
+SETTINGS = {
+    "size": 64, "practice_trials": 2, "test_trials": 16, "vigilance_trials": 4, "reserve_trials": 4,
+    "first_blank_ms": 0, "blank_ms": 0, "image_ms": 20, "gap_ms": 0, "answer_delay_ms": 0,
+}  # fmt: skip
 METHODS = {"soft-colorizer": 0.6, "bold-colorizer": 1.3}
 CHANCE = 1e-4  # a p-value below it is no chance
 
@@ -66,7 +80,19 @@ def observe(study, n_sessions, seed=0):
 
 def truths(study, trial):
     """Roles of the images of a trial, which the adversary has no means to know."""
-    return [study.manifest.stimuli[hashlib.sha256(exchanges[0].body).hexdigest()].role for exchanges in trial.images]
+    return [role_of(study, exchanges[0].path, exchanges[0].body) for exchanges in trial.images]
+
+
+@cache
+def recognition(folder):
+    return Recognition(read_study(folder))
+
+
+def role_of(study, path, body):
+    """Role of what was sent at an address; None when that is no image."""
+    if not body.startswith(b"\x89PNG"):
+        return None
+    return recognition(study.folder).stimulus(body, path.partition("?")[0].rpartition("/")[2]).role
 
 
 QUESTIONS = {
@@ -152,7 +178,7 @@ class TestAsItIs:
         for session in sessions:
             for trial in session.trials:
                 for exchanges in trial.images:
-                    sha = hashlib.sha256(exchanges[0].body).hexdigest()
+                    sha = rough_look(exchanges[0])
                     address = exchanges[0].path.rpartition("/")[2]
                     assert address not in seen.setdefault(sha, set())
                     seen[sha].add(address)
@@ -191,27 +217,25 @@ def tamper(monkeypatch):
     return apply
 
 
-def role_of(study, body):
-    stimulus = study.manifest.stimuli.get(hashlib.sha256(body).hexdigest())
-    return None if stimulus is None else stimulus.role
-
-
 def etag_of_the_content(study, path, headers, body):
-    if path.startswith("/stimuli/"):
-        headers.append(("ETag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'))
+    """Of the file on the server, as static file servers make it."""
+    if role_of(study, path, body) is not None:
+        stimulus = recognition(study.folder).stimulus(body, path.rpartition("/")[2])
+        sha = study.find(stimulus.image, stimulus.role, stimulus.method)
+        headers.append(("ETag", f'"{sha[:16]}"'))
     return body
 
 
 def time_of_the_file(study, path, headers, body):
     """Like a static file server: photos were copied first, each method's images later."""
-    role = role_of(study, body)
+    role = role_of(study, path, body)
     if role is not None:
         headers.append(("Last-Modified", f"Mon, 01 Jan 2024 {'10' if role == 'truth' else '11'}:00:00 GMT"))
     return body
 
 
 def slower_for_fakes(study, path, headers, body):
-    if role_of(study, body) not in (None, "truth"):
+    if role_of(study, path, body) not in (None, "truth"):
         time.sleep(0.015)
     return body
 
@@ -261,11 +285,60 @@ def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path
     assert found.auc > 0.7
 
 
-def test_the_adversary_finds_the_truth_from_the_length_of_unpadded_files(monkeypatch, tmp_path, images):
-    monkeypatch.setattr(
-        "turing_test.stimuli.build.seal", lambda png, _, noise: seal(png, len(png) + MIN_PADDING, noise)
-    )
+def test_the_adversary_finds_the_truth_from_the_length_of_compressed_files(monkeypatch, tmp_path, images):
+    monkeypatch.setattr("turing_test.stimuli.session_bytes.COMPRESSION", 1)
+    # The noise hides some of the difference, not all: without it ten sessions are enough to see it.
+    for module in ("stimuli.session_bytes", "simulation.recognition"):
+        monkeypatch.setattr(f"turing_test.{module}.noise_levels", lambda count, _: np.zeros(count, np.int8))
     study = make_study(images, tmp_path / "study")
-    found = guessed(study, observe(study, 10, seed=2))
+    sessions = observe(study, 10, seed=2)
+    found = guessed(study, sessions)
     assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"
     assert found.auc > 0.7
+    assert right_by_length(study, sessions) > 0.7
+
+
+def right_by_length(study, sessions):
+    """Share of pairs in which the longer compressed data are the real photo's; a half is chance."""
+    right = []
+    for session in sessions:
+        for trial in session.trials:
+            lengths = [idat_length(exchanges[0]) for exchanges in trial.images]
+            real = truths(study, trial).index("truth")
+            right.append(0.5 if lengths[0] == lengths[1] else lengths[real] == max(lengths))
+    return np.mean(right)
+
+
+# --- answers passed on from one participant to the next --------------------------------------------------------------
+
+
+class TestAnswersPassedOn:
+    """Five people who write down what they got, each for those after them."""
+
+    def test_files_and_pixels_are_of_no_use_to_the_second_and_the_fifth(self, sessions):
+        for fingerprint in (file_hash, pixel_hash):
+            assert passed_on(sessions[:5], fingerprint) == [0] * 5
+
+    def test_what_practice_told_is_of_no_use_even_to_who_recognises_a_picture(self, sessions):
+        assert passed_on(sessions[:5], rough_look, partners=False) == [0] * 5
+
+    def test_compressed_lengths_are_equal(self, study, sessions):
+        assert right_by_length(study, sessions) == 0.5
+
+    @pytest.mark.parametrize(
+        ("off", "fingerprint"), [(("image_noise",), pixel_hash), (("image_noise", "image_proof"), file_hash)]
+    )
+    def test_without_bytes_of_their_own_sessions_tell_each_other(self, off, fingerprint, monkeypatch, images, tmp_path):
+        for name in off:
+            monkeypatch.setattr(f"turing_test.web.images.{name}", lambda *_: bytes(8))
+        counts = passed_on(observe(make_study(images, tmp_path / "study"), 5, seed=4), fingerprint)
+        assert counts[0] == 0
+        assert counts[4] > 8
+
+    def test_without_practice_images_of_their_own_they_tell_each_other_too(self, monkeypatch, images, tmp_path):
+        def any_images(study):
+            return random.sample(study.manifest.images, study.protocol.practice_trials)
+
+        monkeypatch.setattr("turing_test.sessions.assignment.practice_pool", any_images)
+        sessions = observe(make_study(images, tmp_path / "study"), 8, seed=5)
+        assert sum(passed_on(sessions, rough_look, partners=False)) > 8

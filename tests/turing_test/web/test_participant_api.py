@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 
@@ -11,10 +10,11 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.turing_test.participants import DEVICE, exposure
-from tests.turing_test.studies import STIMULUS_BYTES, make_study
+from tests.turing_test.studies import IMAGE_MS, make_study
 from turing_test.database import schema as tables
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import digest
+from turing_test.simulation.recognition import Recognition
 from turing_test.web.bodies import make_validators, read_body
 from turing_test.web.security import TokenBucket
 
@@ -49,7 +49,8 @@ def test_a_session_goes_from_consent_to_a_code(participant):
     view = participant.enter()
     assert (view["state"], view["phase"], view["outcome"]) == ("screened", "instructions", None)
     assert view["trial"] == {**view["trial"], "number": 1, "of": 10, "phase": "practice", "mode": "show"}
-    assert view["timing"]["image_ms"] == 1000
+    assert view["timing"]["image_ms"] == IMAGE_MS
+    assert view["window"] == {"width": 640, "height": 112}
     view = participant.play()
     assert view["phase"] == "done"
     assert view["progress"] == [10, 10]
@@ -151,7 +152,8 @@ def test_without_a_key_nobody_is_simulated(participant):
 # --- reload and repeat -------------------------------------------------------------------------------------------
 
 
-def test_after_a_reload_in_a_pair_another_pair_takes_its_place(participant):
+def test_after_a_reload_in_a_pair_another_pair_takes_its_place(make_client, tmp_path):
+    participant = make_client(make_study(tmp_path / "study", practice_trials=0))
     before = participant.enter()
     participant.on_trial(1, "begin")
     participant.load = "load-2"
@@ -216,17 +218,21 @@ def test_both_images_of_a_pair_have_the_same_headers_and_length(participant):
     headers = dict(answers[0].headers)
     assert headers == {
         "Content-Type": "image/png",
-        "Content-Length": str(STIMULUS_BYTES),
+        "Content-Length": str(len(answers[0].data)),
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-store",
     }
-    shown = [participant.study.manifest.stimuli[hashlib.sha256(answer.data).hexdigest()].role for answer in answers[:2]]
+    recognition = Recognition(participant.study)
+    shown = [
+        recognition.stimulus(a.data, url.rpartition("/")[2]).role
+        for a, url in zip(answers, view["trial"]["images"], strict=False)
+    ]
     assert sorted(shown) == ["method", "truth"]
 
 
-def test_only_the_current_and_the_next_pair_are_served_and_only_to_their_session(make_client, study):
+def test_pairs_a_little_ahead_are_served_none_that_was_shown_and_only_to_their_session(make_client, study):
     one, two = make_client(study), make_client(study)
     view = one.enter()
     two.enter()
@@ -237,7 +243,12 @@ def test_only_the_current_and_the_next_pair_are_served_and_only_to_their_session
             served[position] += 1
         if view["trial"]["images"][0].endswith(token):
             assert two.client.get(f"/stimuli/{two.token}/{token}").status_code == 404
-    assert served == {1: 1, 2: 1}
+    assert served == dict.fromkeys(range(1, 8), 1)  # of each pair the first image was asked for
+    ahead = one.client.get(f"/api/s/{one.token}/ahead").get_json()["images"]
+    assert ahead[:2] == view["next_images"]
+    assert len(ahead) == 12
+    one.show(1)
+    assert one.client.get(view["trial"]["images"][0]).status_code == 404
     one.play()
     assert one.client.get(view["trial"]["images"][0]).status_code == 404
 

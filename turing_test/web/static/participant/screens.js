@@ -14,6 +14,8 @@ export class Screens {
     if (screen === this.#current) return screen;
     for (const other of this.#root.querySelectorAll("[data-screen]")) other.hidden = other !== screen;
     this.#current = screen;
+    document.documentElement.classList.remove("still");
+    delete document.documentElement.dataset.level;
     scrollTo(0, 0);
     screen.querySelector("h1").focus({ preventScroll: true });
     return screen;
@@ -35,14 +37,19 @@ export function nextAction(screen) {
   });
 }
 
+const SLOW_AFTER = 1000; // ms of waiting that need no word
+const LOOK_EVERY = 200; // ms
+
 /** The line at the foot of the window that says what is being waited for. */
 export class Notice {
   #again;
   #offline;
+  #slow;
 
   constructor(element) {
     this.#again = part(element, "again");
     this.#offline = part(element, "offline");
+    this.#slow = part(element, "slow");
   }
 
   failed(attempt) {
@@ -53,5 +60,24 @@ export class Notice {
 
   done() {
     this.#again.hidden = this.#offline.hidden = true;
+  }
+
+  /**
+   * Wait for something that may take long on a slow line, and say so with its progress.
+   * @param {Promise} what
+   * @param {() => number} progress - from 0 to 1
+   */
+  async during(what, progress) {
+    const start = performance.now();
+    const timer = setInterval(() => {
+      this.#slow.hidden = performance.now() - start < SLOW_AFTER;
+      this.#slow.querySelector("progress").value = progress();
+    }, LOOK_EVERY);
+    try {
+      return await what;
+    } finally {
+      clearInterval(timer);
+      this.#slow.hidden = true;
+    }
   }
 }

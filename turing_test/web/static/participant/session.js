@@ -5,10 +5,11 @@ import { Compositor, nextFrame, visibility } from "./browser_clock.js";
 import { describeDisplay, isCapable } from "./display.js";
 import { showEnding } from "./ending.js";
 import { Images } from "./images.js";
+import { find, keep } from "./keeping.js";
 import { readPlates } from "./plates.js";
 import { Presenter } from "./presentation.js";
 import { nextAction, Notice, part, Screens } from "./screens.js";
-import { Stage } from "./stage.js";
+import { hasRoom, Stage, whenRoom, windowSize } from "./stage.js";
 import { TrialScreen } from "./trial.js";
 
 const PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"; // what MTurk sends instead of an assignment while a worker looks
@@ -28,15 +29,18 @@ class Session {
   #api;
   #images;
   #presenter;
+  #notice;
   #trials = null;
   #calibrated = false;
+  #described = false;
   #compositor;
 
   constructor(root) {
     this.#root = root;
     this.#screens = new Screens(root);
-    this.#api = new Api(root.dataset.token, new Notice(part(document, "notice")));
-    this.#images = new Images((url) => this.#api.image(url));
+    this.#notice = new Notice(part(document, "notice"));
+    this.#api = new Api(find(root.dataset.session), this.#notice);
+    this.#images = new Images((url, onProgress) => this.#api.image(url, onProgress));
     this.#compositor = new Compositor(part(document, "mark"));
     this.#presenter = new Presenter(nextFrame, this.#compositor, visibility);
   }
@@ -46,10 +50,14 @@ class Session {
       this.#screens.show("incompatible");
       return;
     }
+    if (this.#root.dataset.session && !this.#api.token) {
+      this.#screens.show("elsewhere");
+      return;
+    }
     let view = this.#api.token ? await this.#api.view() : await this.#consent();
     if (!view) return;
     this.#offerWithdrawal(view);
-    if (view.phase === "device") view = await this.#device();
+    if (view.phase === "device") view = await this.#device(view);
     if (view.phase === "vision") view = await this.#vision(view);
     if (view.phase !== "done") view = await this.#allTrials(view);
     this.#finish(view);
@@ -77,7 +85,10 @@ class Session {
   /** The first view of a new session; null in a platform's preview, where nothing is asked or sent. */
   async #consent() {
     const screen = this.#screens.show("consent");
-    const query = Object.fromEntries(new URLSearchParams(location.search));
+    const given = new URLSearchParams(location.search);
+    // Of what the address carries, what recruiting platforms put there; the rest (campaigns, trackers) is nobody's business.
+    const names = this.#root.dataset.queryNames.split(" ").filter((name) => given.has(name));
+    const query = Object.fromEntries(names.map((name) => [name, given.get(name)]));
     if (query.assignmentId === PREVIEW) {
       part(screen, "choice").hidden = true;
       part(screen, "preview").hidden = false;
@@ -93,12 +104,12 @@ class Session {
       attempt: this.#api.load, // a consent that is sent again begins no second session
     });
     if (this.#api.token && view.phase !== "done") {
-      history.replaceState(null, "", `/s/${encodeURIComponent(this.#api.token)}`); // a reload resumes
+      history.replaceState(null, "", `/s/${encodeURIComponent(keep(this.#api.token))}`); // a reload resumes
     }
     return view;
   }
 
-  async #device() {
+  async #device({ window }) {
     const screen = this.#screens.show("device");
     const next = screen.querySelector('[data-action="next"]');
     await this.#calibrate();
@@ -106,11 +117,44 @@ class Session {
     part(screen, "measured").hidden = false;
     next.disabled = false;
     await nextAction(screen);
-    return this.#api.device(describeDisplay(this.#presenter.interval.ms));
+    for (;;) {
+      const stays = await this.#room(window, { mayLeave: true });
+      const view = await this.#describe(stays ? {} : { give_up: true });
+      if (view.phase !== "device") return view; // else the window became smaller on the way
+    }
+  }
+
+  /**
+   * Wait until the window has the room that the study needs; at once if it has.
+   * @param {{mayLeave: boolean}} how - whether to offer an end to who has no larger window
+   * @returns {Promise<boolean>} false when that was chosen
+   */
+  async #room(needed, { mayLeave = false } = {}) {
+    if (hasRoom(needed)) return true;
+    const screen = this.#screens.show("window");
+    part(screen, "leave").hidden = !mayLeave;
+    const tell = () => {
+      const { width, height } = windowSize();
+      part(screen, "now").textContent = `${width} × ${height}`;
+    };
+    tell();
+    addEventListener("resize", tell);
+    const stays = await Promise.race([
+      whenRoom(needed).then(() => true),
+      ...(mayLeave ? [nextAction(screen).then(() => false)] : []),
+    ]);
+    removeEventListener("resize", tell);
+    return stays;
+  }
+
+  async #describe(more = {}) {
+    const view = await this.#api.device({ ...describeDisplay(this.#presenter.interval.ms), ...more });
+    this.#described = true;
+    return view;
   }
 
   async #vision(view) {
-    const plates = await this.#images.get(view.plates); // first, or somebody types a number before there is a plate
+    const plates = await this.#fetched(view.plates); // first, or somebody types a number before there is a plate
     return this.#api.vision(await readPlates(this.#screens.show("vision"), plates));
   }
 
@@ -135,17 +179,34 @@ class Session {
     const pressed = nextAction(this.#screens.show(name));
     if (!this.#calibrated) await this.#calibrate();
     await pressed;
+    if (!this.#described) await this.#describe(); // the session goes on in another window, perhaps on another device
+  }
+
+  /** Decoded images; says what is waited for where the line is slow. */
+  #fetched(urls) {
+    return this.#notice.during(this.#images.get(urls), () => this.#images.progress(urls));
+  }
+
+  /** Get ready what comes next while the participant thinks; further ahead on a slow line. */
+  async #prepare(urls) {
+    this.#images.prepare(urls);
+    if (!this.#images.slow) return;
+    const ahead = await this.#api.ahead();
+    this.#images.prepare([...urls, ...ahead.filter((url) => !urls.includes(url))]);
   }
 
   /** Play one trial; the view that comes after it. */
   async #trial(view, first) {
     const { trial, timing } = view;
+    if (trial.mode === "show") await this.#fetched(trial.images);
+    await this.#room(view.window);
     const screen = this.#screens.show("trial");
     this.#trials ??= new TrialScreen(screen, new Stage(screen, view.size), this.#presenter, this.#compositor);
     this.#trials.progress(trial.phase, view.progress);
     let images = null;
     let end = null;
     let shown = Promise.resolve();
+    await this.#trials.ready();
     if (trial.mode === "show") {
       images = await this.#images.get(trial.images);
       const begun = await this.#api.begin(trial.number);
@@ -154,9 +215,10 @@ class Session {
       const sequential = view.preset === "zhang2016" || view.preset === "preference";
       const presented = await this.#trials.present(images, timing, { first, sequential });
       end = presented.end;
-      shown = presented.record().then((record) => this.#api.shown(trial.number, record));
+      const proofs = this.#images.proofs(trial.images);
+      shown = presented.record().then((record) => this.#api.shown(trial.number, { ...record, proofs }));
       shown.catch(() => {}); // awaited below, after the answer
-      this.#images.prepare([...trial.images, ...(view.next_images ?? [])]); // while the participant thinks
+      this.#prepare([...trial.images, ...(view.next_images ?? [])]).catch(() => {}); // asked for again when needed
     }
     const { response, responseMs } = await this.#trials.ask(end, timing.answer_delay_ms, { seen: images === null });
     await shown;

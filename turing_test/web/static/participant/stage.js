@@ -1,27 +1,82 @@
-// The places where images appear. An image pixel is a CSS pixel, whatever the device makes of it.
+// The places where images appear. An image pixel is a CSS pixel, whatever the device makes of it, and whatever the size of
+// the window: what surrounds the images gives way to them, never the other way round.
+
+// CSS pixels; turing_test.study.protocol has the same two, and participant.css makes them true.
+const BETWEEN = 16;
+const QUESTION = 48;
+const ROOMY = 290; // what progress bar, question, verdicts, remarks and foot take at their ease
+const SNUG = 156; // progress bar, question and foot, packed closely
+const WHOLE = 0.995; // an image of which so much is in view is whole: the rest is rounding
+
+/** Width and height of what can be seen of this page's window, CSS pixels. */
+export function windowSize() {
+  const view = globalThis.visualViewport;
+  return { width: Math.round(view?.width ?? innerWidth), height: Math.round(view?.height ?? innerHeight) };
+}
+
+/** Whether the window has the room that a study asks for. */
+export function hasRoom({ width, height }) {
+  const now = windowSize();
+  return now.width >= width && now.height >= height;
+}
+
+/** Call `act` whenever the window's size or place changes, until the signal says stop. */
+function onWindowChange(act, signal) {
+  for (const target of [globalThis, globalThis.visualViewport]) {
+    for (const type of ["resize", "scroll"]) target?.addEventListener(type, act, { signal });
+  }
+}
+
+/** Resolves once the window has room. */
+export function whenRoom(needed) {
+  return new Promise((resolve) => {
+    const stop = new AbortController();
+    const look = () => {
+      if (!hasRoom(needed)) return;
+      stop.abort();
+      resolve();
+    };
+    onWindowChange(look, stop.signal);
+    look();
+  });
+}
 
 export class Stage {
+  #trial;
   #canvases;
   #size;
+  #inView = new Map();
+  #watches = new Set();
 
   /**
    * @param {HTMLElement} trial - the screen of trials
    * @param {number} size - side of the images in CSS pixels
    */
   constructor(trial, size) {
+    this.#trial = trial;
     this.#size = size;
     trial.style.setProperty("--size", `${size}px`);
     this.#canvases = new Map(
       [...trial.querySelectorAll("[data-slot]")].map((slot) => [slot.dataset.slot, slot.querySelector("canvas")]),
     );
+    // Tells also what a platform's page shows of the frame that this page is in.
+    const observer = new IntersectionObserver(
+      (entries) => {
+        for (const { target, intersectionRatio } of entries) this.#inView.set(target, intersectionRatio);
+        this.#watches.forEach((look) => look());
+      },
+      { threshold: [0, 0.25, 0.5, 0.75, 0.9, WHOLE, 1] },
+    );
+    for (const canvas of this.#canvases.values()) observer.observe(canvas);
   }
 
   get slots() {
     return [...this.#canvases.keys()];
   }
 
-  /** Match the canvases to the device's pixels; clears them, so never while something is shown. */
+  /** Arrange the places for the window as it is, and match the canvases to the device's pixels. Clears them. */
   fit() {
+    this.#arrange();
     const side = Math.round(this.#size * devicePixelRatio);
     for (const canvas of this.#canvases.values()) canvas.width = canvas.height = side;
   }
@@ -33,6 +88,73 @@ export class Stage {
   clear(slot) {
     const canvas = this.#canvases.get(slot);
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  }
+
+  /** Whether the places of these slots can be seen whole, now. */
+  isWhole(slots = this.slots) {
+    const view = globalThis.visualViewport;
+    const left = view?.offsetLeft ?? 0;
+    const top = view?.offsetTop ?? 0;
+    const right = left + (view?.width ?? innerWidth);
+    const bottom = top + (view?.height ?? innerHeight);
+    return slots.every((slot) => {
+      const canvas = this.#canvases.get(slot);
+      const box = canvas.getBoundingClientRect();
+      const inWindow = box.left >= left - 1 && box.top >= top - 1 && box.right <= right + 1 && box.bottom <= bottom + 1;
+      return inWindow && (this.#inView.get(canvas) ?? 1) >= WHOLE;
+    });
+  }
+
+  /** Watch over the places of slots; the function returned stops that and says whether any was cropped meanwhile. */
+  watch(slots) {
+    let cropped = false;
+    const stop = this.#onChange(() => {
+      cropped ||= !this.isWhole(slots);
+    });
+    return () => {
+      stop();
+      return cropped || !this.isWhole(slots);
+    };
+  }
+
+  /** Resolves once all places can be seen whole. */
+  whole() {
+    return new Promise((resolve) => {
+      const stop = this.#onChange(() => {
+        if (!this.isWhole()) return;
+        queueMicrotask(() => stop());
+        resolve();
+      });
+    });
+  }
+
+  /** Call `look` now and at every change of what can be seen; the function returned stops that. */
+  #onChange(look) {
+    const stop = new AbortController();
+    this.#watches.add(look);
+    onWindowChange(look, stop.signal);
+    look();
+    return () => {
+      stop.abort();
+      this.#watches.delete(look);
+    };
+  }
+
+  #arrange() {
+    const { width, height } = windowSize();
+    const size = this.#size;
+    const places = this.slots.length;
+    let arrangement = "same"; // both in one place
+    let stageHeight = size;
+    if (places * size + (places - 1) * BETWEEN <= width) arrangement = "beside";
+    else if (2 * size + BETWEEN + QUESTION <= height) [arrangement, stageHeight] = ["stacked", 2 * size + BETWEEN];
+    const free = height - stageHeight;
+    const level = free >= ROOMY ? "roomy" : free >= SNUG ? "snug" : "bare";
+    this.#trial.dataset.arrangement = arrangement;
+    this.#trial.classList.toggle("compact", level !== "roomy");
+    this.#trial.classList.toggle("bare", level === "bare");
+    document.documentElement.dataset.level = level;
+    scrollTo(0, 0);
   }
 }
 

@@ -24,6 +24,17 @@ export class TrialScreen {
     Object.assign(this.#screen.querySelector("progress"), { max: of || 1, value: done });
   }
 
+  /** Make room for the images of a trial; resolves once their places can be seen whole, also inside a platform's frame. */
+  async ready() {
+    this.#state("");
+    this.#stage.fit();
+    for (let k = 0; k < 2; k += 1) await this.#presenter.change(() => {}); // until the browser has looked where they lie
+    if (this.#stage.isWhole()) return;
+    this.#state("unseen");
+    await this.#stage.whole();
+    this.#state("");
+  }
+
   /**
    * Show the images of a trial, each once.
    * @param {ImageBitmap[]} images - decoded
@@ -32,21 +43,26 @@ export class TrialScreen {
    * @returns {Promise<{end: object, record: () => Promise<object>}>} `record` is what the server stores
    */
   async present(images, timing, { first, sequential }) {
-    this.#stage.fit();
     let before = await this.#presenter.change(() => this.#state(""));
     let delay = first ? timing.first_blank_ms : timing.blank_ms;
     const slots = this.#stage.slots;
     const groups = sequential ? slots.map((slot) => [slot]) : [slots];
     const records = [];
     for (const group of groups) {
+      let cropped = () => false;
       const exposure = await this.#presenter.expose({
         before,
         delay,
         duration: timing.image_ms,
-        draw: () => group.forEach((slot) => this.#stage.draw(slot, images[slots.indexOf(slot)])),
+        draw: () => {
+          group.forEach((slot) => this.#stage.draw(slot, images[slots.indexOf(slot)]));
+          cropped = this.#stage.watch(group);
+        },
         clear: () => group.forEach((slot) => this.#stage.clear(slot)),
       });
-      group.forEach((slot) => records.push([slot, exposure.record]));
+      const wasCropped = cropped();
+      const record = async () => ({ ...(await exposure.record()), cropped: wasCropped });
+      group.forEach((slot) => records.push([slot, record]));
       before = exposure.end;
       delay = timing.gap_ms;
     }
@@ -76,6 +92,7 @@ export class TrialScreen {
   /** Show both images again with what they were. `images` may be missing after a reload. */
   async explain({ correct, fake }, images, duration) {
     const slots = this.#stage.slots;
+    scrollTo(0, 0);
     const start = await this.#presenter.change(() => {
       this.#state("explaining");
       part(this.#screen, "seen").hidden = true;
@@ -95,9 +112,10 @@ export class TrialScreen {
     return this.#screen.querySelector(`[data-slot="${slot}"] [data-verdict="${word}"]`);
   }
 
-  /** What of the screen is visible: "", "asking" or "explaining". */
+  /** What of the screen is visible: "", "unseen", "asking" or "explaining". */
   #state(name) {
-    this.#screen.classList.remove("asking", "explaining", "sending");
+    this.#screen.classList.remove("unseen", "asking", "explaining", "sending");
+    document.documentElement.classList.toggle("still", name === ""); // nothing scrolls while images are shown
     if (name) this.#screen.classList.add(name);
     for (const button of this.#screen.querySelectorAll("[data-answer]")) button.classList.remove("chosen");
     if (name === "") {

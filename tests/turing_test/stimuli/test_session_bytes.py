@@ -1,0 +1,87 @@
+"""What one session gets of a stimulus: the picture, noise that nobody sees, and a length that says nothing."""
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from turing_test.stimuli.session_bytes import DamagedStimulus, PixelCache, decode_png, session_png, with_noise
+
+SEED, PROOF = b"a seed" * 5, b"8 bytes!"
+
+
+@pytest.fixture(scope="module")
+def photo(photos):
+    return np.ascontiguousarray(next(iter(photos.values()))[:96, :128])
+
+
+def test_the_noise_is_of_one_level_at_most_without_bias_and_of_every_channel(photo):
+    gray = np.full_like(photo, 128)
+    noise = with_noise(gray, SEED).astype(int) - 128
+    assert set(np.unique(noise)) == {-1, 0, 1}
+    # 1/4, 1/2, 1/4, to five standard errors
+    assert np.abs(noise.mean(axis=(0, 1))).max() < 5 * np.sqrt(0.5 / (96 * 128))
+    assert np.abs((noise**2).mean(axis=(0, 1)) - 0.5).max() < 5 * 0.5 / np.sqrt(96 * 128)
+    # neither neighbours nor channels go together
+    flat = noise.reshape(-1, 3)
+    assert np.abs(np.corrcoef(flat.T)[np.triu_indices(3, 1)]).max() < 0.05
+    assert abs(np.corrcoef(flat[:-1, 0], flat[1:, 0])[0, 1]) < 0.05
+
+
+def test_black_and_white_stay_within_range():
+    ends = np.zeros((8, 8, 3), np.uint8)
+    ends[4:] = 255
+    noisy = with_noise(ends, SEED).astype(int)
+    assert np.abs(noisy - ends).max() == 1
+
+
+def test_the_same_seed_gives_the_same_pixels_and_another_one_others(photo):
+    assert np.array_equal(with_noise(photo, SEED), with_noise(photo, SEED))
+    assert (with_noise(photo, SEED) != with_noise(photo, b"other")).mean() > 0.5
+
+
+def test_the_file_is_a_png_of_these_pixels_that_ends_with_the_proof(photo):
+    data = session_png(photo, SEED, PROOF)
+    with Image.open(BytesIO(data)) as image:
+        image.verify()
+    assert np.array_equal(decode_png(data), with_noise(photo, SEED))
+    assert data[-24:-16] == PROOF
+
+
+def test_the_length_depends_on_the_size_alone(photo):
+    smooth, noisy = np.zeros_like(photo), np.random.default_rng(0).integers(0, 256, photo.shape, np.uint8)
+    assert len({len(session_png(image, SEED, PROOF)) for image in (photo, smooth, noisy)}) == 1
+
+
+def store(folder, pixels):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    path = folder / f"{hashlib.sha256(buffer.getvalue()).hexdigest()}.png"
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def test_a_damaged_file_is_never_shown(tmp_path, photo):
+    one, other = store(tmp_path, photo), store(tmp_path, 255 - photo)
+    cache = PixelCache()
+    assert np.array_equal(cache.read(one), photo)
+    content = one.read_bytes()
+    other.write_bytes(content)  # truth and fake swapped
+    with pytest.raises(DamagedStimulus, match="not those that the study was built with"):
+        cache.read(other)
+    other.unlink()
+    with pytest.raises(DamagedStimulus, match="cannot be read"):
+        cache.read(other)
+
+
+def test_the_cache_keeps_to_its_limit_and_forgets_the_oldest(tmp_path, photo):
+    paths = [store(tmp_path, np.roll(photo, k, axis=0)) for k in range(4)]
+    cache = PixelCache(limit_bytes=2 * photo.nbytes)
+    first = cache.read(paths[0])
+    assert cache.read(paths[0]) is first
+    for path in paths[1:]:
+        cache.read(path)
+    assert cache.read(paths[0]) is not first
+    assert cache.read(paths[3]) is cache.read(paths[3])

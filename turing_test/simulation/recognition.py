@@ -1,0 +1,68 @@
+"""What an image of a session shows: found with the study folder and its secret, which no participant has."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turing_test.sessions.tokens import image_noise
+from turing_test.stimuli.session_bytes import PixelCache, decode_png, noise_levels, with_noise
+from turing_test.study.manifest import Stimulus
+from turing_test.study.study_folder import Study
+
+__all__ = ["Recognition"]
+
+SAMPLED = 512  # colour values compared first
+
+
+class Recognition:
+    """Knows all stimuli of a study; made once for all its simulated observers.
+
+    Parameters
+    ----------
+    study : Study
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._cache = PixelCache()
+        # Methods first: with naturalness and preference the photo may be one, and then its pixels are the truth's too.
+        self._shas = sorted(study.manifest.stimuli, key=lambda sha: study.manifest.stimuli[sha].role != "method")
+        self._lock = threading.Lock()
+        self._samples: NDArray[np.int16] | None = None
+        self._places: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def stimulus(self, png: bytes, image: str) -> Stimulus | None:
+        """The stimulus that was sent under an image's token; None when it is none of the study.
+
+        Parameters
+        ----------
+        png : bytes
+            As it came.
+        image : str
+            Token of the image, the last part of its address.
+        """
+        pixels = decode_png(png)
+        seed = image_noise(self._study.key, image)
+        with self._lock:
+            if self._samples is None:
+                self._sample(pixels.size)
+            samples = self._samples
+        assert samples is not None
+        if self._places[-1] >= pixels.size:
+            return None
+        noise = noise_levels(pixels.size, seed)[self._places]
+        expected = (samples + noise).clip(0, 255)
+        for k in np.flatnonzero((expected == pixels.reshape(-1)[self._places]).all(axis=1)):
+            if np.array_equal(with_noise(self._read(self._shas[k]), seed), pixels):
+                return self._study.manifest.stimuli[self._shas[k]]
+        return None
+
+    def _read(self, sha: str) -> NDArray[np.uint8]:
+        return self._cache.read(self._study.stimulus_path(sha))
+
+    def _sample(self, size: int) -> None:
+        self._places = np.linspace(0, size - 1, min(SAMPLED, size)).astype(np.int64)
+        self._samples = np.array([self._read(sha).reshape(-1)[self._places] for sha in self._shas], np.int16)

@@ -1,0 +1,150 @@
+"""A stimulus as one session gets it: bytes and pixels that no other session has, and a length that says nothing.
+
+If every session got the same files, a list of their hashes would hand the truth on: the real photo is the file that several
+people with different methods have seen. So each image of each session carries noise of its own, of at most one level per
+channel, which nobody sees. And PNG without compression: then all images of a study have one length to the byte, while even
+the compressed length alone tells the real photo from the fake in most pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from evalkit.arrays import Rgb8
+
+__all__ = ["DamagedStimulus", "PixelCache", "decode_png", "noise_levels", "session_png", "with_noise"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PROOF = b"prOf"
+"""Type of the chunk with the proof: ancillary, private, safe to copy (PNG, section 5.4)."""
+
+COMPRESSION = 0  # of zlib: none, so that the length says nothing
+
+# Two random bits of each colour value: -1, 0, 0 or 1. An entry holds the four values of one byte, as one number: so numpy
+# looks them up together.
+_LEVELS = np.array(
+    [[(byte >> 2 * k & 1) + (byte >> (2 * k + 1) & 1) - 1 for k in range(4)] for byte in range(256)], np.int8
+).view(np.uint32)[:, 0]
+
+
+class DamagedStimulus(RuntimeError):
+    """A file of a study is not what its name says."""
+
+
+def with_noise(rgb8: Rgb8, seed: bytes) -> Rgb8:
+    """Add noise of -1, 0 or 1 to every colour value, with probabilities 1/4, 1/2, 1/4.
+
+    Parameters
+    ----------
+    rgb8 : ndarray of uint8, shape (height, width, 3)
+    seed : bytes
+        Secret: who knows it can take the noise away.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    noisy = np.add(rgb8.reshape(-1), noise_levels(rgb8.size, seed), dtype=np.int16)
+    return noisy.clip(0, 255, out=noisy).astype(np.uint8).reshape(rgb8.shape)
+
+
+def noise_levels(count: int, seed: bytes) -> NDArray[np.int8]:
+    """The noise of so many colour values, row by row: -1, 0 or 1 each."""
+    random_bytes = np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 4)), np.uint8)
+    return _LEVELS[random_bytes].view(np.int8)[:count]
+
+
+def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
+    """Encode an image for one session.
+
+    Parameters
+    ----------
+    rgb8 : ndarray of uint8, shape (height, width, 3)
+    seed : bytes
+        Of the noise (`turing_test.sessions.tokens.image_noise`).
+    proof : bytes
+        What a page that has fetched the file to its end can say (`turing_test.sessions.tokens.image_proof`).
+
+    Returns
+    -------
+    bytes
+        A PNG whose length depends on height and width alone.
+    """
+    height, width, _ = rgb8.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # the byte before each row: no filter
+    rows[:, 1:] = with_noise(rgb8, seed).reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), COMPRESSION)), (PROOF, proof), (b"IEND", b""))
+    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+class PixelCache:
+    """Decoded stimuli, the latest used ones, within a limit of memory.
+
+    Parameters
+    ----------
+    limit_bytes : int
+    """
+
+    def __init__(self, limit_bytes: int = 256 << 20) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+        self._pixels: OrderedDict[Path, Rgb8] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> Rgb8:
+        """Pixels of a stimulus, named by the SHA-256 of its bytes.
+
+        Raises
+        ------
+        DamagedStimulus
+            When the file is gone or its bytes have another digest.
+        """
+        with self._lock:
+            pixels = self._pixels.get(path)
+            if pixels is not None:
+                self._pixels.move_to_end(path)
+                return pixels
+        pixels = _decode(path)
+        with self._lock:
+            if path not in self._pixels:
+                self._pixels[path] = pixels
+                self._held += pixels.nbytes
+            while self._held > self._limit and len(self._pixels) > 1:
+                self._held -= self._pixels.popitem(last=False)[1].nbytes
+        return pixels
+
+
+def _decode(path: Path) -> Rgb8:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedStimulus(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if hashlib.sha256(data).hexdigest() != path.stem:
+        raise DamagedStimulus(f"{path}: its bytes are not those that the study was built with.")
+    return decode_png(data)
+
+
+def decode_png(data: bytes) -> Rgb8:
+    """Pixels of a PNG of ours: three channels of eight bits, nothing to convert."""
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as image:
+        pixels: Rgb8 = np.asarray(image.convert("RGB"))
+    return pixels
