@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from packaging.version import Version
 from PIL import Image
 from skimage.color import rgb2lab
 
@@ -240,7 +241,13 @@ def test_a_metric_is_added_by_following_contributing(folder):
 def test_the_citation_file_has_what_citation_tools_ask_for():
     record = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert record.keys() >= {"cff-version", "message", "title", "authors", "version", "license"}
-    assert record["version"] == importlib.metadata.version("colorization-evalkit")
+    # A paper cites a release: the newest in the changelog. What is installed is that one, or on the way to the next.
+    released = re.search(
+        r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )[1]
+    assert record["version"] == released
+    installed = importlib.metadata.version("colorization-evalkit")
+    assert installed == released or (".dev" in installed and Version(installed) > Version(released))
     assert record["license"] == "BSD-3-Clause"
 
 

@@ -13,7 +13,9 @@ PUBLIC = ("evalkit", "analysis", "evalkit.metrics")
 
 
 def documented(module: str) -> set[str]:
-    (block,) = re.findall(rf"currentmodule:: {re.escape(module)}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = re.findall(
+        rf"currentmodule:: {re.escape(module)}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+    )
     return {line.strip() for line in block.splitlines() if re.fullmatch(r"   \w+", line)}
 
 
