@@ -27,71 +27,11 @@ Rooms, from the ground up. Each imports only from rooms before it in this list (
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from evalkit.errors import InputError
-    from evalkit.metrics.ab_counts import AbErrorOptions
-    from evalkit.metrics.ab_error import ab_auc, ab_auc_rebal
-    from evalkit.metrics.accumulator import Accumulator
-    from evalkit.metrics.color_difference import ciede2000
-    from evalkit.metrics.colorfulness import colorfulness, colorfulness_abs, colorfulness_diff
-    from evalkit.metrics.fidelity import ab_rmse, l_mae, psnr_ab, psnr_rgb
-    from evalkit.metrics.ssim import ms_ssim_ab, ssim_rgb
-    from evalkit.scoring.run import score
-    from evalkit.scoring.scores import Scores
+import lazy_loader
 
-_HOMES = {
-    "Accumulator": "evalkit.metrics.accumulator",
-    "InputError": "evalkit.errors",
-    "AbErrorOptions": "evalkit.metrics.ab_counts",
-    "ab_auc": "evalkit.metrics.ab_error",
-    "ab_auc_rebal": "evalkit.metrics.ab_error",
-    "ciede2000": "evalkit.metrics.color_difference",
-    "colorfulness": "evalkit.metrics.colorfulness",
-    "colorfulness_abs": "evalkit.metrics.colorfulness",
-    "colorfulness_diff": "evalkit.metrics.colorfulness",
-    "ab_rmse": "evalkit.metrics.fidelity",
-    "l_mae": "evalkit.metrics.fidelity",
-    "psnr_ab": "evalkit.metrics.fidelity",
-    "psnr_rgb": "evalkit.metrics.fidelity",
-    "ms_ssim_ab": "evalkit.metrics.ssim",
-    "ssim_rgb": "evalkit.metrics.ssim",
-    "Scores": "evalkit.scoring.scores",
-    "score": "evalkit.scoring.run",
-}
-
-__all__ = [
-    "AbErrorOptions",
-    "Accumulator",
-    "InputError",
-    "Scores",
-    "ab_auc",
-    "ab_auc_rebal",
-    "ab_rmse",
-    "ciede2000",
-    "colorfulness",
-    "colorfulness_abs",
-    "colorfulness_diff",
-    "l_mae",
-    "ms_ssim_ab",
-    "psnr_ab",
-    "psnr_rgb",
-    "score",
-    "ssim_rgb",
-]
+# Each name is loaded on first use, so that ``import evalkit`` costs nothing; ``__init__.pyi`` says where each lives.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = version("colorization-evalkit")
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use: ``import evalkit`` itself costs nothing."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

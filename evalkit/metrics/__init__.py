@@ -14,6 +14,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+import lazy_loader
+
 from evalkit.errors import InputError
 from evalkit.wording import unknown_name
 
@@ -21,10 +23,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from evalkit.metrics.ab_counts import AbErrorOptions
-    from evalkit.metrics.base import Metric
+    from evalkit.metrics.base import Better as Better
+    from evalkit.metrics.base import ColumnMeanMetric as ColumnMeanMetric
+    from evalkit.metrics.base import ImageStatistics as ImageStatistics
+    from evalkit.metrics.base import MeanMetric as MeanMetric
+    from evalkit.metrics.base import Metric as Metric
+    from evalkit.metrics.base import SetMetric as SetMetric
+    from evalkit.metrics.base import SetScore as SetScore
+    from evalkit.metrics.base import SumMetric as SumMetric
+    from evalkit.metrics.blocks import BlockMeter as BlockMeter
+    from evalkit.metrics.blocks import BlockMetric as BlockMetric
+    from evalkit.metrics.photo import Photo as Photo
     from evalkit.networks.options import Setup
 
-__all__ = ["BUILT_IN", "DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names", "with_companions"]
+# What authors of metrics build on, loaded on first use.
+__getattr__, _dir, _OFFERED = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": [
+            "Better",
+            "ColumnMeanMetric",
+            "ImageStatistics",
+            "MeanMetric",
+            "Metric",
+            "SetMetric",
+            "SetScore",
+            "SumMetric",
+        ],
+        "blocks": ["BlockMeter", "BlockMetric"],
+        "photo": ["Photo"],
+    },
+)
+
+__all__ = ["DEFAULT_METRICS", "create_metrics", "load_metric", "metric_names", *_OFFERED]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 BUILT_IN = {
     "ab_auc": "evalkit.metrics.ab_error:AbAuc",
