@@ -18,7 +18,7 @@ from evalkit.files import atomic_file
 from evalkit.scoring.plan import BLOCK_SIZE
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import read_shard, shard_name, shard_paths
+from evalkit.scoring.statistics_store import check_shards, read_shard, shard_name, shard_paths
 
 __all__ = ["merge_runs"]
 
@@ -45,7 +45,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         raise InputError(f"{target}: exists and is not an empty folder; choose a new folder for --out")
     records = [RunRecord.from_json(folder / "run.json") for folder in folders]
     _require_same_options(folders, records)
-    images = [_images(folder) for folder in folders]
+    images = [_images(folder, record) for folder, record in zip(folders, records, strict=True)]
     over_images = all(set(record.methods) == set(records[0].methods) for record in records)
     if over_images:
         record = _join_images(folders, images, records[0])
@@ -63,6 +63,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         samples={name: methods for one in records for name, methods in one.samples.items()},
         allow_missing=any(one.allow_missing for one in records),
         missing=_unique(entry for one in records for entry in one.missing),
+        shards={},
     )
     existed = target.exists()
     shards = target / ".unfinished"
@@ -130,10 +131,14 @@ def _deciding(record: RunRecord) -> dict[str, Any]:
     return {"metrics": data["metrics"], **data["options"], "size": record.size, **fit}
 
 
-def _images(folder: Path) -> list[str]:
+def _images(folder: Path, record: RunRecord) -> list[str]:
     names: list[str] = []
+    shards: dict[str, int] = {}
     for path in shard_paths(folder / "statistics"):
-        names.extend(dict.fromkeys(read_shard(path, ["image"])["image"].to_pylist()))
+        rows = read_shard(path, ["image"])["image"].to_pylist()
+        shards[path.name] = len(rows)
+        names.extend(dict.fromkeys(rows))
+    check_shards(folder / "statistics", shards, record.shards)
     return names
 
 

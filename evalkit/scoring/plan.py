@@ -24,6 +24,7 @@ from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files
 from evalkit.scoring.signature import DEFINITIONS
+from evalkit.scoring.statistics_store import shard_name
 from evalkit.wording import counted
 
 __all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
@@ -135,6 +136,7 @@ class Plan(RunDefinition):
             allow_missing=bool(self.pairs.missing),
             missing=tuple(self.pairs.missing),
             notes=(*_of_another_kind(self.pairs.ignored), *notes),
+            shards={shard_name(i): len(self.block(i)) * len(self.methods) for i in range(self.n_blocks)},
         )
 
 

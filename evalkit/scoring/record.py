@@ -78,6 +78,8 @@ class RunRecord(RunDefinition):
         What `allow_missing` left out: ``image``, ``method``, ``reason``.
     notes : tuple of str
         What the run noticed, beside what the statistics show.
+    shards : mapping of str to int
+        File name and rows of every shard of the statistics: how every reader notices that some are missing.
     """
 
     n_bootstrap: int
@@ -85,6 +87,7 @@ class RunRecord(RunDefinition):
     inputs: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[Mapping[str, str]] = ()
     notes: tuple[str, ...] = ()
+    shards: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -106,6 +109,7 @@ class RunRecord(RunDefinition):
             "inputs": dict(self.inputs),
             "missing": [dict(entry) for entry in self.missing],
             "notes": list(self.notes),
+            "shards": dict(self.shards),
             "samples": {name: list(methods) for name, methods in self.samples.items()},
         }
 
@@ -134,6 +138,7 @@ class RunRecord(RunDefinition):
                 missing=tuple(data["missing"]),
                 setups={name: Setup(**setup) for name, setup in data["options"]["networks"].items()},
                 notes=tuple(data["notes"]),
+                shards=dict(data["shards"]),
                 samples={name: tuple(methods) for name, methods in data["samples"].items()},
             )
         except FileNotFoundError:

@@ -18,6 +18,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.estimates import check_n_bootstrap
 from evalkit.scoring.plan import Plan, make_plan
+from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
 from evalkit.scoring.statistics_store import block_of, shard_name
 from evalkit.scoring.workers import Progress, run_blocks
@@ -111,15 +112,38 @@ def score(
             notes = run_blocks(plan, Path(temporary), range(plan.n_blocks), workers, progress)
             return summarise(Path(temporary), plan.record(n_bootstrap, notes), metrics=plan.created)
     target = Path(out)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; --out names a folder")
+    try:
+        with locked(target):
+            return _score_into(
+                plan, target, n_bootstrap=n_bootstrap, workers=workers, resume=resume, overwrite=overwrite,
+                per_image_csv=per_image_csv, progress=progress,
+            )  # fmt: skip
+    finally:
+        _forget_if_empty(target)
+
+
+def _score_into(
+    plan: Plan,
+    target: Path,
+    *,
+    n_bootstrap: int,
+    workers: int,
+    resume: bool,
+    overwrite: bool,
+    per_image_csv: bool,
+    progress: Progress,
+) -> Scores:
+    """Run a plan in a folder that is this run's alone."""
     unfinished = target / ".unfinished"
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
     try:
         notes = run_blocks(plan, unfinished, blocks, workers, progress)
-    except BaseException:
-        _forget_if_empty(target, unfinished)
-        raise
+    finally:
+        _forget_if_empty(unfinished)
     scores = summarise(unfinished, plan.record(n_bootstrap, notes), metrics=plan.created)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
@@ -146,22 +170,19 @@ def _remove_foreign_shards(plan: Plan, folder: Path) -> None:
             path.unlink()
 
 
-def _forget_if_empty(target: Path, unfinished: Path) -> None:
+def _forget_if_empty(folder: Path) -> None:
     """Leave no trace of a run that stopped before its first finished block."""
-    for folder in (unfinished, target):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _prepare_out(target: Path, unfinished: Path, *, resume: bool, overwrite: bool) -> None:
     """Make the folder, or say why it cannot be used; touches nothing that is not ours."""
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file; --out names a folder")
     finished = (target / "run.json").exists()
     if finished and not overwrite:
         raise InputError(f"{target}: already holds results; choose another --out, or replace them with --overwrite")
     if not finished and target.is_dir():
-        foreign = sorted(p.name for p in target.iterdir() if p.name not in RESULTS and p.name != ".unfinished")
+        foreign = sorted(p.name for p in target.iterdir() if p.name not in (*RESULTS, *LOCK_FILES, ".unfinished"))
         if foreign and not unfinished.exists():
             raise InputError(f"{target}: is not empty (it holds {foreign[0]}); choose a new folder for --out")
     if not finished and not unfinished.exists() and (target / "statistics").is_dir():

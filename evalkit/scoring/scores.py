@@ -40,6 +40,7 @@ from evalkit.scoring.signature import format_signature
 from evalkit.scoring.statistics_store import (
     DIAGNOSTICS,
     StoredStatistics,
+    check_shards,
     drop_notes,
     read_statistics,
     read_vectors,
@@ -250,7 +251,11 @@ def load_statistics(
     columns = dict.fromkeys(name for metric in metrics for name in metric.columns)
     columns.update(dict.fromkeys(name for metric in sums for name in metric.reads))
     needs_ab_errors = any(metric.uses_ab_error for metric in sums)
-    return read_statistics(folder, record.methods, list(columns), record.options if needs_ab_errors else None, keep)
+    options = record.options if needs_ab_errors else None
+    stored = read_statistics(folder, record.methods, list(columns), options, keep)
+    if record.shards:
+        check_shards(folder, stored.shards, record.shards)
+    return stored
 
 
 def summarise(
@@ -282,6 +287,7 @@ def summarise(
     if metrics is None:
         metrics = create_metrics(record.metrics, record.options, record.setups)
     stored = load_statistics(folder, record, metrics, keep)
+    record = replace(record, shards=stored.shards)
     run_fields = _run_fields(stored, record)
     summary: list[Score] = []
     cautions: dict[str, None] = {}

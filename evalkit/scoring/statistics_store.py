@@ -21,11 +21,13 @@ from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
 from evalkit.metrics.base import ImageStatistics
+from evalkit.wording import counted, some_names
 
 __all__ = [
     "DIAGNOSTICS",
     "Row",
     "StoredStatistics",
+    "check_shards",
     "image_curves",
     "read_shard",
     "read_statistics",
@@ -214,11 +216,14 @@ class StoredStatistics:
         would not fit into memory.
     histograms : mapping of str to ndarray of int64, shape (Q, 152)
         Pooled ab-error histogram by method; empty without ab errors.
+    shards : mapping of str to int
+        File name and rows of every shard, whatever was kept of it.
     """
 
     scalars: pa.Table
     methods: Mapping[str, ImageStatistics]
     histograms: Mapping[str, IntArray]
+    shards: Mapping[str, int]
 
 
 def read_statistics(
@@ -254,8 +259,10 @@ def read_statistics(
     tables: dict[str, list[AbErrorTable]] = {method: [] for method in methods}
     histograms: dict[str, IntArray] = {}
     unknown = set(keep or ())
+    shards: dict[str, int] = {}
     for path in shard_paths(folder):
         shard = read_shard(path, vectors=False, lists=options is not None)
+        shards[path.name] = len(shard)
         if keep is not None:
             names = shard["image"].to_pylist()
             unknown.difference_update(names)
@@ -278,7 +285,38 @@ def read_statistics(
         scalar,
         {method: _image_statistics(rows_of_method(scalar, method), columns, tables[method]) for method in methods},
         histograms,
+        shards,
     )
+
+
+def check_shards(folder: Path, shards: Mapping[str, int], recorded: Mapping[str, int]) -> None:
+    """Compare the shards of a folder with those that its run recorded.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shards, for the sentence.
+    shards, recorded : mapping of str to int
+        File name and rows, as found and as recorded.
+
+    Raises
+    ------
+    InputError
+        If any is missing, surplus or has other rows: numbers on the rest would be numbers of other images.
+    """
+    missing = [name for name in recorded if name not in shards]
+    surplus = [name for name in shards if name not in recorded]
+    changed = [name for name in recorded if name in shards and shards[name] != recorded[name]]
+    faults = [
+        f"{what} ({some_names(names)})"
+        for what, names in (("lacks", missing), ("has surplus", surplus), ("has another length of", changed))
+        if names
+    ]
+    if faults:
+        raise InputError(
+            f"{folder}: of the {counted(len(recorded), 'shard')} that run.json lists, it {' and '.join(faults)}; copy the "
+            "folder again, or score again with --overwrite"
+        )
 
 
 def rows_of_method(table: pa.Table, method: str) -> pa.Table:
