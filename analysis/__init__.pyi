@@ -6,9 +6,8 @@ from .planning.study_plan import PlanOptions as PlanOptions
 from .planning.study_plan import plan_study as plan_study
 from .statistics.bootstrap import nested_bootstrap as nested_bootstrap
 from .statistics.comparison import compare as compare
-from .statistics.preference import preference_scale as preference_scale
-from .statistics.preference import win_matrix as win_matrix
 from .study.differences import comparisons as comparisons
+from .study.preferences import analyze_preferences as analyze_preferences
 from .study.rates import FoolRates as FoolRates
 from .study.rates import fool_rates as fool_rates
 from .trials.amt_results import read_amt_results as read_amt_results

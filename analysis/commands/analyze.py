@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
+    from analysis.study.preferences import PreferenceResults
     from analysis.trials.trial_table import TrialTable
 
 __all__ = ["analyze_command", "print_summary"]
@@ -138,15 +139,37 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
     if subset.differences is not None and len(subset.differences):
         _print_differences(console, subset)
         notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.differences if r.note]
-    if subset.scale is not None:
-        table = _table("method", "strength", "+-", "interval")
-        for k in (-subset.scale.strength).argsort():
-            s = subset.scale
-            interval = f"{s.ci_low[k]:.2f} to {s.ci_high[k]:.2f}"
-            table.add_row(s.methods[k], f"{s.strength[k]:.2f}", f"{s.std_error[k]:.2f}", interval)
-        console.print(table)
+    if subset.preferences is not None:
+        _print_preferences(console, subset.preferences)
+        notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.preferences.differences if r.note]
     for note in notes:
         console.print(f"  note: {note}")
+
+
+def _print_preferences(console: Console, results: PreferenceResults) -> None:
+    from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells
+
+    wide = len(results.methods) > 3  # the intervals are in the table of comparisons and in win_matrix.csv
+    heads, rows = win_matrix_cells(results, intervals=not wide)
+    console.print("How often the row was preferred to the column, %:")
+    table = _table("method", *heads)
+    for method, cells in rows:
+        table.add_row(method, *cells)
+    console.print(table)
+    if results.scale is not None:
+        table = _table("method", "strength", "+-", f"{100 * results.scale.confidence:g} % interval")
+        for method in (name for name in results.methods if name in results.scale.methods):
+            strength = results.scale.strength_of(method)
+            interval = f"{strength.ci_low:.2f} to {strength.ci_high:.2f}"
+            table.add_row(method, f"{strength.estimate:.2f}", f"{strength.std_error:.2f}", interval)
+        console.print(table)
+    for sentence in preference_sentences(results):
+        console.print(sentence)
+    if len(results.differences):
+        table = _table("A - B", "wins", "share of A, %", "strength A - B", "p", "p (Holm)")
+        for a, b, *cells in preference_cells(results):
+            table.add_row(f"{a} - {b}", *cells)
+        console.print(table)
 
 
 def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalysis) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from analysis.planning.assumptions import PlanningModel, StudyDesign, expit
 from analysis.planning.power import Goal, hardest_scenario
-from analysis.statistics.comparison import compare, t_two_sided
+from analysis.statistics.comparison import compare
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import fool_rate
+from analysis.statistics.preference import Preferences, pair_shares, preference_scale
 from analysis.statistics.sequential import nominal_levels
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
@@ -175,10 +176,15 @@ def _near_half_p(samples: list[Answers], goal: Goal) -> float:
 
 
 def _preference_p(samples: list[Answers], goal: Goal) -> float:
-    found = fool_rate(samples[0].value, samples[0].participant, samples[0].image)
-    if not found.std_error > 0:  # everybody preferred the same: the exact test of as many independent answers
-        return 2.0 * 0.5 ** min(found.n_participants, found.n_images)
-    return t_two_sided((found.estimate - 0.5) / found.std_error, found.df)
+    won, participant, image = samples[0].value, samples[0].participant, samples[0].image
+    a_first = (participant + image) % 2 == 0  # which method came first; without an effect of it, any rule serves
+    preferences = Preferences.from_labels(
+        np.where(a_first, "a", "b"), np.where(a_first, "b", "a"), np.where(a_first, won, 1 - won), participant, image
+    )
+    try:
+        return preference_scale(preferences).difference("a", "b").p_value
+    except InputError:  # one of the two won every trial: the exact test of the share
+        return pair_shares(preferences)[0].p_value
 
 
 _TESTS: dict[str, Callable[[list[Answers], Goal], float]] = {

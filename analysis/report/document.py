@@ -15,12 +15,20 @@ import numpy as np
 from analysis.records import csv_text, json_text, replace_results
 from analysis.report import figures as draw
 from analysis.report.agreement import MetricAgreement, image_pairs_of, metric_agreement
+from analysis.report.cells import p_text, with_minus
 from analysis.report.figures import save_figure
 from analysis.report.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
 from analysis.report.metric_differences import MetricDifference, metric_differences
+from analysis.report.preference import (
+    preference_cells,
+    preference_figure,
+    preference_paragraph,
+    preference_sentences,
+    win_matrix_cells,
+)
 from analysis.report.published_rows import published_rows
 from analysis.report.score_folder import ScoreFolder
-from analysis.report.tables import ReportTable, build_table, metric_column, with_minus
+from analysis.report.tables import ReportTable, build_table, metric_column
 from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from evalkit.errors import InputError
@@ -200,10 +208,11 @@ def _page(content: ReportInput, drawn: Sequence[_Drawn]) -> str:
         subtitle=_subtitle(content),
         simulated=study is not None and study.simulated,
         table=Markup(table.to_html()) if table.columns else "",
-        other_table=Markup(build_table(None, before).to_html()) if before and before.rates else "",
+        other_table=Markup(build_table(None, before).to_html()) if before else "",
         notes=_notes(content.headline),
         left_out=study.left_out if study else (),
         comparisons=_comparison_cells(content.headline),
+        preferences=_preference_parts(content.headline),
         metric_differences=_difference_matrix(content.differences),
         baseline=content.baseline,
         figures=[{"caption": entry.caption, "svg": Markup(entry.inline)} for entry in drawn],
@@ -240,10 +249,18 @@ def _draw_curves(content: ReportInput) -> Figure:
 
 
 def _forest_caption(content: ReportInput) -> str:
+    return f"Rates with {_percent(content)} intervals for {_claim(content)}."
+
+
+def _percent(content: ReportInput) -> str:
+    assert content.study is not None
+    return f"{100 * content.study.options.confidence:g} %"
+
+
+def _claim(content: ReportInput) -> str:
     assert content.study is not None
     both = content.study.options.estimand == "participants+images"
-    claim = "new participants and new images" if both else "new participants on these images"
-    return f"Rates with {100 * content.study.options.confidence:g} % intervals for {claim}."
+    return "new participants and new images" if both else "new participants on these images"
 
 
 def _draw_forest(content: ReportInput) -> Figure:
@@ -251,6 +268,17 @@ def _draw_forest(content: ReportInput) -> Figure:
     study = _shown_study(content)
     margin = content.study.options.equivalence_margin
     return draw.forest_figure(list(study.rates or ()), margin=margin, rating=study.trials.preset == "rating")
+
+
+def _preference_scale_shown(content: ReportInput) -> bool:
+    preferences = content.headline.preferences if content.headline else None
+    return preferences is not None and preferences.scale is not None
+
+
+def _draw_preference_scale(content: ReportInput) -> Figure:
+    preferences = _shown_study(content).preferences
+    assert preferences is not None
+    return preference_figure(preferences)
 
 
 def _has_vigilance_curve(content: ReportInput) -> bool:
@@ -269,7 +297,7 @@ def _has_fatigue(content: ReportInput) -> bool:
 
 
 def _has_sides(content: ReportInput) -> bool:
-    if not content.rates_shown:
+    if content.headline is None:
         return False
     return any(not math.isnan(row["first_share"]) for row in _shown_study(content).tables["per_participant"])
 
@@ -299,6 +327,15 @@ FIGURES = (
         _curve_caption,
         _draw_curves,
     ),
+    Section(
+        "preference_scale",
+        lambda content: _preference_scale_shown(content),
+        lambda content: (
+            f"Bradley-Terry strengths with {_percent(content)} intervals for {_claim(content)}; methods that always won or "
+            "always lost have none."
+        ),
+        _draw_preference_scale,
+    ),
     Section("forest", lambda content: content.rates_shown, _forest_caption, _draw_forest),
     Section(
         "variance_components",
@@ -323,12 +360,16 @@ FIGURES = (
     Section(
         "side_bias",
         _has_sides,
-        lambda content: "How often each participant answered that the first image was the fake.",
+        lambda content: (
+            "How often each participant preferred the first image."
+            if _shown_study(content).trials.preset == "preference"
+            else "How often each participant answered that the first image was the fake."
+        ),
         lambda content: draw.side_bias_figure(_shown_study(content).tables["per_participant"]),
     ),
     Section(
         "answer_times",
-        lambda content: content.rates_shown and "answer_times" in _shown_study(content).diagnostics,
+        lambda content: content.headline is not None and "answer_times" in content.headline.diagnostics,
         lambda content: "Times from the question to the answer.",
         lambda content: draw.answer_time_figure(_shown_study(content).trials.of_kind("test")),
     ),
@@ -377,9 +418,10 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
         first += f" Not included: {excluded}."
     if study.rules:
         first += f" Exclusion rules declared beforehand: {'; '.join(rule.name for rule in study.rules)}."
-    if headline.rates is None:
-        link = "Strengths are a Bradley-Terry scale with mean 0, fitted by maximum likelihood; "
-        return [first, link + "standard errors are clustered (sandwich)."]
+    if headline.preferences is not None:
+        both = options.estimand == "participants+images"
+        claim = "new participants and new images" if both else "new participants on these images"
+        return [first, preference_paragraph(headline.preferences, claim, options.confidence)]
     percent = f"{100 * options.confidence:g} %"
     if options.estimand == "participants+images":
         claim = (
@@ -426,6 +468,8 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
         return []
     notes = [*headline.trials.notes, *headline.notes]
     notes += [f"{record.method}: {record.note}." for record in headline.rates or () if record.note]
+    if headline.preferences is not None:
+        notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.preferences.differences if r.note]
     return notes
 
 
@@ -445,11 +489,25 @@ def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
                 record.method_b,
                 with_minus(f"{factor * result.difference:+.1f}"),
                 with_minus(f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"),
-                _p(record.p_holm),
+                p_text(record.p_holm),
                 "–" if math.isnan(record.probability_less) else f"{record.probability_less:.3f}",
             )
         )
     return cells
+
+
+def _preference_parts(headline: SubsetAnalysis | None) -> dict[str, Any] | None:
+    """Win matrix, comparisons and sentences of a preference study, for the page."""
+    if headline is None or headline.preferences is None:
+        return None
+    results = headline.preferences
+    heads, rows = win_matrix_cells(results)
+    return {
+        "heads": heads,
+        "rows": rows,
+        "comparisons": preference_cells(results),
+        "sentences": preference_sentences(results),
+    }
 
 
 def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[str], list[list[str]]] | None:
@@ -472,7 +530,7 @@ def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[st
                 for value in (entry.compared.difference, entry.compared.ci_low, entry.compared.ci_high)
             ]
             interval = "" if math.isnan(entry.compared.ci_low) else f" ({shown[1]} to {shown[2]})"
-            row.append(with_minus(f"{shown[0]}{interval}, p {_p(entry.p_holm)}"))
+            row.append(with_minus(f"{shown[0]}{interval}, p {p_text(entry.p_holm)}"))
         rows.append(row)
     return methods, rows
 
@@ -496,10 +554,6 @@ def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], 
                 row.append(with_minus(f"{pair.rho:+.2f} ({pair.ci_low:+.2f} to {pair.ci_high:+.2f})"))
         rows.append(row)
     return over, rows
-
-
-def _p(value: float) -> str:
-    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _subtitle(content: ReportInput) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "fatigue_figure",
     "forest_figure",
     "image_scatter_figure",
+    "new_figure",
     "save_figure",
     "side_bias_figure",
     "vigilance_figure",
@@ -42,6 +43,12 @@ COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.9
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 2)), (0, (7, 2)))
+_ANSWERS = {
+    "real-vs-fake": ("fooled", "not fooled"),
+    "naturalness": ("natural", "not natural"),
+    "preference": ("the first", "the second"),
+}
+"""Names of the answers 1 and 0."""
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -72,7 +79,8 @@ def _look(number: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of this size in inches with one pair of axes, in the style of the report."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -94,7 +102,7 @@ def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: 
     """Every method's rate and interval, with the 50 % line and the band of equivalence."""
     shown = [record for record in rates if record.mean is not None]
     factor = 1.0 if rating else 100.0
-    with _figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
         if not rating:
             axes.axvspan(50 - 100 * margin, 50 + 100 * margin, color="0.9", linewidth=0)
             axes.axvline(50, color="0.4", linewidth=0.8, linestyle="--")
@@ -115,7 +123,7 @@ def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: 
 
 def curve_figure(curves: Mapping[str, FloatArray], std_errors: Mapping[str, FloatArray] | None = None) -> Figure:
     """Cumulative ab-error curves: share of pixels within each threshold, 0 to 150, with 95 % bands over images."""
-    with _figure(COLUMN_WIDTH, 2.3) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, 2.3) as (figure, axes):
         for number, (method, (threshold, fraction)) in enumerate(curves.items()):
             if std_errors and method in std_errors and len(std_errors[method]) == len(fraction):
                 reach = 1.96 * std_errors[method]
@@ -142,7 +150,7 @@ def image_scatter_figure(
     values: Mapping[str, tuple[FloatArray, FloatArray]], metric_title: str, rho: Mapping[str, float]
 ) -> Figure:
     """Metric against shrunken fool rate, one point an image, one marker a method."""
-    with _figure(COLUMN_WIDTH, 2.5) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, 2.5) as (figure, axes):
         for number, (method, (x, y)) in enumerate(values.items()):
             correlation = rho.get(method, math.nan)
             label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
@@ -156,7 +164,7 @@ def image_scatter_figure(
 
 def vigilance_figure(methods: Mapping[str, Any]) -> Figure:
     """Fool rate over every vigilance threshold: what leaving people out would change."""
-    with _figure(COLUMN_WIDTH, 2.3 + 0.05 * len(methods)) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, 2.3 + 0.05 * len(methods)) as (figure, axes):
         for number, (method, found) in enumerate(methods.items()):
             points = [p for p in found.get("vigilance_curve", []) if "estimate" in p]
             x = np.array([100 * p["threshold"] for p in points]) + 0.6 * (number - len(methods) / 2)
@@ -184,7 +192,7 @@ def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
         rate[position] = test.value[inside].mean()
         error[position] = 1.96 * math.sqrt(one_way_variances(test.value[inside], design).participant)
     centre = ((edges[:-1] + edges[1:] - 1) / 2)[filled]
-    with _figure(COLUMN_WIDTH, 2.0) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, 2.0) as (figure, axes):
         axes.errorbar(centre, 100 * rate, yerr=100 * error, color=COLOURS[0], marker="o", markersize=3.5, linewidth=1.0)
         axes.set_xlabel("trial of the session")
         axes.set_ylabel("fooled, %")
@@ -194,7 +202,7 @@ def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
 def side_bias_figure(people: Sequence[Row]) -> Figure:
     """Each participant's share of "first" answers; 50 % is no preference."""
     share = 100 * np.array([row["first_share"] for row in people], dtype=np.float64)
-    with _figure(COLUMN_WIDTH, 1.9) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, 1.9) as (figure, axes):
         axes.hist(share[np.isfinite(share)], bins=np.arange(0, 105, 5).tolist(), color=COLOURS[4], edgecolor="white")
         axes.axvline(50, color="0.3", linewidth=0.8, linestyle="--")
         axes.set_xlim(0, 100)
@@ -204,15 +212,16 @@ def side_bias_figure(people: Sequence[Row]) -> Figure:
 
 
 def answer_time_figure(test: TrialTable) -> Figure:
-    """Answer times on a logarithmic axis, fooled and not."""
+    """Answer times on a logarithmic axis, by answer; ratings all together."""
     time = test["response_ms"]
     used = np.isfinite(time) & (time > 0)
     seconds = time[used] / 1000
     edges = np.geomspace(max(seconds.min() * 0.9, 0.01), seconds.max() * 1.1, 30)
-    with _figure(COLUMN_WIDTH, 2.0) as (figure, axes):
-        for number, (name, chosen) in enumerate(
-            (("fooled", test.value[used] > 0.5), ("not fooled", test.value[used] < 0.5))
-        ):
+    with new_figure(COLUMN_WIDTH, 2.0) as (figure, axes):
+        value = test.value[used]
+        high, low = _ANSWERS.get(test.preset, ("all answers", ""))
+        parts = [(high, value > 0.5), (low, value < 0.5)] if low else [(high, np.ones(value.size, dtype=np.bool_))]
+        for number, (name, chosen) in enumerate(parts):
             if chosen.any():
                 axes.hist(seconds[chosen], bins=edges.tolist(), histtype="step", density=True, color=COLOURS[number],
                           linestyle=LINES[number], linewidth=1.3, label=name)  # fmt: skip
@@ -230,7 +239,7 @@ def component_figure(rows: Sequence[Row]) -> Figure:
     """Where the variance of one answer lies, and so of what to have more for a shorter interval."""
     shown = [row for row in rows if not math.isnan(row["participant"])]
     hatches = ("", "///", "...")
-    with _figure(COLUMN_WIDTH, max(2.0, 0.9 + 0.24 * len(shown))) as (figure, axes):
+    with new_figure(COLUMN_WIDTH, max(2.0, 0.9 + 0.24 * len(shown))) as (figure, axes):
         left = np.zeros(len(shown))
         total = np.array([row["participant"] + row["image"] + row["residual"] for row in shown])
         for number, part in enumerate(("participant", "image", "residual")):

@@ -10,59 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.records import Row, csv_text
+from analysis.report.cells import Cell, ReportColumn, p_text, with_minus
+from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.report.score_folder import ScoreFolder
 from analysis.study.analysis import SubsetAnalysis
 from evalkit.metrics import load_metric
 
-__all__ = ["Cell", "ReportColumn", "ReportRow", "ReportTable", "build_table", "metric_column", "with_minus"]
+__all__ = ["ReportRow", "ReportTable", "build_table", "metric_column"]
 
 PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
 """Columns of Zhang et al., first in the table and in this order."""
 MAXIMUM_COLUMNS = 8
 """Wider tables are cut in sections for paper and screen."""
 _MAIN_COLUMNS = (*PAPER_METRICS, "fooled", "interval", "difference", "p_holm")
-
-
-@dataclass(frozen=True)
-class ReportColumn:
-    """One column.
-
-    Attributes
-    ----------
-    key : str
-        Name in CSV.
-    title : str
-        Heading.
-    factor : float
-        Values are multiplied by it for reading (100 for percent); CSV holds them as they are.
-    decimals : int
-        Digits after the point for reading.
-    """
-
-    key: str
-    title: str
-    factor: float = 1.0
-    decimals: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One number with what belongs to it, or a text.
-
-    Attributes
-    ----------
-    value, std_error, ci_low, ci_high : float
-        NaN where missing.
-    text : str
-        Shown instead of a number.
-    """
-
-    value: float = math.nan
-    std_error: float = math.nan
-    ci_low: float = math.nan
-    ci_high: float = math.nan
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,6 +203,8 @@ def build_table(
         columns.sort(key=lambda column: PAPER_METRICS.index(column.key) if column.key in PAPER_METRICS else 9)
     if study is not None and study.rates is not None:
         columns += _study_columns(study, cells)
+    elif study is not None and study.preferences is not None:
+        columns += fill_preference_cells(study.preferences, cells)
     elif published:
         columns.append(ReportColumn("fooled", "fooled %", 100.0))
     rows = [ReportRow(method, own) for method, own in cells.items()]
@@ -298,7 +261,7 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             interval = f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"
             own["difference"] = Cell(text=f"{factor * result.difference:+.1f} ({interval})")
             if not math.isnan(compared.p_holm):
-                own["p_holm"] = Cell(text="< 0.001" if compared.p_holm < 0.001 else f"{compared.p_holm:.3f}")
+                own["p_holm"] = Cell(text=p_text(compared.p_holm))
     columns = [
         ReportColumn("fooled", heading, factor),
         ReportColumn("interval", "95 % interval"),
@@ -335,6 +298,10 @@ def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published
         both = mean is None or mean.estimand == "participants+images"
         claim = "new participants and new images" if both else "new participants on these images"
         parts.append(f"Human rates with standard error and 95 % interval for {claim}.")
+    if study is not None and study.preferences is not None:
+        parts.append(
+            "Strengths of a Bradley-Terry scale with mean 0, with standard error and interval; a tie is half a win."
+        )
     if published:
         parts.append(
             "Published rows are copied; their standard errors come from a bootstrap over participants and trials."
@@ -370,11 +337,6 @@ def _latex_number(text: str) -> str:
 def _together(title: str) -> str:
     """A heading that does not break before its unit or after a lone letter."""
     return title.replace(" %", "\u00a0%").replace("p (", "p\u00a0(")
-
-
-def with_minus(text: str) -> str:
-    """A true minus sign before digits."""
-    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
 def _escape_markdown(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 from analysis.records import Row, csv_text, json_text, replace_results
 from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
-from analysis.statistics.preference import PreferenceScale, WinMatrix, preference_scale, win_matrix
 from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import Comparisons, comparisons
+from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
 from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.trials.exclusions import ExclusionRule, apply_exclusions
 from analysis.trials.trial_table import LeftOut, TrialTable
@@ -69,8 +69,8 @@ class SubsetAnalysis:
         None for preference studies.
     differences : Comparisons or None
         None for preference studies.
-    scale, wins : PreferenceScale, WinMatrix or None
-        Of preference studies only; the scale is None where methods cannot be put on one (see `notes`).
+    preferences : PreferenceResults or None
+        Of preference studies only.
     tables : dict of str to list of rows
         ``per_image``, ``per_participant``, ``variance_components``, ``bootstrap``.
     diagnostics : dict
@@ -83,8 +83,7 @@ class SubsetAnalysis:
     trials: TrialTable
     rates: FoolRates | None = None
     differences: Comparisons | None = None
-    scale: PreferenceScale | None = None
-    wins: WinMatrix | None = None
+    preferences: PreferenceResults | None = None
     tables: dict[str, list[Row]] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -181,52 +180,32 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict:
     tables = {"per_participant": participant_rows(trials, subset=name)}
     diagnostics = diagnose(trials)
     notes: tuple[str, ...] = ()
-    if trials.preset == "preference":
-        test = trials.of_kind("test")
-        if len(test) == 0:
-            raise InputError(f"{trials.source} has no scored test trials; answers of kind test are needed.")
-        first = test.value == 1
-        winner = np.where(first, test["method_first"], test["method_second"])
-        loser = np.where(first, test["method_second"], test["method_first"])
-        scale = None
-        try:
-            scale = preference_scale(
-                winner,
-                loser,
-                test["participant"],
-                test["image"],
-                estimand=options.estimand,
-                confidence=options.confidence,
-            )
-        except InputError as error:
-            notes = (str(error),)
-        return SubsetAnalysis(
-            name=name,
-            trials=trials,
-            scale=scale,
-            wins=win_matrix(winner, loser),
-            tables=tables,
-            diagnostics=diagnostics,
-            notes=notes,
-        )
     common: dict[str, Any] = {
         "estimand": options.estimand,
         "confidence": options.confidence,
         "equivalence_margin": options.equivalence_margin,
         "subset": name,
     }
+    present, baseline = trials.of_kind("test").methods, options.baseline
+    lost = name == AFTER and baseline is not None and baseline not in present
+    if lost:
+        notes = (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
+    if trials.preset == "preference":
+        preferences = analyze_preferences(trials, baseline=None if lost else baseline, **common)
+        return SubsetAnalysis(
+            name=name,
+            trials=trials,
+            preferences=replace(preferences, differences=PreferenceDifferences(())) if lost else preferences,
+            tables=tables,
+            diagnostics=diagnostics,
+            notes=(*notes, *preferences.notes),
+        )
     rates = fool_rates(trials, strict=strict, **common)
     tables["per_image"] = image_rows(trials, confidence=options.confidence, subset=name)
     tables["variance_components"] = component_rows(trials, subset=name)
     if options.bootstrap:
         tables["bootstrap"] = _bootstrap_rows(trials, name, options)
-    present = trials.of_kind("test").methods
-    baseline = options.baseline
-    if name == AFTER and baseline is not None and baseline not in present:
-        notes = (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
-        differences = Comparisons(())
-    else:
-        differences = comparisons(trials, baseline=baseline, **common)
+    differences = Comparisons(()) if lost else comparisons(trials, baseline=baseline, **common)
     return SubsetAnalysis(
         name=name,
         trials=trials,
@@ -288,10 +267,10 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[
                 for row in subset.rates.rows()
             )
             tables.setdefault("comparisons", []).extend(subset.differences.rows())
-        if subset.wins is not None:
-            tables.setdefault("win_matrix", []).extend(_win_rows(subset))
-        if subset.scale is not None:
-            tables.setdefault("preference_scale", []).extend(_scale_rows(subset))
+        if subset.preferences is not None:
+            tables.setdefault("win_matrix", []).extend(subset.preferences.win_rows())
+            tables.setdefault("preference_scale", []).extend(subset.preferences.scale_rows())
+            tables.setdefault("preference_comparisons", []).extend(subset.preferences.differences.rows())
         for name, rows in subset.tables.items():
             tables.setdefault(name, []).extend(rows)
     trials = analysis.headline.trials
@@ -323,42 +302,3 @@ _RATE_FILE = {
     "naturalness": ("natural_rates", "natural_rate"),
     "rating": ("mean_ratings", "mean_rating"),
 }
-
-
-def _scale_rows(subset: SubsetAnalysis) -> list[Row]:
-    scale = subset.scale
-    assert scale is not None
-    return [
-        {
-            "method": scale.methods[k],
-            "strength": scale.strength[k],
-            "std_error": scale.std_error[k],
-            "ci_low": scale.ci_low[k],
-            "ci_high": scale.ci_high[k],
-            "df": scale.df,
-            "link": scale.link,
-            "n_participants": scale.n_participants,
-            "n_trials": scale.n_trials,
-            "subset": subset.name,
-        }
-        for k in np.argsort(-scale.strength, kind="stable")
-    ]
-
-
-def _win_rows(subset: SubsetAnalysis) -> list[Row]:
-    wins = subset.wins
-    assert wins is not None
-    size = len(wins.methods)
-    return [
-        {
-            "method": wins.methods[a],
-            "other": wins.methods[b],
-            "wins": int(wins.wins[a, b]),
-            "n_trials": int(wins.n_trials[a, b]),
-            "share": wins.share[a, b],
-            "subset": subset.name,
-        }
-        for a in range(size)
-        for b in range(size)
-        if a != b
-    ]

@@ -78,6 +78,8 @@ def participant_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
 def _side(test: TrialTable) -> Row:
     """Share of "first" answers and the d' that a side preference does not change."""
     row: Row = {"first_share": math.nan, "dprime_unbiased": math.nan}
+    if test.preset == "preference" and len(test):
+        row["first_share"] = float(test.value.mean())  # a tie is half an answer for either
     if test.preset != "real-vs-fake" or "response" not in test or "real_position" not in test or len(test) == 0:
         return row
     chose_first = test["response"] == "first"

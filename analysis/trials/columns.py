@@ -49,8 +49,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("real_position", "Where the real photo was.", choices=POSITIONS),
     Column(
         "response",
-        "The image chosen (real-vs-fake: as the fake; preference: as the more natural), or yes/no (naturalness).",
-        choices=(*POSITIONS, "yes", "no"),
+        "The image chosen (real-vs-fake: as the fake; preference: as the more natural, or tie), or yes/no (naturalness).",
+        choices=(*POSITIONS, "tie", "yes", "no"),
     ),
     Column("rating", "A rating on any numeric scale.", "number"),
     Column("kind", "What the trial is for; test when absent.", choices=("practice", "test", "vigilance", "catch")),

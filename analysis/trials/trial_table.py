@@ -304,7 +304,7 @@ def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[
     derived = np.full(raw.row.size, np.nan)
     if "response" in columns and "real_position" in columns:
         position, response = columns["real_position"], columns["response"]
-        wrong = np.isin(response, ("yes", "no"))
+        wrong = np.isin(response, ("yes", "no", "tie"))
         _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
         as_numbers = is_fooled(response, position).astype(np.float64)
         derived = np.where((response == "") | (position == ""), np.nan, as_numbers)
@@ -320,16 +320,16 @@ def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[
 def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
     response = columns["response"]
     wrong = np.isin(response, ("yes", "no"))
-    _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
+    _refuse_where(raw, wrong, "has response {cell!r}; first, second, tie or an empty cell is allowed", response)
     same = columns["method_first"] == columns["method_second"]
     _refuse_where(raw, same, "shows method {cell!r} against itself; two methods are needed", columns["method_first"])
-    value = np.where(response == "", np.nan, (response == "first").astype(np.float64))
+    value = np.select([response == "", response == "tie"], [np.nan, 0.5], (response == "first").astype(np.float64))
     return value, np.where(response == "", "no answer", "")
 
 
 def _naturalness(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
     response = columns["response"]
-    wrong = np.isin(response, POSITIONS)
+    wrong = np.isin(response, (*POSITIONS, "tie"))
     _refuse_where(raw, wrong, "has response {cell!r}; yes, no or an empty cell is allowed", response)
     value = np.where(response == "", np.nan, (response == "yes").astype(np.float64))
     return value, np.where(response == "", "no answer", "")

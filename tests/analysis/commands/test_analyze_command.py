@@ -139,10 +139,52 @@ def test_preference_studies_get_a_scale_and_a_win_matrix(tmp_path: Path, write_c
     ]
     result = run(write_csv(rows), "--out", tmp_path)
     assert "strength" in result.output
+    assert "All methods at once: F(2, " in result.output
+    assert "Effect of being shown first" in result.output
     scale = rows_of(tmp_path / "preference_scale.csv")
-    assert scale[0]["method"] == "x"
-    assert len(rows_of(tmp_path / "win_matrix.csv")) == 6
+    assert [row["method"] for row in scale[::3]] == ["x", "shown first"]
+    wins = {(row["method"], row["other"]): row for row in rows_of(tmp_path / "win_matrix.csv")}
+    assert len(wins) == 6
+    assert float(wins["x", "y"]["share"]) == pytest.approx(1 - float(wins["y", "x"]["share"]))
+    assert float(wins["x", "y"]["ci_low"]) == pytest.approx(1 - float(wins["y", "x"]["ci_high"]))
+    pairs = rows_of(tmp_path / "preference_comparisons.csv")
+    assert len(pairs) == 3
+    assert all(float(row["p_holm"]) >= float(row["p_value"]) for row in pairs)
+    assert all(float(row["std_error"]) > 0.05 for row in pairs)
     assert not (tmp_path / "fool_rates.csv").exists()
+    run(tmp_path / "trials.csv", "--out", tmp_path, "--baseline", "z")
+    assert [row["method_b"] for row in rows_of(tmp_path / "preference_comparisons.csv")] == ["z", "z"]
+    with pytest.raises(InputError, match=r"baseline 'nonsense' is not a method of trials\.csv; it has x, y, z"):
+        run(tmp_path / "trials.csv", "--out", tmp_path, "--baseline", "nonsense")
+
+
+def test_ties_count_half_and_are_counted(tmp_path: Path, write_csv: Write) -> None:
+    header = ["participant", "image", "method_first", "method_second", "response"]
+    answers = ["first", "second", "tie", "first"]
+    rows = [
+        [f"p{p}", f"i{i}", *(("x", "y") if i % 2 else ("y", "x")), answers[(p * 3 + i) % 4]]
+        for p in range(8)
+        for i in range(8)
+    ]
+    result = run(write_csv([header, *rows]), "--out", tmp_path)
+    assert "16 ties: each counts as half a win" in result.output
+    (row,) = rows_of(tmp_path / "preference_comparisons.csv")
+    assert row["ties"] == "16"
+    assert float(row["share"]) == pytest.approx((int(row["wins_a"]) + 8) / 64)
+    bad = write_csv([["participant", "image", "method", "response"], ["p", "i", "m", "yes"], ["q", "i", "m", "tie"]])
+    with pytest.raises(InputError, match="has response 'tie'; yes, no or an empty cell is allowed"):
+        run(bad, "--out", tmp_path)
+
+
+def test_a_method_that_always_wins_is_answered_with_a_bound(tmp_path: Path, write_csv: Write) -> None:
+    header = ["participant", "image", "method_first", "method_second", "response"]
+    rows = [[f"p{p}", f"i{i}", "x", "y", "first"] for p in range(10) for i in range(10)]
+    result = run(write_csv([header, *rows]), "--out", tmp_path)
+    assert "100 : 0" in result.output
+    assert "at least +1.05" in result.output  # logit of 0.05^(1/10)
+    (row,) = rows_of(tmp_path / "preference_comparisons.csv")
+    assert (row["difference"], row["share"]) == ("", "1.0")
+    assert float(row["share_ci_low"]) == pytest.approx(0.025**0.1)
 
 
 def test_ratings_stay_on_their_own_scale(tmp_path: Path, write_csv: Write) -> None:

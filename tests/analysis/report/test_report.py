@@ -159,8 +159,19 @@ def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) 
         for p in range(9)
         for t in range(9)
     ]
-    run("--trials", write_csv([header, *rows]), "--out", tmp_path)
-    assert "Bradley-Terry" in (tmp_path / "report.html").read_text()
+    trials = write_csv([header, *rows])
+    run("--trials", trials, "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    for part in ("Bradley-Terry", "All methods at once", "shown first", "How often the row was preferred", "p (Holm)"):
+        assert part in text
+    with (tmp_path / "table.csv").open(newline="") as file:
+        table = {row["method"]: row for row in csv.DictReader(file)}
+    assert float(table["x"]["strength"]) == pytest.approx(-float(table["y"]["strength"]))
+    for name in ("preference_scale", "side_bias"):
+        assert (tmp_path / "figures" / f"{name}.pdf").stat().st_size > 1000
+    assert r"\toprule" in (tmp_path / "table.tex").read_text()
+    with pytest.raises(InputError, match="baseline 'nonsense' is not a method"):
+        run("--trials", trials, "--out", tmp_path, "--baseline", "nonsense")
 
 
 def test_names_cannot_break_any_format(write_csv: Write, study_rows: list[dict]) -> None:

@@ -1,0 +1,63 @@
+"""Columns and cells of the report's tables, and how numbers are written for reading."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+__all__ = ["Cell", "ReportColumn", "p_text", "with_minus"]
+
+
+@dataclass(frozen=True)
+class ReportColumn:
+    """One column.
+
+    Attributes
+    ----------
+    key : str
+        Name in CSV.
+    title : str
+        Heading.
+    factor : float
+        Values are multiplied by it for reading (100 for percent); CSV holds them as they are.
+    decimals : int
+        Digits after the point for reading.
+    """
+
+    key: str
+    title: str
+    factor: float = 1.0
+    decimals: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number with what belongs to it, or a text.
+
+    Attributes
+    ----------
+    value, std_error, ci_low, ci_high : float
+        NaN where missing.
+    text : str
+        Shown instead of a number.
+    """
+
+    value: float = math.nan
+    std_error: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    text: str = ""
+
+
+def p_text(p: float, *, equals: bool = False) -> str:
+    """A p-value for reading: never 0.000 or 1.000, which no p-value is; with `equals`, as in "p = 0.03"."""
+    if math.isnan(p):
+        return "–"
+    sign = "= " if equals else ""
+    return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.9995 else f"{sign}{p:.3f}"
+
+
+def with_minus(text: str) -> str:
+    """A true minus sign before digits."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
