@@ -13,6 +13,13 @@ from turing_test.commands.study_data import (
     people_command,
 )
 from turing_test.commands.study_files import audit_command, create_command, doctor_command, freeze_command
+from turing_test.commands.study_keep import (
+    close_command,
+    move_command,
+    open_command,
+    pause_command,
+    reset_command,
+)
 from turing_test.commands.study_serve import password_command, serve_command
 from turing_test.commands.study_simulate import simulate_command
 
@@ -34,8 +41,13 @@ for command in (
     links_command,
     simulate_command,
     export_command,
+    open_command,
+    pause_command,
+    close_command,
     people_command,
     find_command,
+    move_command,
+    reset_command,
     backup_command,
     forget_command,
 ):

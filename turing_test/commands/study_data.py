@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from turing_test.results.people import Person
     from turing_test.study.study_folder import Study
 
-__all__ = ["backup_command", "export_command", "find_command", "forget_command", "links_command", "people_command"]
+__all__ = [
+    "DATABASE",
+    "STUDY",
+    "backup_command",
+    "export_command",
+    "find_command",
+    "forget_command",
+    "links_command",
+    "open_study",
+    "people_command",
+]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
@@ -26,14 +36,16 @@ DATABASE = click.option(
 
 
 @contextmanager
-def _open(folder: Path, database: str | None, *, must_exist: bool = True) -> Iterator[tuple[Study, Storage]]:
+def open_study(folder: Path, database: str | None, *, must_exist: bool = True) -> Iterator[tuple[Study, Storage]]:
     """The study and its database, with the tables of this version."""
     from evalkit.errors import InputError
     from turing_test.database.storage import Storage, StorageUnavailable, default_url
     from turing_test.database.study_record import register
     from turing_test.study.study_folder import read_study
+    from turing_test.study.whereabouts import refuse_moved
 
     study = read_study(folder)
+    refuse_moved(study, database)
     if database is None and must_exist and not study.database.exists():
         raise InputError(
             f"{study.database}: does not exist yet; no participant has come. Name another with --database."
@@ -75,7 +87,7 @@ def links_command(study: Path, count: int, url: str | None, database: str | None
     from evalkit.errors import InputError
     from turing_test.sessions.links import make_links
 
-    with _open(study, database, must_exist=False) as (opened, storage):
+    with open_study(study, database, must_exist=False) as (opened, storage):
         address = url or opened.protocol.public_url
         if not address:
             raise InputError(f"{study / 'study.toml'}: public_url is empty; set it, or name the address with --url.")
@@ -100,7 +112,7 @@ def export_command(study: Path, out: Path, file_format: Any, simulated: bool, da
     """
     from turing_test.results.export import export
 
-    with _open(study, database) as (opened, storage):
+    with open_study(study, database) as (opened, storage):
         exported = export(storage, opened, out, file_format=file_format, simulated=simulated or None)
     who = "simulated sessions" if exported.simulated else "sessions"
     click.echo(f"{', '.join(map(str, exported.files))}: {exported.trials} trials of {exported.sessions} {who}")
@@ -127,7 +139,7 @@ def backup_command(study: Path, out: Path, database: str | None) -> None:
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}; make it first, or name another --out.")
-    with _open(study, database) as (_, storage):
+    with open_study(study, database) as (_, storage):
         sessions = back_up(storage, out)
     click.echo(f"{out}: {sessions} sessions")
 
@@ -182,7 +194,7 @@ def people_command(
     for state in states:
         if state not in allowed:
             raise InputError(f"--state: {unknown_name('state', state, allowed)}")
-    with _open(study, database) as (opened, storage):
+    with open_study(study, database) as (opened, storage):
         everybody = storage.read(lambda connection: people(connection, opened, simulated=simulated, now=time.time()))
     listed = [person for person in everybody if not states or person.outcome in states or person.state in states]
     if out is not None:
@@ -243,7 +255,7 @@ def find_command(
     from turing_test.sessions.identifiers import Identifier, find_sessions
 
     identifier = Identifier(label=label, code=code, link=link, worker=worker, platform=platform)
-    with _open(study, database) as (opened, storage):
+    with open_study(study, database) as (opened, storage):
 
         def look(connection: sa.Connection) -> list[Person]:
             session = tables.session.c
@@ -281,7 +293,7 @@ def forget_command(
     from turing_test.sessions.identifiers import Identifier
 
     identifier = Identifier(label=label, code=code, link=link, worker=worker, platform=platform)
-    with _open(study, database) as (opened, storage):
+    with open_study(study, database) as (opened, storage):
         if not yes:
             click.confirm(f"Delete {identifier} from {study} for good?", abort=True)
         trials = forget(storage, opened, identifier)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from turing_test.study.study_folder import Study
 
 __all__ = ["password_command", "serve_command"]
 
@@ -55,6 +59,7 @@ def serve_command(
     from evalkit.errors import InputError
     from turing_test.database.storage import StorageUnavailable
     from turing_test.server.serving import Server, open_socket, serve
+    from turing_test.study.lock import hold
     from turing_test.study.study_folder import read_study
     from turing_test.web.dashboard_password import password_digest
 
@@ -67,6 +72,7 @@ def serve_command(
     opened = read_study(study)
     if set_password:
         _ask_password(study)
+    _refuse_second_database(opened, database)
     listening = open_socket(host, port)
     address = opened.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
 
@@ -79,7 +85,8 @@ def serve_command(
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
 
     try:
-        serve(Server(opened, database, workers, threads, simulation_key, proxy), listening, ready)
+        with hold(opened.folder, alone=False):
+            serve(Server(opened, database, workers, threads, simulation_key, proxy), listening, ready)
     except StorageUnavailable as error:
         raise InputError(str(error)) from error
     finally:
@@ -99,6 +106,24 @@ def password_command(study: Path) -> None:
     read_study(study)
     _ask_password(study)
     click.echo(f"{study}: the dashboard's password is set; whoever was logged in must log in again.")
+
+
+def _refuse_second_database(study: Study, database: str | None) -> None:
+    """A study whose answers are in two databases is two halves of a study."""
+    from evalkit.errors import InputError
+    from turing_test.database.session_counts import sessions_in_file
+    from turing_test.database.storage import default_url
+    from turing_test.study.whereabouts import refuse_moved
+
+    refuse_moved(study, database)
+    if database is None or database == default_url(study.folder):
+        return
+    n_people, _ = sessions_in_file(study.database)
+    if n_people:
+        raise InputError(
+            f"{study.database}: holds {n_people} sessions of participants, and --database names another database; carry "
+            f"them over first: evalkit study move {study.folder} --to URL."
+        )
 
 
 def _ask_password(study: Path) -> None:

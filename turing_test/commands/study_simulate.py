@@ -81,6 +81,7 @@ def simulate_command(
     from turing_test.server.local_server import local_server
     from turing_test.simulation.observers import Population
     from turing_test.simulation.play import UnexpectedReply, simulate
+    from turing_test.study.lock import hold
     from turing_test.study.study_folder import read_study
 
     opened = read_study(study)
@@ -106,7 +107,7 @@ def simulate_command(
         if url is None
         else nullcontext(url)
     )
-    with server as address, progress_bar("simulating", "participants") as show:
+    with hold(opened.folder, alone=False), server as address, progress_bar("simulating", "participants") as show:
         try:
             played = simulate(opened, population, address, own_key, concurrency=concurrency, on_participant=show)
         except UnexpectedReply as error:

@@ -10,11 +10,10 @@ import sqlalchemy as sa
 
 from evalkit.errors import InputError
 from turing_test.database import schema as tables
-from turing_test.database.storage import Storage
+from turing_test.database.copying import copy_tables
+from turing_test.database.storage import Storage, private_file
 
 __all__ = ["back_up"]
-
-CHUNK = 5000  # rows copied at once
 
 
 def back_up(storage: Storage, out: Path) -> int:
@@ -41,6 +40,7 @@ def back_up(storage: Storage, out: Path) -> int:
         raise InputError(f"{out}: exists already; name a new file for --out, or delete it first.")
     partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.part")
     try:
+        private_file(partial)  # answers are nobody else's business; VACUUM fills an empty file
         if storage.is_sqlite:
             with storage.engine.connect() as connection:
                 raw = connection.connection.driver_connection
@@ -75,9 +75,6 @@ def _copy_to_sqlite(storage: Storage, path: Path) -> None:
             copy.engine.connect().execution_options(evalkit_begin="BEGIN IMMEDIATE") as target,
             target.begin(),
         ):
-            for table in tables.metadata.sorted_tables:
-                result = source.execution_options(yield_per=CHUNK).execute(sa.select(table))
-                for rows in result.mappings().partitions():
-                    target.execute(sa.insert(table), [dict(row) for row in rows])
+            copy_tables(source, target)
     finally:
         copy.close()

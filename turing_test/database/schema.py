@@ -45,6 +45,8 @@ study = Table(
     Column("version", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("unlocked_at", Double),
+    Column("running", Text),
+    Column("admission", String(16), nullable=False, server_default="open"),
 )
 
 link = Table(

@@ -6,10 +6,11 @@ has one writer (``BEGIN IMMEDIATE``, shared commits); on PostgreSQL the function
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,15 @@ from sqlalchemy import Connection, Engine, event
 from evalkit.errors import InputError
 from turing_test.database.group_commit import GroupCommit
 
-__all__ = ["DISTRIBUTION", "Storage", "StorageUnavailable", "default_url", "package_version"]
+__all__ = [
+    "DISTRIBUTION",
+    "Storage",
+    "StorageUnavailable",
+    "as_unavailable",
+    "default_url",
+    "package_version",
+    "private_file",
+]
 
 T = TypeVar("T")
 DISTRIBUTION = "colorization-evalkit"
@@ -76,6 +85,7 @@ class Storage:
             self.engine = sa.create_engine(parsed, connect_args=options, poolclass=sa.QueuePool, **pool)
             _prepare_sqlite(self.engine)
             self._group = GroupCommit(self._connect_writer, _is_unavailable)
+            self._files = _Files(Path(parsed.database or ""))
             self._reading = self.engine
         else:
             milliseconds = int(1000 * busy_timeout_s)
@@ -102,11 +112,11 @@ class Storage:
         StorageUnavailable
             When the database does not answer.
         """
-        try:
+        with as_unavailable():
+            if self.is_sqlite:
+                self._files.check()
             with self._reading.connect() as connection:
                 return work(connection)
-        except Exception as error:
-            raise _translate(error) from error
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run a function that changes the database, and return when the change is on disk.
@@ -121,13 +131,14 @@ class Storage:
         StorageUnavailable
             When the database is locked, full or does not answer: then nothing has changed.
         """
-        try:
+        with as_unavailable():
             if self.is_sqlite:
-                return self._group.run(work)
+                self._files.check()
+                result = self._group.run(work)
+                self._files.check_after_commit()  # nothing is acknowledged that went into a file without a name
+                return result
             with self.engine.begin() as connection:
                 return work(connection)
-        except Exception as error:
-            raise _translate(error) from error
 
     def run_statement(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement of PostgreSQL that is a transaction by itself: it is on disk when this returns.
@@ -172,12 +183,14 @@ class Storage:
         """
         from turing_test.database.migrations import upgrade
 
-        try:
-            with self._connect_writer() as connection, _without_foreign_keys(connection), connection.begin():
+        with as_unavailable():
+            if self.is_sqlite:
+                private_file(Path(self.url.database or ""))
+            with self.connect_to_change() as connection, _without_foreign_keys(connection), connection.begin():
                 self.lock_assignment(connection)
                 upgrade(connection)
-        except Exception as error:
-            raise _translate(error) from error
+            if self.is_sqlite:
+                self._files.remember()
 
     def close(self) -> None:
         """Close all connections."""
@@ -188,7 +201,82 @@ class Storage:
         self.engine.dispose()
 
     def _connect_writer(self) -> Connection:
+        self._files.forget_log()
+        return self.connect_to_change()
+
+    def connect_to_change(self) -> Connection:
+        """A connection whose transactions may write: on SQLite each is the only one from its begin on."""
         return self.engine.connect().execution_options(evalkit_begin="BEGIN IMMEDIATE")
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file that its owner alone can read, unless it is there: a database is nobody else's business.
+
+    What SQLite puts beside it gets the same permissions.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextmanager
+def as_unavailable() -> Iterator[None]:
+    """Say `StorageUnavailable`, or a sentence, where a driver says that the database cannot be used."""
+    try:
+        yield
+    except Exception as error:
+        raise _translate(error) from error
+
+
+_REMOVED = (
+    "The database cannot be used now: {name} was removed or replaced while it was in use. Put it back and start the server "
+    "again; use evalkit study reset, backup and move instead of rm, cp and mv."
+)
+
+
+class _Files:
+    """Whether the files of a SQLite database are still those that were opened.
+
+    A process goes on writing into a file that was removed or replaced, and SQLite does not notice: what it acknowledges
+    is gone with the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._log_path = str(path), f"{path}-wal"
+        self._file: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+
+    def remember(self) -> None:
+        """Take the file that is there for the right one."""
+        self._file = _inode(self._path)
+
+    def forget_log(self) -> None:
+        """A new connection writes; SQLite removes the log with the last connection and makes a new one with the next."""
+        self._log = None
+
+    def check(self) -> None:
+        """Refuse to go on when the file is another one, or gone."""
+        self._file = self._compare(self._path, self._file)
+
+    def check_after_commit(self) -> None:
+        """The same for the file and its log, which must be there and the same as long as a connection writes."""
+        self.check()
+        self._log = self._compare(self._log_path, self._log)
+        if self._log is None:
+            raise StorageUnavailable(_REMOVED.format(name=self._log_path))
+
+    def _compare(self, name: str, opened: tuple[int, int] | None) -> tuple[int, int] | None:
+        current = _inode(name)
+        if opened is not None and current != opened:
+            raise StorageUnavailable(_REMOVED.format(name=name))
+        return current
+
+
+def _inode(name: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(name)  # noqa: PTH116 - twice an answer: a Path costs as much as the call
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextmanager
@@ -208,9 +296,10 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
 def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # not even in a message: it may hold a password
         raise InputError(
-            f"the database is {url!r}; allowed is sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+            "the database's URL cannot be read; allowed is sqlite:///PATH or "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, PORT a number."
         ) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
@@ -251,7 +340,7 @@ def _reason(error: BaseException) -> str | None:
     """Why the database cannot be used, in words; None when the error is another one."""
     if isinstance(error, sa.exc.TimeoutError):
         return "too many requests wait for it"
-    original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    original = _original(error)
     if isinstance(original, sqlite3.OperationalError):
         text = str(original).lower()
         return next((words for key, words in _SQLITE_REASONS.items() if key in text), None)
@@ -259,6 +348,10 @@ def _reason(error: BaseException) -> str | None:
     if type(original).__module__.startswith("psycopg") and _is_operational(original):
         return " ".join(str(original).split("\n")[0].split()) or "it does not answer"
     return None
+
+
+def _original(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, sa.exc.DBAPIError) else error
 
 
 def _is_operational(error: BaseException | None) -> bool:
@@ -272,5 +365,8 @@ def _is_unavailable(error: BaseException) -> bool:
 
 
 def _translate(error: Exception) -> Exception:
+    original = _original(error)
+    if isinstance(original, sqlite3.DatabaseError) and "not a database" in str(original):
+        return InputError("the database's file is no SQLite database, or is damaged; restore the last backup.")
     reason = _reason(error)
     return error if reason is None else StorageUnavailable(f"The database cannot be used now: {reason}.")

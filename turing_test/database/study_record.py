@@ -1,8 +1,11 @@
-"""The one row that says which study a database belongs to, and whether its fool rates may be looked at."""
+"""The one row that says which study a database belongs to, how it is run, and whether it takes anybody now."""
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -12,43 +15,142 @@ from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
 from turing_test.study.study_folder import Study
 
-__all__ = ["register", "unlock", "unlocked_at"]
+__all__ = [
+    "ADMISSIONS",
+    "Admission",
+    "Change",
+    "admission",
+    "changes_while_running",
+    "register",
+    "set_admission",
+    "unlock",
+    "unlocked_at",
+]
 
-_R = tables.study
+Admission = Literal["open", "paused", "closed", "moved"]
+ADMISSIONS: dict[Admission, str] = {
+    "open": "new participants are admitted",
+    "paused": "new participants are asked to come back later; sessions that have begun go on",
+    "closed": "new participants are told that nobody is needed any more; sessions that have begun go on",
+    "moved": "the answers were moved to another database",
+}
+"""What a study does with those who come."""
+
+_R, _E = tables.study, tables.event
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changed in how a study is run.
+
+    Attributes
+    ----------
+    at : float
+        Seconds since 1970.
+    what : str
+        The option, or ``admission``.
+    before, after : object
+    """
+
+    at: float
+    what: str
+    before: object
+    after: object
 
 
 def register(storage: Storage, study: Study) -> None:
     """Write down which study a new database belongs to, and check it in one that was used before.
 
+    What was asked must be what it was; how the study is run may have changed, which is written down with its time.
+
     Raises
     ------
     InputError
-        When it belongs to another study, or the study was changed since the first answers.
+        When it belongs to another study, what is asked was changed since the first answers, or the answers were moved.
     """
-    identity = {
-        "name": study.protocol.name, "manifest": study.manifest.digest, "protocol": study.protocol.digest,
-    }  # fmt: skip
+    identity = {"name": study.protocol.name, "manifest": study.manifest.digest, "protocol": study.protocol.asked_digest}
+    running = study.protocol.running
 
     def work(connection: Connection) -> None:
         storage.lock_assignment(connection)
+        now = time.time()
         row = connection.execute(sa.select(_R)).mappings().first()
         if row is None:
-            connection.execute(
-                sa.insert(_R).values(**identity, id=1, version=package_version(), created_at=time.time())
-            )
+            first = {**identity, "running": json.dumps(running), "version": package_version(), "created_at": now}
+            connection.execute(sa.insert(_R).values(id=1, **first))
             return
-        changed = [name for name, value in identity.items() if row[name] != value]
-        if not changed:
-            return
-        if connection.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar_one():
-            what = {"name": "its name", "manifest": "its stimuli", "protocol": "its study file"}
+        if row["admission"] == "moved":
             raise InputError(
-                f"{study.folder}: the database holds sessions of the study {row['name']!r}, from which this one differs by "
-                f"{' and '.join(what[name] for name in changed)}; serve the study as it was, or name another --database."
+                f"the answers of study {row['name']} were moved from this database to another one; name that with "
+                "--database (evalkit study move says where to)."
             )
-        connection.execute(sa.update(_R).values(**identity, version=package_version(), unlocked_at=None))
+        _log_changes(connection, json.loads(row["running"] or "{}"), running, now)
+        changed = [name for name, value in identity.items() if row[name] != value]
+        values: dict[str, Any] = {"running": json.dumps(running)}
+        if changed:
+            if connection.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar_one():
+                what = {"name": "its name", "manifest": "its stimuli", "protocol": "its study file"}
+                raise InputError(
+                    f"{study.folder}: the database holds sessions of the study {row['name']!r}, from which this one "
+                    f"differs by {' and '.join(what[name] for name in changed)}; serve the study as it was, or name "
+                    "another --database."
+                )
+            values |= {**identity, "version": package_version(), "unlocked_at": None}
+        if changed or row["running"] != values["running"]:
+            connection.execute(sa.update(_R).values(values))
 
     storage.write(work)
+
+
+def _log_changes(connection: Connection, before: dict[str, Any], after: dict[str, Any], now: float) -> None:
+    if not before:
+        return
+    for name, value in after.items():
+        if name in before and before[name] != value:
+            _log(connection, now, name, before[name], value)
+
+
+def _log(connection: Connection, now: float, what: str, before: object, after: object) -> None:
+    detail = json.dumps({"what": what, "before": before, "after": after}, ensure_ascii=False)
+    connection.execute(sa.insert(_E).values(at=now, kind="changed", detail=detail))
+
+
+def changes_while_running(connection: Connection) -> list[Change]:
+    """What changed in how the study is run since the database was made, in order of time."""
+    rows = connection.execute(sa.select(_E.c.at, _E.c.detail).where(_E.c.kind == "changed").order_by(_E.c.id))
+    return [Change(row.at, **json.loads(row.detail)) for row in rows]
+
+
+def admission(connection: Connection) -> Admission:
+    """What the study does with those who come; ``open`` before it was first served."""
+    state: Admission | None = connection.execute(sa.select(_R.c.admission)).scalar()
+    return state or "open"
+
+
+def set_admission(storage: Storage, state: Admission) -> Admission:
+    """Open, pause or close a study; a running server acts on it at once.
+
+    Parameters
+    ----------
+    storage : Storage
+    state : str
+        Key of `ADMISSIONS`.
+
+    Returns
+    -------
+    str
+        What it was before.
+    """
+
+    def work(connection: Connection) -> Admission:
+        storage.lock_assignment(connection)
+        before = admission(connection)
+        if before != state:
+            connection.execute(sa.update(_R).values(admission=state))
+            _log(connection, time.time(), "admission", before, state)
+        return before
+
+    return storage.write(work)
 
 
 def unlocked_at(connection: Connection) -> float | None:
@@ -64,6 +166,6 @@ def unlock(storage: Storage) -> None:
         now = time.time()
         updated = connection.execute(sa.update(_R).where(_R.c.unlocked_at.is_(None)).values(unlocked_at=now))
         if updated.rowcount:
-            connection.execute(sa.insert(tables.event).values(at=now, kind="unlocked"))
+            connection.execute(sa.insert(_E).values(at=now, kind="unlocked"))
 
     storage.write(work)

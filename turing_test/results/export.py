@@ -20,7 +20,8 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
-from turing_test.results.columns import Column, TrialRecord, columns_of
+from turing_test.database.study_record import Change, changes_while_running
+from turing_test.results.columns import Column, TrialRecord, columns_of, iso_time
 from turing_test.sessions.snapshot import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
@@ -91,7 +92,7 @@ def export(
     data = {"csv": _csv, "parquet": _parquet, "json": _json}[file_format](columns, trials.rows)
     table, dictionary = out / f"trials.{file_format}", out / "data_dictionary.md"
     write_atomically(table, data)
-    write_atomically(dictionary, _dictionary(study, columns, trials.states, table.name).encode())
+    write_atomically(dictionary, _dictionary(study, columns, trials.states, trials.changes, table.name).encode())
     return Exported(
         files=(table, dictionary),
         trials=len(trials.rows),
@@ -117,12 +118,15 @@ class StudyTrials:
         Sessions of the other kind, which are not among them.
     states : Counter
         All sessions of this kind by state.
+    changes : list of Change
+        What was changed in how the study is run.
     """
 
     rows: list[dict[str, Any]]
     simulated: bool
     of_other_kind: int
     states: Counter[str]
+    changes: list[Change]
 
     @property
     def sessions(self) -> int:
@@ -149,6 +153,9 @@ class StudyTrials:
         if self.of_other_kind:
             of_other_kind = "sessions of people" if self.simulated else "simulated sessions"
             notes.append(f"Not in this table: {self.of_other_kind} {of_other_kind}.")
+        if self.changes:
+            said = "; ".join(f"{change.what} at {iso_time(change.at)}" for change in self.changes)
+            notes.append(f"Changed in how the study was run, not in what was asked: {said}.")
         return tuple(notes)
 
 
@@ -172,7 +179,7 @@ def collect_trials(storage: Storage, study: Study, *, simulated: bool | None = N
         When there are none.
     """
 
-    def work(connection: Connection) -> tuple[list[dict[str, Any]], Counter[bool], bool, Counter[str]]:
+    def work(connection: Connection) -> tuple[list[dict[str, Any]], Counter[bool], bool, Counter[str], list[Change]]:
         kinds: Counter[bool] = Counter(
             dict(
                 connection.execute(
@@ -186,13 +193,14 @@ def collect_trials(storage: Storage, study: Study, *, simulated: bool | None = N
         states = Counter(
             connection.execute(sa.select(tables.session.c.state).where(tables.session.c.simulated == chosen)).scalars()
         )
-        return list(trial_rows(connection, study, simulated=chosen)), kinds, chosen, states
+        rows = list(trial_rows(connection, study, simulated=chosen))
+        return rows, kinds, chosen, states, changes_while_running(connection)
 
-    rows, kinds, chosen, states = storage.read(work)
+    rows, kinds, chosen, states, changes = storage.read(work)
     if not rows:
         who = "simulated participants" if chosen else "participants"
         raise InputError(f"{study.folder}: no trials of {who} yet, so there is nothing to export.")
-    return StudyTrials(rows=rows, simulated=chosen, of_other_kind=kinds[not chosen], states=states)
+    return StudyTrials(rows=rows, simulated=chosen, of_other_kind=kinds[not chosen], states=states, changes=changes)
 
 
 def raw_trials(storage: Storage, study: Study, *, simulated: bool | None = None) -> RawTable:
@@ -269,7 +277,19 @@ def _cell(value: Any, kind: str) -> Any:
     return float(value) if kind == "number" and value is not None else value
 
 
-def _dictionary(study: Study, columns: tuple[Column, ...], states: Counter[str], table: str) -> str:
+def _changes(changes: list[Change]) -> list[str]:
+    if not changes:
+        return ["Nothing was changed in how the study is run.", ""]
+    said = [
+        f"- {iso_time(change.at)}: {change.what}, {json.dumps(change.before)} to {json.dumps(change.after)}"
+        for change in changes
+    ]
+    return ["Changed in how the study is run, never in what is asked:", "", *said, ""]
+
+
+def _dictionary(
+    study: Study, columns: tuple[Column, ...], states: Counter[str], changes: list[Change], table: str
+) -> str:
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     lines = [
@@ -277,8 +297,9 @@ def _dictionary(study: Study, columns: tuple[Column, ...], states: Counter[str],
         "",
         f"Study {study.protocol.name}, preset {study.protocol.preset}. Sessions: {counted}.",
         f"Exported {made} by evalkit {package_version()}.",
-        f"Stimuli {study.manifest.digest}; protocol {study.protocol.digest}.",
+        f"Stimuli {study.manifest.digest}; protocol {study.protocol.asked_digest}.",
         "",
+        *_changes(changes),
         "One row per trial that was begun, in order of session and trial. An empty cell means not measured or not answered. A",
         "trial that was interrupted has a row (flag `interrupted`) and so has the one that took its place. Nothing of people who",
         "have withdrawn is in the table.",

@@ -176,8 +176,12 @@ def _check_database(study: Study, url: str | None) -> Check:
                 return Check("database", False, f"damaged ({verdict}); restore the last backup")
         if begun is not None and begun.manifest != study.manifest.digest:
             return Check("database", False, "holds answers to other stimuli than those in the folder")
-        if begun is not None and begun.protocol != study.protocol.digest:
-            return Check("database", False, "was begun with another study.toml; put back the file of that time")
+        if begun is not None and begun.protocol != study.protocol.asked_digest:
+            return Check(
+                "database",
+                False,
+                "was begun with another study.toml: what is asked differs; put back the file of that time",
+            )
         if latest is not None and latest > time.time() + CLOCK_TOLERANCE_S:
             return Check("database", False, "holds times in the future: this machine's clock went back; set the clock")
         return Check("database", True, f"{total - simulated} sessions of participants, {simulated} simulated")

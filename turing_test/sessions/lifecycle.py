@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
-from turing_test.database.storage import Storage
+from turing_test.database.storage import Storage, StorageUnavailable
+from turing_test.database.study_record import admission
 from turing_test.sessions.assignment import PlannedTrial, arms, choose_arm, plan_session
 from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arm
 from turing_test.sessions.recruiters import Arrival
@@ -66,7 +67,7 @@ def start(
     Raises
     ------
     Refused
-        403 when the study takes no open links, 404 for an unknown link, 409 for a second session of a person.
+        403 when the study takes no open links or is paused, 404 for an unknown link, 409 for a second session of a person.
 
     Notes
     -----
@@ -79,6 +80,7 @@ def start(
         storage.lock_assignment(connection)
         now = time.time()
         expire(connection, study, now)
+        state = "open" if arrival.platform == SIMULATED.platform else admission(connection)
         link_id = None if link is None else _open_link(connection, study, link, token, now)
         if isinstance(link_id, Snapshot):
             return link_id
@@ -98,9 +100,13 @@ def start(
             returned = _return_of_person(connection, study, arrival, person, place, token, now)
             if returned is not None:
                 return returned
+        if state == "moved":  # by somebody who left this server running
+            raise StorageUnavailable("The database cannot be used now: its answers were moved to another one.")
+        if state == "paused":
+            raise Refused(403, "This study is paused at the moment; please come back later.", paused=True)
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
-        session_id = _assign(connection, study, row, by_link=link_id is not None)
+        session_id = None if state == "closed" else _assign(connection, study, row, by_link=link_id is not None)
         if session_id is None:
             connection.execute(sa.insert(_S).values(**row | {"state": "full", "ended_at": now}))
         elif link_id is not None:

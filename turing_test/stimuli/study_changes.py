@@ -15,8 +15,8 @@ from evalkit.wording import some_names
 from turing_test.database.session_counts import sessions_in_database, sessions_in_file
 from turing_test.study.freeze import FROZEN
 from turing_test.study.manifest import Manifest
-from turing_test.study.protocol import Protocol
-from turing_test.study.study_folder import DATABASE, stimulus_path
+from turing_test.study.protocol import RUNNING, Protocol
+from turing_test.study.study_folder import DATABASE, MOVED, stimulus_path
 
 __all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed"]
 
@@ -92,9 +92,10 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
     Raises
     ------
     InputError
-        Naming what holds the study fast, and the changes.
+        Naming what holds the study fast, and the changes. How a study is run (`turing_test.study.protocol.RUNNING`) may
+        change at any time.
     """
-    changes = list(changes)
+    changes = [change for change in changes if change.partition(":")[0] not in RUNNING]
     if not changes:
         return
     what = "; ".join(changes)
@@ -102,6 +103,8 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
         raise InputError(
             f"{root}: is frozen ({FROZEN}), so it stays as it is; this would change it: {what}. Create a new study."
         )
+    if (root / MOVED).exists() and database_url is None:
+        raise InputError(f"{root}: its answers were moved to another database ({MOVED}); name that with --database.")
     places = {str(root / DATABASE): sessions_in_file(root / DATABASE)}
     if database_url is not None:
         places["the database"] = sessions_in_database(database_url)
@@ -114,7 +117,7 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
         if n_simulated:
             raise InputError(
                 f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
-                f"Delete {place} first; no participant is lost."
+                f"Remove those of {place} first: evalkit study reset {root}. No participant is lost."
             )
 
 

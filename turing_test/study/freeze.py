@@ -1,4 +1,4 @@
-"""The preregistration stamp: one SHA-256 over study file, consent text, stimuli and version.
+"""The preregistration stamp: one SHA-256 over protocol, consent text, stimuli and version.
 
 Put the stamp into the preregistration before the first participant comes; anybody who has the study folder can compute
 it again afterwards.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
-from turing_test.study.study_folder import STUDY_FILE, Study
+from turing_test.study.study_folder import Study
 
 __all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "read_stamp"]
 
@@ -29,8 +29,8 @@ class Stamp:
 
     Attributes
     ----------
-    study_file : str
-        SHA-256 of the bytes of ``study.toml``.
+    protocol : str
+        `Protocol.asked_digest`: of all that ``study.toml`` says about what is asked; how the study is run may change.
     consent : str
         SHA-256 of the study's own consent text; "" where the toolkit's text is used (it is part of the version).
     stimuli : str
@@ -41,7 +41,7 @@ class Stamp:
         Time in UTC (ISO 8601); not part of the stamp.
     """
 
-    study_file: str
+    protocol: str
     consent: str
     stimuli: str
     evalkit: str
@@ -137,7 +137,7 @@ def damaged_stimuli(study: Study, on_file: Callable[[int, int], None] | None = N
 def _stamp(study: Study) -> Stamp:
     consent = study.consent_text()
     return Stamp(
-        study_file=hashlib.sha256((study.folder / STUDY_FILE).read_bytes()).hexdigest(),
+        protocol=study.protocol.asked_digest,
         consent="" if consent is None else hashlib.sha256(consent.encode()).hexdigest(),
         stimuli=study.manifest.digest,
         evalkit=version("colorization-evalkit"),

@@ -24,7 +24,7 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.wording import unknown_name
 
-__all__ = ["PRESETS", "SECTIONS", "Option", "Protocol", "options", "parse_setting"]
+__all__ = ["PRESETS", "RUNNING", "SECTIONS", "Option", "Protocol", "options", "parse_setting"]
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "zhang2016": {},
@@ -34,6 +34,14 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "naturalness": {"vigilance_trials": 0, "practice_trials": 4, "feedback_ms": 0, "gap_ms": 0},
 }
 """What each preset changes of the defaults; the defaults are those of ``zhang2016``."""
+
+RUNNING = (
+    "sessions_per_method", "session_timeout_s", "place_idle_s", "contact", "ethics_contact", "open_link", "public_url",
+    "platforms", "mturk_hits", "mturk_frame_hosts", "prolific_studies", "prolific_completed", "prolific_failed_checks",
+    "prolific_incomplete", "prolific_full", "prolific_expired", "prolific_declined", "prolific_screened_out",
+    "prolific_incompatible",
+)  # fmt: skip
+"""Options that say how a study is run, not what is asked: they may change while it runs, and every change is logged."""
 
 SECTIONS: Mapping[str, str] = {
     "": "",
@@ -395,8 +403,17 @@ class Protocol:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over all values: two studies with the same digest do the same."""
-        canonical = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return _sha256(self.as_dict())
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """The values of `RUNNING`."""
+        return {name: value for name, value in self.as_dict().items() if name in RUNNING}
+
+    @property
+    def asked_digest(self) -> str:
+        """SHA-256 (hex) over all other values: what participants are asked, which never changes once there are answers."""
+        return _sha256({name: value for name, value in self.as_dict().items() if name not in RUNNING})
 
     def _check_combinations(self) -> None:
         if self.vigilance_trials >= self.test_trials:
@@ -439,6 +456,11 @@ class Protocol:
                     f'{name} is {given}, too little for what preset = "{self.preset}" shows at once with size = '
                     f"{self.size}; allowed is 0 (as much as the images take) or at least {needed}."
                 )
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def options() -> tuple[Option, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.errors import InputError
 from evalkit.wording import needs_package, unknown_name
-from turing_test.study.protocol import SECTIONS, Option, Protocol, options
+from turing_test.study.protocol import RUNNING, SECTIONS, Option, Protocol, options
 
 __all__ = ["edit_protocol", "format_protocol", "parse_protocol", "read_protocol"]
 
@@ -90,7 +90,8 @@ def format_protocol(protocol: Protocol) -> str:
     """
     lines = [
         "# A study of the timed real-vs-fake test. Every option is here; after a change run",
-        "# `evalkit study create` again, which says what changed. Once answers exist the file stays as it is.",
+        "# `evalkit study create` again, which says what changed. Once answers exist, what is asked stays as it is; options",
+        "# marked 'may change while the study runs' may be corrected, and take effect when the server is started again.",
     ]
     for section, comment in SECTIONS.items():
         if section:
@@ -100,6 +101,8 @@ def format_protocol(protocol: Protocol) -> str:
                 meaning = option.meaning
                 if option.kind is int or option.pattern is not None:
                     meaning += f"\nAllowed: {option.allowed}."
+                if option.name in RUNNING:
+                    meaning += "\nMay change while the study runs."
                 lines += ["", *_comment(meaning), f"{option.name} = {_toml(getattr(protocol, option.name))}"]
     return "\n".join(lines) + "\n"
 

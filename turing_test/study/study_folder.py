@@ -9,10 +9,12 @@
     STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
     STUDY/built.json                     from which folders and options the stimuli were built
     STUDY/study.db                       the answers (SQLite), once served
+    STUDY/moved.json                     where the answers are, once moved
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -25,7 +27,18 @@ from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
 from turing_test.study.texts import languages
 
-__all__ = ["BUILT", "DATABASE", "KEY", "MANIFEST", "RECRUITING", "STUDY_FILE", "Study", "check_study", "read_study"]
+__all__ = [
+    "BUILT",
+    "DATABASE",
+    "KEY",
+    "MANIFEST",
+    "MOVED",
+    "RECRUITING",
+    "STUDY_FILE",
+    "Study",
+    "check_study",
+    "read_study",
+]
 
 STUDY_FILE = "study.toml"
 MANIFEST = "manifest.json"
@@ -33,6 +46,7 @@ KEY = "secret.key"
 BUILT = "built.json"
 DATABASE = "study.db"
 RECRUITING = "recruiting"
+MOVED = "moved.json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,19 @@ class Study:
     def database(self) -> Path:
         """File of the SQLite database that is used unless another database is named."""
         return self.folder / DATABASE
+
+    @property
+    def moved_to(self) -> str | None:
+        """Where `evalkit study move` has carried the answers, without a password; None where they are in the folder."""
+        try:
+            address: str = json.loads((self.folder / MOVED).read_text(encoding="utf-8"))["to"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.folder / MOVED}: cannot be read ({error}); it says where the answers are."
+            ) from None
+        return address
 
     def stimulus_path(self, sha256: str) -> Path:
         """File of a sealed image or plate.

@@ -57,8 +57,12 @@ def create_app(
     """
     app = Flask("turing_test.web")
     storage = Storage(database_url or default_url(study.folder), connections=connections, busy_timeout_s=busy_timeout_s)
-    storage.upgrade()
-    register(storage, study)
+    try:
+        storage.upgrade()
+        register(storage, study)
+    except BaseException:
+        storage.close()
+        raise
     app.extensions["turing_test"] = Context(
         study=study,
         storage=storage,

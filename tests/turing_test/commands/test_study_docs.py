@@ -10,7 +10,7 @@ from pathlib import Path
 from turing_test.simulation.play import Participation, SentAnswer
 from turing_test.study.freeze import FROZEN, Stamp
 from turing_test.study.manifest import ROLES, Manifest, Plate
-from turing_test.study.protocol import PRESETS, SECTIONS, Protocol, options
+from turing_test.study.protocol import PRESETS, RUNNING, SECTIONS, Protocol, options
 from turing_test.study.study_folder import BUILT, DATABASE, KEY, MANIFEST, RECRUITING, STUDY_FILE
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "study-file.md"
@@ -38,6 +38,7 @@ def page():
             if option.section == section:
                 default = json.dumps(Protocol().as_dict()[option.name])
                 meaning = " ".join(option.meaning.splitlines())
+                meaning += " May change while the study runs." * (option.name in RUNNING)
                 lines.append(f"| `{option.name}` | `{default}` | {option.allowed} | {meaning} |")
     return "\n".join(lines) + "\n"
 

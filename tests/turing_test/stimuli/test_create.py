@@ -341,7 +341,7 @@ class TestAStudyWithAnswers:
 
     @pytest.mark.parametrize(
         ("simulated", "message"),
-        [(False, "has 1 sessions of participants"), (True, "has 1 simulated sessions.*Delete .*study.db")],
+        [(False, "has 1 sessions of participants"), (True, "has 1 simulated sessions.*study.db.*evalkit study reset")],
     )
     def test_stays_as_it_is(self, sources, simulated, message):
         create(sources)
@@ -360,7 +360,7 @@ class TestAStudyWithAnswers:
         assert create_study(study.folder, settings={"gap_ms": 500}, **elsewhere).changes == ("gap_ms: 600 -> 500",)
         with local_server(read_study(study.folder), database_url, simulation_key="key") as url:
             simulate(study, Population(participants=1), url, "key")
-        with pytest.raises(InputError, match=r"has 1 simulated sessions.*Delete the database first"):
+        with pytest.raises(InputError, match=r"has 1 simulated sessions.*evalkit study reset"):
             create_study(study.folder, settings={"gap_ms": 400}, **elsewhere)
         with pytest.raises(InputError, match="So nothing was changed"):
             create_study(study.folder, settings={"gap_ms": 400}, database_url="postgresql://x@127.0.0.1:1/x")
@@ -394,13 +394,13 @@ class TestFreezing:
         assert len(stamp.sha256) == 64
         assert freeze(study) == stamp == read_stamp(sources / "study")
 
-    @pytest.mark.parametrize("part", ["study_file", "stimuli", "consent"])
+    @pytest.mark.parametrize("part", ["protocol", "stimuli", "consent"])
     def test_notices_any_change(self, sources, part):
         (sources / "study").mkdir()
         (sources / "study" / "agree.txt").write_text("I agree.")
         create(sources, settings={**SETTINGS, "consent_file": "agree.txt"})
         freeze(read_study(sources / "study"))
-        if part == "study_file":
+        if part == "protocol":
             edit(sources / "study", "image_ms = 1000", "image_ms = 999")
         elif part == "consent":
             (sources / "study" / "agree.txt").write_text("I agree to anything.")
