@@ -73,7 +73,7 @@ def read_study_trials(folder: Path) -> RawTable:
     """
     from turing_test.results.export import raw_trials
 
-    with _open(folder, os.environ.get("EVALKIT_DATABASE")) as (study, storage):
+    with open_study(folder, os.environ.get("EVALKIT_DATABASE")) as (study, storage):
         return raw_trials(storage, study)
 
 
