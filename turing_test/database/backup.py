@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from evalkit.errors import InputError
 from turing_test.database import schema as tables
 from turing_test.database.copying import copy_tables
-from turing_test.database.storage import Storage, private_file
+from turing_test.database.storage import Storage, as_unavailable, private_file
 
 __all__ = ["back_up"]
 
@@ -35,20 +35,19 @@ def back_up(storage: Storage, out: Path) -> int:
     ------
     InputError
         When the file exists.
+    StorageUnavailable
+        When the disk is full, or the database cannot be used.
     """
     if out.exists():
         raise InputError(f"{out}: exists already; name a new file for --out, or delete it first.")
     partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.part")
     try:
         private_file(partial)  # answers are nobody else's business; VACUUM fills an empty file
-        if storage.is_sqlite:
-            with storage.engine.connect() as connection:
-                raw = connection.connection.driver_connection
-                assert isinstance(raw, sqlite3.Connection)
-                connection.rollback()  # VACUUM runs outside transactions
-                raw.execute("VACUUM INTO ?", (str(partial),))
-        else:
-            _copy_to_sqlite(storage, partial)
+        with as_unavailable():
+            if storage.is_sqlite:
+                _vacuum_into(storage, partial)
+            else:
+                _copy_to_sqlite(storage, partial)
         copy = Storage(f"sqlite:///{partial.resolve()}")
         try:
             sessions = copy.read(
@@ -63,6 +62,14 @@ def back_up(storage: Storage, out: Path) -> int:
     finally:
         for leftover in (partial, *(partial.with_name(partial.name + end) for end in ("-wal", "-shm"))):
             leftover.unlink(missing_ok=True)
+
+
+def _vacuum_into(storage: Storage, path: Path) -> None:
+    with storage.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        connection.rollback()  # VACUUM runs outside transactions
+        raw.execute("VACUUM INTO ?", (str(path),))
 
 
 def _copy_to_sqlite(storage: Storage, path: Path) -> None:

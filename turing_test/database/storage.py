@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -214,8 +214,12 @@ def private_file(path: Path) -> None:
 
     What SQLite puts beside it gets the same permissions.
     """
-    with suppress(FileExistsError):
+    try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StorageUnavailable(f"The database cannot be used now: {path}: {error.strerror or error}.") from None
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -186,3 +188,19 @@ def test_a_file_that_is_no_database_and_a_bad_port_are_sentences(study):
     study.database.unlink()
     wrong = command("people", study.folder, "--database", "postgresql://me:s3cret@host:54x2/study")
     assert (wrong.exit_code, "PORT a number" in wrong.output, "s3cret" in wrong.output) == (2, True, False)
+
+
+def test_a_backup_on_a_full_disk_is_a_sentence_and_leaves_nothing(study, tmp_path):
+    """A file system that refuses every write after some bytes: a limit on the size of files does the same to SQLite."""
+    play(study, default_url(study.folder))
+    program = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "from evalkit.cli import main; main(sys.argv[1:])"
+    )
+    words = ["study", "backup", str(study.folder), "--out", str(tmp_path / "copy.db")]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be used now" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]

@@ -150,7 +150,7 @@ class TestTheDatabase:
         ],
     )
     def test_must_belong_to_the_study(self, study, changes, ok, finding):
-        values = {"manifest": study.manifest.digest, "protocol": study.protocol.digest, "updated_at": time.time()}
+        values = {"manifest": study.manifest.digest, "protocol": study.protocol.asked_digest, "updated_at": time.time()}
         fill_database(study, **{**values, **changes})
         found = check(read_study(study.folder), "database")
         assert found.ok is ok
