@@ -30,6 +30,7 @@ extensions = [
     "sphinx_design",
     "mathml",
     "column_tables",
+    "lint_table",
     "metric_table",
 ]
 exclude_patterns = ["_build", "benchmarks/tables"]

@@ -1,7 +1,8 @@
-"""The option ``--method NAME=DIR`` of several commands."""
+"""The value of ``--method``, the same for every command that takes folders of methods."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from evalkit.colorizers.base import BUILTIN_METHODS
@@ -9,7 +10,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_pairs import check_method_name
 from evalkit.wording import unknown_name
 
-__all__ = ["parse_method_option"]
+__all__ = ["parse_method_option", "parse_method_options"]
 
 
 def parse_method_option(text: str) -> tuple[str, Path | None]:
@@ -49,3 +50,25 @@ def parse_method_option(text: str) -> tuple[str, Path | None]:
     raise InputError(
         f"--method {text}: {unknown_name('built-in method', name, BUILTIN_METHODS)} For a folder write NAME=DIR."
     )
+
+
+def parse_method_options(texts: Iterable[str]) -> dict[str, Path | None]:
+    """Read all values of ``--method``.
+
+    Returns
+    -------
+    dict of str to Path or None
+        Folder by name, in the order of the command line.
+
+    Raises
+    ------
+    InputError
+        As `parse_method_option`, and when a name is given twice.
+    """
+    folders: dict[str, Path | None] = {}
+    for text in texts:
+        name, folder = parse_method_option(text)
+        if name in folders:
+            raise InputError(f"--method {text}: the name '{name}' is given twice; each method needs one of its own.")
+        folders[name] = folder
+    return folders

@@ -21,7 +21,7 @@ def datasets_command() -> None:
     required=True,
     metavar="FILE",
     help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one per line in "
-    "the order of the file names, or each after its file name as in Caffe's val.txt.",
+    "the order of the file names, or each after its file name as in Caffe's val.txt, or Kaggle's LOC_val_solution.csv.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name per line."
@@ -31,11 +31,12 @@ def ctest10k_command(labels: Path, out: Path) -> None:
 
     The list is checked against the published checksum before it is written.
     """
-    from evalkit.datasets.ctest10k import CTEST10K_DIGEST, ctest10k, read_validation_labels
+    from evalkit.datasets.ctest10k import CTEST10K_DIGEST, ctest10k
+    from evalkit.datasets.labels import labels_of_validation_set
     from evalkit.errors import InputError
     from evalkit.files import atomic_file
 
-    names = ctest10k(read_validation_labels(labels))
+    names = ctest10k(labels_of_validation_set(labels))
     try:
         # Whole or not at all: half a list would pass for a smaller test set.
         with atomic_file(out) as file:

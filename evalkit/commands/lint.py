@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._decoding import decode_options, make_decode_options
 from evalkit.commands._shared import progress_bar
 
 __all__ = ["lint"]
@@ -16,10 +17,19 @@ __all__ = ["lint"]
 @click.option(
     "--method", "methods", required=True, multiple=True, metavar="NAME=DIR", help="Folder of a method; repeat for more."
 )
+@decode_options
 @click.option("--strict", is_flag=True, help="Exit with status 2 on warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all images.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing; the exit status tells.")
-def lint(truth: Path, methods: tuple[str, ...], strict: bool, as_json: bool, quiet: bool) -> None:
+def lint(
+    truth: Path,
+    methods: tuple[str, ...],
+    max_megapixels: float | None,
+    convert_cmyk: bool,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Look for the mistakes that make scores wrong or incomparable.
 
     Missing and surplus files, images of another photo than their name says, truth and method swapped, sizes that differ,
@@ -28,21 +38,19 @@ def lint(truth: Path, methods: tuple[str, ...], strict: bool, as_json: bool, qui
     """
     import json
 
-    from evalkit.commands._methods import parse_method_option
+    from evalkit.commands._methods import parse_method_options
     from evalkit.errors import InputError
     from evalkit.images.folder_lint import lint_folders
     from evalkit.scoring.workers import available_cores
 
-    named: dict[str, Path] = {}
-    for text in methods:
-        name, folder = parse_method_option(text)
+    folders: dict[str, Path] = {}
+    for name, folder in parse_method_options(methods).items():
         if folder is None:
-            raise InputError(f"--method {text}: lint looks at files; write NAME=DIR.")
-        if name in named:
-            raise InputError(f"method {name} is given twice; each needs a name of its own")
-        named[name] = folder
+            raise InputError(f"--method {name}: lint looks at files; write NAME=DIR.")
+        folders[name] = folder
+    options = make_decode_options(max_megapixels, convert_cmyk)
     with progress_bar("looking", "images", hidden=quiet or as_json) as show:
-        findings = lint_folders(truth, named, workers=available_cores(), progress=show)
+        findings = lint_folders(truth, folders, workers=available_cores(), options=options, progress=show)
     if as_json:
         click.echo(json.dumps([{**vars(finding), "images": list(finding.images)} for finding in findings], indent=1))
     elif not quiet:

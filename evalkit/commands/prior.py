@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
 from evalkit.commands._shared import progress_bar
 
 __all__ = ["prior_command"]
@@ -29,26 +30,42 @@ __all__ = ["prior_command"]
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File for the counts (JSON)."
 )
+@decode_options
+@max_unreadable_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
-def prior_command(source: Path | None, parts: tuple[Path, ...], classes: str, out: Path, quiet: bool) -> None:
+def prior_command(
+    source: Path | None,
+    parts: tuple[Path, ...],
+    classes: str,
+    out: Path,
+    max_megapixels: float | None,
+    convert_cmyk: bool,
+    max_unreadable: int,
+    quiet: bool,
+) -> None:
     """Count the ab classes of a photo set, for --prior and for training.
 
     \b
     evalkit prior --input photos/ --out prior.json
     evalkit prior --merge part1.json --merge part2.json --out prior.json
+
+    A file that cannot be read is passed over, counted and named (on the screen and in FILE).
     """  # noqa: D301
     from evalkit.color.ab_classes import load_classes
     from evalkit.errors import InputError
     from evalkit.files import atomic_file
     from evalkit.metrics.prior_counts import PriorCounts, count_folder
+    from evalkit.wording import N_NAMED, counted
 
     if source is None and not parts:
         raise InputError("nothing to count: give --input DIR, --merge FILE, or both")
     counts = [PriorCounts.read(path) for path in parts]
-    found = load_classes(classes)
+    ab_classes = load_classes(classes)
+    options = make_decode_options(max_megapixels, convert_cmyk)
     if source is not None:
         with progress_bar("counting", "photos", hidden=quiet) as show:
-            counts.append(count_folder(source, found, show))
+            counted_now = count_folder(source, ab_classes, show, max_unreadable=max_unreadable, options=options)
+        counts.append(counted_now)
     total = counts[0]
     for part in counts[1:]:
         total = total.merge(part)
@@ -57,6 +74,13 @@ def prior_command(source: Path | None, parts: tuple[Path, ...], classes: str, ou
     if not quiet:
         present = int((total.counts > 0).sum())
         click.echo(
-            f"{out}: {total.n_images} photos, {int(total.counts.sum())} pixels, {present} of {len(total.counts)} classes "
-            "present"
+            f"{out}: {counted(total.n_images, 'photo')}, {counted(int(total.counts.sum()), 'pixel')}, {present} of "
+            f"{len(total.counts)} classes present"
         )
+        if total.unreadable:
+            click.echo(
+                f"{counted(len(total.unreadable), 'file')} passed over, since unreadable: "
+                f"{' '.join(total.unreadable[:N_NAMED])}"
+                + (" ... (all in the file)" if len(total.unreadable) > N_NAMED else ""),
+                err=True,
+            )

@@ -38,7 +38,7 @@ class RescoreChoices(AbChoices, OutputChoices):
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="Text file with the names of the images to keep, one per line, without extension.",
+    help="Text file with the names of the images to keep, one per line, with or without extension.",
 )
 @click.option("--bootstrap", "n_bootstrap", type=int, default=None, help="Replicates; by default as in the run.")
 @output_options  # fmt: skip
@@ -48,9 +48,11 @@ def rescore_command(**given: Any) -> None:
     OUT is the --out folder of 'evalkit score'. The ab classes stay those of the run.
     """
     from evalkit.errors import InputError
+    from evalkit.images.image_pairs import read_image_names
     from evalkit.scoring.record import RunRecord
     from evalkit.scoring.score_table import print_scores
     from evalkit.scoring.scores import summarise
+    from evalkit.scoring.statistics_store import read_shard, shard_paths
 
     choices = RescoreChoices(**given)
     out = choices.out
@@ -60,22 +62,16 @@ def rescore_command(**given: Any) -> None:
         options=choices.ab_error_options(record.options.classes),
         n_bootstrap=record.n_bootstrap if choices.n_bootstrap is None else choices.n_bootstrap,
     )
-    keep = None if choices.images is None else _read_names(choices.images)
+    statistics = choices.source / "statistics"
+    keep = None
+    if choices.images is not None:
+        in_run = {
+            name for shard in shard_paths(statistics) for name in read_shard(shard, ["image"])["image"].to_pylist()
+        }
+        keep = read_image_names(choices.images, in_run)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not an empty folder; choose a new folder for --out")
-    scores = summarise(choices.source / "statistics", record, keep)
+    scores = summarise(statistics, record, keep)
     if out is not None:
         scores.write(out)
     print_scores(scores, as_json=choices.as_json, quiet=choices.quiet, folder=None if out is None else str(out))
-
-
-def _read_names(path: Path) -> frozenset[str]:
-    from evalkit.errors import InputError
-
-    try:
-        names = frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a text file of image names ({error})") from None
-    if not names:
-        raise InputError(f"{path}: holds no image names; one per line is expected")
-    return names

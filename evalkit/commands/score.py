@@ -123,6 +123,7 @@ def score_command(**given: Any) -> None:
     per_image.parquet, curves.csv, run.json and statistics/, from which 'evalkit rescore' recomputes everything under
     another prior, lambda or subset without the images. Every number carries a signature that says how it was made.
     """  # noqa: D301
+    from evalkit.commands._methods import parse_method_options
     from evalkit.metrics import DEFAULT_METRICS
     from evalkit.scoring.run import score
     from evalkit.scoring.score_table import print_scores
@@ -136,7 +137,7 @@ def score_command(**given: Any) -> None:
     with progress_bar("scoring", "images", hidden=choices.quiet or choices.as_json) as show:
         scores = score(
             choices.truth,
-            _folders(choices.methods),
+            parse_method_options(choices.methods),
             out=choices.out,
             metrics=metrics,
             options=choices.ab_error_options(choices.classes),
@@ -157,20 +158,6 @@ def score_command(**given: Any) -> None:
     if choices.preset is not None and not choices.as_json and not choices.quiet:
         for signature in dict.fromkeys(row.signature for row in scores.summary if row.method == scores.methods[-1]):
             click.echo(signature)
-
-
-def _folders(methods: tuple[str, ...]) -> dict[str, Path | None]:
-    """Folder by method; None for a built-in one."""
-    from evalkit.commands._methods import parse_method_option
-    from evalkit.errors import InputError
-
-    folders: dict[str, Path | None] = {}
-    for text in methods:
-        name, folder = parse_method_option(text)
-        if name in folders:
-            raise InputError(f"method {name} is given twice; each needs a name of its own")
-        folders[name] = folder
-    return folders
 
 
 def _under_preset(

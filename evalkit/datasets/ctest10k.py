@@ -24,7 +24,7 @@ N_CLASSES = 1_000
 N_CTEST10K = 10_000
 
 CTEST10K_DIGEST = "3e84359dcbf05c8ab41b1e8cfeed914792422c6f4c31fb2edef2d10d988f297e"
-"""sha256 of the published list, sorted, one file name a line."""
+"""sha256 of the published list, sorted, one file name per line."""
 
 NAMED_SETS = {CTEST10K_DIGEST: "ctest10k"}
 """Name of a known set of images by its digest."""
@@ -120,11 +120,11 @@ def read_validation_labels(path: str | Path) -> Sequence[int]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except OSError as error:
         raise InputError(f"cannot read the label file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file; labels are text, one photo a line") from error
+        raise InputError(f"{path} is not a text file; labels are text, one photo per line") from error
     labels: dict[int, int] = {}
     for row, line in enumerate(lines, start=1):
         match = _LABEL_LINE.fullmatch(line.strip())

@@ -1,7 +1,8 @@
 """True classes of the images, from the forms in which people keep them.
 
-- a CSV file with the columns ``file`` and ``class_index``, and optionally ``wnid`` (or ``wnid`` alone);
-- the ``val.txt`` that came with Caffe: lines ``ILSVRC2012_val_00000001.JPEG 65``;
+- a CSV file (commas or tabs) with the columns ``file`` and ``class_index``, and optionally ``wnid`` (or ``wnid`` alone);
+- Kaggle's ``LOC_val_solution.csv``: the columns ``ImageId`` and ``PredictionString``, synset ids with boxes;
+- the ``val.txt`` that came with Caffe: lines ``ILSVRC2012_val_00000001.JPEG 65``, blanks or tabs between;
 - 50,000 bare lines, the k-th the class of ``ILSVRC2012_val_{k:08d}``;
 - the word ``folders``: each image lies in a folder named by its synset id;
 - the word ``names``: each file name begins with its synset id.
@@ -15,13 +16,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
 from evalkit.wording import some_names
 
-__all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for"]
+__all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for", "labels_of_validation_set"]
 
 DEVKIT_NUMBERING = (
     "these are the ILSVRC ids of the development kit (ILSVRC2012_validation_ground_truth.txt), which do not follow the "
@@ -68,6 +70,28 @@ def labels_for(source: str | Path, names: Sequence[str]) -> dict[str, int]:
     return _matched(_read(path, names), names, path)
 
 
+def labels_of_validation_set(source: Path) -> Sequence[int]:
+    """Class of each of the 50,000 ImageNet validation photos, in the order of their names, from any form of label file.
+
+    Raises
+    ------
+    InputError
+        As `labels_for` for CSV files, as `evalkit.datasets.ctest10k.read_validation_labels` for others.
+    """
+    from evalkit.datasets.ctest10k import read_validation_labels
+
+    try:
+        with source.open("rb") as file:
+            is_csv = b"," in file.readline(1000)
+    except OSError:
+        is_csv = False
+    if not is_csv:
+        return read_validation_labels(source)
+    names = [f"ILSVRC2012_val_{number:08d}" for number in range(1, 50_001)]
+    label_of = labels_for(source, names)
+    return [label_of[name] for name in names]
+
+
 def labels_digest(labels: Mapping[str, int]) -> str:
     """Eight digits that stand for the classes of a set of images, in the order of their names.
 
@@ -105,12 +129,15 @@ def _read(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
     except OSError as error:
         raise InputError(f"{path}: the label file cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file; labels are text, one image a line.") from error
+        raise InputError(f"{path}: not a text file; labels are text, one image per line.") from error
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise InputError(f"{path}: holds no labels.")
-    if "," in rows[0][1]:
-        entries = _read_csv(path, [line for _, line in rows])
+    header = rows[0][1]
+    if "," in header or (
+        "\t" in header and not header.split("\t")[-1].strip().isdigit() and not _SYNSET.search(header)
+    ):
+        entries = _read_csv(path, [line for _, line in rows], "," if "," in header else "\t")
     elif all(line.strip().isdigit() for _, line in rows):
         return _read_bare(path, names, len(rows))
     else:
@@ -119,24 +146,26 @@ def _read(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
     return entries
 
 
-def _read_csv(path: Path, lines: Iterable[str]) -> list[tuple[str, int]]:
-    reader = csv.DictReader(lines)
+def _read_csv(path: Path, lines: Iterable[str], delimiter: str) -> list[tuple[str, int]]:
+    reader = csv.DictReader(lines, delimiter=delimiter)
     columns = set(reader.fieldnames or ())
+    if {"ImageId", "PredictionString"} <= columns:
+        return [_kaggle_entry(row, f"{path}, row {number}") for number, row in enumerate(reader, start=2)]
     if "file" not in columns or not columns & {"class_index", "wnid"}:
         raise InputError(
-            f"{path}: has the columns {', '.join(reader.fieldnames or ())}; labels need file and class_index, or file "
-            "and wnid."
+            f"{path}: has the columns {', '.join(reader.fieldnames or ())}; labels need file and class_index, file "
+            "and wnid, or Kaggle's ImageId and PredictionString."
         )
     entries = []
     for number, row in enumerate(reader, start=2):
         where = f"{path}, row {number}"
         wnid = (row.get("wnid") or "").strip()
         text = (row.get("class_index") or "").strip()
-        known = _class_of_synset(wnid, where) if wnid else None
-        label = known if not text and known is not None else _class_index(text, where)
-        if known is not None and label != known:
+        of_synset = _class_of_synset(wnid, where) if wnid else None
+        label = of_synset if not text and of_synset is not None else _class_index(text, where)
+        if of_synset is not None and label != of_synset:
             raise InputError(
-                f"{where}: class_index {label} contradicts {wnid}, which is class {known} among the sorted synset ids; "
+                f"{where}: class_index {label} contradicts {wnid}, which is class {of_synset} among the sorted synset ids; "
                 "the file numbers the classes in another way."
             )
         if not (row["file"] or "").strip():
@@ -145,25 +174,36 @@ def _read_csv(path: Path, lines: Iterable[str]) -> list[tuple[str, int]]:
     return entries
 
 
+def _kaggle_entry(row: Mapping[str, str | None], where: str) -> tuple[str, int]:
+    """One row of Kaggle's solution: an image, and for each object in it a synset id with the four numbers of its box."""
+    image = (row["ImageId"] or "").strip()
+    synsets = set(_SYNSET.findall(row["PredictionString"] or ""))
+    if not image or not synsets:
+        raise InputError(f"{where}: expected an ImageId and a PredictionString that begins with a synset id.")
+    if len(synsets) > 1:
+        raise InputError(f"{where}: {image} has boxes of several classes ({', '.join(sorted(synsets))}).")
+    return image, _class_of_synset(synsets.pop(), where)
+
+
 def _read_bare(path: Path, names: Sequence[str], n_lines: int) -> list[tuple[str, int]]:
     from evalkit.datasets.ctest10k import read_validation_labels
 
     if n_lines != 50_000:
         raise InputError(
             f"{path}: has {n_lines} labels without file names; only the 50,000 of the whole validation set can be told "
-            "apart by their place. Write 'file class' a line."
+            "apart by their place. Write 'file class' on each line."
         )
     labels = read_validation_labels(path)
-    found = []
+    entries = []
     for name in names:
         match = _VALIDATION.search(PurePosixPath(name).name)
         if match is not None and 1 <= int(match[1]) <= len(labels):
-            found.append((name, labels[int(match[1]) - 1]))
-    return found
+            entries.append((name, labels[int(match[1]) - 1]))
+    return entries
 
 
 def _read_line(path: Path, number: int, line: str) -> tuple[str, int]:
-    file, _, label = line.strip().rpartition(" ")
+    file, label = ("", *line.strip().rsplit(maxsplit=1))[-2:]
     if not file:
         raise InputError(f"{path}, row {number}: expected a file name and a class, got '{line.strip()}'.")
     where = f"{path}, row {number}"
@@ -186,12 +226,12 @@ def _matched(entries: Sequence[tuple[str, int]], names: Sequence[str], path: Pat
     by_key: dict[str, set[int]] = {}
     by_stem: dict[str, set[int]] = {}
     for file, label in entries:
-        key = PurePosixPath(file.replace("\\", "/").lstrip("/"))
+        key = PurePosixPath(unicodedata.normalize("NFC", file).replace("\\", "/").lstrip("/"))
         # Image names come without extension, and one may hold a dot: both spellings of an entry are known.
         for spelling in {key, key.with_suffix("")}:
             by_key.setdefault(spelling.as_posix(), set()).add(label)
             by_stem.setdefault(spelling.name, set()).add(label)
-    found: dict[str, int] = {}
+    label_of: dict[str, int] = {}
     missing = []
     for name in names:
         labels = by_key.get(name) or by_stem.get(PurePosixPath(name).name) or set()
@@ -200,10 +240,10 @@ def _matched(entries: Sequence[tuple[str, int]], names: Sequence[str], path: Pat
         if not labels:
             missing.append(name)
         else:
-            found[name] = next(iter(labels))
+            label_of[name] = next(iter(labels))
     if missing:
         raise InputError(
             f"{path}: {len(missing)} of {len(names)} images have no label there ({some_names(missing)}); the file has {len(entries)} "
             "labels, matched by file name without extension."
         )
-    return found
+    return label_of

@@ -7,6 +7,9 @@ orientation. Nothing here imports numpy or Pillow.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import struct
 import zlib
 from typing import NamedTuple
@@ -21,9 +24,13 @@ __all__ = [
     "image_format",
     "other_content",
     "read_png_header",
+    "read_regular_file",
+    "starts_like_an_image",
 ]
 
-IMAGE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES: frozenset[str] = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
+)
 """File name endings of the formats that are read, in lower case; case does not matter in a name."""
 
 FORMATS = "PNG, JPEG, WebP, TIFF and BMP"
@@ -71,6 +78,35 @@ def other_content(data: bytes) -> str:
     if data[4:8] == b"jP  ":
         return "a JPEG 2000 image"
     return "not an image"
+
+
+# Opening a named pipe would wait for a writer, and a device may never end: without O_NONBLOCK even the question hangs.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_regular_file(path: str | os.PathLike[str], n_bytes: int = -1) -> bytes:
+    """Bytes of a regular file, or its first ones.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, or is a folder, a named pipe, a device or a socket.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS)
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "folder" if stat.S_ISDIR(mode) else "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
+            raise OSError(errno.EINVAL, f"it is a {kind}, not a file")
+        return file.read(n_bytes)
+
+
+def starts_like_an_image(path: str | os.PathLike[str]) -> bool:
+    """Whether the first bytes of a file are those of a format that is read; False where it cannot be opened."""
+    try:
+        return image_format(read_regular_file(path, 16)) is not None
+    except OSError:
+        return False
 
 
 class PngHeader(NamedTuple):

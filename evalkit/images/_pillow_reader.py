@@ -86,6 +86,8 @@ class StoredImage(NamedTuple):
     notes: tuple[str, ...] = ()
     is_cmyk: bool = False
     """Whether ``rgb8`` has four channels, the inks."""
+    turned_by: int = 1
+    """Orientation that was applied already."""
 
 
 def read_with_pillow(data: bytes, kind: str, options: DecodeOptions = DEFAULT_OPTIONS) -> StoredImage:
@@ -185,13 +187,13 @@ def _read(data: bytes, kind: str, options: DecodeOptions) -> StoredImage:
     else:
         rgb8 = np.array(image.convert("RGB"))
     notes = [ROUNDED] if deep or planes else []
-    if kind == "TIFF":
-        if orientation in range(2, 9):
-            notes.append(f"TIFF orientation {orientation} applied")
-        orientation = 1
-    else:
-        orientation = _orientation(image)
-    return StoredImage(rgb8, is_gray, image.info.get("icc_profile"), orientation, tuple(notes))
+    icc = image.info.get("icc_profile")
+    if kind != "TIFF":
+        return StoredImage(rgb8, is_gray, icc, _orientation(image), tuple(notes))
+    turned_by = orientation if orientation in range(2, 9) else 1
+    if turned_by != 1:
+        notes.append(f"TIFF orientation {turned_by} applied")
+    return StoredImage(rgb8, is_gray, icc, 1, tuple(notes), turned_by=turned_by)
 
 
 _DEEP_RAWMODE = re.compile(r";16[BLN]")

@@ -13,10 +13,8 @@ every decoder reads to the same pixels, are read, with a note.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +37,7 @@ from evalkit.images._headers import (
     image_format,
     other_content,
     read_png_header,
+    read_regular_file,
 )
 from evalkit.images._jpeg import (
     check_scans,
@@ -69,6 +68,7 @@ __all__ = [
     "decoder_versions",
     "encode_png",
     "resize",
+    "turned",
     "write_png",
 ]
 
@@ -90,6 +90,8 @@ class DecodedImage:
         What was done beyond decoding, for example ``"16-bit, rounded to 8"``; empty for ordinary files.
     sha256 : str
         Hex digest of the file's bytes.
+    orientation : int
+        The EXIF (or TIFF) orientation that was applied, 1 to 8; 1 where the file was upright.
     """
 
     rgb8: Rgb8
@@ -97,6 +99,7 @@ class DecodedImage:
     is_gray: bool
     notes: tuple[str, ...]
     sha256: str
+    orientation: int = 1
 
 
 def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
@@ -130,37 +133,10 @@ def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTION
     """
     name = os.fspath(path)
     try:
-        data = _read_file(path)
+        data = read_regular_file(path)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error}).") from error
     return decode_bytes(data, name, options)
-
-
-# Opening a named pipe would wait for a writer, and a device may never end: without O_NONBLOCK even the question hangs.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-def _read_file(path: str | os.PathLike[str], n_bytes: int | None = None) -> bytes:
-    """Bytes of a regular file, or its first ones; raises OSError for anything that is none."""
-    descriptor = os.open(path, _OPEN_FLAGS)
-    try:
-        mode = os.fstat(descriptor).st_mode
-    except BaseException:
-        os.close(descriptor)
-        raise
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
-        if not stat.S_ISREG(mode):
-            kind = "folder" if stat.S_ISDIR(mode) else "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
-            raise OSError(errno.EINVAL, f"it is a {kind}, not a file")
-        return file.read() if n_bytes is None else file.read(n_bytes)
-
-
-def starts_like_an_image(path: str | os.PathLike[str]) -> bool:
-    """Whether the first bytes of a file are those of a format that is read; False where it cannot be opened."""
-    try:
-        return image_format(_read_file(path, 16)) is not None
-    except OSError:
-        return False
 
 
 def decode_bytes(data: bytes, name: str = "image", options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
@@ -197,9 +173,11 @@ def decode_bytes(data: bytes, name: str = "image", options: DecodeOptions = DEFA
     except UnusableImage as error:
         raise InputError(f"{name}: {error}.") from error
     if stored.orientation != 1:
-        rgb8 = np.ascontiguousarray(_UPRIGHT[stored.orientation](rgb8))
+        rgb8 = turned(rgb8, stored.orientation)
         notes = (*notes, f"EXIF orientation {stored.orientation} applied")
-    return DecodedImage(rgb8, kind, stored.is_gray, notes, hashlib.sha256(data).hexdigest())
+    return DecodedImage(
+        rgb8, kind, stored.is_gray, notes, hashlib.sha256(data).hexdigest(), max(stored.orientation, stored.turned_by)
+    )
 
 
 def _to_srgb(stored: StoredImage) -> tuple[Rgb8, tuple[str, ...]]:
@@ -228,6 +206,22 @@ _UPRIGHT: dict[int, Callable[[Rgb8], Rgb8]] = {
     7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
     8: lambda a: a[:, ::-1].transpose(1, 0, 2),
 }
+
+
+def turned(rgb8: Rgb8, orientation: int) -> Rgb8:
+    """Make stored pixels upright.
+
+    Parameters
+    ----------
+    rgb8 : ndarray of uint8, shape (H, W, 3)
+    orientation : int
+        EXIF orientation, 1 to 8.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3) or (W, H, 3)
+    """
+    return rgb8 if orientation == 1 else np.ascontiguousarray(_UPRIGHT[orientation](rgb8))
 
 
 # --- fast decoders ---------------------------------------------------------------------------------------
@@ -465,8 +459,8 @@ def write_png(path: str | os.PathLike[str], rgb8: Rgb8) -> None:
         raise InputError(f"{target}: cannot be written ({error.strerror or error}).") from error
 
 
-def resize(rgb8: Rgb8, size: int, fit: str = "warp") -> Rgb8:
-    """Bring an image to ``size`` x ``size`` pixels with Pillow's bicubic filter (a = -0.5, antialiased).
+def resize(rgb8: Rgb8, size: int, fit: str = "warp", resample: str = "bicubic") -> Rgb8:
+    """Bring an image to ``size`` x ``size`` pixels with one of Pillow's filters, antialiased.
 
     Parameters
     ----------
@@ -479,34 +473,52 @@ def resize(rgb8: Rgb8, size: int, fit: str = "warp") -> Rgb8:
         is scaled to ``size`` and the long one to ``size * long // short``, then the centre is cut out,
         its first row or column at ``round((length - size) / 2)``: the rule of torchvision's ``Resize`` and
         ``CenterCrop``.
+    resample : {"bicubic", "bilinear", "area"}
+        The filter: cubic with a = -0.5, triangle, or box (the mean over the area that a pixel covers).
 
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
         The filter works on the gamma-encoded 8-bit values and rounds after each of its two passes. An image
-        that has the size already comes back unchanged. Signatures name this step ``256-warp-bicubic`` or
-        ``256-crop-bicubic``.
+        that has the size already comes back unchanged. Signatures name this step, say ``256-warp-bicubic`` or
+        ``256-crop-area``.
 
     Raises
     ------
     InputError
-        When the array, ``size`` or ``fit`` is not as above.
+        When the array, ``size``, ``fit`` or ``resample`` is not as above.
     """
     _check_rgb8(rgb8)
     if size < 1:
         raise InputError(f"size is {size}; it must be at least 1 pixel.")
+    if resample not in _FILTERS:
+        raise InputError(f"resample is {resample!r}; allowed are {', '.join(map(repr, _FILTERS))}.")
     height, width = rgb8.shape[:2]
-    if fit == "warp":
-        new_height = new_width = size
-    elif fit == "crop":
-        short = min(height, width)
-        new_height, new_width = size * height // short, size * width // short
-    else:
-        raise InputError(f"fit is {fit!r}; allowed are 'warp' and 'crop'.")
     image = Image.fromarray(np.ascontiguousarray(rgb8))
-    resized = np.array(image.resize((new_width, new_height), Image.Resampling.BICUBIC))
+    if fit == "warp":
+        return np.array(image.resize((size, size), _FILTERS[resample]))
+    if fit != "crop":
+        raise InputError(f"fit is {fit!r}; allowed are 'warp' and 'crop'.")
+    short = min(height, width)
+    new_height, new_width = size * height // short, size * width // short
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
-    return np.ascontiguousarray(resized[top : top + size, left : left + size])
+    if new_height * new_width <= MAX_WHOLE_PIXELS:
+        whole = np.array(image.resize((new_width, new_height), _FILTERS[resample]))
+        return np.ascontiguousarray(whole[top : top + size, left : left + size])
+    # A long strip would become gigantic before its centre is cut out: that part alone is computed.
+    x, y = width / new_width, height / new_height
+    box = (left * x, top * y, min((left + size) * x, width), min((top + size) * y, height))
+    return np.array(image.resize((size, size), _FILTERS[resample], box=box))
+
+
+MAX_WHOLE_PIXELS = 1 << 26
+"""Resized images of more pixels than this (200 MB) are never made whole."""
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+}
 
 
 def _check_rgb8(rgb8: Rgb8) -> None:

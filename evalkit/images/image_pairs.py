@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.errors import InputError
-from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES
+from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES, starts_like_an_image
 from evalkit.wording import some_names
 
 __all__ = [
@@ -27,11 +27,12 @@ __all__ = [
     "find_images",
     "pair_folders",
     "pair_scans",
+    "read_image_names",
     "scan_folder",
 ]
 
-UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|jfif|p[bgnp]m|exr|hdr|tga|psd|svg|np[yz])")
-"""Endings of files that probably hold an image of a kind that is not read: named, never passed over silently."""
+UNREAD_SUFFIX = re.compile(r"\.(gif|avif|hei[cf]|jp2|j2k|jxl|p[bgnp]m|exr|hdr|tga|psd|svg|np[yz])")
+"""Endings of files that probably hold an image of a kind that is not read: named, never passed over in silence."""
 
 RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary", "total"})
 """Words that head a row or column of some table."""
@@ -54,7 +55,8 @@ class PairTable:
         truth images that the method lacks, and files of the method without a truth image. Empty when the
         folders agree.
     ignored : tuple of Path
-        Files beside the images that look like images of a kind that is not read (say, GIF).
+        Files beside the images that look like images of a kind that is not read (say, GIF), or are images
+        under an ending that says otherwise.
     """
 
     names: tuple[str, ...]
@@ -92,7 +94,8 @@ def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
     ----------
     folder : path-like
         Links to folders are followed. Hidden files and folders (a leading dot) and files of other endings
-        than ``IMAGE_SUFFIXES`` are passed over; case does not matter in an ending.
+        than ``IMAGE_SUFFIXES`` are passed over; case does not matter in an ending. A file without an ending
+        counts where it begins like an image.
 
     Returns
     -------
@@ -120,27 +123,29 @@ def scan_folder(folder: Path) -> FolderScan:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}.")
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     ignored: list[Path] = []
     for path in _files_below(folder):
         suffix = path.suffix.lower()
-        if UNREAD_SUFFIX.fullmatch(suffix):
-            ignored.append(path)
         if suffix not in IMAGE_SUFFIXES:
-            continue
+            is_image = starts_like_an_image(path)
+            if UNREAD_SUFFIX.fullmatch(suffix) or (is_image and suffix):
+                ignored.append(path)
+            if suffix or not is_image:
+                continue
         key = _key(path, folder)
-        if key in found:
+        if key in images:
             raise InputError(
-                f"{folder}: {found[key].name} and {path.name} share the name '{key}'; images are matched by name "
+                f"{folder}: {images[key].name} and {path.name} share the name '{key}'; images are matched by name "
                 "without extension, so remove one."
             )
-        found[key] = path
-    if not found:
-        raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_but(ignored)}.")
-    return FolderScan(folder, {key: found[key] for key in sorted(found)}, tuple(sorted(ignored)))
+        images[key] = path
+    if not images:
+        raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_of_another_kind(ignored)}.")
+    return FolderScan(folder, {key: images[key] for key in sorted(images)}, tuple(sorted(ignored)))
 
 
-def _but(ignored: Sequence[Path]) -> str:
+def _of_another_kind(ignored: Sequence[Path]) -> str:
     if not ignored:
         return ""
     return f"; {some_names(path.name for path in ignored)} {'is' if len(ignored) == 1 else 'are'} of another kind"
@@ -257,7 +262,7 @@ def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Seq
     if surplus:
         parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({some_names(surplus)})")
     return (
-        f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_but(scan.ignored)}; complete the folders, or "
+        f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_of_another_kind(scan.ignored)}; complete the folders, or "
         "score the common images alone with --allow-missing."
     )
 
@@ -266,7 +271,7 @@ def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Seq
 
 
 def _nothing_matches(method: str, scan: FolderScan, truth: FolderScan) -> str:
-    hint = _why(list(truth.images), list(scan.images))
+    hint = _guess_of_difference(list(truth.images), list(scan.images))
     return (
         f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({some_names(scan.images)}) has the "
         f"name of a truth image in {truth.folder} ({some_names(truth.images)}). {hint}"
@@ -280,7 +285,7 @@ _SAME_BUT: tuple[tuple[Callable[[str], str], str], ...] = (
 )
 
 
-def _why(truth: Sequence[str], method: Sequence[str]) -> str:
+def _guess_of_difference(truth: Sequence[str], method: Sequence[str]) -> str:
     """Guess how the names of a method came to differ from the truth's, as one sentence."""
     for simplify, difference in _SAME_BUT:
         if _overlap(map(simplify, truth), map(simplify, method)):
@@ -298,18 +303,18 @@ def _why(truth: Sequence[str], method: Sequence[str]) -> str:
 
 def _overlap(truth: Iterable[str], method: Iterable[str]) -> bool:
     """Whether most of the method's names are truth names."""
-    known, names = set(truth), list(method)
-    return 2 * sum(name in known for name in names) >= len(names)
+    truth_names, method_names = set(truth), list(method)
+    return 2 * sum(name in truth_names for name in method_names) >= len(method_names)
 
 
 def _common_affix(longer: Sequence[str], shorter: Sequence[str], n_sampled: int = 100) -> str:
     """Text that most names of one side carry around a name of the other side, in words; "" where there is none."""
-    known = set(shorter)
+    whole_names = set(shorter)
     affixes: Counter[tuple[str, str]] = Counter()
     sample = longer[:: max(1, len(longer) // n_sampled)]
     for key in sample:
         pieces = ((i, j) for i in range(len(key)) for j in range(len(key), i, -1))
-        inner = max(((i, j) for i, j in pieces if key[i:j] in known), key=lambda ij: ij[1] - ij[0], default=None)
+        inner = max(((i, j) for i, j in pieces if key[i:j] in whole_names), key=lambda ij: ij[1] - ij[0], default=None)
         if inner:
             affixes[key[: inner[0]], key[inner[1] :]] += 1
     if not affixes:
@@ -356,9 +361,9 @@ def _check_method_names(names: Iterable[str]) -> None:
     for name in names:
         check_method_name(name)
         # Some file systems take names that differ in case alone for one.
-        other = seen.setdefault(name.lower(), name)
-        if other != name:
-            raise InputError(f"the methods '{other}' and '{name}' differ in upper and lower case alone; rename one.")
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            raise InputError(f"the methods '{first}' and '{name}' differ in upper and lower case alone; rename one.")
 
 
 def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
@@ -370,20 +375,77 @@ def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
         Otherwise.
     """
     _check_method_names(methods)
-    real = {"the truth": os.path.realpath(truth)}
+    real_paths = {"the truth": os.path.realpath(truth)}
     for method, folder in methods.items():
-        here, name = os.path.realpath(folder), f"method '{method}'"
-        for other, there in real.items():
-            if here == there and other == "the truth":
-                raise InputError(f"{name} has the folder of the truth ({folder}); as an anchor say --method truth.")
-            if here == there:
-                raise InputError(f"{name} and {other} have the same folder ({folder}).")
-            if _within(here, there) or _within(there, here):
+        own_path, owner = os.path.realpath(folder), f"method '{method}'"
+        for earlier, earlier_path in real_paths.items():
+            if own_path == earlier_path and earlier == "the truth":
+                raise InputError(f"{owner} has the folder of the truth ({folder}); as an anchor say --method truth.")
+            if own_path == earlier_path:
+                raise InputError(f"{owner} and {earlier} have the same folder ({folder}).")
+            if _within(own_path, earlier_path) or _within(earlier_path, own_path):
                 raise InputError(
-                    f"the folders of {name} ({folder}) and {other} ({there}) lie in one another; images are "
+                    f"the folders of {owner} ({folder}) and {earlier} ({earlier_path}) lie in one another; images are "
                     "searched in sub-folders too, so the folders must lie apart."
                 )
-        real[name] = here
+        real_paths[owner] = own_path
+
+
+def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
+    """Read a list of images, and find each among the names of a run.
+
+    Parameters
+    ----------
+    path : Path
+        Text file of one image per line, in UTF-8 with or without a byte-order mark: names as results have them, or file
+        names with the ending of an image (``ILSVRC2012_val_00000001.JPEG``, as ``evalkit datasets`` writes them), with
+        or without the folders above them, in any Unicode normal form.
+    names : iterable of str
+        Names of the images of the run.
+
+    Returns
+    -------
+    frozenset of str
+        The names of the run that the list names.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or holds no names, or a line names none or several of the images.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a text file of image names ({error}).") from None
+    if not lines:
+        raise InputError(f"{path}: holds no image names; one per line is expected.")
+    in_run = set(names)
+    by_file_name: dict[str, set[str]] = {}
+    for name in in_run:
+        by_file_name.setdefault(name.rpartition("/")[2], set()).add(name)
+    kept: set[str] = set()
+    unknown = []
+    for line in lines:
+        spelled = unicodedata.normalize("NFC", line).replace("\\", "/").removeprefix("./")
+        stem, dot, suffix = spelled.rpartition(".")
+        # A name may itself end like a file ("a.JPEG" of a.JPEG.png): the line as it stands comes first.
+        spellings = [spelled, stem] if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else [spelled]
+        matches = next(({own} for own in spellings if own in in_run), None) or next(
+            (by_file_name[file] for own in spellings if (file := own.rpartition("/")[2]) in by_file_name), set()
+        )
+        if len(matches) > 1:
+            raise InputError(
+                f"{path}: '{line}' may be {some_names(sorted(matches))}; write the folder in front of the name."
+            )
+        if not matches:
+            unknown.append(line)
+        kept |= matches
+    if unknown:
+        raise InputError(
+            f"{path}: {len(unknown)} of {len(lines)} names are not among the {len(in_run)} images of the run "
+            f"({some_names(unknown)})."
+        )
+    return frozenset(kept)
 
 
 def check_same_size(name: str, method: str, truth_shape: Sequence[int], prediction_shape: Sequence[int]) -> None:

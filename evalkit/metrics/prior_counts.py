@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from evalkit.arrays import IntArray
+from evalkit.arrays import IntArray, Rgb8
 from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
-from evalkit.images.image_files import decode
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.image_pairs import find_images
+from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
+from evalkit.wording import counted
 
-__all__ = ["PriorCounts", "count_folder"]
+__all__ = ["PriorCounts", "class_counts", "count_folder"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class PriorCounts:
         Digest of their centres: counts of different classes do not add up.
     counts : ndarray of int64, shape (Q,)
     n_images : int
+    unreadable : tuple of str
+        Paths of files that were passed over, and why.
     """
 
     classes: str
     classes_digest: str
     counts: IntArray = field(repr=False)
     n_images: int
+    unreadable: tuple[str, ...] = ()
 
     def merge(self, other: PriorCounts) -> PriorCounts:
         """Counts of both sets together.
@@ -50,7 +55,11 @@ class PriorCounts:
         if self.classes_digest != other.classes_digest or len(self.counts) != len(other.counts):
             raise InputError(f"cannot merge priors of different ab classes ({self.classes} and {other.classes})")
         return PriorCounts(
-            self.classes, self.classes_digest, self.counts + other.counts, self.n_images + other.n_images
+            self.classes,
+            self.classes_digest,
+            self.counts + other.counts,
+            self.n_images + other.n_images,
+            self.unreadable + other.unreadable,
         )
 
     def to_json(self) -> str:
@@ -61,6 +70,7 @@ class PriorCounts:
             "n_images": self.n_images,
             "n_pixels": int(self.counts.sum()),
             "counts": self.counts.tolist(),
+            "unreadable": list(self.unreadable),
         }
         return json.dumps(record) + "\n"
 
@@ -78,26 +88,76 @@ class PriorCounts:
             counts = np.array(record["counts"], dtype=np.int64)
             if counts.ndim != 1 or len(counts) < 2 or counts.min() < 0:
                 raise ValueError("counts are not a list of two or more numbers of pixels")
-            return cls(str(record["classes"]), str(record["classes_digest"]), counts, int(record["n_images"]))
+            unreadable = tuple(map(str, record.get("unreadable", ())))
+            return cls(
+                str(record["classes"]), str(record["classes_digest"]), counts, int(record["n_images"]), unreadable
+            )
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error!r})") from None
 
 
+TILE = 1 << 20
+"""Pixels that are counted at a time: the work space of a scan of 100 megapixels is then that of one."""
+
+
+def class_counts(counter: PairCounter, rgb8: Rgb8) -> IntArray:
+    """Pixels per ab class of one image, counted tile by tile.
+
+    Parameters
+    ----------
+    counter : PairCounter
+    rgb8 : ndarray of uint8, shape (H, W, 3)
+
+    Returns
+    -------
+    ndarray of int64, shape (Q,)
+    """
+    n_classes = len(counter.classes)
+    pixels = rgb8.reshape(1, -1, 3)
+    counts = np.zeros(n_classes, np.int64)
+    for start in range(0, pixels.shape[1], TILE):
+        tile = Photo(pixels[:, start : start + TILE])
+        counts += np.bincount(counter.classes_of(tile), minlength=n_classes)
+    return counts
+
+
 def count_folder(
-    folder: Path, classes: AbClasses, progress: Callable[[int, int], None] = lambda done, total: None
+    folder: Path,
+    classes: AbClasses,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    max_unreadable: int = MAX_UNREADABLE,
+    options: DecodeOptions = DEFAULT_OPTIONS,
 ) -> PriorCounts:
     """Count the ab classes of all photos of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    classes : AbClasses
+    progress : callable
+        Called with photos done and photos in all.
+    max_unreadable : int
+        Files that may be passed over.
+    options : DecodeOptions, optional
+        How large a photo may be, and whether CMYK is converted.
 
     Raises
     ------
     InputError
-        If the folder has no images, or one cannot be read.
+        If the folder has no images, none can be read, or more than `max_unreadable` cannot.
     """
     files: Sequence[Path] = list(find_images(folder).values())
+    survey = Survey(folder, max_unreadable, options)
     counter = PairCounter(classes)
     counts = np.zeros(len(classes), np.int64)
     progress(0, len(files))
     for done, path in enumerate(files, start=1):
-        counts += np.bincount(counter.classes_of(Photo(decode(path).rgb8)), minlength=len(classes))
+        image = survey.decode(path)
+        if image is not None:
+            counts += class_counts(counter, image.rgb8)
         progress(done, len(files))
-    return PriorCounts(classes.name, classes.digest, counts, len(files))
+    if len(survey.unreadable) == len(files):
+        raise InputError(f"{folder}: none of its {counted(len(files), 'image')} can be read: {survey.notice()}")
+    n_images = len(files) - len(survey.unreadable)
+    return PriorCounts(classes.name, classes.digest, counts, n_images, tuple(survey.unreadable.values()))

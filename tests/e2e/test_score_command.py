@@ -240,7 +240,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "small size": (("--size", "4"), ("size 4 is outside 16..16384",)),
     "size in words": (("--size", "big"), ("--size", "big")),
     "unknown built-in": (("--method", "grey"), ("grey", "did you mean 'gray'?")),
-    "method twice": (("--method", "gray", "--method", "gray"), ("gray is given twice",)),
+    "method twice": (("--method", "gray", "--method", "gray"), ("'gray' is given twice",)),
     "no folder": (("--method", "x="), ("no folder after",)),
     "reserved name": (("--method", "mean=x"), ("'mean' cannot name a method",)),
     "no prior file": (("--prior", "nowhere.npy"), ("nowhere.npy: no such prior file",)),

@@ -50,18 +50,12 @@ def create_command(
     'evalkit study create STUDY' again: it says what changed, and refuses once there are answers. Name the
     folders again if images changed.
     """
-    from evalkit.commands._methods import parse_method_option
+    from evalkit.commands._methods import parse_method_options
     from evalkit.commands._shared import progress_bar
-    from evalkit.errors import InputError
     from turing_test.stimuli.create import create_study
     from turing_test.study.protocol import parse_setting
 
-    named: dict[str, Path | None] = {}
-    for text in methods:
-        name, folder = parse_method_option(text)
-        if name in named:
-            raise InputError(f"--method {text}: the name '{name}' is given twice.")
-        named[name] = folder
+    named = parse_method_options(methods)
     with progress_bar("sealing", "images") as show:
         created = create_study(
             study,

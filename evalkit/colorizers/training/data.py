@@ -24,9 +24,10 @@ from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
+from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
-from evalkit.metrics.prior_counts import PriorCounts
+from evalkit.metrics.prior_counts import PriorCounts, class_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,27 +81,30 @@ def survey_photos(
     classes: AbClasses,
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: int = 1,
+    max_unreadable: int = MAX_UNREADABLE,
 ) -> PhotoSurvey:
     """Decode every photo once: set gray and unreadable ones apart, count the ab classes of the others.
 
     Raises
     ------
     InputError
-        If the folder has no images, or fewer than half of the readable ones have colours.
+        If the folder has no images, fewer than half of the readable ones have colours, or more than `max_unreadable`
+        cannot be read.
     """
     files = list(find_images(folder).values())
+    survey = Survey(folder, max_unreadable)
     own = threading.local()  # a counter reuses its work space: one for each thread
 
     def look(path: Path) -> tuple[str, IntArray | None]:
-        try:
-            photo = Photo(decode(path).rgb8)
-        except InputError:
+        image = survey.decode(path)
+        if image is None:
             return "unreadable", None
+        photo = Photo(image.rgb8)
         if np.quantile(np.hypot(photo.lab[1], photo.lab[2]), 0.99) < NEARLY_GRAY_CHROMA:
             return "gray", None
         if not hasattr(own, "counter"):
             own.counter = PairCounter(classes)
-        return "trained", np.bincount(own.counter.classes_of(photo), minlength=len(classes))
+        return "trained", class_counts(own.counter, image.rgb8)
 
     found: dict[str, list[str]] = {"trained": [], "gray": [], "unreadable": []}
     counts = np.zeros(len(classes), np.int64)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.datasets.imagenet_synsets import CLASS_OF_SYNSET, SYNSETS
-from evalkit.datasets.labels import labels_digest, labels_for
+from evalkit.datasets.labels import labels_digest, labels_for, labels_of_validation_set
 from evalkit.errors import InputError
 
 
@@ -37,6 +37,10 @@ def test_the_synset_ids_are_a_thousand_sorted_and_the_published_ones(shared_data
         "wnid,file\nn01514668,x.JPEG\nn01440764,sub/y.png\n",
         "﻿file,class_index\r\nx.JPEG,7\r\nsub/y.png,0\r\n",
         "x.JPEG 7\nsub/y.png 0\n",
+        "x.JPEG\t7\nsub/y.png\t0\n",
+        "x.JPEG\tn01514668\nsub/y.png\tn01440764\n",
+        "file\tclass_index\nx.JPEG\t7\nsub/y.png\t0\n",
+        "ImageId,PredictionString\nx,n01514668 85 1 499 272 n01514668 1 2 3 4 \ny,n01440764 131 0 499 254 \n",
         "sub/y.png n01440764\nx.JPEG n01514668\n\n",
         "/val/n01440764/y.JPEG 0\n/val/n01514668/x.JPEG 7\nother.JPEG 999\n",
     ],
@@ -124,3 +128,29 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
 def test_the_digest_depends_on_classes_and_names_not_on_their_order():
     assert labels_digest({"a": 0, "b": 1}) == labels_digest({"b": 1, "a": 0})
     assert len({labels_digest(labels) for labels in ({"a": 0, "b": 1}, {"a": 1, "b": 0}, {"a": 0}, {})}) == 4
+
+
+def test_kaggles_rows_without_or_with_several_classes_are_refused(written):
+    for row, message in (
+        ("x,", "row 2: expected an ImageId"),
+        ("x,n01514668 1 2 3 4 n01440764 1 2 3 4", "several classes"),
+    ):
+        with pytest.raises(InputError, match=message):
+            labels_for(written(f"ImageId,PredictionString\n{row}\n"), ["x"])
+
+
+def test_an_accented_name_is_found_however_the_list_spells_it(written):
+    import unicodedata
+
+    for form in ("NFC", "NFD"):
+        path = written("")
+        path.write_text(unicodedata.normalize(form, "é.jpg 5\n"), encoding="utf-8")
+        assert labels_for(path, [unicodedata.normalize("NFC", "é")]) == {"é": 5}
+
+
+def test_kaggles_solution_orders_the_whole_validation_set(written):
+    labels = [(7 * k) % 1000 for k in range(50_000)]
+    rows = [f"ILSVRC2012_val_{k + 1:08d},{SYNSETS[label]} 1 2 3 4 " for k, label in enumerate(labels)]
+    path = written("\n".join(["ImageId,PredictionString", *rows[::-1]]) + "\n")
+    assert labels_of_validation_set(path) == labels
+    assert labels_of_validation_set(written("\n".join(map(str, labels)))) == labels

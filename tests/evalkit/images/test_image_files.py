@@ -818,3 +818,35 @@ def test_bad_sizes_and_fits_are_refused() -> None:
         resize(NOISE, 0)
     with pytest.raises(InputError, match="fit is 'stretch'; allowed are 'warp' and 'crop'"):
         resize(NOISE, 8, "stretch")
+
+
+def test_a_long_strip_is_cropped_before_it_grows(
+    monkeypatch: pytest.MonkeyPatch, photos: dict[str, np.ndarray]
+) -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    strip = np.repeat((np.arange(60000)[:, None, None] + 150) // 300, 3, axis=2).astype(np.uint8)
+    np.testing.assert_array_equal(resize(strip, 256, "crop"), np.full((256, 256, 3), strip[30000, 0, 0]))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB; whole it would be 12 GB
+    photo = photos["chelsea"]
+    for resample in ("bicubic", "bilinear"):
+        whole = resize(photo, 200, "crop", resample).astype(int)
+        with monkeypatch.context() as patch:
+            patch.setattr(image_files, "MAX_WHOLE_PIXELS", 0)
+            assert np.abs(resize(photo, 200, "crop", resample) - whole).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "reference"), [("bilinear", "BILINEAR"), ("area", "BOX"), ("bicubic", "BICUBIC")])
+def test_filters_are_pillows(name: str, reference: str, photos: dict[str, np.ndarray]) -> None:
+    photo = photos["coffee"]
+    expected = np.array(Image.fromarray(photo).resize((96, 96), getattr(Image.Resampling, reference)))
+    np.testing.assert_array_equal(resize(photo, 96, "warp", name), expected)
+    with pytest.raises(InputError, match="resample is 'lanczos'; allowed are 'bicubic', 'bilinear', 'area'"):
+        resize(photo, 96, "warp", "lanczos")
+
+
+def test_the_area_filter_is_the_mean_of_what_a_pixel_covers() -> None:
+    pixels = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    means = pixels.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
+    assert np.abs(resize(pixels, 16, "warp", "area") - means).max() <= 1  # two passes, each rounded

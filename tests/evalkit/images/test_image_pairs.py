@@ -15,9 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.commands._methods import parse_method_option
 from evalkit.errors import InputError
-from evalkit.images.image_pairs import check_method_name, check_same_size, find_images, pair_folders
+from evalkit.images.image_pairs import (
+    check_method_name,
+    check_same_size,
+    find_images,
+    pair_folders,
+    read_image_names,
+)
 
 MakeFolder = Callable[..., Path]
 
@@ -289,35 +294,6 @@ def test_names_that_differ_in_case_alone_are_refused(make_folder: MakeFolder) ->
 # --- the command line's words ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gray", "random", "truth"])
-def test_built_in_methods_are_named_without_a_folder(name: str) -> None:
-    assert parse_method_option(name) == (name, None)
-
-
-def test_a_folder_follows_the_first_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse_method_option("ours=out") == ("ours", Path("out"))
-    assert parse_method_option("truth=copy") == ("truth", Path("copy"))
-    assert parse_method_option("ours=out/lambda=0.5") == ("ours", Path("out/lambda=0.5"))
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert parse_method_option("ours=~/out") == ("ours", Path("/home/somebody/out"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("grey", r"there is no built-in method 'grey' \(did you mean 'gray'\?\); allowed are truth, gray, random"),
-        ("Random", r"did you mean 'random'\?"),
-        ("./results", r"there is no built-in method './results'; .* For a folder write NAME=DIR"),
-        ("ours=", r"no folder after the '='"),
-        ("=out", r"'' cannot name a method"),
-        ("a/b=out", r"'a/b' cannot name a method"),
-    ],
-)
-def test_bad_method_options_are_refused(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        parse_method_option(text)
-
-
 def test_different_sizes_are_refused_and_size_is_offered() -> None:
     check_same_size("x", "ours", (224, 256, 3), (224, 256))
     for shape in ((256, 224, 3), (224, 255, 3), (1, 256, 3)):
@@ -330,3 +306,62 @@ def test_importing_loads_neither_numpy_nor_pillow() -> None:
     code = "import sys, evalkit.images.image_pairs; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- endings, lists of names ---------------------------------------------------------------------------------------
+
+
+JPEG_START, PNG_START = b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("ending", [".jpe", ".JPE", ".jfif", ".dib", ".JPEG", ".TIF"])
+def test_every_usual_ending_counts(make_folder: MakeFolder, ending: str) -> None:
+    assert list(find_images(make_folder("photos", [f"a{ending}"]))) == ["a"]
+
+
+def test_a_file_without_ending_counts_where_it_begins_like_an_image(make_folder: MakeFolder) -> None:
+    folder = make_folder("photos", ["b.png", "README", "sub/scan_07", "LICENSE"])
+    (folder / "sub" / "scan_07").write_bytes(PNG_START)
+    (folder / "README").write_bytes(b"Photos of 1923")
+    assert list(find_images(folder)) == ["b", "sub/scan_07"]
+
+
+def test_images_under_an_ending_of_another_kind_are_named(make_folder: MakeFolder) -> None:
+    truth, ours = make_folder("truth", ["a.png", "b.jpg_large", "notes.txt"]), make_folder("ours", ["a.png"])
+    (truth / "b.jpg_large").write_bytes(JPEG_START)
+    assert pair_folders(truth, {"ours": ours}).ignored == (truth / "b.jpg_large",)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
+def test_a_named_pipe_is_looked_at_without_waiting(make_folder: MakeFolder) -> None:
+    folder = make_folder("photos", ["a.png"])
+    os.mkfifo(folder / "pipe")
+    code = f"from evalkit.images.image_pairs import find_images; print(list(find_images({str(folder)!r})))"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert listed.stdout.strip() == "['a']"
+
+
+def test_a_list_of_names_is_read_as_people_keep_it(tmp_path: Path) -> None:
+    names = ["ILSVRC2012_val_00000003", "sub/b.v2", unicodedata.normalize("NFC", "é"), "x.JPEG", "y"]
+    lines = ["ILSVRC2012_val_00000003.JPEG", "./sub/b.v2.png", unicodedata.normalize("NFD", "é") + ".jpg", "x.JPEG"]
+    path = tmp_path / "list.txt"
+    for start, newline in ((b"", "\n"), (b"\xef\xbb\xbf", "\r\n")):
+        path.write_bytes(start + newline.join([*lines, "", ""]).encode())
+        assert read_image_names(path, names) == set(names) - {"y"}
+    path.write_text("b.v2\n")
+    assert read_image_names(path, names) == {"sub/b.v2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\nzebra.png\n", r"1 of 2 names are not among the 3 images of the run \(zebra\.png\)"),
+        ("same", r"'same' may be one/same, two/same; write the folder in front"),
+        ("\n \n", "holds no image names; one per line is expected"),
+    ],
+)
+def test_lists_of_unknown_or_ambiguous_names_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_image_names(path, ["a", "one/same", "two/same"])

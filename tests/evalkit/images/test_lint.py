@@ -13,7 +13,7 @@ from PIL import Image
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.commands.lint import lint
 from evalkit.errors import InputError
-from evalkit.images.folder_lint import lint_folders
+from evalkit.images.folder_lint import CHECKS, lint_folders
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
 
@@ -159,6 +159,31 @@ def test_tiny_and_flat_images_do_no_harm(tmp_path):
     assert lint_folders(tmp_path / "truth", {"mine": tmp_path / "mine"})
 
 
+def test_images_on_their_side_are_told_from_images_of_another_size(folders):
+    upright = image(folders / "truth" / "china.png")[:96]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.rot90(upright)  # orientation 6: turned by a quarter clockwise when shown
+    Image.fromarray(np.ascontiguousarray(stored)).save(folders / "truth" / "china.png", exif=exif)
+    save(folders / "mine", "china", stored)
+    found = codes(folders)["mine", "turned"]
+    assert found.level == "error"
+    assert "china: 96 x 128 against 128 x 96, orientation 6" in found.message
+    assert "--turn-like-truth" in found.message
+    assert ("mine", "sizes-differ") not in codes(folders)
+
+
+def test_every_check_has_a_code_of_its_own_and_a_meaning():
+    assert len({check.code for check in CHECKS}) == len(CHECKS)
+    assert all(check.meaning for check in CHECKS)
+
+
+def test_every_finding_of_this_file_is_one_of_the_checks(folders):
+    (folders / "mine" / "coffee.png").write_bytes(b"not an image")
+    save(folders / "mine", "china", image(folders / "mine" / "china.png")[:120])
+    assert {code for _, code in codes(folders)} <= {check.code for check in CHECKS}
+
+
 class TestTheCommand:
     def run(self, folders, *words):
         return CliRunner().invoke(
@@ -178,7 +203,7 @@ class TestTheCommand:
         (folders / "mine" / "coffee.png").unlink()
         result = self.run(folders)
         assert result.exit_code == 2
-        assert result.output.splitlines()[0].startswith("error: mine: 1 of 6 true photos have no file there (coffee)")
+        assert result.output.splitlines()[0].startswith("error: mine: 1 of 6 true photos has no file there (coffee)")
 
     def test_json_lists_every_image(self, folders):
         (folders / "mine" / "coffee.png").unlink()

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from evalkit.color.ab_classes import load_prior, preset
+from evalkit.commands.prior import prior_command
 from evalkit.errors import InputError
+from evalkit.images.image_files import DecodeOptions
+from evalkit.metrics import prior_counts
 from evalkit.metrics.prior_counts import PriorCounts, count_folder
 
 
@@ -93,4 +97,55 @@ def test_a_missing_file_and_a_damaged_photo_are_refused_by_name(folder: Path, tm
         PriorCounts.read(tmp_path / "nowhere.json")
     (folder / "coffee.png").write_bytes((folder / "coffee.png").read_bytes()[:100])
     with pytest.raises(InputError, match=r"coffee\.png"):
-        count_folder(folder, preset("zhang2016"))
+        count_folder(folder, preset("zhang2016"), max_unreadable=0)
+
+
+# --- files that cannot be read -------------------------------------------------------------------------------------
+
+
+def test_one_unreadable_file_is_passed_over_counted_and_named(folder: Path) -> None:
+    whole = count_folder(folder, preset("zhang2016"))
+    Image.fromarray(np.zeros((4, 4, 4), np.uint8), "CMYK").save(folder / "inks.jpg")
+    counts = count_folder(folder, preset("zhang2016"))
+    assert counts.n_images == 6
+    np.testing.assert_array_equal(counts.counts, whole.counts)
+    (sentence,) = counts.unreadable
+    assert "inks.jpg: stores CMYK inks" in sentence
+    assert json.loads(counts.to_json())["unreadable"] == [sentence]
+    assert counts.merge(whole).unreadable == (sentence,)
+    converted = count_folder(folder, preset("zhang2016"), options=DecodeOptions(convert_cmyk=True))
+    assert (converted.n_images, converted.unreadable) == (7, ())
+
+
+def test_more_unreadable_files_than_the_limit_are_refused(folder: Path) -> None:
+    for k in range(3):
+        (folder / f"broken{k}.png").write_bytes(b"no image")
+    assert count_folder(folder, preset("zhang2016"), max_unreadable=3).n_images == 6
+    with pytest.raises(
+        InputError, match=r"3 files cannot be read, more than the 2 that may .*broken2.png: is not an image"
+    ):
+        count_folder(folder, preset("zhang2016"), max_unreadable=2)
+
+
+def test_a_folder_without_a_readable_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none of its 1 image can be read: .*a\.png: is not an image"):
+        count_folder(tmp_path, preset("zhang2016"))
+
+
+def test_counting_by_tiles_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = count_folder(folder, preset("zhang2016"))
+    monkeypatch.setattr(prior_counts, "TILE", 777)
+    np.testing.assert_array_equal(count_folder(folder, preset("zhang2016")).counts, whole.counts)
+
+
+def test_the_command_names_what_it_passed_over(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "prior.json"
+    result = CliRunner().invoke(prior_command, ["--input", str(folder), "--out", str(out)])
+    assert result.exit_code == 0
+    assert "6 photos" in result.stdout
+    assert "1 file passed over, since unreadable" in result.stderr
+    assert "broken.png: is not an image" in result.stderr
+    refused = CliRunner().invoke(prior_command, ["--input", str(folder), "--out", str(out), "--max-unreadable", "0"])
+    assert isinstance(refused.exception, InputError)
