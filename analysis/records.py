@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-import numpy as np
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
@@ -21,7 +16,7 @@ from evalkit.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "Table", "csv_text", "json_text", "replace_results", "write_csv"]
+__all__ = ["Row", "Table", "replace_results"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -57,71 +52,6 @@ class Table(Generic[T]):
         import pandas as pd
 
         return pd.DataFrame(self.rows())
-
-
-def csv_text(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
-    """Rows as CSV with full precision; NaN and None become empty cells, True and False 1 and 0.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        All with the same keys.
-    columns : sequence of str
-        The header; by default the keys of the first row.
-
-    Returns
-    -------
-    str
-        With a header, also for no rows.
-
-    Raises
-    ------
-    ValueError
-        When a row lacks a column or has one that is not in the header: a misspelled name would otherwise publish an
-        empty column.
-    """
-    header = list(columns) if columns is not None else list(rows[0]) if rows else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for number, row in enumerate(rows, start=1):
-        absent, unknown = set(header) - row.keys(), row.keys() - set(header)
-        if absent or unknown:
-            raise ValueError(f"Row {number} lacks the columns {sorted(absent)} and has the unknown {sorted(unknown)}.")
-        writer.writerow([_cell(row[name]) for name in header])
-    return text.getvalue()
-
-
-def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
-    """Write `csv_text` in one step: the file is there as a whole or not at all."""
-    write_atomically(path, csv_text(rows, columns))
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool):
-        return int(value)
-    return repr(value) if isinstance(value, float) else value
-
-
-def json_text(content: Any) -> str:
-    """Indented JSON; a number that is not finite is null, since JSON has none."""
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def replace_results(

@@ -232,11 +232,12 @@ def _print_looks(goal: Goal) -> None:
 
 def _write(out: Path, plan: Plan) -> None:
     from analysis.planning.plan_figure import write_plan_figure
-    from analysis.records import write_csv
     from analysis.study.columns import OUTPUT_COLUMNS
+    from evalkit.files import write_atomically
+    from evalkit.text_formats import csv_text
 
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(out / "plan.csv", [row.row() for row in plan.rows], list(OUTPUT_COLUMNS["plan.csv"]))
+    write_atomically(out / "plan.csv", csv_text([row.row() for row in plan.rows], list(OUTPUT_COLUMNS["plan.csv"])))
     for suffix in ("pdf", "png"):
         write_plan_figure(out / f"plan.{suffix}", plan)
     click.echo(f"Wrote plan.csv, plan.pdf and plan.png to {out}.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.records import csv_text, json_text, replace_results
+from analysis.records import replace_results
 from analysis.report import figures as draw
 from analysis.report.agreement import MetricAgreement, image_pairs_of, metric_agreement
 from analysis.report.cells import p_text, with_minus
@@ -32,6 +32,7 @@ from analysis.report.tables import ReportTable, build_table, metric_column
 from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from evalkit.errors import InputError
+from evalkit.text_formats import csv_text, json_text
 
 if TYPE_CHECKING:
     from pathlib import Path

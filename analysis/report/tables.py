@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.records import Row, csv_text
+from analysis.records import Row
 from analysis.report.cells import Cell, ReportColumn, p_text, with_minus
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.report.score_folder import ScoreFolder
 from analysis.study.analysis import SubsetAnalysis
 from evalkit.metrics import load_metric
+from evalkit.text_formats import csv_text
 
 __all__ = ["ReportRow", "ReportTable", "build_table", "metric_column"]
 

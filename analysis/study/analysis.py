@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.records import Row, csv_text, json_text, replace_results
+from analysis.records import Row, replace_results
 from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
 from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows
@@ -20,6 +20,7 @@ from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.trials.exclusions import ExclusionRule, apply_exclusions
 from analysis.trials.trial_table import LeftOut, TrialTable
 from evalkit.errors import InputError
+from evalkit.text_formats import csv_text, json_text
 
 __all__ = ["AFTER", "ALL", "AnalysisOptions", "StudyAnalysis", "SubsetAnalysis", "analyze_study", "write_analysis"]
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
+from evalkit.text_formats import unguarded
 
 __all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", "table_of_records"]
 
@@ -261,7 +262,7 @@ def _read_csv(path: Path) -> RawTable:
                     raise InputError(
                         f"{path.name} row {reader.line_num} has {len(cells)} cells, but the header has {len(header)}."
                     )
-                rows.append(cells)
+                rows.append([unguarded(cell) for cell in cells])
                 numbers.append(reader.line_num)
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error

@@ -63,8 +63,6 @@ def probe(
     from evalkit.needs import need_torch
 
     need_torch()
-    import csv
-    import io
 
     from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
     from evalkit.colorizers.learned.network import ColorizationNet
@@ -78,10 +76,11 @@ def probe(
     from evalkit.colorizers.training.probing import probe as run
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
-    from evalkit.files import atomic_file
+    from evalkit.files import write_atomically
     from evalkit.networks.classifiers import Classifier
     from evalkit.networks.devices import choose_device
     from evalkit.networks.options import NetworkOptions
+    from evalkit.text_formats import csv_text
 
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)
@@ -110,12 +109,7 @@ def probe(
             results.append((kind, run(photos, features, folds=folds, seed=seed, progress=show)))
     rows = table_rows(results)
     if out is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with atomic_file(out) as file:
-            file.write(text.getvalue().encode())
+        write_atomically(out, csv_text(rows))
     if not quiet:
         click.echo(f"top-1 in per cent, {len(photos.paths)} photos of {len(photos.names)} classes, {folds} folds")
         for row in rows:

@@ -44,23 +44,17 @@ def validate_metrics_command(
     % interval by a bootstrap over images, and the mean correlation among the methods of one image. A distance that agrees
     with people has a negative correlation.
     """
-    import csv
-    import io
     import json
 
-    from evalkit.files import atomic_file
+    from evalkit.files import write_atomically
     from evalkit.scoring.metric_validation import agreement_rows, read_human_scores, validate_metrics
     from evalkit.scoring.scores import Scores
+    from evalkit.text_formats import csv_text
 
     table = {key: score for key, score in read_human_scores(human).items() if key[1] not in leave_out}
     rows = agreement_rows(validate_metrics(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed))
     if out is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with atomic_file(out) as file:
-            file.write(text.getvalue().encode())
+        write_atomically(out, csv_text(rows))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return

@@ -8,8 +8,6 @@ References
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import InputError
+from evalkit.text_formats import csv_text
 from evalkit.wording import some_names
 
 if TYPE_CHECKING:
@@ -93,11 +92,11 @@ class HintCurve:
 
     def points_csv(self) -> str:
         """The points, one per line."""
-        return _csv(self.points)
+        return csv_text([vars(row) for row in self.points])
 
     def areas_csv(self) -> str:
         """The areas, one per line."""
-        return _csv(self.areas)
+        return csv_text([vars(row) for row in self.areas])
 
 
 def count_folders(methods: Mapping[str, Path]) -> tuple[int, ...]:
@@ -283,14 +282,3 @@ def _areas(
             )
         )
     return areas
-
-
-def _csv(rows: Sequence[HintPoint] | Sequence[HintArea]) -> str:
-    """Columns are the attributes; NaN is an empty cell, as in ``summary.csv``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(vars(rows[0]))
-    for row in rows:
-        cells = vars(row).values()
-        writer.writerow(["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells])
-    return text.getvalue()

@@ -6,13 +6,12 @@ one (other prior, lambda, thresholds, subset), a merged one and a comparison.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
 import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +45,7 @@ from evalkit.scoring.statistics_store import (
     read_vectors,
     rows_of_method,
 )
+from evalkit.text_formats import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,12 +217,13 @@ class Scores:
 
     def curves_csv(self) -> str:
         """``curves.csv``: method, threshold, fraction, fraction_rebalanced."""
+        columns = ("method", "threshold", "fraction", "fraction_rebalanced")
         rows = (
-            [method, int(t), float(plain), float(rebalanced)]
+            dict(zip(columns, (method, t, plain, rebalanced), strict=True))
             for method, one in self.curves.items()
             for t, plain, rebalanced in zip(one.threshold, one.fraction, one.fraction_rebalanced, strict=True)
         )
-        return _csv(("method", "threshold", "fraction", "fraction_rebalanced"), rows)
+        return csv_text(rows, columns)
 
     def run_json(self) -> dict[str, Any]:
         """``run.json``: versions, options, digests of inputs, what was left out and why, warnings."""
@@ -436,13 +437,4 @@ def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, r
 
 
 def _scores_csv(scores: Sequence[Score]) -> str:
-    return _csv(SUMMARY_COLUMNS, ([getattr(score, name) for name in SUMMARY_COLUMNS] for score in scores))
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in row])
-    return text.getvalue()
+    return csv_text([{name: getattr(score, name) for name in SUMMARY_COLUMNS} for score in scores], SUMMARY_COLUMNS)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.records import csv_text, json_text, replace_results
+from analysis.records import replace_results
 from evalkit.errors import InputError
+from evalkit.text_formats import csv_text, json_text
 
 
 @pytest.mark.parametrize("row", [{"a": 1}, {"a": 1, "b": 2, "c": 3}, {"a": 1, "B": 2}])

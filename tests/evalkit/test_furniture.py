@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import doctest
+import io
 import stat
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import wording
+from evalkit import text_formats, wording
 from evalkit.files import atomic_file, write_atomically
 
 
@@ -53,8 +55,8 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 
 
 def test_examples_of_the_sentences():
-    assert doctest.testmod(wording).failed == 0
-    assert doctest.testmod(wording).attempted >= 6
+    assert doctest.testmod(wording) == (0, 6)
+    assert doctest.testmod(text_formats) == (0, 3)
 
 
 def test_the_install_command_names_where_the_installation_came_from():
@@ -77,3 +79,13 @@ def test_one_package_and_several(monkeypatch):
 
 def test_upper_case_is_no_obstacle_to_a_suggestion():
     assert wording.nearest("RANDOM", ["random", "gray"]) == "random"
+
+
+@pytest.mark.parametrize("name", ["=1+i027.png", "+x", "-x", "@SUM(A1)", "\tx", "\rx"])
+def test_what_a_spreadsheet_would_run_is_guarded_and_comes_back_as_it_was(name):
+    """The six characters are those of OWASP's page on CSV injection."""
+    text = text_formats.csv_text([{"image": name, "value": -1.5}])
+    ((image, value),) = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    assert image == f"'{name}"
+    assert text_formats.unguarded(image) == name
+    assert value == "-1.5"

@@ -114,8 +114,6 @@ def audit_command(study: Path, out: Path | None) -> None:
     Looks at every pair of truth and method as participants see it: changed L, JPEG blocks in one of the two
     alone, a truth without colour, identical images, files of different size. Mean chroma is reported, not judged.
     """
-    import csv
-    import io
     from dataclasses import asdict, fields
     from statistics import fmean
 
@@ -124,6 +122,7 @@ def audit_command(study: Path, out: Path | None) -> None:
 
     from evalkit.commands._shared import progress_bar
     from evalkit.files import write_atomically
+    from evalkit.text_formats import csv_text
     from evalkit.wording import counted, some_names
     from turing_test.stimuli.audit import FINDINGS, PairAudit, audit_study, source_pairs
     from turing_test.study.study_folder import read_study
@@ -132,11 +131,8 @@ def audit_command(study: Path, out: Path | None) -> None:
     with progress_bar("auditing", "pairs") as show:
         pairs = list(audit_study(audited, show))
     if out is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(PairAudit)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**asdict(pair), "findings": " ".join(pair.findings)} for pair in pairs)
-        write_atomically(out, text.getvalue().encode())
+        rows = ({**asdict(pair), "findings": " ".join(pair.findings)} for pair in pairs)
+        write_atomically(out, csv_text(rows, [field.name for field in fields(PairAudit)]))
     table = Table("method", "pairs", "with findings", "mean |dL|", "chroma", "of the truth", box=None, pad_edge=False)
     for method in dict.fromkeys(pair.method for pair in pairs):
         of_method = [pair for pair in pairs if pair.method == method]

@@ -131,20 +131,14 @@ def _fool_rate(text: str) -> tuple[str, float]:
 
 
 def _write_answers(path: Path, played: list[Participation]) -> None:
-    import csv
-    import io
     from dataclasses import fields
 
     from evalkit.files import write_atomically
+    from evalkit.text_formats import csv_text
     from turing_test.simulation.play import SentAnswer
 
-    text = io.StringIO()
     columns = [*(field.name for field in fields(SentAnswer)), "kind", "state", "code"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for participation in played:
-        writer.writerows(participation.rows())
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_text((row for participation in played for row in participation.rows()), columns))
 
 
 def _report(study: Study, population: Population, played: list[Participation]) -> None:

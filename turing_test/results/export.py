@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from sqlalchemy import Connection
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.text_formats import csv_text
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
 from turing_test.database.study_record import Change, changes_while_running
@@ -248,11 +247,7 @@ def _session_state(row: Any, study: Study, now: float) -> str:
 
 
 def _csv(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)  # None becomes an empty cell
-    return text.getvalue().encode()
+    return csv_text(rows, [column.name for column in columns]).encode()
 
 
 def _json(columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> bytes:

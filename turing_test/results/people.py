@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from analysis.trials.columns import is_fooled
+from evalkit.text_formats import csv_text
 from turing_test.database import schema as tables
 from turing_test.sessions.snapshot import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
@@ -165,7 +164,7 @@ def _decision(study: Study, outcome: str, rule: str | None, n_test: int, n_answe
 
 
 def _as_csv(arrived: Sequence[Person]) -> str:
-    return _table([field.name for field in fields(Person)], [asdict(person) for person in arrived])
+    return csv_text([asdict(person) for person in arrived], [field.name for field in fields(Person)])
 
 
 def _for_prolific(arrived: Sequence[Person]) -> str:
@@ -187,15 +186,7 @@ def _for_mturk(arrived: Sequence[Person]) -> str:
         # Whoever did not submit has no assignment to decide about: they returned it, or it lapses.
         if person.platform == "mturk" and person.outcome in ("completed", "failed_checks")
     ]
-    return _table(["HITId", "AssignmentId", "Approve", "Reject"], rows)
-
-
-def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, ["HITId", "AssignmentId", "Approve", "Reject"])
 
 
 FORMS: dict[str, Callable[[Sequence[Person]], str]] = {

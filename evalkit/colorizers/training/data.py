@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -28,6 +26,7 @@ from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
 from evalkit.metrics.prior_counts import PriorCounts, class_counts
+from evalkit.text_formats import csv_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,12 +67,8 @@ class PhotoSurvey:
 
     def to_csv(self) -> str:
         """List of all files and what became of them."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("photo", "use"))
-        for use, names in (("trained", self.photos), ("gray", self.gray), ("unreadable", self.unreadable)):
-            writer.writerows((name, use) for name in names)
-        return text.getvalue()
+        uses = (("trained", self.photos), ("gray", self.gray), ("unreadable", self.unreadable))
+        return csv_text([{"photo": name, "use": use} for use, names in uses for name in names], ("photo", "use"))
 
 
 def survey_photos(

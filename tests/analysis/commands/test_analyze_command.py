@@ -298,7 +298,7 @@ def test_the_python_interface_gives_the_same_numbers(write_csv: Write, study_row
     assert frame["method"].tolist() == ["mine", "gray", "vigilance"]
     differences = analysis.comparisons(trials).to_frame()
     assert differences["difference"].iloc[0] == pytest.approx(frame["fool_rate"][1] - frame["fool_rate"][0])
-    with pytest.raises(AttributeError, match="no attribute 'scores'"):
+    with pytest.raises(AttributeError, match="No analysis attribute scores"):
         _ = analysis.scores
 
 

@@ -1,0 +1,102 @@
+"""Results as text: CSV and JSON, written the same way by every command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["csv_text", "json_text", "unguarded"]
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take a text for a formula, and run it."""
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    r"""Rows as CSV with full precision; NaN and None become empty cells, True and False 1 and 0.
+
+    Text that a spreadsheet would run as a formula (names of images and people come from anywhere) gets an apostrophe in
+    front, which spreadsheets hide and `unguarded` takes off again. Numbers are numbers, negative ones too.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        All with the same keys.
+    columns : sequence of str
+        The header; by default the keys of the first row.
+
+    Returns
+    -------
+    str
+        With a header, also for no rows; lines end in a line feed.
+
+    Raises
+    ------
+    ValueError
+        When a row lacks a column or has one that is not in the header: a misspelled name would otherwise publish an
+        empty column.
+
+    Examples
+    --------
+    >>> csv_text([{"image": "=1+1.png", "value": -0.5, "fooled": True}, {"image": "b", "value": None, "fooled": False}])
+    "image,value,fooled\n'=1+1.png,-0.5,1\nb,,0\n"
+    """
+    rows = list(rows)
+    header = list(columns) if columns is not None else list(rows[0]) if rows else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    # A carriage return is no line end here, so the writer would leave it bare, and readers take it for one.
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(header)
+    for number, row in enumerate(rows, start=1):
+        absent, unknown = set(header) - row.keys(), row.keys() - set(header)
+        if absent or unknown:
+            raise ValueError(f"Row {number} lacks the columns {sorted(absent)} and has the unknown {sorted(unknown)}.")
+        cells = [_cell(row[name]) for name in header]
+        (quoting if any(isinstance(cell, str) and "\r" in cell for cell in cells) else writer).writerow(cells)
+    return text.getvalue()
+
+
+def unguarded(cell: str) -> str:
+    """The text of a cell, without the apostrophe that `csv_text` puts before what looks like a formula.
+
+    >>> unguarded("'=1+1.png"), unguarded("'quoted'"), unguarded("plain")
+    ('=1+1.png', "'quoted'", 'plain')
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+def _cell(value: Any) -> Any:
+    if hasattr(value, "dtype"):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return repr(value) if isinstance(value, float) else value
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    r"""JSON that ends in a line feed; a number that is not finite is null, since JSON has none.
+
+    >>> json_text({"value": float("nan"), "names": ("é",)}, indent=None)
+    '{"value": null, "names": ["é"]}\n'
+    """
+    return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if hasattr(value, "dtype") and not getattr(value, "shape", ()):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
