@@ -56,7 +56,7 @@ def mean_score(sums: FloatArray) -> FloatArray:
 
 
 def mean_columns(n: int) -> list[Column]:
-    """Plain means of a skewed number, each with a count of one an image."""
+    """Plain means of a skewed number, each with a count of one per image."""
     rng = np.random.default_rng(0)
     return [(np.column_stack([rng.gamma(3, 10, N_IMAGES), np.ones(N_IMAGES)]), mean_score) for _ in range(n)]
 

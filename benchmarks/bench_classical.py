@@ -1,4 +1,4 @@
-"""Seconds a photo of the classical baselines; and what they score beside gray and random.
+"""Seconds per photo of the classical baselines; and what they score beside gray and random.
 
     python benchmarks/bench_classical.py [--rounds 3] [--out docs/benchmarks/tables/classical.md]
     python benchmarks/bench_classical.py --photos DIR [--every 2] --folder OUT [--page PAGE.jpg]
@@ -58,7 +58,7 @@ def seconds_a_photo(rounds: int) -> str:
                 run()
                 if k:  # the first round warms up
                     seconds[name].append(time.process_time() - start)
-    lines = ["| method | median, seconds a photo | slowest |", "|---|---:|---:|"]
+    lines = ["| method | median, seconds per photo | slowest |", "|---|---:|---:|"]
     lines += [f"| {name} | {statistics.median(all_):.2f} | {max(all_):.2f} |" for name, all_ in seconds.items()]
     return "\n".join(lines) + "\n"
 

@@ -56,11 +56,11 @@ class CommandGroup(click.Group):
 
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+        points: dict[str, EntryPoint] = {}
         # Our own first: another package may add commands, but never silently replace one.
         for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: not _is_own(point)):
-            found.setdefault(point.name, point)
-        return found
+            points.setdefault(point.name, point)
+        return points
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands, sorted; imports none of them."""
@@ -101,9 +101,9 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command to run; an unknown name is answered with the nearest one."""
         name = args[0]
-        known = self.list_commands(ctx)
-        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
-            near = nearest(name, known)
+        names = self.list_commands(ctx)
+        if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
+            near = nearest(name, names)
             hint = f"Did you mean '{near}'?" if near else "'evalkit --help' lists all commands."
             ctx.fail(f"there is no command '{name}'. {hint}")
         return super().resolve_command(ctx, args)
@@ -175,10 +175,10 @@ def _label(point: EntryPoint) -> str:
 def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
     placed: set[str] = set()
     for heading, wanted in SECTIONS.items():
-        here = [name for name in wanted if name in names]
-        placed.update(here)
-        if here:
-            yield heading, here
+        listed = [name for name in wanted if name in names]
+        placed.update(listed)
+        if listed:
+            yield heading, listed
     rest = [name for name in names if name not in placed]
     if rest:
         yield PLUGIN_SECTION, rest
@@ -186,8 +186,8 @@ def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _os_sentence(error: OSError) -> str:
     reason = (error.strerror or "").lower()
-    where = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return f"{' -> '.join(where)}: {reason}." if where else f"{reason}."
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(files)}: {reason}." if files else f"{reason}."
 
 
 def _wants_traceback(ctx: click.Context) -> bool:

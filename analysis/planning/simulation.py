@@ -166,13 +166,13 @@ def _difference_p(samples: list[Answers], goal: Goal) -> float:
 
 def _equality_p(samples: list[Answers], goal: Goal) -> float:
     a, b = samples
-    found = compare(a.value, a.participant, a.image, b.value, b.participant, b.image)
-    return equivalence(found.difference, found.std_error, found.df, margin=goal.size, target=0.0).p_value
+    comparison = compare(a.value, a.participant, a.image, b.value, b.participant, b.image)
+    return equivalence(comparison.difference, comparison.std_error, comparison.df, margin=goal.size, target=0.0).p_value
 
 
 def _near_half_p(samples: list[Answers], goal: Goal) -> float:
-    found = fool_rate(samples[0].value, samples[0].participant, samples[0].image)
-    return equivalence(found.estimate, found.std_error, found.df, margin=goal.size).p_value
+    rate = fool_rate(samples[0].value, samples[0].participant, samples[0].image)
+    return equivalence(rate.estimate, rate.std_error, rate.df, margin=goal.size).p_value
 
 
 def _preference_p(samples: list[Answers], goal: Goal) -> float:

@@ -332,8 +332,8 @@ def _fit_beta_binomial(k: FloatArray, n: FloatArray) -> tuple[float, float]:
         """Sums of f over the three gamma functions of the likelihood: in a, in b, in both."""
         both = float(np.sum(f(n + a + b)) - n.size * f(a + b))
         one = float(np.sum(f(k + a)) - n.size * f(a))
-        other = float(np.sum(f(n - k + b)) - n.size * f(b))
-        return one, other, both
+        at_zero = float(np.sum(f(n - k + b)) - n.size * f(b))
+        return one, at_zero, both
 
     def likelihood(theta: FloatArray) -> float:
         one, other, both = slope(gammaln, *np.exp(theta))

@@ -53,7 +53,7 @@ def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
 
 def _sorted(p_values: npt.ArrayLike) -> tuple[FloatArray, BoolArray, npt.NDArray[np.intp]]:
     p = np.asarray(p_values, dtype=np.float64)
-    known = ~np.isnan(p)
-    if p.ndim != 1 or np.any((p[known] < 0) | (p[known] > 1)):
+    has_p = ~np.isnan(p)
+    if p.ndim != 1 or np.any((p[has_p] < 0) | (p[has_p] > 1)):
         raise InputError(f"p_values is {p}; a list of numbers between 0 and 1 (or NaN for no test) is allowed.")
-    return p, known, np.argsort(p[known], kind="stable")
+    return p, has_p, np.argsort(p[has_p], kind="stable")

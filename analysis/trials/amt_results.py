@@ -70,7 +70,7 @@ def read_amt_results(
     session = raw.columns.get("AssignmentId", raw.row.astype(str))
     state = raw.columns.get("AssignmentStatus")
     truth = truth_folder or _most_frequent_folder(raw, numbers)
-    known = {truth, vigilance_folder} - {None}
+    folders = {truth, vigilance_folder} - {None}
 
     cells: dict[str, list[str]] = {
         name: []
@@ -108,8 +108,8 @@ def read_amt_results(
             cells["response"].append(_SIDE.get(selection[index], ""))
             states.append("" if state is None else str(state[index]))
             rows.append(row)
-    if not set(cells["method"]) - known:
-        raise InputError(f"{raw.source} has no images beside those of {', '.join(sorted(map(str, known)))}.")
+    if not set(cells["method"]) - folders:
+        raise InputError(f"{raw.source} has no images beside those of {', '.join(sorted(map(str, folders)))}.")
     columns = {name: np.array(column) for name, column in cells.items()}
     if state is not None:
         columns["session_state"] = np.array(states)
@@ -119,12 +119,12 @@ def read_amt_results(
 
 def _trial_numbers(raw: RawTable) -> list[int]:
     """Numbers N for which all four columns exist; 0 .. n-1 or 1 .. n."""
-    found = {
+    columns = {
         prefix: {int(m[1]) for name in raw.columns if (m := re.fullmatch(re.escape(prefix) + r"(\d+)", name))}
         for prefix in _PREFIXES
     }
-    everywhere = sorted(set.union(*found.values()))
-    for prefix, numbers in found.items():
+    everywhere = sorted(set.union(*columns.values()))
+    for prefix, numbers in columns.items():
         absent = [n for n in everywhere if n not in numbers]
         if absent or not everywhere:
             example = f"{prefix}{absent[0] if absent else 0}"

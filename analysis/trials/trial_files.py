@@ -212,8 +212,8 @@ def _scored_pairs(raw: RawTable, mapping: ColumnMapping) -> dict[str, npt.NDArra
         method.append(match["method"])
         position.append("first" if real_first else "second")
         fooled.append(_compare_scores(score_first, score_second, real_first, f"{raw.source} row {row}"))
-    found = {"image": image, "method": method, "real_position": position, "fooled": fooled}
-    return {key: np.array(entries) for key, entries in found.items()}
+    columns = {"image": image, "method": method, "real_position": position, "fooled": fooled}
+    return {key: np.array(entries) for key, entries in columns.items()}
 
 
 def _compare_scores(first: str, second: str, real_first: bool, where: str) -> str:
@@ -235,15 +235,15 @@ def _look_up(raw: RawTable, other: RawTable, key: str) -> dict[str, npt.NDArray[
     entries, position = np.unique(other.columns[key], return_index=True)
     if entries.size < other.row.size:
         raise InputError(f"{other.source} has several rows of one {key}; one is allowed in a lookup table.")
-    found = np.minimum(np.searchsorted(entries, raw.columns[key]), entries.size - 1)
-    absent = np.flatnonzero(entries[found] != raw.columns[key])
+    place = np.minimum(np.searchsorted(entries, raw.columns[key]), entries.size - 1)
+    absent = np.flatnonzero(entries[place] != raw.columns[key])
     if absent.size:
         raise InputError(
             f"{raw.source} row {raw.row[absent[0]]} has {key} {str(raw.columns[key][absent[0]])!r}, which "
             f"{other.source} does not list."
         )
     new = [name for name in other.columns if name not in raw.columns]
-    return {name: other.columns[name][position[found]] for name in new}
+    return {name: other.columns[name][position[place]] for name in new}
 
 
 def _read_csv(path: Path) -> RawTable:

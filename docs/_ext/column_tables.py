@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ColumnTables(Directive):
-    """One section a file, one row a column, read from `analysis.study.columns`."""
+    """One section per file, one row per column, read from `analysis.study.columns`."""
 
     def run(self) -> list[nodes.Node]:
         """Build the sections."""

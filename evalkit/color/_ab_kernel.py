@@ -52,7 +52,7 @@ _MATRIX64 = tuple(float(v) for v in _TO_XYZ)
 _MATRIX32 = tuple(np.float32(v) for v in _TO_XYZ)
 _EPSILON32, _KAPPA32, _OFFSET32 = np.float32(_EPSILON), np.float32(_KAPPA), np.float32(_OFFSET)
 COUNT_SHIFT = 43
-"""A cell packs (pixels << 43) + sum of fixed-point errors: one memory access a pixel."""
+"""A cell packs (pixels << 43) + sum of fixed-point errors: one memory access per pixel."""
 MAX_PIXELS = 2**19
 """Pixels that one set of packed cells can hold: 2^19 * 150 * 65536 < 2^43 and 2^19 << 43 < 2^63."""
 

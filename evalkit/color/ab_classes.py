@@ -101,11 +101,11 @@ class AbClasses:
         """
         points = np.asarray(ab, dtype=np.float64)
         flat = points.reshape(-1, 2)
-        found = np.empty(len(flat), np.int64)
+        nearest_class = np.empty(len(flat), np.int64)
         for start in range(0, len(flat), 4096):  # keeps the (points, Q) distances to a few megabytes
             part = flat[start : start + 4096]
-            found[start : start + 4096] = ((part[:, None] - self.centers) ** 2).sum(axis=2).argmin(axis=1)
-        return found.reshape(points.shape[:-1])
+            nearest_class[start : start + 4096] = ((part[:, None] - self.centers) ** 2).sum(axis=2).argmin(axis=1)
+        return nearest_class.reshape(points.shape[:-1])
 
     @cached_property
     def cell_table(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -349,9 +349,9 @@ def soft_encode(ab: npt.ArrayLike, classes: AbClasses, n_neighbors: int = SOFT_N
     for start in range(0, len(flat), 4096):
         squared = ((flat[start : start + 4096, None] - classes.centers) ** 2).sum(axis=2)
         nearest = np.argsort(squared, axis=1, kind="stable")[:, :n_neighbors]
-        found = np.take_along_axis(squared, nearest, axis=1)
+        distances = np.take_along_axis(squared, nearest, axis=1)
         # Relative to the nearest: the same shares, and a colour far outside does not underflow to 0 / 0.
-        weights = np.exp((found[:, :1] - found) / (2.0 * classes.sigma**2))
+        weights = np.exp((distances[:, :1] - distances) / (2.0 * classes.sigma**2))
         weights /= weights.sum(axis=1, keepdims=True)
         np.put_along_axis(encoded[start : start + 4096], nearest, weights, axis=1)
     return encoded.reshape(*points.shape[:-1], len(classes))

@@ -24,7 +24,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     """  # noqa: D301 - click knows the paragraph by the control character itself
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell)
-    if found is None:  # pragma: no cover - the choices above are click's own
+    kind = get_completion_class(shell)
+    if kind is None:  # pragma: no cover - the choices above are click's own
         raise click.UsageError(f"click has no completion for {shell}.")
-    click.echo(found(ctx.find_root().command, {}, "evalkit", "_EVALKIT_COMPLETE").source())
+    click.echo(kind(ctx.find_root().command, {}, "evalkit", "_EVALKIT_COMPLETE").source())

@@ -57,7 +57,7 @@ def probe(
     evalkit probe --weights run/weights.pt --input photos_by_class/ \\
         --supervised squeezenet1_0=squeezenet.pth --out probe.csv
 
-    Activations are averaged down to about 9,000 numbers a block. The same network with random weights is the
+    Activations are averaged down to about 9,000 numbers per block. The same network with random weights is the
     floor, a network trained with labels the ceiling. Top-1 is given with its standard error over photos.
     """  # noqa: D301
     from evalkit.needs import need_torch
@@ -84,7 +84,7 @@ def probe(
 
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)
-    where = choose_device(device)
+    torch_device = choose_device(device)
     size, network = checkpoint.input_size, checkpoint.network()
     if not isinstance(network, ColorizationNet):
         raise InputError(
@@ -92,8 +92,8 @@ def probe(
             "give a network from scratch"
         )
     kinds = {
-        f"{checkpoint.variant}, trained": colorizer_features(network, size, where),
-        "random weights": colorizer_features(random_network(network, seed), size, where),
+        f"{checkpoint.variant}, trained": colorizer_features(network, size, torch_device),
+        "random weights": colorizer_features(random_network(network, seed), size, torch_device),
     }
     if supervised is not None:
         name, equals, path = supervised.partition("=")

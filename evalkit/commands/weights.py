@@ -31,7 +31,7 @@ def weights_command(networks: tuple[str, ...], as_json: bool, quiet: bool) -> No
     if not networks or as_json:
         rows = [published_weights(name) for name in networks or LISTED]
         if as_json:
-            found = [
+            lines = [
                 {
                     "network": row.network,
                     "version": row.version,
@@ -42,7 +42,7 @@ def weights_command(networks: tuple[str, ...], as_json: bool, quiet: bool) -> No
                 }
                 for row in rows
             ]
-            click.echo(json.dumps(found, indent=1))
+            click.echo(json.dumps(lines, indent=1))
         elif not quiet:
             for row in rows:
                 size = f"{row.megabytes:.0f} MB" if row.megabytes else ""

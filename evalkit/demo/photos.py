@@ -75,9 +75,9 @@ def _photo(name: str) -> Rgb8:
         raise InputError(needs_package(error.name or "scikit-image", "the demo's photos", "demo")) from error
     if name in {"china", "flower"}:
         return cast("Rgb8", load_sample_image(f"{name}.jpg"))
-    found = getattr(skimage.data, name)()
+    pixels = getattr(skimage.data, name)()
     # stereo_motorcycle comes as left, right, disparity.
-    return cast("Rgb8", found[0] if isinstance(found, tuple) else found)
+    return cast("Rgb8", pixels[0] if isinstance(pixels, tuple) else pixels)
 
 
 def desaturate(rgb8: Rgb8, factor: float) -> Rgb8:

@@ -1,6 +1,6 @@
 """What the first bytes of an image file say, read without decoding a pixel.
 
-The scans here cost a few microseconds a file. They decide whether the fast decoders may be trusted with it
+The scans here cost a few microseconds per file. They decide whether the fast decoders may be trusted with it
 (see `evalkit.images.image_files`) and find what the fast decoders do not look at: the ICC profile and the EXIF
 orientation. Nothing here imports numpy or Pillow.
 """

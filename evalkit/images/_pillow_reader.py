@@ -322,7 +322,7 @@ def _all_16_bits(image: Any, rawmode: str, data: bytes, kind: str) -> npt.NDArra
     """
     if image.mode.startswith("I;16"):
         return np.array(image).astype(np.uint16)
-    if rawmode == "LA;16B":  # four bytes a pixel: gray high, gray low, alpha high, alpha low
+    if rawmode == "LA;16B":  # four bytes per pixel: gray high, gray low, alpha high, alpha low
         quads = _read_as("RGBA", data, kind)
         return _join_bytes(quads[..., 0::2], quads[..., 1::2])
     opposite = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}

@@ -20,7 +20,7 @@ WINDOW = 11
 """Side of the filter window in pixels."""
 
 # Rows that a strip gives out before its last WINDOW - 1 rows move to its start: a multiple of _TOGETHER. At 256 RGB
-# pixels a row the three strips take 0.46 MB, inside the second cache level.
+# pixels per row the three strips take 0.46 MB, inside the second cache level.
 _STRIP = 16
 # Output rows that the vertical filter computes together: they share most of the rows they read, and reading is what
 # takes the time (2.4 times faster than row by row; with 8 the values no longer fit the registers).

@@ -278,12 +278,12 @@ class PairCounts:
 
 def _added(parts: list[PairCounts]) -> PairCounts:
     """Sum of the counts of the parts of one image."""
-    class_id, where = np.unique(np.concatenate([part.class_id for part in parts]), return_inverse=True)
+    class_id, position = np.unique(np.concatenate([part.class_id for part in parts]), return_inverse=True)
     bin_key, cell = np.unique(np.concatenate([part.bin_key for part in parts]), return_inverse=True)
     class_count, error_sum = np.zeros((2, len(class_id)), np.int64)
     bin_count = np.zeros(len(bin_key), np.int64)
-    np.add.at(class_count, where, np.concatenate([part.class_count for part in parts]))
-    np.add.at(error_sum, where, np.concatenate([part.error_sum for part in parts]))
+    np.add.at(class_count, position, np.concatenate([part.class_count for part in parts]))
+    np.add.at(error_sum, position, np.concatenate([part.error_sum for part in parts]))
     np.add.at(bin_count, cell, np.concatenate([part.bin_count for part in parts]))
     return PairCounts(class_id, class_count, error_sum, bin_key, bin_count, 0.0, 0)
 

@@ -191,16 +191,16 @@ def _sharpness(rgb8: Rgb8) -> float:
             edges *= 255 / edges.max()
         blocks = _blocks(edges * channel)
         high, low = blocks.max(axis=1), blocks.min(axis=1)
-        known = (low > 0) & (high > 0)
-        total += weight * 2 / len(blocks) * float(np.log(high[known] / low[known]).sum())
+        both_positive = (low > 0) & (high > 0)
+        total += weight * 2 / len(blocks) * float(np.log(high[both_positive] / low[both_positive]).sum())
     return total
 
 
 def _contrast(rgb8: Rgb8) -> float:
     blocks = _blocks(rgb8.astype(np.float64)).reshape(-1, BLOCK * BLOCK * 3)
     high, low = blocks.max(axis=1), blocks.min(axis=1)
-    known = high > low
-    ratio = (high[known] - low[known]) / (high[known] + low[known])
+    has_contrast = high > low
+    ratio = (high[has_contrast] - low[has_contrast]) / (high[has_contrast] + low[has_contrast])
     return float(-(ratio * np.log(ratio)).sum() / len(blocks))
 
 

@@ -36,7 +36,7 @@ _ONE_SIDE = np.exp(-0.5 * (np.arange(WINDOW // 2 + 1) / SIGMA) ** 2)
 _TAPS: FloatArray = _ONE_SIDE / (2 * _ONE_SIDE.sum() - _ONE_SIDE[0])
 """The Gaussian window from its centre outwards; with its mirrored side it sums to 1."""
 
-# The truth's filtered planes are kept for the next method below this size (2 x 24 bytes a pixel) and
+# The truth's filtered planes are kept for the next method below this size (2 x 24 bytes per pixel) and
 # computed again above it; larger images are also worked through in bands of this size, so that memory stays
 # flat.
 _BAND_PIXELS = 1 << 20
@@ -197,8 +197,8 @@ def _pyramid(photo: Photo, channel: int) -> list[_Raster]:
         while len(scales) < len(SCALE_WEIGHTS):
             scales.append(_halved(scales[-1]))
         photo.derived[key] = scales
-    found: list[_Raster] = photo.derived[key]
-    return found
+    rasters: list[_Raster] = photo.derived[key]
+    return rasters
 
 
 def _ms_ssim_ab(truth: Photo, prediction: Photo) -> float:

@@ -294,17 +294,17 @@ class _OwnClassifier:
 
 
 def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
-    where = options.classifiers[network]
-    module_name, colon, function_name = where.partition(":")
+    address = options.classifiers[network]
+    module_name, colon, function_name = address.partition(":")
     if not colon or not module_name or not function_name:
-        raise InputError(f"--classifier {network}={where}: expected package.module:function.")
+        raise InputError(f"--classifier {network}={address}: expected package.module:function.")
     # A command does not look into the current folder for modules, `python -m` does; people expect the latter.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"--classifier {network}={where}: does not load ({error}).") from error
+        raise InputError(f"--classifier {network}={address}: does not load ({error}).") from error
     import torch
 
     made = function()
@@ -313,7 +313,7 @@ def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
         preprocessing is None or isinstance(preprocessing, str | Preprocessing) or callable(preprocessing)
     ):
         raise InputError(
-            f"--classifier {network}={where}: the function must return a torch.nn.Module, or a pair of one and its "
+            f"--classifier {network}={address}: the function must return a torch.nn.Module, or a pair of one and its "
             "preprocessing (a text such as 'short256-crop224', or a function of one uint8 image)."
         )
     given = options.preprocessing.get(network)
@@ -323,7 +323,7 @@ def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
         preprocessing = Preprocessing()
     if isinstance(preprocessing, str):
         preprocessing = Preprocessing.parse(preprocessing)
-    return _OwnClassifier(module.eval(), preprocessing, where)
+    return _OwnClassifier(module.eval(), preprocessing, address)
 
 
 class Classifier:

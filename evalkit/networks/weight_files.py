@@ -184,11 +184,11 @@ def fetch(weights: PublishedWeights, progress: Callable[[int, int], None] = lamb
         raise InputError(
             f"{weights.url}: the download stopped ({reason}); run the command again to continue it."
         ) from error
-    found = file_digest(partial)
-    if not found.startswith(weights.sha256):
+    digest = file_digest(partial)
+    if not digest.startswith(weights.sha256):
         partial.unlink()
         raise InputError(
-            f"{weights.url}: the download is corrupted (sha256 {found[:8]}, expected {weights.sha256}) and was removed; run "
+            f"{weights.url}: the download is corrupted (sha256 {digest[:8]}, expected {weights.sha256}) and was removed; run "
             "the command again."
         )
     partial.replace(target)
@@ -196,24 +196,24 @@ def fetch(weights: PublishedWeights, progress: Callable[[int, int], None] = lamb
 
 
 def _download(url: str, partial: Path, progress: Callable[[int, int], None]) -> None:
-    done = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    n_bytes = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={n_bytes}-"} if n_bytes else {})
     try:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # nothing is left to fetch: complete, or not the same file any more
+        if error.code == 416 and n_bytes:  # nothing is left to fetch: complete, or not the same file any more
             return
         raise
     with response:
         if response.status != 206:  # the server sends the whole file
-            done = 0
+            n_bytes = 0
         length = response.headers.get("Content-Length")
-        total = done + int(length) if length else 0
-        progress(done, total)
-        with partial.open("ab" if done else "wb") as file:
+        total = n_bytes + int(length) if length else 0
+        progress(n_bytes, total)
+        with partial.open("ab" if n_bytes else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
-                done += len(chunk)
-                progress(done, total)
-    if total and done < total:
-        raise ConnectionError(f"{done} of {total} bytes arrived")
+                n_bytes += len(chunk)
+                progress(n_bytes, total)
+    if total and n_bytes < total:
+        raise ConnectionError(f"{n_bytes} of {total} bytes arrived")

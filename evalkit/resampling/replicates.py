@@ -96,7 +96,7 @@ def random_bytes(
     for name, count in (
         ("images", n_bytes),
         ("replicates", n_rows),
-        ("rows a block", 1 if block_rows is None else block_rows),
+        ("rows per block", 1 if block_rows is None else block_rows),
     ):
         if count < 1:
             raise InputError(f"The number of {name} is {count}; at least 1 is needed.")

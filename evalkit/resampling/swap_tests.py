@@ -108,7 +108,7 @@ def sign_flip_tests(
         a = checked_terms(a_terms, f"the first method of pair {place}", n_images)
         b = checked_terms(b_terms, f"the second method of pair {place}", len(a))
         if a.shape != b.shape:
-            raise InputError(f"The two methods of pair {place} have {a.shape[1]} and {b.shape[1]} terms an image.")
+            raise InputError(f"The two methods of pair {place} have {a.shape[1]} and {b.shape[1]} terms per image.")
         n_images = len(a)
         # One grid for both: then differences and their sums are exact too.
         magnitude = np.abs(a.astype(np.float64)).sum(axis=0) + np.abs(b.astype(np.float64)).sum(axis=0)

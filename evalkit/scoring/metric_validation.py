@@ -113,7 +113,7 @@ def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
                 raise InputError(
                     f"{path}: has no column {sorted(missing)[0]}; human scores need image, method and score."
                 )
-            found: dict[tuple[str, str], list[float]] = {}
+            answers: dict[tuple[str, str], list[float]] = {}
             for number, row in enumerate(reader, start=2):
                 try:
                     score = float(row["score"])
@@ -123,12 +123,12 @@ def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
                     raise InputError(
                         f"{path}, row {number}: the score is {row['score']!r}; a finite number is expected."
                     )
-                found.setdefault((row["image"], row["method"]), []).append(score)
+                answers.setdefault((row["image"], row["method"]), []).append(score)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}).") from error
-    if not found:
+    if not answers:
         raise InputError(f"{path}: holds no scores.")
-    return {key: sum(scores) / len(scores) for key, scores in found.items()}
+    return {key: sum(scores) / len(scores) for key, scores in answers.items()}
 
 
 def validate_metrics(scores: Scores, human: HumanScores, *, n_bootstrap: int = 2000, seed: int = 0) -> list[Agreement]:
@@ -164,12 +164,12 @@ def validate_metrics(scores: Scores, human: HumanScores, *, n_bootstrap: int = 2
         )
     judged = np.array([human[_known(row, human)] for row in rows])
     images = np.array([row["image"] for row in rows])
-    found = []
+    agreements = []
     for metric in scores.metrics:
         values = np.array([math.nan if row[metric] is None else row[metric] for row in rows], dtype=np.float64)
         keep = np.isfinite(values)
-        found.append(_agreement(metric, values[keep], judged[keep], images[keep], n_bootstrap, seed))
-    return found
+        agreements.append(_agreement(metric, values[keep], judged[keep], images[keep], n_bootstrap, seed))
+    return agreements
 
 
 def _key(row: Mapping[str, object], human: HumanScores) -> tuple[str, str] | None:
@@ -195,7 +195,7 @@ def _agreement(
     rows_of = [np.flatnonzero(which == k) for k in range(len(names))]
     correlation = rank_correlation(values, judged)
     inner = [rank_correlation(values[rows], judged[rows]) for rows in rows_of]
-    known = [value for value in inner if not math.isnan(value)]
+    finite = [value for value in inner if not math.isnan(value)]
     low = high = math.nan
     if not math.isnan(correlation) and len(names) > 1:
         draw = np.random.default_rng(seed)
@@ -204,7 +204,7 @@ def _agreement(
             rows = np.concatenate([rows_of[k] for k in draw.integers(len(names), size=len(names))])
             replicates.append(rank_correlation(values[rows], judged[rows]))
         low, high = (float(end) for end in np.nanpercentile(replicates, [2.5, 97.5]))
-    within = sum(known) / len(known) if known else math.nan
+    within = sum(finite) / len(finite) if finite else math.nan
     return Agreement(metric, len(values), len(names), correlation, low, high, within)
 
 

@@ -1,4 +1,4 @@
-"""Databases for the tests of the study: SQLite in a file, and a real PostgreSQL started once a session."""
+"""Databases for the tests of the study: SQLite in a file, and a real PostgreSQL started once per session."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ session = Table(
     Index(None, "method"),
     postgresql_with=_ROOM,
 )
-"""One row a participant; `position` is the trial to do next, from 1."""
+"""One row per participant; `position` is the trial to do next, from 1."""
 
 trial = Table(
     "trial",
@@ -129,7 +129,7 @@ trial = Table(
     Index(None, "session_id", "position"),
     postgresql_with=_ROOM,
 )
-"""One row a trial; `position` is what the participant counts, empty for the unused reserve."""
+"""One row per trial; `position` is what the participant counts, empty for the unused reserve."""
 
 event = Table(
     "event",

@@ -92,7 +92,7 @@ class _Pause:
         self._watched = watched
 
     def readable(self) -> bool:
-        """Called once a look; never has anything to read."""
+        """Called once per look; never has anything to read."""
         time.sleep(min(PAUSE_A_CONNECTION_S * len(self._watched), LONGEST_PAUSE_S))
         return False
 

@@ -94,7 +94,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
             rgb8 = _pixels(study, image, "method", method)
             fake = _Measured(rgb8)
             change = lightness_change(truth.lightness, fake.lightness)
-            found = {
+            differences = {
                 "identical": bool(np.array_equal(rgb8, truth.rgb8)),
                 "gray_truth": truth.chroma < LOOKS_GRAY_CHROMA,
                 "size": differ_in_size(image, method),
@@ -105,7 +105,7 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
             yield PairAudit(
                 image,
                 method,
-                tuple(name for name, here in found.items() if here),
+                tuple(name for name, here in differences.items() if here),
                 change,
                 truth.chroma,
                 fake.chroma,

@@ -255,9 +255,9 @@ def _refuse_other_folder(root: Path, consent_file: str) -> None:
     if root.is_dir() and not (root / STUDY_FILE).exists():
         # Hidden: what an interrupted build left behind, or the system's own.
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
-        other = [name for name in names if name not in ours]
-        if other:
-            raise InputError(f"{root}: holds other files ({some_names(other)}); name a new folder for the study.")
+        strangers = [name for name in names if name not in ours]
+        if strangers:
+            raise InputError(f"{root}: holds other files ({some_names(strangers)}); name a new folder for the study.")
 
 
 # --- writing ---------------------------------------------------------------------------------------------

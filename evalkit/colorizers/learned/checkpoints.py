@@ -138,7 +138,7 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
     if record.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of 'evalkit train' (format {record.get('format')!r})")
     try:
-        found = Checkpoint(
+        checkpoint = Checkpoint(
             record["variant"],
             _classes(record["classes"]),
             tuple(record["widths"]),
@@ -147,18 +147,18 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
             json.loads(record["training"]),
             record.get("encoder", ""),
         )
-        found.network()
+        checkpoint.network()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{path} is damaged: its weights and its description do not fit ({reason})") from None
-    if variant is not None and found.variant != variant:
-        raise InputError(f"{path} holds the variant '{found.variant}', not '{variant}'")
-    if classes is not None and found.classes.digest != classes.digest:
+    if variant is not None and checkpoint.variant != variant:
+        raise InputError(f"{path} holds the variant '{checkpoint.variant}', not '{variant}'")
+    if classes is not None and checkpoint.classes.digest != classes.digest:
         raise InputError(
-            f"{path} speaks the ab classes {found.classes.name} ({len(found.classes)} of them), "
+            f"{path} speaks the ab classes {checkpoint.classes.name} ({len(checkpoint.classes)} of them), "
             f"not {classes.name} ({len(classes)})"
         )
-    return found
+    return checkpoint
 
 
 def _classes(record: Mapping[str, Any]) -> AbClasses:

@@ -225,10 +225,10 @@ def _samples(recipe: Recipe, colorizer: LearnedColorizer, name: str, photo: Rgb8
     if not isinstance(decoder, AnnealedMean):
         raise InputError(f"'{recipe.method}' has no distribution to draw samples from")
     logits = decoder.network(colorizer.network_input([photo])).float()
-    found = []
+    photos = []
     for k in range(recipe.samples):
         # By name, not by place: a photo more in the folder, or a resumed run, changes no other photo's samples.
         key = hashlib.sha256(f"{recipe.seed}\0{name}\0{k}".encode("utf-8", "surrogateescape")).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
-        found.append(sampled_ab(logits, decoder.centers, decoder.temperature, recipe.coherence, generator))
-    return found
+        photos.append(sampled_ab(logits, decoder.centers, decoder.temperature, recipe.coherence, generator))
+    return photos

@@ -119,12 +119,12 @@ class ColorizationNet(nn.Module):
                 f"the network reads L of shape (N, 1, H, W) with H and W multiples of {STRIDE}, "
                 f"not {tuple(lightness.shape)}"
             )
-        found = []
+        activations = []
         x = (lightness - L_MIDDLE) / L_SPAN
         for block in self.blocks:
             x = block(x)
-            found.append(x)
-        return found
+            activations.append(x)
+        return activations
 
     def forward(self, lightness: Tensor) -> Tensor:
         """Score the classes at a quarter of the resolution.

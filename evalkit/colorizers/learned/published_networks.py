@@ -133,8 +133,8 @@ def load_published(name: str, path: Path) -> nn.Module:
         If the file is not a table of tensors, or any name or shape differs from the network's.
     """
     network = _NETWORKS[name]()
-    found = _tensors(load_tensors(path), path)
-    state = {network.own_name(key): value for key, value in found.items()}
+    tensors = _tensors(load_tensors(path), path)
+    state = {network.own_name(key): value for key, value in tensors.items()}
     wanted = network.state_dict()
     # Files older than torch 0.4.1 lack this counter of training steps, which colours nothing.
     for key, value in wanted.items():
@@ -164,8 +164,10 @@ def _tensors(record: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model_state_dict"):
         if isinstance(table.get(key), Mapping):
             table = table[key]
-    other = [key for key, value in table.items() if not isinstance(value, torch.Tensor)]
-    if not table or other:
-        raise InputError(f"{path} is not a checkpoint of the release: it holds {other[0] if other else 'nothing'}")
+    no_tensors = [key for key, value in table.items() if not isinstance(value, torch.Tensor)]
+    if not table or no_tensors:
+        raise InputError(
+            f"{path} is not a checkpoint of the release: it holds {no_tensors[0] if no_tensors else 'nothing'}"
+        )
     parallel = all(key.startswith("module.") for key in table)
     return {key.removeprefix("module.") if parallel else key: value for key, value in table.items()}

@@ -101,23 +101,25 @@ def survey_photos(
             own.counter = PairCounter(classes)
         return "trained", class_counts(own.counter, image.rgb8)
 
-    found: dict[str, list[str]] = {"trained": [], "gray": [], "unreadable": []}
+    names_by_use: dict[str, list[str]] = {"trained": [], "gray": [], "unreadable": []}
     counts = np.zeros(len(classes), np.int64)
     progress(0, len(files))
     with ThreadPoolExecutor(workers) as pool:
         for done, (path, (use, part)) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
-            found[use].append(path.relative_to(folder).as_posix())
+            names_by_use[use].append(path.relative_to(folder).as_posix())
             if part is not None:
                 counts += part
             progress(done, len(files))
-    n_gray, n_colour = len(found["gray"]), len(found["trained"])
+    n_gray, n_colour = len(names_by_use["gray"]), len(names_by_use["trained"])
     if n_colour == 0 or n_gray > MAX_GRAY * (n_gray + n_colour):
         raise InputError(
-            f"{folder}: {n_colour} colour photos, {n_gray} gray ones and {len(found['unreadable'])} that cannot be "
+            f"{folder}: {n_colour} colour photos, {n_gray} gray ones and {len(names_by_use['unreadable'])} that cannot be "
             "read; training needs a folder of colour photos"
         )
     prior = PriorCounts(classes.name, classes.digest, counts, n_colour)
-    return PhotoSurvey(folder, tuple(found["trained"]), tuple(found["gray"]), tuple(found["unreadable"]), prior)
+    return PhotoSurvey(
+        folder, tuple(names_by_use["trained"]), tuple(names_by_use["gray"]), tuple(names_by_use["unreadable"]), prior
+    )
 
 
 def tensors_of(rgb8: Rgb8) -> tuple[Tensor, Tensor]:

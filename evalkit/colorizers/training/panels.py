@@ -19,7 +19,7 @@ SIDE = 192
 
 
 def write_panel(path: Path, photos: Sequence[Path], checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
-    """Write one PNG with a row a photo: gray, coloured by the checkpoint, true."""
+    """Write one PNG with a row per photo: gray, coloured by the checkpoint, true."""
     colorizer = LearnedColorizer(as_ab_network(checkpoint), checkpoint.input_size, device)
     rows = []
     for photo in photos:

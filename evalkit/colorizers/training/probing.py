@@ -76,18 +76,18 @@ def labelled_photos(folder: Path) -> LabelledPhotos:
     InputError
         If there are fewer than two classes, or one has fewer than two photos.
     """
-    found = find_images(folder)
-    classes = {key: key.split("/")[0] if "/" in key else "" for key in found}
+    images = find_images(folder)
+    classes = {key: key.split("/")[0] if "/" in key else "" for key in images}
     loose = [key for key, name in classes.items() if not name]
     if loose:
         raise InputError(f"{folder}: {loose[0]} lies in no class; the folder needs one sub-folder for each class")
     names = tuple(sorted(set(classes.values())))
-    labels = np.array([names.index(classes[key]) for key in found], dtype=np.int64)
+    labels = np.array([names.index(classes[key]) for key in images], dtype=np.int64)
     counts = np.bincount(labels, minlength=len(names))
     if len(names) < 2 or counts.min() < 2:
         least = f"'{names[int(counts.argmin())]}' has {counts.min()}" if len(names) > 1 else f"there is {len(names)}"
         raise InputError(f"{folder}: a probe needs two classes with two photos each; {least}")
-    return LabelledPhotos(tuple(found.values()), labels, names)
+    return LabelledPhotos(tuple(images.values()), labels, names)
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def colorizer_features(network: ColorizationNet, size: int, device: torch.device
     def features(rgb8: Rgb8) -> list[tuple[str, Tensor]]:
         lightness = lab_planes(resize(rgb8, size))[0].astype(np.float32).reshape(1, 1, size, size)
         with torch.inference_mode():
-            found = network.activations(torch.from_numpy(lightness).to(device))
-        return [(f"block {k}", activation[0].cpu()) for k, activation in enumerate(found, start=1)]
+            activations = network.activations(torch.from_numpy(lightness).to(device))
+        return [(f"block {k}", activation[0].cpu()) for k, activation in enumerate(activations, start=1)]
 
     return features
 
@@ -162,10 +162,10 @@ def supervised_features(classifier: Classifier, *, gray: bool, n_blocks: int = 8
 
     def features(rgb8: Rgb8) -> list[tuple[str, Tensor]]:
         photo = Gray().colorize(rgb8, None)[0] if gray else rgb8
-        found: list[tuple[str, Tensor]] = []
+        pooled: list[tuple[str, Tensor]] = []
         hooks = [
             layers[int(k)].register_forward_hook(
-                lambda _module, _inputs, output, k=int(k): found.append((f"layer {k}", output[0].float().cpu()))
+                lambda _module, _inputs, output, k=int(k): pooled.append((f"layer {k}", output[0].float().cpu()))
             )
             for k in wanted
         ]
@@ -174,7 +174,7 @@ def supervised_features(classifier: Classifier, *, gray: bool, n_blocks: int = 8
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return pooled
 
     return features
 
@@ -229,9 +229,9 @@ def probe(
     names: list[str] = []
     rows: list[list[FloatArray]] = []
     for done, path in enumerate(photos.paths, start=1):
-        found = features(decode(path).rgb8)
-        names = [name for name, _ in found]
-        rows.append([_resized(activation) for _, activation in found])
+        blocks = features(decode(path).rgb8)
+        names = [name for name, _ in blocks]
+        rows.append([_resized(activation) for _, activation in blocks])
         progress(done, len(photos.paths))
     part = _parts(photos.labels, folds, seed)
     results = []
@@ -280,8 +280,8 @@ def _classify(train: FloatArray, labels: IntArray, test: FloatArray, n_classes: 
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     scores = (y @ x.T) @ (vectors / roots) @ weights.detach().numpy() + bias.detach().numpy()
-    found: IntArray = scores.argmax(axis=1).astype(np.int64)
-    return found
+    predicted: IntArray = scores.argmax(axis=1).astype(np.int64)
+    return predicted
 
 
 def random_network(like: ColorizationNet, seed: int = 0) -> ColorizationNet:

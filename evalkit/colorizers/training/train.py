@@ -202,39 +202,39 @@ def _run_steps(
     panel_photos = [state.survey.folder / name for name in state.survey.photos[:N_PANEL_PHOTOS]]
     meter = _Meter()
     trained.train()
-    done = state.first_step
+    steps_done = state.first_step
     stopped = _has_waited_enough(best, patience)
-    while done < options.steps and not stopped:
-        _take_step(state, trained, done, parts, processes, meter)
-        state.update_average(done)
-        done += 1
-        last = done == options.steps
-        validated = bool(state.validation) and (done % state.validate_every == 0 or last)
-        if done % every.log == 0 or last or validated:
-            line = _log_line(state, processes, meter, done)
+    while steps_done < options.steps and not stopped:
+        _take_step(state, trained, steps_done, parts, processes, meter)
+        state.update_average(steps_done)
+        steps_done += 1
+        last = steps_done == options.steps
+        validated = bool(state.validation) and (steps_done % state.validate_every == 0 or last)
+        if steps_done % every.log == 0 or last or validated:
+            line = _log_line(state, processes, meter, steps_done)
             if processes.is_first:
                 if validated:
                     found = validate(state.checkpoint(), state.validation, state.device)
                     line = replace(line, validation=found)
-                    best = best.after(found.score(options.variant), done)
-                    if patience is not None and best.step == done:
+                    best = best.after(found.score(options.variant), steps_done)
+                    if patience is not None and best.step == steps_done:
                         state.checkpoint().save(folder.weights)
                 folder.append(line)
                 on_step(line)
             if validated and patience is not None:
                 stopped = processes.first_says(_has_waited_enough(best, patience))
         if processes.is_first:
-            if done % every.panel == 0 or last or stopped:
-                folder.draw(done, panel_photos, state.checkpoint(), state.device)
-            if done % every.save == 0 or last or stopped:
+            if steps_done % every.panel == 0 or last or stopped:
+                folder.draw(steps_done, panel_photos, state.checkpoint(), state.device)
+            if steps_done % every.save == 0 or last or stopped:
                 # With patience the weights are the best ones, which are there already.
-                folder.save(state.as_record(done, best), state.checkpoint() if patience is None else None)
-        if done % every.log == 0 or validated:
+                folder.save(state.as_record(steps_done, best), state.checkpoint() if patience is None else None)
+        if steps_done % every.log == 0 or validated:
             meter = _Meter()
     if state.first_step >= options.steps and processes.is_first and patience is None:
         state.checkpoint().save(folder.weights)
     processes.wait()
-    return done, best
+    return steps_done, best
 
 
 def _has_waited_enough(best: BestValidation, patience: int | None) -> bool:

@@ -110,7 +110,7 @@ class TestClassOfAColour:
         np.testing.assert_array_equal(classes.nearest(classes.centers), np.arange(256))
 
     def test_two_classes_and_thousands(self) -> None:
-        """Few classes leave cells without a boundary, many make several candidates a cell."""
+        """Few classes leave cells without a boundary, many make several candidates per cell."""
         colours = cube_slice(90)
         for q in (2, 4000):
             classes = AbClasses("test", np.random.default_rng(q).uniform(-100, 100, (q, 2)))

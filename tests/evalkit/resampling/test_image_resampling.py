@@ -460,7 +460,7 @@ GOOD = (np.ones((4, 2)), ratio)
     [
         (lambda: list(image_weights(0)), "The number of images is 0"),
         (lambda: list(image_weights(3, 0)), "The number of replicates is 0"),
-        (lambda: list(image_weights(3, block_rows=0)), "The number of rows a block is 0"),
+        (lambda: list(image_weights(3, block_rows=0)), "The number of rows per block is 0"),
         (lambda: list(image_weights(3, seed=-1)), "The seed is -1"),
         (lambda: TermMatrix([]), "There is no column"),
         (lambda: TermMatrix([GOOD, (np.ones((5, 2)), ratio)]), "column 1 have 5 images, those before it 4"),
@@ -473,7 +473,7 @@ GOOD = (np.ones((4, 2)), ratio)
         (lambda: abc_interval_ratio([1.0, np.nan], [1.0, 1.0]), "Term 0 of image 1 in the ratio"),
         (lambda: paired_difference([1.0, 2.0], [1.0], 0.0), "there are 2 and 1"),
         (lambda: sign_flip_tests([]), "There is no pair"),
-        (lambda: sign_flip_test(np.ones((4, 2)), np.ones((4, 3)), ratio), "2 and 3 terms an image"),
+        (lambda: sign_flip_test(np.ones((4, 2)), np.ones((4, 3)), ratio), "2 and 3 terms per image"),
         (lambda: sign_flip_test(np.ones((4, 2)), np.ones((5, 2)), ratio), "have 5 images"),
         (lambda: sign_flip_test(*[np.ones((4, 2))] * 2, ratio, n_draws=0), "The number of replicates is 0"),
     ],
