@@ -184,7 +184,9 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
         if mean is None:
             table.add_row(record.method, "-", "-", "-", "-", "-", "-", str(record.n_trials), "")
             continue
-        verdict = "" if math.isnan(record.equivalence_p) else f"p {record.equivalence_p:.3f}"
+        verdict = "no verdict" if record.verdict_withheld else ""
+        if not math.isnan(record.equivalence_p):
+            verdict = f"p {record.equivalence_p:.3f}"
         table.add_row(
             record.method,
             _number(factor * mean.estimate),

@@ -402,6 +402,11 @@ def methods_paragraphs(content: ReportInput) -> list[str]:
     return paragraphs
 
 
+def _declared(study: StudyAnalysis) -> str:
+    days = sorted({rule.declared for rule in study.rules if rule.declared})
+    return f"on {' and '.join(days)}" if days else "beforehand (on a day that their file does not name)"
+
+
 def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     headline, options = study.headline, study.options
     test = headline.trials.of_kind("test")
@@ -418,7 +423,7 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     if excluded:
         first += f" Not included: {excluded}."
     if study.rules:
-        first += f" Exclusion rules declared beforehand: {'; '.join(rule.name for rule in study.rules)}."
+        first += f" Exclusion rules declared {_declared(study)}: {'; '.join(rule.name for rule in study.rules)}."
     if headline.preferences is not None:
         both = options.estimand == "participants+images"
         claim = "new participants and new images" if both else "new participants on these images"

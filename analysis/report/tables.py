@@ -256,6 +256,8 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
         own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
         if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
             own["equivalence"] = Cell(text="yes" if record.equivalence_p <= 0.05 else "not shown")
+        elif record.verdict_withheld:
+            own["equivalence"] = Cell(text="no verdict")
         compared = differences.get(record.method) if with_baseline else None
         if compared is not None and compared.result is not None:
             result = compared.result

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, Labels
-from analysis.statistics.fool_rate import clopper_pearson, t_quantile
+from analysis.statistics.fool_rate import clopper_pearson, crossed_mean, logit_t_interval, t_quantile
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = ["Difference", "McNemar", "compare", "compare_designs", "mcnemar"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """Difference of two fool rates (or mean ratings), A minus B.
 
@@ -25,7 +27,7 @@ class Difference:
     difference : float
         Mean of A minus mean of B.
     std_error : float
-        Its standard error; NaN when neither method's answers vary (see `note`).
+        Its standard error; NaN when the answers of one method do not vary (see `note`).
     ci_low, ci_high : float
         Confidence interval on the linear scale.
     df : float
@@ -97,10 +99,17 @@ def compare(
     saw A only, B only and both) and V_I are multiplied by k/(k-1), k the number of levels [1]_; df = V^2 /
     sum V_k^2/(k-1).
 
+    A method whose answers are all 0 (or all 1) shows no spread, and yet its true rate is not known exactly. Its exact
+    limits are then combined with the other method's by Newcombe's square-and-add rule [2]_, as of one independent answer
+    per participant or image, whichever are fewer; the p-value is that of the interval, the level at which it would just
+    reach 0.
+
     References
     ----------
     .. [1] Cameron, Gelbach, Miller, Robust inference with multiway clustering, JBES 2011, for V_P + V_I -
        V_0.
+    .. [2] Newcombe, Interval estimation for the difference between independent proportions, Statistics in Medicine
+       1998, method 10 (with exact limits for the rate that does not vary).
     """
     return compare_designs(
         values_a,
@@ -145,7 +154,18 @@ def compare_designs(
         terms.append((v_i, df_i))
 
     difference = float(y_a.mean() - y_b.mean())
-    shared = int((in_a & in_b).sum()), int((image_in_a & image_in_b).sum())
+    shared_participants, shared_images = int((in_a & in_b).sum()), int((image_in_a & image_in_b).sum())
+    constant = [bool(np.all(y == y[0])) for y in (y_a, y_b)]
+    never_vary = [still and y[0] in (0.0, 1.0) for still, y in zip(constant, (y_a, y_b), strict=True)]
+    if any(never_vary) and all(np.all((y >= 0) & (y <= 1)) for y in (y_a, y_b)) and never_vary == constant:
+        sides = [_Side(y, own, estimand) for y, own in ((y_a, design_a), (y_b, design_b))]
+        return Difference(
+            difference=difference,
+            estimand=estimand,
+            n_shared_participants=shared_participants,
+            n_shared_images=shared_images,
+            **_square_and_add(sides, confidence),
+        )
     if v <= ROUNDING**2 * float(np.sum(contribution**2)):
         if np.ptp(y_a) > 0 or np.ptp(y_b) > 0:
             who, what = ("participants", "; use estimand 'participants+images'.") if estimand == "participants" else (
@@ -153,18 +173,28 @@ def compare_designs(
             raise InputError(
                 f"The means of {who} do not vary, so their spread gives no interval for the difference{what}"
             )
-        levels = [min(p.sum(), i.sum()) if estimand == "participants+images" else p.sum()
-                  for p, i in ((in_a, image_in_a), (in_b, image_in_b))]  # fmt: skip
-        return _constant_difference(y_a, y_b, [int(n) for n in levels], estimand, confidence, shared)
+        raise InputError(
+            f"All values of A are {y_a[0]:g} and all of B {y_b[0]:g}; a comparison needs values that differ."
+        )
     df = v**2 / sum(value**2 / levels for value, levels in terms)
     std_error = math.sqrt(v)
     half = t_quantile(0.5 + confidence / 2, df) * std_error
     note = ""
-    for name, y in (("A", y_a), ("B", y_b)):
-        if np.all(y == y[0]):
+    for name, y, still in zip("AB", (y_a, y_b), constant, strict=True):
+        if still:
             note = f"every answer of {name} is {y[0]:g}: its own uncertainty is not in the standard error"
-    return Difference(difference, std_error, difference - half, difference + half, df,
-                      t_two_sided(difference / std_error, df), estimand, *shared, note=note)  # fmt: skip
+    return Difference(
+        difference=difference,
+        std_error=std_error,
+        ci_low=difference - half,
+        ci_high=difference + half,
+        df=df,
+        p_value=t_two_sided(difference / std_error, df),
+        estimand=estimand,
+        n_shared_participants=shared_participants,
+        n_shared_images=shared_images,
+        note=note,
+    )
 
 
 def t_two_sided(statistic: float, df: float) -> float:
@@ -247,31 +277,61 @@ def _inflated(squares: FloatArray) -> tuple[float, float]:
     return float(squares.sum()) * k / (k - 1), k - 1.0
 
 
-def _constant_difference(
-    y_a: FloatArray,
-    y_b: FloatArray,
-    levels: list[int],
-    estimand: Estimand,
-    confidence: float,
-    shared: tuple[int, int],
-) -> Difference:
-    """Two methods that always got the same answer: exact binomial limits, as of one answer per level.
+class _Side:
+    """One of two methods at least one of which never varies: its rate, and limits at any confidence."""
 
-    The interval combines the two Clopper-Pearson intervals by Newcombe's square-and-add rule (Statistics in
-    Medicine 1998), the p-value is Fisher's exact one.
-    """
-    if y_a[0] not in (0.0, 1.0) or y_b[0] not in (0.0, 1.0):
-        raise InputError(
-            f"All values of A are {y_a[0]:g} and all of B {y_b[0]:g}; a comparison needs values that differ."
+    def __init__(self, y: FloatArray, design: CrossedDesign, estimand: Estimand) -> None:
+        self.rate = float(y.mean())
+        self.varies = bool(np.ptp(y) > 0)
+        self.n_effective = min(design.n_participants, design.n_images if estimand == "participants+images" else y.size)
+        self._mean = crossed_mean(y, design, estimand=estimand) if self.varies else None
+
+    def limits(self, confidence: float) -> tuple[float, float]:
+        """Exact ones as of one answer per level for a constant rate, else those of the crossed mean."""
+        if self._mean is None:
+            return clopper_pearson(int(self.rate) * self.n_effective, self.n_effective, confidence)
+        return logit_t_interval(self._mean.estimate, self._mean.std_error, self._mean.df, confidence)
+
+
+def _square_and_add(sides: Sequence[_Side], confidence: float) -> dict[str, Any]:
+    """Interval, p-value and note of a difference whose standard error is not known."""
+    a, b = sides
+    difference = a.rate - b.rate
+
+    def limits(level: float) -> tuple[float, float]:
+        (low_a, high_a), (low_b, high_b) = a.limits(level), b.limits(level)
+        low = difference - math.hypot(a.rate - low_a, high_b - b.rate)
+        high = difference + math.hypot(high_a - a.rate, b.rate - low_b)
+        return max(low, -1.0), min(high, 1.0)
+
+    low, high = limits(confidence)
+    counts = f"{a.n_effective} and {b.n_effective} independent answers"
+    if not (a.varies or b.varies):
+        p = _fisher(a.n_effective, b.n_effective) if a.rate != b.rate else 1.0
+        note = f"no answer of either method varies: no standard error; conservative limits as of {counts}"
+    else:
+        p = _level_at_zero(limits)
+        still = "A" if b.varies else "B"
+        side = b if a.varies else a
+        note = (
+            f"every answer of {still} is {side.rate:g}: no standard error; square-and-add limits, {still}'s exact as of "
+            f"{side.n_effective} independent answers"
         )
-    a, b = int(y_a[0]), int(y_b[0])
-    low_a, high_a = clopper_pearson(a * levels[0], levels[0], confidence)
-    low_b, high_b = clopper_pearson(b * levels[1], levels[1], confidence)
-    low = a - b - math.hypot(a - low_a, high_b - b)
-    high = a - b + math.hypot(high_a - a, b - low_b)
-    p = 1.0 if a == b else 1.0 / math.comb(levels[0] + levels[1], levels[0])
-    note = (
-        "no answer of either method varies: no standard error; conservative limits as of "
-        f"{levels[0]} and {levels[1]} independent answers"
-    )
-    return Difference(float(a - b), math.nan, max(low, -1.0), min(high, 1.0), math.nan, p, estimand, *shared, note)
+    return {"std_error": math.nan, "ci_low": low, "ci_high": high, "df": math.nan, "p_value": p, "note": note}
+
+
+def _level_at_zero(limits: Callable[[float], tuple[float, float]]) -> float:
+    """1 minus the confidence at which the interval just reaches 0, by bisection; at least 1e-12."""
+    low, high = 0.0, 1.0 - 1e-12  # confidence: leaves out 0, holds it
+    if limits(high)[0] > 0 or limits(high)[1] < 0:
+        return 1e-12
+    for _ in range(60):
+        middle = (low + high) / 2
+        bottom, top = limits(middle)
+        low, high = (middle, high) if bottom > 0 or top < 0 else (low, middle)
+    return 1.0 - (low + high) / 2
+
+
+def _fisher(n_a: int, n_b: int) -> float:
+    """Fisher's exact two-sided p of n_a of n_a against 0 of n_b: of groups of equal size, either may be the upper one."""
+    return min(1.0, (2.0 if n_a == n_b else 1.0) / math.comb(n_a + n_b, n_a))

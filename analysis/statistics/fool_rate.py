@@ -25,6 +25,7 @@ __all__ = [
     "clopper_pearson",
     "crossed_mean",
     "fool_rate",
+    "logit_t_interval",
     "rating_mean",
     "t_quantile",
     "wilson",
@@ -204,7 +205,11 @@ def crossed_mean(
                 "use estimand 'participants+images'."
             )
         interval = "logit-t" if scale == "logit" else "linear-t"
-        low, high = _t_interval(mean, std_error, df, confidence, scale)
+        if scale == "linear":
+            half = t_quantile(0.5 + confidence / 2, df) * std_error
+            low, high = mean - half, mean + half
+        else:
+            low, high = logit_t_interval(mean, std_error, df, confidence)
     return CrossedMean(
         estimate=mean,
         participant_mean=float(by_participant.mean()),
@@ -223,10 +228,9 @@ def crossed_mean(
     )
 
 
-def _t_interval(mean: float, std_error: float, df: float, confidence: float, scale: Scale) -> tuple[float, float]:
+def logit_t_interval(mean: float, std_error: float, df: float, confidence: float) -> tuple[float, float]:
+    """Student's t interval of a rate in (0, 1), formed on the logit scale."""
     half = t_quantile(0.5 + confidence / 2, df) * std_error
-    if scale == "linear":
-        return mean - half, mean + half
     # Delta method: d logit(m) / dm = 1 / (m (1 - m)). The logit keeps the interval inside (0, 1) and makes it
     # longer towards 1/2, as a binomial interval is.
     centre = math.log(mean / (1.0 - mean))

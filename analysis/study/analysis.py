@@ -12,7 +12,7 @@ import numpy as np
 from analysis.records import Row, replace_results
 from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
-from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows
+from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows, straight_lining_note
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import Comparisons, comparisons
 from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
@@ -148,12 +148,12 @@ def analyze_study(
         See `analysis.study.rates.fool_rates`; also when the exclusions leave nothing.
     """
     options = options or AnalysisOptions()
-    subsets = [_analyze(trials, ALL, options, strict=True)]
+    subsets = [_analyze(trials, ALL, options)]
     kept = apply_exclusions(trials, rules)
     if len(kept) < len(trials):
         if not np.any((kept["kind"] == "test") & np.isfinite(kept.value)):
             raise InputError(f"The exclusions leave no scored test trial of {trials.source}; check the rules.")
-        subsets.append(_analyze(kept, AFTER, options, strict=False))
+        subsets.append(_analyze(kept, AFTER, options))
     return StudyAnalysis(options, tuple(subsets), rules, (*kept.left_out, *_not_in_rates(kept)))
 
 
@@ -177,10 +177,10 @@ def _not_in_rates(trials: TrialTable) -> tuple[LeftOut, ...]:
     return tuple(found)
 
 
-def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict: bool) -> SubsetAnalysis:
+def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetAnalysis:
     tables = {"per_participant": participant_rows(trials, subset=name)}
     diagnostics = diagnose(trials)
-    notes: tuple[str, ...] = ()
+    notes = straight_lining_note(tables["per_participant"])
     common: dict[str, Any] = {
         "estimand": options.estimand,
         "confidence": options.confidence,
@@ -190,7 +190,7 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict:
     present, baseline = trials.of_kind("test").methods, options.baseline
     lost = name == AFTER and baseline is not None and baseline not in present
     if lost:
-        notes = (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
+        notes += (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
     if trials.preset == "preference":
         preferences = analyze_preferences(trials, baseline=None if lost else baseline, **common)
         return SubsetAnalysis(
@@ -201,7 +201,7 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions, *, strict:
             diagnostics=diagnostics,
             notes=(*notes, *preferences.notes),
         )
-    rates = fool_rates(trials, strict=strict, **common)
+    rates = fool_rates(trials, **common)
     tables["per_image"] = image_rows(trials, confidence=options.confidence, subset=name)
     tables["variance_components"] = component_rows(trials, subset=name)
     if options.bootstrap:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.records import Row
 from analysis.statistics.crossed import variance_components
-from analysis.statistics.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
+from analysis.statistics.diagnostics import (
+    STRAIGHT_LINING,
+    answer_times,
+    fatigue_slope,
+    shrunken_rates,
+    side_bias,
+    straight_lining,
+    vigilance_curve,
+)
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean, wilson
 from analysis.statistics.reliability import krippendorff_alpha, split_half
 from analysis.statistics.sensitivity import dprime_unbiased
-from analysis.trials.trial_table import TrialTable
+from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
+from evalkit.wording import counted, some_names
 
-__all__ = ["component_rows", "diagnose", "image_rows", "participant_rows", "vigilance_shares"]
+__all__ = ["component_rows", "diagnose", "image_rows", "participant_rows", "straight_lining_note", "vigilance_shares"]
 
 
 def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "all") -> list[Row]:
@@ -62,7 +72,7 @@ def participant_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
         row["ci_low"] = row["ci_high"] = math.nan
         if n and trials.preset != "rating" and float(test.value.sum()).is_integer():
             row["ci_low"], row["ci_high"] = wilson(int(test.value.sum()), n)
-        row |= _side(test)
+        row |= _side(test) | _same_answer(one)
         for kind in ("vigilance", "catch"):
             seen = one.of_kind(kind)
             row[f"n_{kind}"] = len(seen)
@@ -73,6 +83,33 @@ def participant_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
         row["n_unscored"] = int(np.sum((one["kind"] == "test") & (one.unscored != "")))
         rows.append({**row, "subset": subset})
     return rows
+
+
+def _same_answer(own: TrialTable) -> Row:
+    """How one-sided a participant's answers are, whatever was right: over all scored trials but practice."""
+    answers = own.where((own["kind"] != "practice") & np.isfinite(own.value))
+    given = answers["response"] if "response" in answers else np.array([], dtype=np.str_)
+    given = given[in_order(answers)][given[in_order(answers)] != ""] if given.size else given
+    if given.size == 0:
+        return {"same_answer_share": math.nan, "longest_run": math.nan, "straight_lining": False}
+    found = straight_lining(given)
+    return {
+        "same_answer_share": found.share,
+        "longest_run": found.longest_run,
+        "straight_lining": found.chance < STRAIGHT_LINING and own.preset != "naturalness",
+    }
+
+
+def straight_lining_note(people: Sequence[Row]) -> tuple[str, ...]:
+    """One sentence about participants who gave nearly always the same answer; none where there are none."""
+    flagged = [row["participant"] for row in people if row["straight_lining"]]
+    if not flagged:
+        return ()
+    return (
+        f"{counted(len(flagged), 'participant')} of {len(people)} gave nearly always the same answer, or the same many times "
+        f"in a row, which somebody who looks would do with a chance below {STRAIGHT_LINING:g} ({some_names(flagged)}); "
+        "the rules same_answer_share_above and same_answer_run_above leave such people out.",
+    )
 
 
 def _side(test: TrialTable) -> Row:

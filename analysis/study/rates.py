@@ -25,6 +25,7 @@ from analysis.statistics.fool_rate import CrossedMean, crossed_mean
 from analysis.statistics.sensitivity import dprime
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = [
     "VIGILANCE",
@@ -33,6 +34,7 @@ __all__ = [
     "Scheme",
     "bootstrap_rate",
     "fool_rates",
+    "no_evidence",
     "paper_bootstrap",
     "vigilance_accuracy",
 ]
@@ -59,7 +61,10 @@ class MethodRate:
     vigilance_accuracy : float
         Share of vigilance trials found fake by the method's participants; NaN without any.
     equivalence_p : float
-        p-value of equivalence with 50 % at the declared margin; NaN for ratings.
+        p-value of equivalence with 50 % at the declared margin; NaN for ratings, and where nothing shows that people
+        could tell any fake (see `note`).
+    verdict_withheld : bool
+        Whether `equivalence_p` is missing because nothing shows that people could tell any fake.
     note : str
         What a reader has to know; empty when there is nothing to say.
     subset : str
@@ -72,6 +77,7 @@ class MethodRate:
     n_trials: int
     vigilance_accuracy: float
     equivalence_p: float
+    verdict_withheld: bool = False
     note: str = ""
     subset: str = "all"
 
@@ -100,6 +106,8 @@ class MethodRate:
             "confidence": mean.confidence if mean else math.nan,
             "participant_mean": mean.participant_mean if mean else math.nan,
             "interval": mean.interval if mean else "",
+            "dprime_ci_low": float(dprime(mean.ci_high)) if mean and is_rate else math.nan,
+            "dprime_ci_high": float(dprime(mean.ci_low)) if mean and is_rate else math.nan,
             "subset": self.subset,
             "note": self.note,
         }
@@ -125,7 +133,6 @@ def fool_rates(
     estimand: Estimand = "participants+images",
     confidence: float = 0.95,
     equivalence_margin: float = 0.05,
-    strict: bool = True,
     subset: str = "all",
 ) -> FoolRates:
     """Rate of every method with the crossed interval, and the paper's bootstrap beside it.
@@ -140,8 +147,6 @@ def fool_rates(
         Nominal coverage.
     equivalence_margin : float
         Around 50 %, as a fraction.
-    strict : bool
-        True refuses methods with a single participant (or image); False keeps their row with a note.
     subset : str
         Written into every row.
 
@@ -153,7 +158,8 @@ def fool_rates(
     Raises
     ------
     InputError
-        For a preference study, no scored test trials, or (strict) a method with too few trials, naming its row.
+        For a preference study, no scored test trials, or when no method has two participants and two images; where only
+        some have too few, their row says so.
     """
     if trials.preset == "preference":
         raise InputError(f"{trials.source} is a preference study; it has a scale and a win matrix, no fool rates.")
@@ -169,13 +175,20 @@ def fool_rates(
     records = []
     for method in test.methods:
         one = trials.of_method(method)
-        accuracy = vigilance_accuracy(vigilance, one)
-        records.append(_method_rate(method, one, accuracy, strict=strict, **claim))
+        records.append(_method_rate(method, one, vigilance_accuracy(vigilance, one), **claim))
+    if all(record.mean is None for record in records):
+        first = test.of_method(records[0].method)
+        raise InputError(
+            f"{trials.source} row {first.row[0]}: method {records[0].method} ({counted(len(first), 'scored trial')}) cannot "
+            f"be analysed{', nor can any other' if len(records) > 1 else ''}. {records[0].note}"
+        )
+    if trials.preset == "real-vs-fake":
+        records = [_with_evidence(record, trials, records) for record in records]
     records.sort(key=lambda record: -record.mean.estimate if record.mean else math.inf)
     if len(vigilance):
         name = VIGILANCE if VIGILANCE not in test.methods else "vigilance trials"
         accuracy = 1.0 - float(vigilance.value.mean())
-        records.append(_method_rate(name, vigilance, accuracy, strict=False, **claim))
+        records.append(_method_rate(name, vigilance, accuracy, **claim))
     return FoolRates(tuple(records))
 
 
@@ -195,7 +208,6 @@ def _method_rate(
     estimand: Estimand,
     confidence: float,
     margin: float,
-    strict: bool,
     subset: str,
 ) -> MethodRate:
     is_rating = trials.preset == "rating"
@@ -208,11 +220,6 @@ def _method_rate(
             confidence=confidence,
         )
     except InputError as error:
-        if strict:
-            raise InputError(
-                f"{trials.source} row {trials.row[0]}: method {name} ({len(trials)} scored "
-                f"{'trial' if len(trials) == 1 else 'trials'}) cannot be analysed. {error}"
-            ) from error
         return MethodRate(
             method=name,
             mean=None,
@@ -231,9 +238,75 @@ def _method_rate(
         n_trials=len(trials),
         vigilance_accuracy=accuracy,
         equivalence_p=p,
-        note=mean.note,
+        note="; ".join(filter(None, [mean.note, _informative_numbers(mean, is_rating)])),
         subset=subset,
     )
+
+
+def _informative_numbers(mean: CrossedMean, is_rating: bool) -> str:
+    """A warning where people with more trials answered otherwise, so that trials and people have different means."""
+    if not abs(mean.participant_mean - mean.estimate) > mean.std_error:  # also where there is no standard error
+        return ""
+    of_people, of_trials = (
+        (f"{mean.participant_mean:.2f}", f"{mean.estimate:.2f}")
+        if is_rating
+        else (f"{100 * mean.participant_mean:.1f} %", f"{100 * mean.estimate:.1f} %")
+    )
+    return (
+        f"the mean of the participants' own means is {of_people}, more than a standard error from {of_trials} over trials: "
+        "people with more trials answered otherwise, and it is for you to say which of the two is meant"
+    )
+
+
+def _with_evidence(record: MethodRate, trials: TrialTable, records: Sequence[MethodRate]) -> MethodRate:
+    """Without its verdict on 50 % where nothing shows that people could have told any fake from a photo."""
+    if math.isnan(record.equivalence_p):
+        return record
+    doubt = no_evidence(trials, record.method, records)
+    if not doubt:
+        return record
+    note = "; ".join(filter(None, [record.note, f"no verdict on 50 %: {doubt}"]))
+    return replace(record, equivalence_p=math.nan, verdict_withheld=True, note=note)
+
+
+def no_evidence(trials: TrialTable, method: str, records: Sequence[MethodRate]) -> str:
+    """Why a rate near 50 % may only say that nobody looked; empty where people showed that they can tell fakes.
+
+    What counts are the vigilance and catch trials of the method's own participants; in a study without any, another
+    method whose fool rate lies clearly below 50 %.
+
+    Parameters
+    ----------
+    trials : TrialTable
+        All trials of the study.
+    method : str
+        The method with the rate near 50 %.
+    records : sequence of MethodRate
+        Of all methods.
+    """
+    own = trials.of_method(method)
+    checks = [trials.of_kind(kind) for kind in ("vigilance", "catch")]
+    seen = [(kind, _of_people(kind, own)) for kind in checks if len(kind)]
+    answered = [(str(kind["kind"][0]), of_own) for kind, of_own in seen if of_own is not None]
+    if not answered:
+        if any(other.mean is not None and other.mean.ci_high < 0.5 for other in records if other.method != method):
+            return ""
+        return "the study has no vigilance or catch trials of these people, and no other method lies clearly below it"
+    for _, of_own in answered:
+        try:
+            if crossed_mean(of_own.value, of_own.design.one_image_per_trial(), estimand="participants").ci_high < 0.5:
+                return ""
+        except InputError:
+            continue
+    kind, of_own = answered[0]
+    share = 100 * (1.0 - float(of_own.value.mean()))
+    return f"{share:.0f} % of {len(of_own)} {kind} trials right is not clearly above chance"
+
+
+def _of_people(checks: TrialTable, own: TrialTable) -> TrialTable | None:
+    """The check trials of the participants of `own`; None when they had none."""
+    theirs = np.isin(checks.design.participants, own.design.participants)[checks.design.participant]
+    return checks.where(theirs) if theirs.any() else None
 
 
 def paper_bootstrap(trials: TrialTable) -> BootstrapDistribution | None:

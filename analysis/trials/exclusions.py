@@ -1,7 +1,7 @@
 """Exclusions that were declared before the data came in, read from a TOML file.
 
-Each ``[[rule]]`` has a name and one condition. No rule looks at answers of test trials: who is hard to fool
-is a result, not a reason to leave somebody out.
+Each ``[[rule]]`` has a name and one condition. No rule looks at whether answers to test trials were right: who is hard
+to fool is a result, not a reason to leave somebody out. Which button somebody pressed, and how fast, may be looked at.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis.statistics.diagnostics import straight_lining
 from analysis.trials.trial_files import read_toml
-from analysis.trials.trial_table import TrialTable
+from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
 
 __all__ = ["CONDITIONS", "ExclusionRule", "apply_exclusions", "read_exclusions"]
@@ -35,11 +37,14 @@ class ExclusionRule:
         A key of `CONDITIONS`.
     value : object
         What the condition compares with.
+    declared : str
+        The day on which the rule was declared, ISO 8601, as its file says; empty when it does not say.
     """
 
     name: str
     condition: str
     value: Any
+    declared: str = ""
 
 
 def read_exclusions(path: Path | str) -> tuple[ExclusionRule, ...]:
@@ -49,6 +54,8 @@ def read_exclusions(path: Path | str) -> tuple[ExclusionRule, ...]:
     ----------
     path : Path or str
         A TOML file, for example::
+
+            declared = 2026-11-02   # before the first participant came; stands in the report
 
             [[rule]]
             name = "failed the obvious catch trials"
@@ -70,7 +77,11 @@ def read_exclusions(path: Path | str) -> tuple[ExclusionRule, ...]:
     """
     path = Path(path)
     rules = []
-    for number, table in enumerate(read_toml(path, ("rule",)).get("rule", []), start=1):
+    content = read_toml(path, ("declared", "rule"))
+    declared = content.get("declared", "")
+    if declared != "" and not isinstance(declared, date):
+        raise InputError(f"{path.name} has declared = {declared!r}; a day without quotes is allowed, as 2026-11-02.")
+    for number, table in enumerate(content.get("rule", []), start=1):
         where = f"{path.name} rule {number}"
         conditions = [key for key in table if key != "name"]
         if len(conditions) != 1 or not isinstance(table.get("name"), str):
@@ -84,7 +95,7 @@ def read_exclusions(path: Path | str) -> tuple[ExclusionRule, ...]:
         if not (is_number if kind == "number" else is_names):
             allowed = "a number" if kind == "number" else 'a list of texts, ["a", "b"],'
             raise InputError(f"{where} has {condition} = {value!r}; {allowed} is allowed.")
-        rules.append(ExclusionRule(table["name"], condition, value))
+        rules.append(ExclusionRule(table["name"], condition, value, str(declared)))
     return tuple(rules)
 
 
@@ -168,6 +179,31 @@ def _right_below(kind: str, share: bool) -> Callable[[TrialTable, Any], BoolArra
     return find
 
 
+def _same_answer_above(what: str) -> Callable[[TrialTable, Any], BoolArray]:
+    """Participants who gave one answer in too large a share of their trials, or too often in a row."""
+
+    def find(trials: TrialTable, limit: float) -> BoolArray:
+        order = in_order(trials)
+        order = order[((trials["kind"] != "practice") & (trials["response"] != ""))[order]]
+        person, response = trials.design.participant[order], trials["response"][order]
+        beyond = np.zeros(trials.design.n_participants, dtype=bool)
+        for who in np.unique(person):
+            found = straight_lining(response[person == who])
+            beyond[who] = (found.share if what == "share" else found.longest_run) > limit
+        return np.asarray(beyond[trials.design.participant])
+
+    return find
+
+
+def _median_below(trials: TrialTable, limit: float) -> BoolArray:
+    """Participants whose median answer time, practice apart, is below the limit; none measured is none too fast."""
+    person, fast = trials.design.participant, np.zeros(trials.design.n_participants, dtype=bool)
+    timed = np.isfinite(trials["response_ms"]) & (trials["kind"] != "practice")
+    for who in np.unique(person[timed]):
+        fast[who] = np.median(trials["response_ms"][timed & (person == who)]) < limit
+    return np.asarray(fast[person])
+
+
 CONDITIONS: Mapping[str, _Condition] = {
     "participants": _Condition("names", "participant", _in("participant"), "these participants"),
     "images": _Condition("names", "image", _in("image"), "these images"),
@@ -176,6 +212,21 @@ CONDITIONS: Mapping[str, _Condition] = {
     "flags": _Condition("names", "flags", _flags, "trials with any of these timing flags"),
     "response_ms_below": _Condition("number", "response_ms", _below("response_ms"), "faster answers"),
     "response_ms_above": _Condition("number", "response_ms", _above("response_ms"), "slower answers"),
+    "median_response_ms_below": _Condition(
+        "number", "response_ms", _median_below, "participants whose median answer time is shorter"
+    ),
+    "same_answer_share_above": _Condition(
+        "number",
+        "response",
+        _same_answer_above("share"),
+        "participants who gave the same answer in a larger share (0 to 1) of their trials, whatever was right",
+    ),
+    "same_answer_run_above": _Condition(
+        "number",
+        "response",
+        _same_answer_above("run"),
+        "participants who gave the same answer more often in a row, whatever was right",
+    ),
     "catch_right_below": _Condition(
         "number", "kind", _right_below("catch", False), "participants with fewer catch trials right"
     ),

@@ -19,7 +19,7 @@ from evalkit.wording import did_you_mean, some_names
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LeftOut", "RawTable", "TrialTable", "check_trials"]
+__all__ = ["LeftOut", "RawTable", "TrialTable", "check_trials", "in_order"]
 
 
 _BY_NAME = {column.name: column for column in COLUMNS}
@@ -179,6 +179,13 @@ class TrialTable:
         import pandas as pd
 
         return pd.DataFrame({**self.columns, "value": self.value, "unscored": self.unscored}, index=self.row)
+
+
+def in_order(trials: TrialTable) -> npt.NDArray[np.intp]:
+    """Positions of the trials in the order in which each participant did them; as they stand without a column trial."""
+    if "trial" not in trials or not np.isfinite(trials["trial"]).all():
+        return np.arange(len(trials))
+    return np.argsort(trials["trial"], kind="stable")
 
 
 def check_trials(

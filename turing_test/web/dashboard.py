@@ -215,7 +215,7 @@ def _analyse(raw: RawTable) -> list[Any]:
     table = check_trials(raw)
     if table.preset == "preference":
         raise InputError("A preference study has no fool rates; export it and use evalkit analyze.")
-    return list(fool_rates(apply_exclusions(table, ()), strict=False))
+    return list(fool_rates(apply_exclusions(table, ())))
 
 
 def _date(seconds: float | None) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -232,12 +232,108 @@ def test_bad_options_are_a_plain_sentence(
         run(write_csv(study_rows), "--out", tmp_path, *options)
 
 
-def test_a_method_of_one_trial_is_refused_by_name_and_row(
+def test_a_stray_method_keeps_its_row_and_the_others_are_analysed(
     tmp_path: Path, write_csv: Write, study_rows: list[dict]
 ) -> None:
     extra = {**study_rows[-1], "participant": "px", "session": "sx", "method": "stray"}
-    with pytest.raises(InputError, match=r"trials.csv row 170: method stray \(1 scored trial\) cannot be analysed"):
-        run(write_csv([*study_rows, extra]), "--out", tmp_path)
+    output = run(write_csv([*study_rows, extra]), "--out", tmp_path / "out").output
+    rates = {row["method"]: row for row in rows_of(tmp_path / "out" / "fool_rates.csv")}
+    assert rates["stray"]["fool_rate"] == ""
+    assert "There is one participant" in rates["stray"]["note"]
+    assert "stray: There is one participant" in output
+    run(write_csv(study_rows), "--out", tmp_path / "without")
+    without = {row["method"]: row for row in rows_of(tmp_path / "without" / "fool_rates.csv")}
+    assert all(rates[name] == without[name] for name in ("mine", "gray"))
+    pairs = {(row["method_a"], row["method_b"]): row for row in rows_of(tmp_path / "out" / "comparisons.csv")}
+    assert pairs["mine", "stray"]["p_holm"] == ""
+    assert pairs["gray", "mine"]["p_holm"] == pairs["gray", "mine"]["p_value"]  # a family of one
+
+
+def test_a_study_of_which_nothing_can_be_analysed_is_refused_by_name_and_row(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    alone = [row for row in study_rows if row["participant"] == study_rows[0]["participant"]]
+    with pytest.raises(InputError, match=r"trials.csv row 6: method gray \(10 scored trials\) cannot be analysed"):
+        run(write_csv(alone), "--out", tmp_path)
+
+
+def even_study(fooled: Callable[[int, int], float], kinds: Sequence[str] = ("test",) * 40) -> list[list[object]]:
+    """40 people; `fooled` says for person and trial whether the real photo is taken for the fake."""
+    header: list[object] = ["participant", "image", "method", "kind", "trial", "real_position", "response"]
+    rows = [header]
+    for p in range(40):
+        for t, kind in enumerate(kinds):
+            real = "first" if (p + t) % 2 else "second"
+            other = "second" if real == "first" else "first"
+            answer = real if fooled(p, t) else other
+            rows.append([f"p{p}", f"{kind}{t}", "m", kind, t + 1, real, answer])
+    return rows
+
+
+CHECKED = (*("vigilance",) * 4, *("test",) * 40)
+
+
+def test_people_who_press_one_button_show_no_equivalence(tmp_path: Path, write_csv: Write) -> None:
+    """40 of them read 50.0 %, and 'equal to 50 %: yes' with p 0.001 was the verdict."""
+    always_first = even_study(lambda p, t: float((p + t) % 2), CHECKED)
+    output = run(write_csv(always_first), "--out", tmp_path).output
+    row = rows_of(tmp_path / "fool_rates.csv")[0]
+    assert float(row["fool_rate"]) == pytest.approx(0.5)
+    assert row["equivalence_p"] == ""
+    assert "50 % of 160 vigilance trials right is not clearly above chance" in row["note"]
+    assert "no verdict" in output
+    assert "40 participants of 40 gave nearly always the same answer" in output
+    people = rows_of(tmp_path / "per_participant.csv")
+    assert {(row["straight_lining"], row["same_answer_share"], row["longest_run"]) for row in people} == {
+        ("1", "1.0", "44")
+    }
+
+
+def test_people_who_see_the_vigilance_trials_may_show_equivalence(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(5)
+    coin = rng.random((40, 44)) < 0.5
+    watchful = even_study(lambda p, t: float(coin[p, t]) if t >= 4 else float(p == 0 and t == 0), CHECKED)
+    run(write_csv(watchful), "--out", tmp_path / "watchful")
+    row = rows_of(tmp_path / "watchful" / "fool_rates.csv")[0]
+    assert float(row["equivalence_p"]) < 0.05
+    assert row["note"] == ""
+    # The same answers without any check of who looked, and no other method that people could tell.
+    unchecked = even_study(lambda p, t: float(coin[p, t]))
+    output = run(write_csv(unchecked), "--out", tmp_path / "unchecked").output
+    assert rows_of(tmp_path / "unchecked" / "fool_rates.csv")[0]["equivalence_p"] == ""
+    assert "no vigilance or catch trials" in output
+    assert "same answer" not in output
+    # One that they could: evidence enough.
+    gray = [
+        [f"q{p}", image, "gray", *cells] for p, image, _, *cells in even_study(lambda p, t: float((p + t) % 9 == 0))[1:]
+    ]
+    run(write_csv([*unchecked, *gray]), "--out", tmp_path / "gray")
+    rates = {row["method"]: row for row in rows_of(tmp_path / "gray" / "fool_rates.csv")}
+    assert float(rates["m"]["equivalence_p"]) < 0.05
+
+
+def test_unequal_numbers_of_trials_that_go_with_the_answers_are_warned_of(tmp_path: Path, write_csv: Write) -> None:
+    """Whoever is fooled more often stays longer: 30 % over trials, 25 % over people."""
+    header = ["participant", "image", "method", "fooled"]
+    rows = [
+        [f"p{p}", f"i{t}", "m", int((p + t) % (3 if p % 2 else 8) == 0)]
+        for p in range(40)
+        for t in range(40 if p % 2 else 8)
+    ]
+    output = run(write_csv([header, *rows]), "--out", tmp_path).output
+    note = rows_of(tmp_path / "fool_rates.csv")[0]["note"]
+    assert "more than a standard error from" in note
+    assert "people with more trials answered otherwise" in " ".join(output.split())
+
+
+def test_dprime_has_the_interval_of_the_rate(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    from scipy.stats import norm
+
+    run(write_csv(study_rows), "--out", tmp_path)
+    for row in rows_of(tmp_path / "fool_rates.csv"):
+        for end, limit in (("low", "ci_high"), ("high", "ci_low")):
+            expected = np.sqrt(2) * norm.ppf(1 - float(row[limit]))
+            assert float(row[f"dprime_ci_{end}"]) == pytest.approx(expected)
 
 
 def test_exclusions_that_leave_a_method_too_small_keep_its_row_with_a_note(

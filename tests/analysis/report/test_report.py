@@ -290,7 +290,18 @@ def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pyte
 
     rng = np.random.default_rng(5)
     right = {"a": rng.integers(0, 2, 60).astype(float), "b": rng.integers(0, 2, 60).astype(float)}
-    found = Difference("b", "a", "vgg16_top1", 0.5, 0.6, 0.1, 0.05, 0.0, 0.2, 0.04)
+    found = Difference(
+        method="b",
+        other_method="a",
+        metric="vgg16_top1",
+        first=0.5,
+        second=0.6,
+        difference=0.1,
+        std_error=0.05,
+        ci_low=0.0,
+        ci_high=0.2,
+        p_value=0.04,
+    )
     monkeypatch.setattr("analysis.report.metric_differences.compare_methods", lambda *args, **options: [found])
     images = np.array([f"i{k}" for k in range(60)])
     per_image = {

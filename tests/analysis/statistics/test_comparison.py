@@ -15,6 +15,7 @@ from analysis.planning.assumptions import StudyDesign
 from analysis.planning.simulation import simulate_answers
 from analysis.statistics.comparison import compare, mcnemar
 from analysis.statistics.equivalence import equivalence, non_inferiority
+from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.multiplicity import benjamini_hochberg, holm
 from analysis.statistics.sensitivity import dprime, dprime_unbiased
 from evalkit.errors import InputError
@@ -133,9 +134,49 @@ def test_two_constant_methods_have_exact_conservative_limits() -> None:
     assert "8 and 7 independent answers" in apart.note
 
 
-def test_one_constant_method_is_said() -> None:
+@pytest.mark.parametrize(("n_a", "n_b"), [(3, 3), (8, 7), (5, 5), (2, 9)])
+def test_the_exact_test_of_two_constant_methods_is_two_sided(n_a: int, n_b: int) -> None:
+    """Three against three is 0.1: either group may be the one that is always fooled."""
+    a = np.repeat(np.arange(n_a), 12), np.tile(np.arange(12), n_a)
+    b = 100 + np.repeat(np.arange(n_b), 12), np.tile(np.arange(12), n_b)
+    found = compare(np.ones(12 * n_a), *a, np.zeros(12 * n_b), *b)
+    assert found.p_value == pytest.approx(stats.fisher_exact([[n_a, 0], [0, n_b]]).pvalue)
+
+
+def test_a_method_that_never_varies_is_uncertain_all_the_same() -> None:
+    """Newcombe's square-and-add of exact limits and the crossed interval, and the p-value that belongs to it."""
     _, p_a, i_a, y_b, p_b, i_b = study(0)
-    assert "every answer of A is 0" in compare(np.zeros(72), p_a, i_a, y_b, p_b, i_b).note
+    found = compare(np.zeros(72), p_a, i_a, y_b, p_b, i_b)
+    b = fool_rate(y_b, p_b, i_b)
+    upper = 1 - 0.025 ** (1 / 8)  # Clopper-Pearson of 0 in 8, people or images, whichever are fewer
+    assert found.ci_low == pytest.approx(-b.estimate - (b.ci_high - b.estimate))
+    assert found.ci_high == pytest.approx(-b.estimate + np.hypot(upper, b.estimate - b.ci_low))
+    assert math.isnan(found.std_error)
+    assert "every answer of A is 0" in found.note
+    at_p = compare(np.zeros(72), p_a, i_a, y_b, p_b, i_b, confidence=1 - found.p_value)
+    assert min(abs(at_p.ci_low), abs(at_p.ci_high)) < 1e-6
+    back = compare(y_b, p_b, i_b, np.zeros(72), p_a, i_a)
+    assert (back.ci_low, back.ci_high) == pytest.approx((-found.ci_high, -found.ci_low))
+    assert back.p_value == pytest.approx(found.p_value)
+
+
+def test_two_methods_at_two_per_cent_are_not_told_apart_because_one_happens_not_to_vary() -> None:
+    """The null hypothesis was rejected in 99 % of such studies."""
+    rng = np.random.default_rng(3)
+    person, image = np.repeat(np.arange(40), 20), np.tile(np.arange(20), 40)
+    alarms = 0
+    for _ in range(60):
+        y = (rng.random(800) < 0.02).astype(float)
+        y[:2] = 0, 1
+        alarms += compare(np.zeros(800), person, image, y, person + 100, image).p_value <= 0.05
+    assert alarms == 0
+
+
+def test_a_method_that_never_varies_can_be_told_from_a_good_one() -> None:
+    rng = np.random.default_rng(3)
+    person, image = np.repeat(np.arange(40), 40), np.tile(np.arange(40), 40)
+    y = (rng.random(1600) < 0.4).astype(float)
+    assert compare(np.zeros(1600), person, image, y, person + 100, image).p_value < 0.001
 
 
 @pytest.mark.parametrize(

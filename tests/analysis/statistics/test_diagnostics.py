@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from analysis.statistics.crossed import CrossedDesign
-from analysis.statistics.diagnostics import answer_times, fatigue_slope, shrunken_rates, side_bias, vigilance_curve
+from analysis.statistics.diagnostics import (
+    STRAIGHT_LINING,
+    answer_times,
+    fatigue_slope,
+    shrunken_rates,
+    side_bias,
+    straight_lining,
+    vigilance_curve,
+)
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.reliability import krippendorff_alpha, rank_correlation, split_half
 from evalkit.errors import InputError
@@ -167,3 +175,20 @@ def test_rank_correlation_agrees_with_scipy_and_leaves_missing_pairs_out() -> No
     assert math.isnan(perfect.ci_high)
     with pytest.raises(InputError, match="pairs are needed"):
         rank_correlation([1, 2], [1])
+
+
+def test_straight_lining_is_found_by_share_and_by_run() -> None:
+    always = straight_lining(["first"] * 12)
+    assert (always.share, always.longest_run) == (1.0, 12)
+    assert always.chance == pytest.approx(2 * 2 * 0.5**12)
+    halves = straight_lining(["first"] * 20 + ["second"] * 20)  # in balance, and yet nobody looks like this
+    assert (halves.share, halves.longest_run) == (0.5, 20)
+    assert halves.chance < STRAIGHT_LINING
+    assert straight_lining(["first"] * 5).chance > STRAIGHT_LINING
+    assert straight_lining(["first", "second"] * 20).chance == 1.0
+
+
+def test_people_who_look_are_hardly_ever_taken_for_straight_liners() -> None:
+    rng = np.random.default_rng(0)
+    flagged = [straight_lining(answers).chance < STRAIGHT_LINING for answers in rng.integers(0, 2, (2000, 40))]
+    assert np.mean(flagged) <= 0.003

@@ -87,7 +87,7 @@ def test_no_condition_looks_at_answers_of_test_trials() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rules = []", "has the key 'rules'; rule are allowed"),
+        ("rules = []", "has the key 'rules'; declared, rule are allowed"),
         ("[[rule]]\ncatch_right_below = 5", "rule 1 needs a name and exactly one condition"),
         ('[[rule]]\nname = "x"\ncatch_right_below = 5\nflags = ["a"]', "exactly one condition"),
         ('[[rule]]\nname = "x"\nfool_rate_above = 0.9', "condition 'fool_rate_above'; participants, images"),
@@ -104,3 +104,42 @@ def test_a_rule_on_an_absent_column_is_said(tmp_path: Path, write_csv: Write) ->
     declared = rules(tmp_path, '[[rule]]\nname = "fast"\nresponse_ms_below = 100')
     with pytest.raises(InputError, match=r"'fast' needs the column response_ms, which trials\.csv lacks"):
         apply_exclusions(read_trials(write_csv(catch_rows())), declared)
+
+
+def side_rows() -> list[dict]:
+    """Person a says "first" in 9 of 10 trials, b in turn, c five times the one and then the other; a answers fast."""
+    answers = {"a": "1111111112", "b": "1212121212", "c": "1111122222"}
+    return [
+        {"participant": person, "method": "m", "image": f"i{t}", "trial": t, "real_position": ["first", "second"][t % 2],
+         "response": {"1": "first", "2": "second"}[answer], "response_ms": 100 if person == "a" else 600}
+        for person, given in answers.items() for t, answer in enumerate(given)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [
+        ("same_answer_share_above = 0.8", ["b", "c"]),
+        ("same_answer_share_above = 0.9", ["a", "b", "c"]),
+        ("same_answer_run_above = 4", ["b"]),
+        ("same_answer_run_above = 5", ["b", "c"]),
+        ("median_response_ms_below = 150", ["b", "c"]),
+    ],
+)
+def test_rules_on_the_side_and_the_time_do_not_look_at_what_was_right(
+    tmp_path: Path, write_csv: Write, condition: str, left: list[str]
+) -> None:
+    declared = rules(tmp_path, f'[[rule]]\nname = "x"\n{condition}')
+    rows = side_rows()
+    mirrored = [{**row, "real_position": {"first": "second", "second": "first"}[row["real_position"]]} for row in rows]
+    for version in (rows, mirrored, rows[::-1]):
+        kept = apply_exclusions(read_trials(write_csv(version)), declared)
+        assert np.unique(kept["participant"]).tolist() == left
+
+
+def test_the_day_on_which_rules_were_declared_is_kept(tmp_path: Path) -> None:
+    text = '[[rule]]\nname = "x"\ncatch_right_below = 1'
+    assert rules(tmp_path, f"declared = 2026-11-02\n{text}")[0].declared == "2026-11-02"
+    assert rules(tmp_path, text)[0].declared == ""
+    with pytest.raises(InputError, match="a day without quotes is allowed"):
+        rules(tmp_path, f'declared = "soon"\n{text}')
