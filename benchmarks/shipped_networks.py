@@ -4,7 +4,9 @@
     python benchmarks/shipped_networks.py --photos PHOTOS --test PHOTOS --out FOLDER
     python benchmarks/shipped_networks.py --test PHOTOS --out FOLDER --page PAGE.jpg
 
-The last draws the first 20 photos of a folder, gray, by every variant, and true. The first scores the checkpoints that come with the package on the test photos, and `full` at several temperatures.
+The first scores the checkpoints that come with the package on the test photos; with --prior FILE, it writes
+FOLDER/trade_off.csv too: AuC and rebalanced AuC at several temperatures and lambdas. The last draws the first 20 photos
+of a folder, gray, by every variant, and true.
 
 The second trains the four variants on all of PHOTOS, and again without each of three folds of it (the first of four served to
 choose the recipe). Then colours the test photos by the networks of the whole, each fold by those that were trained
@@ -16,6 +18,7 @@ Four times 18 minutes of one core. What is finished is kept: the same command go
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -25,18 +28,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 from scipy.stats import ttest_1samp
 
 import evalkit
 from evalkit.arrays import Rgb8
-from evalkit.color.ab_classes import preset
+from evalkit.color.ab_classes import load_prior, preset, rebalancing_weights, smoothed_shares
 from evalkit.color.colorspace import lab_planes
 from evalkit.color.lab_join import join_lab
+from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
+from evalkit.colorizers.learned.colorizer import LearnedColorizer
+from evalkit.colorizers.learned.decoding import annealed_mean, join_with_lightness
 from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.training.data import survey_photos
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_images
+from evalkit.metrics.accumulator import Accumulator
 from evalkit.scoring.score_comparison import compare_methods
 
 N_FOLDS = 4
@@ -50,10 +58,13 @@ RECIPE = {
 }
 METRICS = ("ab_auc", "ab_auc_rebal")
 TEMPERATURES = (0.2, 0.38, 0.45, 0.6, 0.8, 1.0)
+VARIANT_NAMES = ("l2", "l2-finetuned", "classification", "full")
 DIFFERENCES = (
-    ("classification", "gray"), ("classification", "tint"), ("l2", "gray"), ("l2", "tint"), ("l2-finetuned", "gray"),
-    ("l2-finetuned", "tint"), ("classification", "l2"), ("full", "gray"), ("full", "classification"), ("full", "l2-finetuned"), ("full", "random"), ("mean-colour", "gray"),
+    *((variant, anchor) for variant in VARIANT_NAMES for anchor in ("gray", "random", "tint")),
+    ("classification", "l2"), ("full", "classification"), ("full", "l2-finetuned"), ("mean-colour", "gray"),
 )  # fmt: skip
+LAMBDAS = (1.0, 0.9, 0.75, 0.5, 0.25, 0.125)
+"""Shares of the uniform distribution; 1 weights no class up."""
 
 
 def train_variants(photos: Path, out: Path) -> None:
@@ -159,16 +170,47 @@ def print_differences(scores: Path) -> None:
         print(f"| {second} - {first} | {' | '.join(values)} |")
 
 
-def temperature_curve(photos: Path, out: Path) -> None:
-    """What the shipped `full` scores at other temperatures of its annealed mean."""
-    methods: dict[str, Path | None] = {"gray": None, "random": None}
-    for temperature in TEMPERATURES:
-        methods[f"T-{temperature}"] = out / f"T-{temperature}"
-        recipe = Recipe("full", temperature=temperature)
-        colorize_photos(recipe, photos, out / f"T-{temperature}", device="cpu", resume=True)
-    shutil.rmtree(out / "scores", ignore_errors=True)
-    evalkit.score(photos, methods, out=out / "scores", metrics=(*METRICS, "colorfulness"), n_bootstrap=2000)
-    print((out / "scores" / "summary.csv").read_text())
+def trade_off(photos: Path, prior: Path, scores_folder: Path, table: Path) -> None:
+    """What temperature and lambda trade: a row for each of them, by the shipped `full` and `classification`.
+
+    Below them the methods that have neither, from the scores of the same photos.
+
+    A network that is trained with class weights learns scores that are log p + log w, so the scores of
+    `classification` with log w added are those of a `full` that learnt the same. That makes lambda a choice of the
+    decoding, and its curve one pass over the photos.
+    """
+    classes = preset("seed2024")
+    smoothed = smoothed_shares(load_prior(prior, classes).shares, classes)
+
+    def log_weights(rebalancing: float) -> torch.Tensor:
+        return torch.from_numpy(np.log(rebalancing_weights(smoothed, rebalancing))).float()[:, None, None]
+
+    settings = [("full", 0.25, t) for t in TEMPERATURES]
+    settings += [("classification", share, 0.45) for share in LAMBDAS]
+    settings += [("classification", 0.25, t) for t in TEMPERATURES if t != 0.45]
+    metrics = (*METRICS, "colorfulness")
+    scores = {setting: [Accumulator(metric) for metric in metrics] for setting in settings}
+    checkpoints = {variant: load_checkpoint(shipped_weights(variant)) for variant in ("full", "classification")}
+    colorizers = {name: LearnedColorizer(item.network(), item.input_size) for name, item in checkpoints.items()}
+    centers = torch.from_numpy(classes.centers).float()
+    for truth in read_photos(photos).values():
+        with torch.inference_mode():
+            scored = {name: item.ab_network(item.network_input([truth])) for name, item in colorizers.items()}
+        for (variant, share, temperature), accumulators in scores.items():
+            weighted = scored[variant] + (log_weights(share) if variant == "classification" else 0)
+            picture, _ = join_with_lightness(truth, annealed_mean(weighted, centers, temperature))
+            for accumulator in accumulators:
+                accumulator.update(truth, picture)
+    lines = [",".join(("network", "lambda", "temperature", *metrics))]
+    for (variant, share, temperature), accumulators in scores.items():
+        values = (f"{accumulator.compute():.6f}" for accumulator in accumulators)
+        lines.append(",".join((variant, f"{share:g}", f"{temperature:g}", *values)))
+    with (scores_folder / "summary.csv").open(newline="") as file:
+        values_of = {(row["method"], row["metric"]): row["value"] for row in csv.DictReader(file)}
+    for method in ("gray", "random", "tint", "l2", "l2-finetuned"):
+        lines.append(",".join((method, "", "", *(f"{float(values_of[method, metric]):.6f}" for metric in metrics))))
+    table.write_text("\n".join(lines) + "\n")
+    print(table.read_text())
 
 
 def draw_page(photos: Path, out: Path, page: Path, side: int = 96, n_photos: int = 20) -> None:
@@ -195,6 +237,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True, help="photos that are trained on nowhere")
     parser.add_argument("--out", type=Path, required=True, help="folder for networks, pictures and scores")
     parser.add_argument("--page", type=Path, help="draw a page of 20 photos there, and nothing else")
+    parser.add_argument("--prior", type=Path, help="class shares (prior.json of a training): measure the trade-off too")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, one core each")
     options = parser.parse_args()
     out = options.out.resolve()
@@ -203,7 +246,8 @@ def main() -> None:
         return
     if options.photos is None:
         color_and_score([(options.test.resolve(), None)], out / "test")
-        temperature_curve(options.test.resolve(), out / "temperatures")
+        if options.prior is not None:
+            trade_off(options.test.resolve(), options.prior, out / "test" / "scores", out / "trade_off.csv")
         return
     photos = options.photos.resolve()
     survey = survey_photos(photos, preset("seed2024"))

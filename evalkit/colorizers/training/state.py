@@ -340,7 +340,7 @@ def first_network(request: Request, shares: npt.NDArray[np.float64]) -> Network:
             # What the trunk knows already must not drown in what a random layer makes of it.
             output.weight.zero_()
     if request.init is not None:
-        _take_over(network, request, request.init)
+        _take_over(network, request, request.init, shares)
     return network
 
 
@@ -357,7 +357,7 @@ def _first_answer(request: Request, shares: npt.NDArray[np.float64]) -> npt.NDAr
     return np.zeros(2, np.float32)
 
 
-def _take_over(network: Network, request: Request, path: Path) -> None:
+def _take_over(network: Network, request: Request, path: Path, shares: npt.NDArray[np.float64]) -> None:
     start, options, variant = load_checkpoint(path), request.options, request.variant
     if variant.needs_init and start.is_regression:
         raise InputError(f"{path} holds '{start.variant}'; '{variant.name}' starts from a network that classifies")
@@ -372,3 +372,10 @@ def _take_over(network: Network, request: Request, path: Path) -> None:
     network.load_state_dict(
         {key: start.state[key] if start.state[key].shape == value.shape else value for key, value in own.items()}
     )
+    if variant.rebalanced and not start.is_regression and not VARIANTS[start.variant].rebalanced:
+        # Where log p is learnt under plain loss, log p + log w is under class weights w: the start is there already.
+        weights = rebalancing_weights(smoothed_shares(shares, options.classes), options.classes.rebalancing)
+        bias = network.output_layer.bias
+        assert bias is not None
+        with torch.no_grad():
+            bias += torch.from_numpy(np.log(weights)).float()

@@ -21,7 +21,7 @@ from training_folders import rule_picture, write_rule_pictures
 import evalkit
 import evalkit.colorizers.training.train as training
 from evalkit.cli import main
-from evalkit.color.ab_classes import preset
+from evalkit.color.ab_classes import preset, rebalancing_weights, smoothed_shares
 from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.colorizers.anchors import Gray
 from evalkit.colorizers.learned.checkpoints import load_checkpoint
@@ -36,6 +36,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
 from evalkit.metrics.ab_error import ab_auc
+from evalkit.metrics.prior_counts import count_folder
 
 TINY = (
     "--network",
@@ -330,6 +331,29 @@ def test_fine_tuning_first_answers_with_the_mean_colour_of_the_photos(
         answer = network(torch.rand(2, 1, 32, 32) * 100)
     mean = np.tile(_ab_of(crops).mean(axis=0), (128, 1))
     np.testing.assert_allclose(answer.permute(0, 2, 3, 1).reshape(-1, 2), mean, atol=1)
+
+
+def test_rebalanced_training_starts_from_classes_weighted_already(
+    crops: Path, tmp_path: Path, classifier: Path
+) -> None:
+    """A network that classifies answers p; under class weights w the answer is p w, up to its sum."""
+    train(crops, tmp_path / "run", options("full", steps=1, learning_rate=1e-9), init=classifier)
+    lightness = torch.rand(1, 1, 32, 32) * 100
+    with torch.no_grad():
+        plain, weighted = (
+            load_checkpoint(path).network()(lightness).double().softmax(1)
+            for path in (classifier, tmp_path / "run" / "weights.pt")
+        )
+    classes = preset("seed2024")
+    counts = count_folder(crops, classes).counts
+    weights = torch.from_numpy(rebalancing_weights(smoothed_shares(counts, classes), classes.rebalancing))
+    expected = plain * weights[:, None, None]
+    torch.testing.assert_close(weighted, expected / expected.sum(dim=1, keepdim=True), rtol=1e-3, atol=1e-7)
+    # A start that was rebalanced before is taken as it is.
+    train(crops, tmp_path / "again", options("full", steps=1, learning_rate=1e-9), init=tmp_path / "run" / "weights.pt")
+    with torch.no_grad():
+        again = load_checkpoint(tmp_path / "again" / "weights.pt").network()(lightness).double().softmax(1)
+    torch.testing.assert_close(again, weighted, rtol=1e-3, atol=1e-7)
 
 
 # --- photos that are not trained on ------------------------------------------------------------------------
