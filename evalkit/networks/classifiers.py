@@ -6,6 +6,7 @@ Three kinds, by name: any classifier of torchvision (``vgg16``, ``resnet50``, ..
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 import sys
@@ -280,7 +281,7 @@ class _OwnClassifier:
     def prep_field(self) -> str:
         return str(self.preprocessing) if isinstance(self.preprocessing, Preprocessing) else self.where
 
-    @property
+    @cached_property
     def weights_field(self) -> str:
         import hashlib
 
@@ -294,6 +295,13 @@ class _OwnClassifier:
 
 
 def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
+    """The user's classifier as it was made, on the CPU; loaded once per run and process."""
+    if network not in options.loaded:
+        options.loaded[network] = _made_own(network, options)
+    return cast(_OwnClassifier, options.loaded[network])
+
+
+def _made_own(network: str, options: NetworkOptions) -> _OwnClassifier:
     address = options.classifiers[network]
     module_name, colon, function_name = address.partition(":")
     if not colon or not module_name or not function_name:
@@ -351,6 +359,9 @@ class Classifier:
         if network in options.classifiers:
             own = _load_own(network, options)
             module, self._preprocessing = own.module, own.preprocessing
+            if (self.device.type, self.dtype) != ("cpu", torch.float32):
+                # Moving or rounding would change the one that later questions of this run are about.
+                module = copy.deepcopy(module)
         else:
             self._preprocessing = _preprocessing(network, options)
             path, reason = weights_path(network, options)

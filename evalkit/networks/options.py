@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["NetworkOptions", "Precision", "Setup"]
 
@@ -30,6 +30,9 @@ class NetworkOptions:
     batch_size : int or None
         Images per batch; None chooses by device. Results agree within 1e-4 in probability.
     precision : {"fp32", "bf16", "fp16"}
+    loaded : dict
+        The user's classifiers that were loaded for these options, by name, so that each is loaded once in a process;
+        stays behind when the options go to another process.
     """
 
     labels: str | None = None
@@ -39,6 +42,11 @@ class NetworkOptions:
     device: str = "auto"
     batch_size: int | None = None
     precision: Precision = "fp32"
+    loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the networks: they may be large, and need not be of a kind that travels."""
+        return {**self.__dict__, "loaded": {}}
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,16 @@ class TestTheRun:
             assert usual.per_image[name].to_pylist() == other.per_image[name].to_pylist()
         np.testing.assert_allclose(usual.per_image["tiny_probability"], other.per_image["tiny_probability"], atol=1e-4)
 
+    def test_one_run_loads_a_classifier_of_ones_own_once(self, run, monkeypatch):
+        import tests.evalkit.classifiers_for_tests as own
+
+        loads, genuine = [], own.tiny
+        monkeypatch.setattr(own, "tiny", lambda: loads.append(1) or genuine())
+        run(metrics=("tiny_top1", "tiny_top5", "tiny_top1_kept", "tiny_top5_kept"))
+        assert len(loads) == 1
+        run()
+        assert len(loads) == 2  # another run may mean another network
+
     def test_workers_change_nothing(self, run, tmp_path, contents):
         run(tmp_path / "one", metrics=("tiny_top1", "psnr_rgb"))
         run(tmp_path / "two", metrics=("tiny_top1", "psnr_rgb"), workers=2)

@@ -266,9 +266,25 @@ class TestOwnClassifiers:
                 self.classes.bias.data += 1
 
         monkeypatch.setattr(own, "Tiny", Other)
-        after = set_up_classifier("mine", options).fields["weights"]
+        after = set_up_classifier("mine", NetworkOptions(classifiers=options.classifiers)).fields["weights"]
         assert before.startswith(f"{OWN}:tiny@")
         assert before != after
+
+
+def test_a_classifier_of_ones_own_is_loaded_once_and_rounding_leaves_it_as_it_was_made(torch, photos):
+    import pickle
+
+    from evalkit.networks.classifiers import Classifier, set_up_classifier
+
+    rounded = NetworkOptions(classifiers={"mine": f"{OWN}:tiny"}, device="cpu", precision="bf16")
+    before = set_up_classifier("mine", rounded).fields["weights"]
+    made = rounded.loaded["mine"].module
+    network = Classifier("mine", rounded)
+    assert next(network.module.parameters()).dtype == torch.bfloat16
+    assert rounded.loaded["mine"].module is made
+    assert next(made.parameters()).dtype == torch.float32
+    assert set_up_classifier("mine", rounded).fields["weights"] == before
+    assert pickle.loads(pickle.dumps(rounded)).loaded == {}
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("bf16", 0.1)])
