@@ -15,7 +15,7 @@ from evalkit.commands._shared import output_options, progress_bar
 if TYPE_CHECKING:
     from evalkit.hints.curve import HintCurve
 
-__all__ = ["hint_curve"]
+__all__ = ["hint_curve_command"]
 
 
 @click.command("hint-curve", short_help="Score methods against the number of hints: curves, areas, the figure.")
@@ -35,7 +35,7 @@ __all__ = ["hint_curve"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
 @output_options
-def hint_curve(
+def hint_curve_command(
     truth: Path,
     methods: tuple[str, ...],
     out: Path,

@@ -8,7 +8,7 @@ import click
 
 from evalkit.hints.protocols import PROTOCOLS
 
-__all__ = ["hints"]
+__all__ = ["hints_command"]
 
 
 @click.command(short_help="Draw colour hints from true photos, for the methods that a user guides.")
@@ -24,7 +24,7 @@ __all__ = ["hints"]
               help="Side of a patch, whose mean colour is given. Default: 7.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Which random places.")
 @click.option("--overwrite", is_flag=True, help="Write over hints that are there; other files stay.")
-def hints(
+def hints_command(
     source: Path, target: Path, protocol: str, counts: str | None, side: int | None, seed: int, overwrite: bool
 ) -> None:
     """Draw colour hints from true photos: small patches whose true mean colour is given to a method.

@@ -30,6 +30,8 @@ __all__ = ["prior_command"]
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File for the counts (JSON)."
 )
+@click.option("--figure", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Draw the shares over the ab plane: a .pdf, .png or .svg file.")  # fmt: skip
 @decode_options
 @max_unreadable_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
@@ -38,6 +40,7 @@ def prior_command(
     parts: tuple[Path, ...],
     classes: str,
     out: Path,
+    figure: Path | None,
     max_megapixels: float | None,
     convert_cmyk: bool,
     max_unreadable: int,
@@ -48,6 +51,9 @@ def prior_command(
     \b
     evalkit prior --input photos/ --out prior.json
     evalkit prior --merge part1.json --merge part2.json --out prior.json
+    evalkit prior --merge prior.json --out again.json --figure prior.pdf
+
+    The figure is figure 3 (b) of Zhang et al. (2016) for photos of one's own: most colours are rare.
 
     A file that cannot be read is passed over, counted and named (on the screen and in FILE).
     """  # noqa: D301
@@ -59,6 +65,10 @@ def prior_command(
 
     if source is None and not parts:
         raise InputError("nothing to count: give --input DIR, --merge FILE, or both")
+    if figure is not None:
+        from evalkit.metrics.prior_figure import check_prior_figure
+
+        check_prior_figure(figure)
     counts = [PriorCounts.read(path) for path in parts]
     ab_classes = load_classes(classes)
     options = make_decode_options(max_megapixels, convert_cmyk)
@@ -69,6 +79,11 @@ def prior_command(
     total = counts[0]
     for part in counts[1:]:
         total = total.merge(part)
+    if figure is not None:
+        from evalkit.metrics.prior_figure import draw_prior
+
+        # First, since it refuses counts of other classes: then nothing is written.
+        draw_prior(total, ab_classes, figure)
     with atomic_file(out) as file:
         file.write(total.to_json().encode())
     if not quiet:

@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from evalkit.cli import main
 from evalkit.color.ab_classes import load_prior, preset
 from evalkit.commands.prior import prior_command
 from evalkit.errors import InputError
 from evalkit.images.image_files import DecodeOptions
 from evalkit.metrics import prior_counts
 from evalkit.metrics.prior_counts import PriorCounts, count_folder
+from evalkit.metrics.prior_figure import draw_prior
 
 
 @pytest.fixture
@@ -149,3 +151,66 @@ def test_the_command_names_what_it_passed_over(folder: Path, tmp_path: Path) -> 
     assert "broken.png: is not an image" in result.stderr
     refused = CliRunner().invoke(prior_command, ["--input", str(folder), "--out", str(out), "--max-unreadable", "0"])
     assert isinstance(refused.exception, InputError)
+
+
+# --- the figure ----------------------------------------------------------------------------------------------------
+
+
+def test_the_figure_shows_the_share_of_each_class_at_its_place(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    genuine = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (drawn.append(self), genuine(self, *args, **kw)))
+    words = [
+        "prior",
+        "--input",
+        str(folder),
+        "--out",
+        str(tmp_path / "prior.json"),
+        "--figure",
+        str(tmp_path / "p.png"),
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    counts = PriorCounts.read(tmp_path / "prior.json").counts
+    grid, shown = drawn[0].axes[0].collections
+    np.testing.assert_allclose(np.asarray(shown.get_array()), counts[counts > 0] / counts.sum())
+    for squares, centers in ((grid, preset("zhang2016").centers), (shown, preset("zhang2016").centers[counts > 0])):
+        corners = np.array([path.vertices[:4] for path in squares.get_paths()])
+        np.testing.assert_allclose(corners.mean(axis=1), centers)
+        np.testing.assert_allclose(np.ptp(corners, axis=1), 10)
+    assert f"{(counts > 0).sum()} of 313 classes" in drawn[0].axes[0].get_title(loc="left")
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.width > 800
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg"])
+def test_the_figure_of_one_class_alone_is_drawn_and_the_same_every_time(ending: str, tmp_path: Path) -> None:
+    classes = preset("zhang2016")
+    counts = np.zeros(313, np.int64)
+    counts[classes.neutral] = 7
+    for name in ("one", "two"):
+        draw_prior(PriorCounts(classes.name, classes.digest, counts, 1), classes, tmp_path / f"{name}.{ending}")
+    assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--figure", "prior.gif"], "allowed are files that end in .pdf, .png, .svg"),
+        (["--figure", "prior.png", "--classes", "seed2024"], "the counts are of the ab classes zhang2016"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_one_sentence_and_nothing_is_written(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes = preset("zhang2016")
+    Path("counts.json").write_text(PriorCounts(classes.name, classes.digest, np.ones(313, np.int64), 3).to_json())
+    result = CliRunner().invoke(main, ["prior", "--merge", "counts.json", "--out", "new.json", *words])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.json"]

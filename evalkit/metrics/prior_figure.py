@@ -1,0 +1,108 @@
+"""The ab plane with the share of every class: how rare most colours are.
+
+References
+----------
+.. [1] R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016, figure 3 (b).
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.color.ab_classes import AbClasses
+from evalkit.errors import InputError
+from evalkit.metrics.prior_counts import PriorCounts
+from evalkit.wording import needs_package
+
+__all__ = ["ENDINGS", "check_prior_figure", "draw_prior"]
+
+ENDINGS = (".pdf", ".png", ".svg")
+"""Kinds of files that can be written."""
+INK, FAINT = "#333333", "#BBBBBB"
+
+
+def check_prior_figure(path: Path) -> None:
+    """Say before any photo is counted what would keep the figure from being written.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is not installed, or the file has another ending.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"--figure {path}: allowed are files that end in {', '.join(ENDINGS)}")
+    if find_spec("matplotlib") is None:
+        raise InputError(needs_package("matplotlib", "the figure of the prior", "report"))
+
+
+def draw_prior(prior: PriorCounts, classes: AbClasses, path: Path) -> None:
+    """Draw the shares of the ab classes over the ab plane, on a logarithmic scale of colour ([1], figure 3 (b)).
+
+    Parameters
+    ----------
+    prior : PriorCounts
+    classes : AbClasses
+        Those that were counted.
+    path : Path
+        File to write; its ending says the format. Classes that no pixel has are drawn empty.
+
+    Raises
+    ------
+    InputError
+        If the counts are of other classes, or there are none at all.
+    """
+    check_prior_figure(path)
+    if classes.digest != prior.classes_digest:
+        raise InputError(
+            f"the counts are of the ab classes {prior.classes}, the figure would be of {classes.name}: give --classes of "
+            "the counts"
+        )
+    total = int(prior.counts.sum())
+    if total == 0:
+        raise InputError("the counts hold no pixel: there is nothing to draw")
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    steps = np.concatenate([np.diff(np.unique(axis)) for axis in classes.centers.T])
+    side = float(steps.min(initial=20.0))  # classes of one's own may lie anywhere
+    shares = prior.counts / total
+    squares = [Rectangle((a - side / 2, b - side / 2), side, side) for a, b in classes.centers]
+    present = np.flatnonzero(shares > 0)
+    look: Any = {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9,
+        "svg.hashsalt": "evalkit",
+    }
+    with mpl.rc_context(look):
+        figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot(aspect="equal")
+        axes.add_collection(PatchCollection(squares, facecolor="none", edgecolor=FAINT, linewidth=0.4))
+        # A single class present leaves no range of its own.
+        scale = LogNorm(float(shares[present].min()) * 0.999, max(float(shares.max()), 1e-12))
+        shown = PatchCollection([squares[k] for k in present], cmap="viridis", norm=scale, edgecolor="none")
+        shown.set_array(shares[present])
+        axes.add_collection(shown)
+        figure.colorbar(shown, ax=axes, label="share of all pixels")
+        axes.set(xlim=(-120, 120), ylim=(-120, 120), xlabel="a  (green to red)", ylabel="b  (blue to yellow)")
+        axes.set_xticks(range(-100, 101, 50))
+        axes.set_yticks(range(-100, 101, 50))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(
+            f"{present.size} of {shares.size} classes present in {prior.n_images:,} photos",
+            loc="left",
+            color=INK,
+            fontsize=9,
+        )
+        # Without the date of drawing the same counts give the same bytes.
+        metadata: Any = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower(), {})
+        figure.savefig(path, dpi=200, metadata=metadata)
