@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign, Labels
 from evalkit.errors import InputError
+from evalkit.resampling.rank_correlation import spearman
 
 __all__ = ["RankCorrelation", "krippendorff_alpha", "rank_correlation", "split_half"]
 
@@ -130,7 +131,6 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.9
         When x and y differ in length.
     """
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
@@ -139,7 +139,7 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.9
     n = int(both.sum())
     if n < 2 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return RankCorrelation(math.nan, math.nan, math.nan, n)
-    rho = float(np.corrcoef(rankdata(a[both]), rankdata(b[both]))[0, 1])
+    rho = spearman(a[both], b[both])
     if n < 4 or abs(rho) >= 1.0 - 1e-12:
         return RankCorrelation(rho, math.nan, math.nan, n)
     half = float(ndtri(0.5 + confidence / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))

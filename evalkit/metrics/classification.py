@@ -26,7 +26,7 @@ from evalkit.errors import InputError
 from evalkit.metrics.base import ImageStatistics, SumMetric, share_of_sums
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.classifiers import Classifier, set_up_classifier
-from evalkit.networks.devices import BatchRunner, default_batch_size
+from evalkit.networks.devices import BatchRunner, chosen_batch_size
 from evalkit.networks.options import Setup
 
 __all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers"]
@@ -181,7 +181,7 @@ class TopAccuracy(BlockMetric, SumMetric):
     def open_meter(self, run: RunInputs) -> BlockMeter:
         """Load the network."""
         classifier = Classifier(self.network, run.networks)
-        batch_size = run.networks.batch_size or default_batch_size(classifier.device)
+        batch_size = chosen_batch_size(run.networks.batch_size, classifier.device)
         return ClassifierMeter(classifier, run.labels, batch_size)
 
     @property

@@ -27,7 +27,7 @@ from evalkit.errors import InputError
 from evalkit.metrics.base import ImageStatistics, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.catalogue import published_inception
-from evalkit.networks.devices import BatchRunner, choose_device, default_batch_size, torch_dtype
+from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype
 from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
@@ -146,7 +146,7 @@ class InceptionMeter(BatchedMeter):
         self.device = choose_device(options.device)
         self.dtype = torch_dtype(options.precision)
         self.model = load_inception(path).to(self.device, self.dtype)
-        super().__init__(BatchRunner(self.features, options.batch_size or default_batch_size(self.device)))
+        super().__init__(BatchRunner(self.features, chosen_batch_size(options.batch_size, self.device)))
 
     def prepare(self, rgb8: Rgb8) -> npt.NDArray[np.float32]:
         """Resize: float32, shape (3, 299, 299), 0 to 255."""

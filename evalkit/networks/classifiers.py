@@ -86,7 +86,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize == "short" and self.crop is None:
             raise InputError(f"preprocessing {self}: short{self.size} needs a crop, for example short256-crop224.")
-        if not 16 <= (self.crop or self.size) <= self.size <= 4096:
+        if not 16 <= self.side <= self.size <= 4096:
             raise InputError(f"preprocessing {self}: sizes are 16 to 4096 pixels, the crop no larger than the image.")
 
     @classmethod
@@ -124,7 +124,7 @@ class Preprocessing:
     @property
     def side(self) -> int:
         """Side in pixels of what the network sees."""
-        return self.crop or self.size
+        return self.size if self.crop is None else self.crop
 
     def pixels(self, rgb8: Rgb8) -> Rgb8:
         """Resize and crop: uint8, shape (H, W, 3) to (side, side, 3)."""

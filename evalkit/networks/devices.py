@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from evalkit.networks.options import Precision
 
-__all__ = ["BatchRunner", "choose_device", "default_batch_size", "is_out_of_memory", "one_thread", "torch_dtype"]
+__all__ = ["BatchRunner", "choose_device", "chosen_batch_size", "is_out_of_memory", "one_thread", "torch_dtype"]
 
 CPU_BATCH = 8
 """As fast as any larger batch on one CPU thread, in a quarter of the memory of 32."""
@@ -68,8 +68,10 @@ def torch_dtype(precision: Precision) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def default_batch_size(device: torch.device) -> int:
-    """Images per batch when nothing is asked for."""
+def chosen_batch_size(asked: int | None, device: torch.device) -> int:
+    """Images per batch: as many as were asked for (0 too, which `BatchRunner` refuses), else what suits the device."""
+    if asked is not None:
+        return asked
     return CPU_BATCH if device.type == "cpu" else GPU_BATCH
 
 

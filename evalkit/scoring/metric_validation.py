@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
+from evalkit.resampling.rank_correlation import spearman
 
 if TYPE_CHECKING:
     from evalkit.scoring.scores import Scores
 
-__all__ = ["Agreement", "rank_correlation", "read_human_scores", "validate_metrics"]
+__all__ = ["Agreement", "read_human_scores", "validate_metrics"]
 
 HumanScores = Mapping[tuple[str, str], float]
 """Mean human score by image and method."""
@@ -55,40 +55,6 @@ class Agreement:
     ci_low: float
     ci_high: float
     within_image: float
-
-
-def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Spearman's rank correlation; equal values share their mean rank.
-
-    Parameters
-    ----------
-    x, y : array_like, shape (n,)
-
-    Returns
-    -------
-    float
-        NaN below two values or where one side is constant.
-
-    Examples
-    --------
-    >>> rank_correlation([1, 2, 3], [10, 30, 20])
-    0.5
-    """
-    one, other = _ranks(np.asarray(x, dtype=np.float64)), _ranks(np.asarray(y, dtype=np.float64))
-    if one.shape != other.shape:
-        raise InputError(f"{len(one)} values cannot be correlated with {len(other)}.")
-    if len(one) < 2:
-        return math.nan
-    one, other = one - one.mean(), other - other.mean()
-    spread = math.sqrt(float((one * one).sum() * (other * other).sum()))
-    return float((one * other).sum() / spread) if spread > 0 else math.nan
-
-
-def _ranks(values: FloatArray) -> FloatArray:
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: FloatArray = (last - (counts - 1) / 2)[which]
-    return ranks
 
 
 def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
@@ -193,8 +159,8 @@ def _agreement(
 ) -> Agreement:
     names, which = np.unique(images, return_inverse=True)
     rows_of = [np.flatnonzero(which == k) for k in range(len(names))]
-    correlation = rank_correlation(values, judged)
-    inner = [rank_correlation(values[rows], judged[rows]) for rows in rows_of]
+    correlation = spearman(values, judged)
+    inner = [spearman(values[rows], judged[rows]) for rows in rows_of]
     finite = [value for value in inner if not math.isnan(value)]
     low = high = math.nan
     if not math.isnan(correlation) and len(names) > 1:
@@ -202,7 +168,7 @@ def _agreement(
         replicates = []
         for _ in range(n_bootstrap):
             rows = np.concatenate([rows_of[k] for k in draw.integers(len(names), size=len(names))])
-            replicates.append(rank_correlation(values[rows], judged[rows]))
+            replicates.append(spearman(values[rows], judged[rows]))
         low, high = (float(end) for end in np.nanpercentile(replicates, [2.5, 97.5]))
     within = sum(finite) / len(finite) if finite else math.nan
     return Agreement(metric, len(values), len(names), correlation, low, high, within)

@@ -181,6 +181,14 @@ class TestVgg16:
         }
 
 
+@pytest.mark.parametrize("resize", ["short", "warp"])
+def test_a_crop_of_nothing_is_refused_not_taken_for_no_crop(resize):
+    from evalkit.networks.classifiers import Preprocessing
+
+    with pytest.raises(InputError, match="sizes are 16 to 4096 pixels"):
+        Preprocessing(resize, 256, 0)
+
+
 class TestMistakes:
     def test_weights_of_another_network_are_refused_with_the_first_difference(self, torch, models, tmp_path):
         from evalkit.networks.classifiers import set_up_classifier

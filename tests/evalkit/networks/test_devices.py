@@ -113,3 +113,11 @@ def test_a_device_that_is_not_there_is_refused(name, message):
 
     with pytest.raises(InputError, match=message):
         choose_device(name)
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [(None, 8), (0, 0), (3, 3)])
+def test_a_batch_size_of_zero_is_not_taken_for_none_asked(torch, monkeypatch, asked, chosen):
+    from evalkit.networks.devices import chosen_batch_size
+
+    monkeypatch.setattr("evalkit.networks.devices.CPU_BATCH", 8)
+    assert chosen_batch_size(asked, torch.device("cpu")) == chosen

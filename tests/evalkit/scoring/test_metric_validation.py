@@ -16,7 +16,8 @@ from scoring_folders import finished, photo_set, quick_score  # noqa: F401 (fixt
 
 import evalkit
 from evalkit.errors import InputError
-from evalkit.scoring.metric_validation import rank_correlation, read_human_scores, validate_metrics
+from evalkit.resampling.rank_correlation import spearman
+from evalkit.scoring.metric_validation import read_human_scores, validate_metrics
 
 values = st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=30)
 
@@ -24,7 +25,7 @@ values = st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=30)
 @given(values, st.randoms(use_true_random=False))
 def test_the_correlation_is_that_of_scipy_ties_included(x, random):
     y = [random.randint(-2, 2) for _ in x]
-    ours = rank_correlation(x, y)
+    ours = spearman(x, y)
     if len(set(x)) == 1 or len(set(y)) == 1:
         assert np.isnan(ours)
     else:
@@ -32,9 +33,9 @@ def test_the_correlation_is_that_of_scipy_ties_included(x, random):
 
 
 def test_single_values_and_unequal_lengths():
-    assert np.isnan(rank_correlation([1], [2]))
+    assert np.isnan(spearman([1], [2]))
     with pytest.raises(InputError, match="3 values cannot be correlated with 2"):
-        rank_correlation([1, 2, 3], [1, 2])
+        spearman([1, 2, 3], [1, 2])
 
 
 @pytest.fixture
