@@ -6,7 +6,9 @@ Exit status: 0 done, 2 a mistake of the user or the machine (bad input, no space
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import sys
 import traceback
 from collections.abc import Iterator
@@ -127,6 +129,14 @@ class CommandGroup(click.Group):
         for warning in warnings:
             formatter.write(f"\n{warning}\n")
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program; a console that lacks a character gets its like, never a traceback."""
+        codecs.register_error("evalkit.plain", _plain_characters)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="evalkit.plain")
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and translate what went wrong into one sentence and an exit status."""
         try:
@@ -144,6 +154,20 @@ class CommandGroup(click.Group):
                 raise
             _show_traceback(ctx)
             raise Mistake(_os_sentence(error)) from error
+
+
+PLAIN_CHARACTERS = {
+    "–": "-", "—": "-", "−": "-", "─": "-", "━": "-", "│": "|", "±": "+-", "×": "x", "·": ".", "≥": ">=", "≤": "<=",
+    "↑": "^", "↓": "v", "★": "*", "…": "...", "→": "->", "’": "'", "“": '"', "”": '"', "Δ": "d", "λ": "lambda", "█": "#", "•": "*",
+}  # fmt: skip
+"""What stands for a character that the console cannot show (code pages 437 and 1252 lack many)."""
+
+
+def _plain_characters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(PLAIN_CHARACTERS.get(character, "?") for character in characters), error.end
 
 
 def _is_own(point: EntryPoint) -> bool:

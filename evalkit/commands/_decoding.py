@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from evalkit.images.image_files import DecodeOptions
 
-__all__ = ["decode_options", "make_decode_options", "max_unreadable_option"]
+__all__ = ["DecodeChoices", "decode_options", "make_decode_options", "max_unreadable_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +30,18 @@ def decode_options(function: F) -> F:
         metavar="N",
         help="Largest image that is read, in millions of pixels; by default 89.5. See the docs for the memory it takes.",
     )(function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeChoices:
+    """The options of the decoder as they were given."""
+
+    max_megapixels: float | None
+    convert_cmyk: bool
+
+    def decode_options(self) -> DecodeOptions:
+        """Options of the decoder."""
+        return make_decode_options(self.max_megapixels, self.convert_cmyk)
 
 
 def make_decode_options(max_megapixels: float | None, convert_cmyk: bool) -> DecodeOptions:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from evalkit.commands._decoding import DecodeChoices, decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
 from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, output_options, progress_bar
 
@@ -16,7 +17,7 @@ __all__ = ["score_command"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreChoices(AbChoices, NetworkChoices, OutputChoices):
+class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     """The options of ``evalkit score`` as they were given."""
 
     truth: Path
@@ -27,6 +28,8 @@ class ScoreChoices(AbChoices, NetworkChoices, OutputChoices):
     classes: str
     size: int | None
     fit: str
+    resample: str
+    turn_like_truth: bool
     workers: int | None
     n_bootstrap: int
     seed: int
@@ -90,6 +93,19 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     show_default=True,
     help="How to resize: ignore the aspect ratio, or short side and centre crop.",
 )
+@click.option(
+    "--resample",
+    type=click.Choice(["bicubic", "bilinear", "area"]),
+    default="bicubic",
+    show_default=True,
+    help="Filter of the resizing; all of them average over what a pixel covers when an image shrinks.",
+)
+@decode_options
+@click.option(
+    "--turn-like-truth",
+    is_flag=True,
+    help="Apply the EXIF orientation of a true photo to images of methods that lie on their side.",
+)
 @network_options
 @click.option(
     "--workers",
@@ -109,7 +125,11 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of random and of the bootstrap.")
 @click.option("--allow-missing", is_flag=True, help="Compare on the images that all methods have.")
 @click.option("--per-image-csv", is_flag=True, help="Write per_image.csv beside per_image.parquet.")
-@click.option("--resume", is_flag=True, help="Continue an interrupted run from its finished images.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run from its finished images; a finished one stays as it is.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
 @output_options  # fmt: skip
 def score_command(**given: Any) -> None:
@@ -143,6 +163,9 @@ def score_command(**given: Any) -> None:
             options=choices.ab_error_options(choices.classes),
             size=choices.size,
             fit=choices.fit,
+            resample=choices.resample,
+            decoding=choices.decode_options(),
+            turn_like_truth=choices.turn_like_truth,
             seed=choices.seed,
             n_bootstrap=choices.n_bootstrap,
             workers=choices.workers or available_cores(),

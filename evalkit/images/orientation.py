@@ -99,5 +99,5 @@ def turned_like_truth(truth: DecodedImage, prediction: DecodedImage) -> tuple[Rg
 
 
 def _distance(rgb8: Rgb8, truth: Rgb8) -> float:
-    """Mean difference of green, the channel nearest to lightness."""
-    return float(np.abs(rgb8[..., 1].astype(np.int16) - truth[..., 1]).mean())
+    """Mean difference of the gray values."""
+    return float(np.abs(rgb8.mean(axis=2) - truth.mean(axis=2)).mean())

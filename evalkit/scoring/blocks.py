@@ -13,6 +13,7 @@ from evalkit.arrays import Rgb8
 from evalkit.color.limits import GRAYSCALE_CHROMA
 from evalkit.images.image_files import DecodedImage, decode, resize
 from evalkit.images.image_pairs import check_same_size
+from evalkit.images.orientation import check_not_turned, turned_like_truth
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.base import SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
@@ -63,9 +64,10 @@ class BlockWorker:
         digest = plan.block_digest(index)
         rows: list[Row] = []
         for i in plan.block(index):
-            truth_file, truth = self._decode(plan.pairs.truth[i])
+            truth_file = decode(plan.pairs.truth[i], plan.decoding)
+            truth = self._photo(truth_file.rgb8)
             for method in plan.methods:
-                prediction, diagnostics = self._prediction(method, i, truth)
+                prediction, diagnostics = self._prediction(method, i, truth_file, truth)
                 diagnostics["truth_format"] = truth_file.format
                 diagnostics["truth_sha256"] = truth_file.sha256
                 diagnostics["truth_notes"] = "; ".join(truth_file.notes) or None
@@ -77,23 +79,31 @@ class BlockWorker:
         write_shard(self.folder / shard_name(index), rows, self._columns, digest, self._vectors)
         return len(plan.block(index))
 
-    def _decode(self, path: Path) -> tuple[DecodedImage, Photo]:
-        image = decode(path)
-        size = self.plan.size
-        return image, Photo(image.rgb8 if size is None else resize(image.rgb8, size, self.plan.fit))
+    def _photo(self, rgb8: Rgb8) -> Photo:
+        plan = self.plan
+        return Photo(rgb8 if plan.size is None else resize(rgb8, plan.size, plan.fit, plan.resample))
 
-    def _prediction(self, method: str, i: int, truth: Photo) -> tuple[Photo, dict[str, Any]]:
+    def _prediction(self, method: str, i: int, truth_file: DecodedImage, truth: Photo) -> tuple[Photo, dict[str, Any]]:
         """Image i under a method, and what is known of how it came about."""
         plan = self.plan
         if method in plan.makers:
             maker = plan.makers[method]
             donor = maker.donor(i)
-            donor_rgb8: Rgb8 | None = None if donor is None else self._decode(plan.pairs.truth[donor])[1].rgb8
+            donor_rgb8: Rgb8 | None = None
+            if donor is not None:
+                donor_rgb8 = self._photo(decode(plan.pairs.truth[donor], plan.decoding).rgb8).rgb8
             rgb8, gamut_clipped = maker.colorize(truth.rgb8, donor_rgb8)
             return Photo(rgb8), {"gamut_clipped": gamut_clipped}
-        file, prediction = self._decode(plan.pairs.methods[method][i])
+        file = decode(plan.pairs.methods[method][i], plan.decoding)
+        rgb8, notes = file.rgb8, file.notes
+        if plan.turn_like_truth:
+            rgb8, note = turned_like_truth(truth_file, file)
+            notes = (*notes, note) if note else notes
+        else:
+            check_not_turned(plan.names[i], method, truth_file, file)
+        prediction = self._photo(rgb8)
         check_same_size(plan.names[i], method, truth.shape, prediction.shape)
-        return prediction, {"format": file.format, "sha256": file.sha256, "notes": "; ".join(file.notes) or None}
+        return prediction, {"format": file.format, "sha256": file.sha256, "notes": "; ".join(notes) or None}
 
     def _measure_pair(
         self, image: str, method: str, truth: Photo, prediction: Photo, diagnostics: dict[str, Any]

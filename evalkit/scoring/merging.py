@@ -127,7 +127,7 @@ def _deciding(record: RunRecord) -> dict[str, Any]:
     """What runs to join must agree in, by the name that a sentence gives it."""
     data = record.to_json()
     # How images were resized says nothing where none was.
-    fit = {} if record.size is None else {"fit": record.fit}
+    fit = {} if record.size is None else {"fit": record.fit, "resample": record.resample}
     return {"metrics": data["metrics"], **data["options"], "size": record.size, **fit}
 
 

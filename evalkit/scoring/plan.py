@@ -14,7 +14,7 @@ from typing import Any
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.datasets.labels import labels_digest, labels_for
 from evalkit.errors import InputError
-from evalkit.images.image_files import decoder_versions
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decoder_versions
 from evalkit.images.image_pairs import FolderScan, PairTable, check_folders, pair_scans, scan_folder
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
 from evalkit.metrics.ab_counts import AbErrorOptions
@@ -25,7 +25,7 @@ from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files
 from evalkit.scoring.signature import DEFINITIONS
 from evalkit.scoring.statistics_store import shard_name
-from evalkit.wording import counted
+from evalkit.wording import counted, unknown_name
 
 __all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
 
@@ -34,6 +34,7 @@ BLOCK_SIZE = 32
 
 SIZES = range(16, 16384 + 1)
 FITS = ("warp", "crop")
+FILTERS = ("bicubic", "bilinear", "area")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,18 @@ class Plan(RunDefinition):
         Device, batch size, weights files.
     labels : mapping of str to int
         True class by image; empty where no metric needs it.
+    decoding : DecodeOptions
+        How large an image may be, and whether CMYK is converted.
+    turn_like_truth : bool
+        Apply the EXIF orientation of true photos to images of methods that lack it.
     """
 
     pairs: PairTable
     created: tuple[Metric, ...] = field(repr=False, compare=False)
     networks: NetworkOptions = field(default_factory=NetworkOptions)
     labels: Mapping[str, int] = field(default_factory=dict)
+    decoding: DecodeOptions = DEFAULT_OPTIONS
+    turn_like_truth: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +97,8 @@ class Plan(RunDefinition):
             "metrics": list(self.metrics),
             "classes": self.options.classes.digest,
             "size": self.size,
-            "fit": self.fit if self.size else None,
+            "fit": [self.fit, self.resample] if self.size else None,
+            "read": [self.decoding.convert_cmyk, self.turn_like_truth],
             "seed": self.seed,
             "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
             "networks": {name: [dict(setup.fields), setup.reason] for name, setup in self.setups.items()},
@@ -129,6 +137,7 @@ class Plan(RunDefinition):
             options=self.options,
             size=self.size,
             fit=self.fit,
+            resample=self.resample,
             seed=self.seed,
             setups=self.setups,
             samples=self.samples,
@@ -148,9 +157,12 @@ def make_plan(
     options: AbErrorOptions | None = None,
     size: int | None = None,
     fit: str = "warp",
+    resample: str = "bicubic",
     seed: int = 0,
     allow_missing: bool = False,
     networks: NetworkOptions | None = None,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
+    turn_like_truth: bool = False,
 ) -> Plan:
     """Check everything that can be checked before an image is decoded.
 
@@ -161,7 +173,7 @@ def make_plan(
     InputError
         Unknown metric or built-in method, bad size or fit, folders that do not match.
     """
-    _check_request(methods, size, fit)
+    _check_request(methods, size, fit, resample)
     options, networks = options or AbErrorOptions(), networks or NetworkOptions()
     names = with_companions(metrics)
     created = create_metrics(names, options)
@@ -180,6 +192,7 @@ def make_plan(
         options=options,
         size=size,
         fit=fit,
+        resample=resample,
         seed=seed,
         setups=setups,
         samples=samples,
@@ -187,10 +200,12 @@ def make_plan(
         created=tuple(_with_setup(metric, setups) for metric in created),
         networks=networks,
         labels=inputs.labels,
+        decoding=decoding,
+        turn_like_truth=turn_like_truth,
     )
 
 
-def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str) -> None:
+def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str, resample: str) -> None:
     if not methods:
         raise InputError("no method given; name at least one with --method NAME=DIR, or --method gray")
     for name, folder in methods.items():
@@ -200,6 +215,8 @@ def _check_request(methods: Mapping[str, str | Path | None], size: int | None, f
         raise InputError(f"size {size} is outside {SIZES[0]}..{SIZES[-1]} pixels")
     if fit not in FITS:
         raise InputError(f"unknown fit {fit!r}; allowed: {', '.join(FITS)}")
+    if resample not in FILTERS:
+        raise InputError(unknown_name("filter", resample, FILTERS))
 
 
 def _find_files(

@@ -33,6 +33,8 @@ class RunDefinition:
     size : int or None
         Everything is resized to this size first; None scores the files as they are.
     fit : {"warp", "crop"}
+    resample : {"bicubic", "bilinear", "area"}
+        With which filter.
     seed : int
         Of the ``random`` method and of the bootstrap.
     setups : mapping of str to Setup
@@ -47,6 +49,7 @@ class RunDefinition:
     options: AbErrorOptions = field(default_factory=AbErrorOptions)
     size: int | None = None
     fit: str = "warp"
+    resample: str = "bicubic"
     seed: int = 0
     setups: Mapping[str, Setup] = field(default_factory=dict)
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class RunDefinition:
     @property
     def size_field(self) -> str:
         """Signature field: ``native``, or for example ``256-warp-bicubic``."""
-        return "native" if self.size is None else f"{self.size}-{self.fit}-bicubic"
+        return "native" if self.size is None else f"{self.size}-{self.fit}-{self.resample}"
 
     @property
     def own_methods(self) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ class RunRecord(RunDefinition):
             },
             "size": self.size,
             "fit": self.fit,
+            "resample": self.resample,
             "seed": self.seed,
             "bootstrap": self.n_bootstrap,
             "allow_missing": self.allow_missing,
@@ -131,6 +135,7 @@ class RunRecord(RunDefinition):
                 options=_options_from_json(data["options"]),
                 size=data["size"],
                 fit=data["fit"],
+                resample=data["resample"],
                 seed=data["seed"],
                 n_bootstrap=data["bootstrap"],
                 allow_missing=data["allow_missing"],

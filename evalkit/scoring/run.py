@@ -7,21 +7,24 @@ result, so any number of workers, any order of files and any number of interrupt
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from evalkit.errors import InputError
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.estimates import check_n_bootstrap
 from evalkit.scoring.plan import Plan, make_plan
+from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import block_of, shard_name
-from evalkit.scoring.workers import Progress, run_blocks
+from evalkit.scoring.statistics_store import block_of, read_shard, shard_name, shard_paths
+from evalkit.scoring.workers import Progress, end_if_unguarded, run_blocks
 
 __all__ = ["score"]
 
@@ -38,6 +41,7 @@ def score(
     options: AbErrorOptions | None = None,
     size: int | None = None,
     fit: str = "warp",
+    resample: str = "bicubic",
     seed: int = 0,
     n_bootstrap: int = 10_000,
     workers: int = 1,
@@ -46,6 +50,8 @@ def score(
     overwrite: bool = False,
     per_image_csv: bool = False,
     networks: NetworkOptions | None = None,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
+    turn_like_truth: bool = False,
     progress: Progress = lambda done, total: None,
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Scores:
@@ -65,25 +71,32 @@ def score(
     options : AbErrorOptions, optional
         Ab classes, prior, quadrature, lambda.
     size : int, optional
-        Resize truth and predictions to ``size x size`` first (Pillow bicubic).
+        Resize truth and predictions to ``size x size`` first.
     fit : {"warp", "crop"}
         How: ignore the aspect ratio, or short side and centre crop.
+    resample : {"bicubic", "bilinear", "area"}
+        With which of Pillow's filters.
     seed : int
         Of the ``random`` method and of the bootstrap.
     n_bootstrap : int
         Bootstrap replicates over images; 0 leaves the intervals out.
     workers : int
-        Processes.
+        Processes. With more than one, a script must guard what it runs by ``if __name__ == "__main__":``, since every
+        worker reads the script again.
     allow_missing : bool
         Score the images that truth and all methods have in common, instead of refusing.
     resume : bool
-        Continue an interrupted run in `out` from its finished images.
+        Continue an interrupted run in `out` from its finished images; a finished one is left as it is.
     overwrite : bool
         Replace the results in `out`.
     per_image_csv : bool
         Write ``per_image.csv`` beside ``per_image.parquet``.
     networks : NetworkOptions, optional
         Labels, weights, device, batch size and precision of the metrics that need a network.
+    decoding : DecodeOptions, optional
+        How large an image may be, and whether CMYK is converted.
+    turn_like_truth : bool
+        Apply the EXIF orientation of true photos to images of methods that lack it.
     progress : callable
         Called with images done and images in all.
     notify : callable
@@ -98,9 +111,10 @@ def score(
     InputError
         One sentence per mistake; nothing is half-written: results appear in `out` when the run is complete.
     """
+    end_if_unguarded()
     plan = make_plan(
-        truth, methods, metrics=metrics, options=options, size=size, fit=fit, seed=seed, allow_missing=allow_missing,
-        networks=networks,
+        truth, methods, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
+        allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
     )  # fmt: skip
     for reason, names in _reasons(plan).items():
         notify(f"{', '.join(names)} will stay unscored: {reason}")
@@ -137,6 +151,10 @@ def _score_into(
 ) -> Scores:
     """Run a plan in a folder that is this run's alone."""
     unfinished = target / ".unfinished"
+    if resume and not overwrite and (target / "run.json").exists():
+        _check_same_run(plan, target, n_bootstrap)
+        progress(len(plan.names), len(plan.names))
+        return Scores.read(target)
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
@@ -147,6 +165,33 @@ def _score_into(
     scores = summarise(unfinished, plan.record(n_bootstrap, notes), metrics=plan.created)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
+
+
+def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
+    """Refuse to take the results in a folder for those of a plan when they are others."""
+    finished = RunRecord.from_json(target / "run.json")
+    planned = plan.record(n_bootstrap)
+    wanted, made = (json.loads(json.dumps(record.to_json())) for record in (planned, finished))
+    decisive = ("methods", "metrics", "options", "size", "fit", "resample", "seed", "bootstrap", "samples", "shards")
+    changed = [name for name in decisive if wanted[name] != made[name]]
+    if not changed and {name for path in shard_paths(target / "statistics") for name in _images(path)} != set(
+        plan.names
+    ):
+        changed = ["images"]
+    time_made = (target / "run.json").stat().st_mtime
+    files = (*plan.pairs.truth, *(path for paths in plan.pairs.methods.values() for path in paths))
+    if not changed and any(path.stat().st_mtime > time_made for path in files):
+        changed = ["files, some of which are newer than the results"]
+    if changed:
+        raise InputError(
+            f"{target}: already holds the results of a run with other {', '.join(changed)}; choose another --out, or "
+            "replace them with --overwrite"
+        )
+
+
+def _images(path: Path) -> list[str]:
+    names: list[str] = read_shard(path, ["image"])["image"].to_pylist()
+    return names
 
 
 def _reasons(plan: Plan) -> dict[str, list[str]]:

@@ -108,7 +108,7 @@ def write_shard(
         for name, type_ in _LISTS.items():
             parts = [getattr(count, name) for count in counts]
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-            values = pa.array(np.concatenate(parts).astype(type_.to_pandas_dtype()))
+            values = pa.array(np.concatenate(parts), type_)  # to_pandas_dtype would need pandas
             data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
     for name, length in (vectors or {}).items():
         values = pa.array(np.concatenate([row.vectors[name] for row in rows]).astype(np.float32, copy=False))

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import connection, current_process, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Self
 
 from evalkit.errors import InputError
@@ -21,13 +23,39 @@ __all__ = ["Progress", "WorkerPool", "available_cores", "run_blocks"]
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
+UNGUARDED = 77
+"""Exit status of a worker that found itself reading a script which scores while it is read."""
+
 _worker: BlockWorker | None = None
+
+
+def end_if_unguarded() -> None:
+    """End this process when it is a worker that is only just reading its script.
+
+    A worker begins by reading the script that started it. Where the script scores outside of
+    ``if __name__ == "__main__":``, it would start workers in turn.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that asked for it is gone, however it went.
+
+    A killed parent says nothing; but the pipe between the two closes. Without this, workers would go on, hold their
+    memory, and keep the parent's standard output open for whoever reads it.
+    """
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _start_worker(plan: Plan, folder: Path) -> None:
     global _worker
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     _worker = BlockWorker(plan, folder)
 
 
@@ -85,6 +113,7 @@ class WorkerPool:
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")
+        processes: list[BaseProcess] = []
         running: set[Future[tuple[int, set[str]]]] = set()
         queue = iter(blocks)
         try:
@@ -94,15 +123,35 @@ class WorkerPool:
                     running.add(self._pool.submit(_measure_block, index))
                 if not running:
                     return
+                processes = list((self._pool._processes or {}).values()) or processes
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for count, notes in [future.result() for future in finished]:
                     self.notes |= notes
                     yield count
         except BrokenProcessPool:
-            raise InputError(
-                "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep "
-                "what is finished"
-            ) from None
+            raise InputError(_why_workers_ended(processes)) from None
+
+
+def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
+    """The sentence about workers that are gone, by their exit status."""
+    for process in processes:
+        process.join(timeout=5)
+    statuses = {process.exitcode for process in processes} - {None, 0, -signal.SIGTERM}
+    if UNGUARDED in statuses:
+        return (
+            'the script scores while a worker reads it: put what it runs under `if __name__ == "__main__":` (every worker '
+            "process begins by reading the script again), or score with workers=1"
+        )
+    crashed = sorted(status for status in statuses if status is not None and status > 0)
+    if crashed:
+        return (
+            f"a worker process ended with status {crashed[0]}; its message stands above. Score with workers=1 to see where, "
+            "and with --resume to keep what is finished"
+        )
+    return (
+        "a worker process was killed (out of memory?); score again with fewer --workers, and --resume to keep what is "
+        "finished"
+    )
 
 
 def run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> tuple[str, ...]:
