@@ -188,7 +188,7 @@ def people_command(
     from evalkit.files import write_atomically
     from evalkit.wording import counted, unknown_name
     from turing_test.results.people import flow, format_people, people
-    from turing_test.sessions.snapshot import ACTIVE, ENDED
+    from turing_test.sessions.states import ACTIVE, ENDED
 
     allowed = (*ACTIVE, *ENDED, "failed_checks")
     for state in states:

@@ -73,6 +73,7 @@ def serve_command(
     if set_password:
         _ask_password(study)
     _refuse_second_database(opened, database)
+    _refuse_damaged(opened)
     listening = open_socket(host, port)
     address = opened.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
 
@@ -106,6 +107,28 @@ def password_command(study: Path) -> None:
     read_study(study)
     _ask_password(study)
     click.echo(f"{study}: the dashboard's password is set; whoever was logged in must log in again.")
+
+
+def _refuse_damaged(study: Study) -> None:
+    """What participants see must be what was built, and a frozen study what was frozen."""
+    from evalkit.commands._shared import progress_bar
+    from evalkit.errors import InputError
+    from evalkit.wording import counted
+    from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
+
+    with progress_bar("checking", "stimuli") as show:
+        damaged = damaged_stimuli(study, show)
+    if damaged:
+        raise InputError(
+            f"{study.folder}: {counted(len(damaged), 'file')} of its stimuli missing or damaged, first {damaged[0]}; copy the "
+            "study again, or create it again."
+        )
+    stamp = read_stamp(study.folder)
+    if stamp is not None and (changes := changes_since(study, stamp)):
+        raise InputError(
+            f"{study.folder}: was frozen at {stamp.frozen_at} and changed since ({', '.join(changes)}), so it is not served; "
+            "put back what was frozen."
+        )
 
 
 def _refuse_second_database(study: Study, database: str | None) -> None:

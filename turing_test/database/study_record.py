@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = [
     "Change",
     "admission",
     "changes_while_running",
+    "is_logged_out",
+    "log_out",
     "register",
     "set_admission",
     "unlock",
@@ -36,6 +39,7 @@ ADMISSIONS: dict[Admission, str] = {
 }
 """What a study does with those who come."""
 
+LOGGED_OUT = "logged_out"
 _R, _E = tables.study, tables.event
 
 
@@ -151,6 +155,18 @@ def set_admission(storage: Storage, state: Admission) -> Admission:
         return before
 
     return storage.write(work)
+
+
+def log_out(storage: Storage, login: str) -> None:
+    """Write down that a login of the dashboard has ended, so that no server takes its cookie any more."""
+    values = {"at": time.time(), "kind": LOGGED_OUT, "detail": hashlib.sha256(login.encode()).hexdigest()}
+    storage.write(lambda connection: connection.execute(sa.insert(_E).values(values)))
+
+
+def is_logged_out(connection: Connection, login: str) -> bool:
+    """Whether `log_out` was called for a login."""
+    ended = sa.select(_E.c.id).where(_E.c.kind == LOGGED_OUT, _E.c.detail == hashlib.sha256(login.encode()).hexdigest())
+    return connection.execute(ended.limit(1)).first() is not None
 
 
 def unlocked_at(connection: Connection) -> float | None:

@@ -21,7 +21,7 @@ from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, package_version
 from turing_test.database.study_record import Change, changes_while_running
 from turing_test.results.columns import Column, TrialRecord, columns_of, iso_time
-from turing_test.sessions.snapshot import ACTIVE
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
 

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
+from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, arms, practice_pool
-from turing_test.sessions.snapshot import ACTIVE, ENDED
+from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.sessions.timing_flags import FLAGS
 from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
@@ -167,7 +168,7 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
     simulated : bool
         Simulated participants instead of people.
     """
-    now = time.time()
+    now = clock.now()
     of_kind = _S.simulated == simulated
     sessions = connection.execute(
         sa.select(

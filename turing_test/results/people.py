@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from analysis.trials.columns import is_fooled
 from evalkit.text_formats import csv_text
 from turing_test.database import schema as tables
-from turing_test.sessions.snapshot import ACTIVE
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from turing_test.database.storage import Storage
-from turing_test.sessions.snapshot import ACTIVE, SESSION_COLUMNS, TRIAL_COLUMNS, Snapshot, snapshot_of
+from turing_test.sessions.snapshot import SESSION_COLUMNS, TRIAL_COLUMNS, Snapshot, snapshot_of
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import digest
 
 __all__ = ["answer_at_once"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -11,6 +10,7 @@ from sqlalchemy import Connection
 from evalkit.errors import InputError
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
+from turing_test.sessions import clock
 from turing_test.sessions.identifiers import Identifier, find_sessions
 from turing_test.study.study_folder import Study
 
@@ -49,7 +49,7 @@ def forget(storage: Storage, study: Study, identifier: Identifier) -> int:
         trials = connection.execute(sa.delete(tables.trial).where(tables.trial.c.session_id == keys[0])).rowcount
         connection.execute(sa.delete(tables.event).where(tables.event.c.session_id == keys[0]))
         connection.execute(sa.delete(tables.session).where(tables.session.c.id == keys[0]))
-        connection.execute(sa.insert(tables.event).values(at=time.time(), kind="forgotten"))
+        connection.execute(sa.insert(tables.event).values(at=clock.now(), kind="forgotten"))
         return int(trials)
 
     deleted = storage.write(work)

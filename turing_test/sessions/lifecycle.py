@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +18,14 @@ from sqlalchemy import Connection
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, StorageUnavailable
 from turing_test.database.study_record import admission
+from turing_test.sessions import clock
 from turing_test.sessions.assignment import PlannedTrial, arms, choose_arm, plan_session
 from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arm
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
-from turing_test.sessions.snapshot import ACTIVE, Snapshot, find_session
+from turing_test.sessions.snapshot import Snapshot, find_session
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
 from turing_test.study.study_folder import Study
 
@@ -78,7 +79,7 @@ def start(
 
     def work(connection: Connection) -> Snapshot:
         storage.lock_assignment(connection)
-        now = time.time()
+        now = clock.now()
         expire(connection, study, now)
         state = "open" if arrival.platform == SIMULATED.platform else admission(connection)
         link_id = None if link is None else _open_link(connection, study, link, token, now)
@@ -118,7 +119,7 @@ def start(
 
 def decline(storage: Storage, arrival: Arrival) -> tuple[str, Snapshot]:
     """Count somebody who did not consent; nothing about the person is stored."""
-    token, now = new_token(), time.time()
+    token, now = new_token(), clock.now()
 
     def work(connection: Connection) -> Snapshot:
         row = _session_row(arrival, token, now) | {"state": "declined", "ended_at": now}
@@ -157,7 +158,7 @@ def record_device(storage: Storage, study: Study, token: str, device: Mapping[st
     """
 
     def work(connection: Connection) -> Snapshot:
-        now = time.time()
+        now = clock.now()
         snapshot = _active(connection, study, token)
         protocol = study.protocol
         known = {name: value for name, value in device.items() if name != "give_up"}
@@ -189,7 +190,7 @@ def record_vision(storage: Storage, study: Study, token: str, answers: list[str]
         raise Refused(400, f"There are {len(answers)} answers to {len(expected)} plates; one each is needed.")
 
     def work(connection: Connection) -> Snapshot:
-        now = time.time()
+        now = clock.now()
         snapshot = _active(connection, study, token)
         if snapshot.state == "screened" and study.protocol.color_vision:  # the answer to the first request was lost
             return snapshot
@@ -216,7 +217,7 @@ def withdraw(storage: Storage, study: Study, token: str) -> Snapshot:
         if snapshot.state == "withdrawn":
             return snapshot
         snapshot = _active(connection, study, token)
-        now = time.time()
+        now = clock.now()
         return _change(connection, snapshot, {"state": "withdrawn", "updated_at": now, "ended_at": now})
 
     return storage.write(work)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
+from turing_test.sessions import clock
 from turing_test.sessions.tokens import digest, new_token
 
 __all__ = ["make_links"]
@@ -30,7 +29,7 @@ def make_links(storage: Storage, count: int, address: str) -> list[str]:
         Complete addresses. Only digests are stored: lost links cannot be shown again.
     """
     tokens = [new_token() for _ in range(count)]
-    rows = [{"token_hash": digest(token), "created_at": time.time()} for token in tokens]
+    rows = [{"token_hash": digest(token), "created_at": clock.now()} for token in tokens]
 
     def work(connection: Connection) -> None:
         connection.execute(sa.insert(tables.link), rows)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.sessions.assignment import Arm, arms
-from turing_test.sessions.snapshot import ACTIVE
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
 

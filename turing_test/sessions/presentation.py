@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,15 +19,17 @@ from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
+from turing_test.sessions import clock
 from turing_test.sessions.answer_statement import answer_at_once
 from turing_test.sessions.assignment import PlannedTrial, place_trial
 from turing_test.sessions.refusal import Refused
-from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming, find_session
+from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.timing_flags import Exposure, Showing, least_ms, timing_flags
 from turing_test.sessions.tokens import image_proof
 from turing_test.study.study_folder import Study
 
-__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "mark_looked_again", "shown"]
+__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "mark_looked_again", "shown", "skip_damaged"]
 
 _S, _T = tables.session, tables.trial
 
@@ -105,7 +106,7 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
     """
 
     def work(connection: Connection) -> Begun:
-        now = time.time()
+        now = clock.now()
         snapshot = find_session(connection, token, to_change=True)
         trial = _current(study, snapshot, position)
         if trial.state == "shown":
@@ -157,7 +158,7 @@ def shown(
     """
 
     def work(connection: Connection) -> Snapshot:
-        now = time.time()
+        now = clock.now()
         snapshot = find_session(connection, token, to_change=True)
         trial = _current(study, snapshot, position)
         if trial.state == "shown" and trial.load == load:
@@ -215,7 +216,7 @@ def answer(
     least_s = least_ms(study.protocol, answered=True) / 1000
 
     def work(connection: Connection) -> Answered:
-        now = time.time()
+        now = clock.now()
         snapshot = find_session(connection, token, to_change=True)
         if position < snapshot.position:
             return _answer_again(connection, study, snapshot, position, response)
@@ -251,7 +252,7 @@ def answer(
         # The SQL there is the fast copy of `work`: one round trip for the answers that nothing is wrong with. What
         # changes here changes there; the same tests run on both databases.
         stored = answer_at_once(
-            storage, token, position, load, response, response_ms, now=time.time(),
+            storage, token, position, load, response, response_ms, now=clock.now(),
             timeout_s=study.protocol.session_timeout_s, least_s=least_s,
         )  # fmt: skip
         if stored is not None:
@@ -267,6 +268,22 @@ def mark_looked_again(storage: Storage, session_id: int, image: str) -> None:
         of_image = (_T.c.session_id == session_id) & ((_T.c.first_token == image) | (_T.c.second_token == image))
         flags = sa.func.trim(sa.func.coalesce(_T.c.flags, "") + " looked_again")
         connection.execute(sa.update(_T).where(of_image, _T.c.state != "answered").values(flags=flags))
+
+    storage.write(work)
+
+
+def skip_damaged(storage: Storage, study: Study, token: str, image: str) -> None:
+    """Replace the current trial from the reserve when one of its images is damaged; later ones wait for their turn."""
+
+    def work(connection: Connection) -> None:
+        snapshot = find_session(connection, token, to_change=True)
+        trial = snapshot.current
+        if (
+            trial is not None
+            and image in (trial.first_token, trial.second_token)
+            and trial.state in ("pending", "begun")
+        ):
+            _replace(connection, study, snapshot, trial, clock.now(), flag="damaged")
 
     storage.write(work)
 
@@ -320,7 +337,9 @@ def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:
     return trial
 
 
-def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: Upcoming, now: float) -> Snapshot:
+def _replace(
+    connection: Connection, study: Study, snapshot: Snapshot, spoiled: Upcoming, now: float, flag: str = "interrupted"
+) -> Snapshot:
     """Put the next reserve image in the place of a spoiled trial: same kind, same side, so that halves stay halves."""
     reserve = connection.execute(
         sa.select(_T.c.number, _T.c.image, _T.c.first_token, _T.c.second_token)
@@ -332,7 +351,7 @@ def _replace(connection: Connection, study: Study, snapshot: Snapshot, spoiled: 
     _REPLACE.update(
         connection,
         row=_key(snapshot, spoiled),
-        values={"state": "replaced", "replaced_by": replaced_by, "flags": "interrupted"},
+        values={"state": "replaced", "replaced_by": replaced_by, "flags": flag},
     )
     if reserve is None:  # this trial is lost; the export says so
         return _advance(connection, study, snapshot, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +11,13 @@ from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared
+from turing_test.sessions import clock
 from turing_test.sessions.refusal import Refused
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import digest
 from turing_test.study.protocol import Protocol
 
 __all__ = [
-    "ACTIVE",
-    "ENDED",
     "SESSION_COLUMNS",
     "TRIAL_COLUMNS",
     "Snapshot",
@@ -26,12 +25,6 @@ __all__ = [
     "find_session",
     "snapshot_of",
 ]
-
-ACTIVE = ("consented", "screened", "practice", "test")
-"""States of a session that goes on."""
-
-ENDED = ("completed", "incomplete", "declined", "screened_out", "incompatible", "expired", "withdrawn", "full")
-"""States of a session that is over; each is also the outcome told to the recruiting platform."""
 
 AHEAD = 2  # trials read beyond the current one: after an answer, the next two
 
@@ -93,7 +86,7 @@ class Snapshot:
 
     def expired(self, protocol: Protocol, now: float | None = None) -> bool:
         """Whether nothing came for so long that the session's place is given to somebody else."""
-        idle = (time.time() if now is None else now) - self.updated_at
+        idle = (clock.now() if now is None else now) - self.updated_at
         return self.state in ACTIVE and idle > protocol.session_timeout_s
 
     def effective_state(self, protocol: Protocol) -> str:

@@ -45,6 +45,7 @@ FLAGS = {
     "untimed": "Answered without display times: a simulated participant.",
     "reloaded": "The page was loaded anew between the images and the answer.",
     "interrupted": "The images were not fully shown; another trial took this one's place, if the reserve had one.",
+    "damaged": "An image of the trial was damaged on the server's disk; another trial took this one's place, if the reserve had one.",
     "slow_start": "By the server's clock the images took over 2 s longer than they should: a bad line, or a longer look.",
     "too_fast": "By the server's clock the images were reported as shown sooner than they can be: no page of this study.",
     "implausible": "The reported times contradict each other or the order of the images: no page of this study.",

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
 from turing_test.sessions.recruiters import PLATFORMS
-from turing_test.sessions.snapshot import ACTIVE, Snapshot, Upcoming
+from turing_test.sessions.snapshot import Snapshot, Upcoming
+from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study

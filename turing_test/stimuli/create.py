@@ -38,6 +38,8 @@ from turing_test.study.study_folder import (
 
 __all__ = ["Created", "create_study"]
 
+FORMULA = ("=", "+", "-", "@")
+
 
 @dataclass(frozen=True)
 class Created:
@@ -243,9 +245,20 @@ def _sources(
         )
     folders = {name: folder for name, folder in sorted(methods.items()) if folder is not None}
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
+    _refuse_formulas([*pairs.names, *methods])
     # Before any image is decoded: a mistake that is known early should not cost minutes.
     check_before_build(protocol, len(pairs), where)
     return Sources(pairs, builtin)
+
+
+def _refuse_formulas(names: Iterable[str]) -> None:
+    """A name in an exported table that a spreadsheet would take for a formula."""
+    formulas = [name for name in names if name.startswith(FORMULA)]
+    if formulas:
+        raise InputError(
+            f"{some_names(formulas)}: begins with one of {' '.join(FORMULA)}, which spreadsheets take for a formula; rename "
+            "the image or method."
+        )
 
 
 def _refuse_other_folder(root: Path, consent_file: str) -> None:
@@ -274,7 +287,7 @@ def _write(study: Study, built: BuildRecord, *, is_new: bool) -> None:
     _write_recruiting(root, study.protocol.public_url)
     texts = {BUILT: built.to_json(), MANIFEST: study.manifest.to_json()}
     for name in (BUILT, MANIFEST) if is_new else (MANIFEST, BUILT):
-        write_atomically(root / name, texts[name].encode())
+        write_atomically(root / name, texts[name], 0o600)  # which image is real is nobody else's business
 
 
 def _write_study_file(path: Path, protocol: Protocol) -> None:

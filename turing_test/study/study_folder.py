@@ -47,6 +47,8 @@ BUILT = "built.json"
 DATABASE = "study.db"
 RECRUITING = "recruiting"
 MOVED = "moved.json"
+OWN_FILES = (STUDY_FILE, MANIFEST, KEY, BUILT, RECRUITING, MOVED, "freeze.json", "dashboard.password")
+"""What the study folder holds besides stimuli, database and the owner's texts."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ class Study:
         if not self.protocol.consent_file:
             return None
         path = self.folder / self.protocol.consent_file
+        if path.name in OWN_FILES or path.name.startswith((DATABASE, ".")):
+            raise InputError(f"consent_file is {path.name!r}, a file of the study itself that is shown to nobody.")
+        if path.resolve().parent != self.folder.resolve():  # a link that leads elsewhere
+            raise InputError(f"{path}: leads out of the study folder; consent_file must be a file in it.")
         try:
             text = path.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from flask import Flask
 
 from turing_test.database.storage import Storage, default_url
 from turing_test.database.study_record import register
+from turing_test.sessions.clock import resume
 from turing_test.study.study_folder import Study
 from turing_test.web import images, participant
 from turing_test.web.bodies import make_validators
@@ -56,10 +57,12 @@ def create_app(
         When the database cannot be used.
     """
     app = Flask("turing_test.web")
+    app.url_map.merge_slashes = False  # a redirect to the merged address would be made from the Host header
     storage = Storage(database_url or default_url(study.folder), connections=connections, busy_timeout_s=busy_timeout_s)
     try:
         storage.upgrade()
         register(storage, study)
+        resume(storage, study)
     except BaseException:
         storage.close()
         raise

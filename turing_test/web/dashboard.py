@@ -15,10 +15,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
-from turing_test.database.study_record import unlock, unlocked_at
+from turing_test.database.study_record import is_logged_out, log_out, unlock, unlocked_at
 from turing_test.results.export import raw_trials
 from turing_test.results.monitoring import look_at
-from turing_test.sessions.tokens import keyed_digest
+from turing_test.sessions.tokens import keyed_digest, new_token
 from turing_test.web.context import Context, context
 from turing_test.web.dashboard_password import password_digest, password_is
 from turing_test.web.security import TokenBucket
@@ -100,10 +100,10 @@ class Attempts:
 
 
 def _is_in(server: Context) -> bool:
-    return (
-        hmac.compare_digest(str(session.get("in", "")), _mark(server))
-        and password_digest(server.study.folder) is not None
-    )
+    if password_digest(server.study.folder) is None:
+        return False
+    is_marked = hmac.compare_digest(str(session.get("in", "")), _mark(server))
+    return is_marked and not server.storage.read(lambda c: is_logged_out(c, str(session.get("login", ""))))
 
 
 def _mark(server: Context) -> str:
@@ -149,13 +149,17 @@ def login() -> AnyResponse:
     session.clear()
     session.permanent = True
     session["in"] = _mark(server)
+    session["login"] = new_token()
     return redirect(url_for("dashboard.show"), 303)
 
 
 @blueprint.post("/logout")
 def logout() -> AnyResponse:
-    """Forget the login."""
+    """End the login, also for whoever has a copy of the cookie."""
     _check_form()
+    server, login_token = context(), str(session.get("login", ""))
+    if _is_in(server):
+        log_out(server.storage, login_token)
     session.clear()
     return redirect(url_for("dashboard.show"), 303)
 

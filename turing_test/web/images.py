@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Response, request
 
 from turing_test.sessions import lifecycle as sessions
-from turing_test.sessions.presentation import mark_looked_again
+from turing_test.sessions.presentation import mark_looked_again, skip_damaged
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import image_noise, image_proof
 from turing_test.sessions.views import allowed_images, find_image_ahead
-from turing_test.stimuli.session_bytes import session_png
+from turing_test.stimuli.session_bytes import DamagedStimulus, session_png
 from turing_test.web.context import context
 
 __all__ = ["blueprint"]
+
+_log = logging.getLogger(__name__)
 
 blueprint = Blueprint("stimuli", __name__)
 
@@ -30,7 +34,12 @@ def stimulus(token: str, image: str) -> Response:
     if shas is None:
         raise Refused(404, "There is no such image now.")
     key = server.study.key
-    pixels = {sha: server.pixels.read(server.study.stimulus_path(sha)) for sha in sorted(set(shas))}
+    try:
+        pixels = {sha: server.pixels.read(server.study.stimulus_path(sha)) for sha in sorted(set(shas))}
+    except DamagedStimulus as error:
+        _log.error("a stimulus is damaged, and trials that show it are skipped: %s Run evalkit study doctor.", error)
+        skip_damaged(server.storage, server.study, token, image)
+        raise Refused(410, "This image cannot be shown; another trial takes its place.") from None
     png = session_png(pixels[shas[0]], image_noise(key, image), image_proof(key, image))
     start = _rest_from(len(png))
     if not start and not snapshot.simulated and server.looks.add(image):

@@ -7,7 +7,7 @@ from typing import Any
 
 from turing_test.database.storage import package_version
 from turing_test.sessions.recruiters import QUERY_NAMES
-from turing_test.sessions.snapshot import ACTIVE, ENDED
+from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.study.protocol import Protocol
 
 __all__ = ["body_schemas", "describe"]

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -112,8 +113,10 @@ def protect(app: Flask) -> None:
         status = error.code or 500
         response = _error({"error": sentences.get(status, f"{error.name}.")}, status)
         for name, value in error.get_headers():
-            if name in ("Allow", "Location"):
+            if name == "Allow":
                 response.headers[name] = value
+            elif name == "Location":  # without the host, which is whatever the request said
+                response.headers[name] = urlsplit(value).path or "/"
         return response
 
     @app.errorhandler(Exception)

@@ -76,7 +76,7 @@ def test_absent_matplotlib_is_said_before_any_work(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("evalkit.demo.demo_figure.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
-    assert "needs matplotlib: pip install" in result.stderr
+    assert "matplotlib is not installed; for the picture of the curves, pip install" in result.stderr
     assert not (tmp_path / "demo").exists()
 
 

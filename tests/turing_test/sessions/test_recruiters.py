@@ -14,7 +14,7 @@ from turing_test.sessions.recruiters import (
     Ending,
     find_recruiter,
 )
-from turing_test.sessions.snapshot import ENDED
+from turing_test.sessions.states import ENDED
 from turing_test.study.protocol import Protocol
 from turing_test.study.recruiting_files import mturk_question, prolific_url
 

@@ -387,6 +387,22 @@ class TestAStudyWithAnswers:
             create_study(sources / "study")
 
 
+class TestNames:
+    def test_that_spreadsheets_take_for_formulas_are_refused(self, sources):
+        for name in ("truth", "mine", "other"):
+            (sources / name / "0.png").rename(sources / name / "=1+i027.png")
+        with pytest.raises(InputError, match=r"=1\+i027.*spreadsheets take for a formula"):
+            create(sources)
+        assert not (sources / "study").exists()
+
+    def test_say_nothing_to_others_on_the_machine(self, sources):
+        create(sources)
+        modes = {
+            name: stat.S_IMODE((sources / "study" / name).stat().st_mode) for name in ("manifest.json", "secret.key")
+        }
+        assert set(modes.values()) == {0o600}
+
+
 class TestFreezing:
     def test_stamps_once(self, sources):
         study = create(sources).study

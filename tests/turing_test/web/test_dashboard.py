@@ -62,8 +62,14 @@ def test_the_right_password_opens_it_and_a_wrong_one_does_not(participant):
     client, response = log_in(participant)
     assert response.status_code == 303
     assert "Recruitment" in client.get("/dashboard").text
+    copied = client.get_cookie("evalkit-dashboard", path="/dashboard").value
+    other, _ = log_in(participant)
     client.post("/dashboard/logout", data={"form_token": form_token(client.get("/dashboard"))})
     assert "Recruitment" not in client.get("/dashboard").text
+    thief = participant.app.test_client()
+    thief.set_cookie("evalkit-dashboard", copied, path="/dashboard")
+    assert "Recruitment" not in thief.get("/dashboard").text, "a copy of the cookie ends with the login"
+    assert "Recruitment" in other.get("/dashboard").text, "other logins go on"
 
 
 def test_the_cookie_is_http_only_same_site_and_secure_where_the_page_is(participant):

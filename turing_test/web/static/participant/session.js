@@ -198,7 +198,12 @@ class Session {
   /** Play one trial; the view that comes after it. */
   async #trial(view, first) {
     const { trial, timing } = view;
-    if (trial.mode === "show") await this.#fetched(trial.images);
+    try {
+      if (trial.mode === "show") await this.#fetched(trial.images);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 410) return this.#api.view(); // damaged: another one takes its place
+      throw error;
+    }
     await this.#room(view.window);
     const screen = this.#screens.show("trial");
     this.#trials ??= new TrialScreen(screen, new Stage(screen, view.size), this.#presenter, this.#compositor);
