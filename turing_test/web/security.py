@@ -81,6 +81,8 @@ def protect(app: Flask) -> None:
     @app.after_request
     def headers(response: Response) -> Response:
         response.headers.extend(_HEADERS)
+        if "Location" in response.headers:  # without the host, which is whatever the request said
+            response.headers["Location"] = urlsplit(response.headers["Location"]).path or "/"
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -115,8 +117,6 @@ def protect(app: Flask) -> None:
         for name, value in error.get_headers():
             if name == "Allow":
                 response.headers[name] = value
-            elif name == "Location":  # without the host, which is whatever the request said
-                response.headers[name] = urlsplit(value).path or "/"
         return response
 
     @app.errorhandler(Exception)
