@@ -65,7 +65,7 @@ _STUDY_OPTIONS = (
         type=click.FloatRange(0, 50, min_open=True),
         default=5.0,
         show_default=True,
-        help="Percentage points around 50 that count as equal.",
+        help="Percentage points around 50 (naturalness: around the rate of truth) that count as equal.",
     ),
     click.option(
         "--confidence",

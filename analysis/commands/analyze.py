@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
+from analysis.report.cells import p_text, share_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
+    from analysis.study.anytime import AnytimeResults
+    from analysis.study.differences import Comparisons
     from analysis.study.preferences import PreferenceResults
     from analysis.trials.trial_table import TrialTable
 
@@ -40,6 +43,11 @@ __all__ = ["analyze_command", "print_summary"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of whatever is random.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; may be repeated.")
 @study_options
+@click.option(
+    "--anytime",
+    is_flag=True,
+    help="Also intervals that hold however often one looks, for studies that are still running.",
+)
 @trial_options
 def analyze_command(
     trials: Path,
@@ -48,6 +56,7 @@ def analyze_command(
     bootstrap: tuple[Any, ...],
     resamples: int,
     seed: int,
+    anytime: bool,
     methods: tuple[str, ...],
     estimand: Any,
     exclude: Path | None,
@@ -82,6 +91,7 @@ def analyze_command(
         bootstrap=bootstrap,
         resamples=resamples,
         seed=seed,
+        anytime=anytime,
     )
     written = write_analysis(analysis, out, version=version("colorization-evalkit"))
     print_summary(analysis)
@@ -137,11 +147,17 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
         _print_rates(console, subset, analysis)
         notes += [f"{record.method}: {record.note}" for record in subset.rates if record.note]
     if subset.differences is not None and len(subset.differences):
-        _print_differences(console, subset)
+        _print_differences(console, subset.differences, subset.trials.preset, analysis.options.confidence)
         notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.differences if r.note]
+    if subset.against_truth is not None:
+        _print_against_truth(console, subset.against_truth, analysis.options.equivalence_margin, subset.trials.preset)
     if subset.preferences is not None:
         _print_preferences(console, subset.preferences)
         notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.preferences.differences if r.note]
+    if subset.anytime is not None:
+        _print_anytime(console, subset.anytime)
+    if subset.rates is not None and len(subset.differences or ()) > 1:
+        console.print("Intervals are not adjusted for the number of comparisons; p (Holm) is.")
     for note in notes:
         console.print(f"  note: {note}")
 
@@ -173,48 +189,117 @@ def _print_preferences(console: Console, results: PreferenceResults) -> None:
 
 
 def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalysis) -> None:
-    rating = subset.trials.preset == "rating"
-    title = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean"}[subset.trials.preset]
-    interval = f"{100 * analysis.options.confidence:g} % interval"
-    near = "" if rating else f"50 +- {100 * analysis.options.equivalence_margin:g}"
-    table = _table("method", title, "+-", interval, "Zhang16", "people", "images", "trials", near)
-    factor = 1 if rating else 100
+    preset = subset.trials.preset
+    title = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean"}[preset]
+    headings = [title, "+-", f"{100 * analysis.options.confidence:g} % interval"]
+    headings += ["Zhang16"] if preset != "rating" else []
+    headings += ["people", "images", "trials"]
+    headings += [f"50 +- {100 * analysis.options.equivalence_margin:g}"] if preset == "real-vs-fake" else []
+    table = _table("method", *headings)
+    factor = 1 if preset == "rating" else 100
     for record in subset.rates or ():
         mean, paper = record.mean, record.paper
         if mean is None:
-            table.add_row(record.method, "-", "-", "-", "-", "-", "-", str(record.n_trials), "")
+            cells = ["-"] * len(headings)
+            cells[headings.index("trials")] = str(record.n_trials)
+            table.add_row(record.method, *cells)
             continue
-        verdict = "no verdict" if record.verdict_withheld else ""
-        if not math.isnan(record.equivalence_p):
-            verdict = f"p {record.equivalence_p:.3f}"
-        table.add_row(
-            record.method,
-            _number(factor * mean.estimate),
-            _number(factor * mean.std_error),
-            f"{_number(factor * mean.ci_low)} to {_number(factor * mean.ci_high)}",
-            f"+- {_number(factor * paper.std_error)}" if paper else "-",
-            str(mean.n_participants),
-            str(mean.n_images),
-            str(mean.n_trials),
-            verdict,
-        )
+        cells = [_number(factor * mean.estimate), _number(factor * mean.std_error)]
+        cells.append(f"{_number(factor * mean.ci_low)} to {_number(factor * mean.ci_high)}")
+        if preset != "rating":
+            cells.append(f"+- {_number(factor * paper.std_error)}" if paper else "-")
+        cells += [str(mean.n_participants), str(mean.n_images), str(mean.n_trials)]
+        if preset == "real-vs-fake":
+            withheld = "no verdict" if record.verdict_withheld else ""
+            cells.append(withheld if math.isnan(record.equivalence_p) else f"p {p_text(record.equivalence_p)}")
+        table.add_row(record.method, *cells)
     console.print(table)
 
 
-def _print_differences(console: Console, subset: SubsetAnalysis) -> None:
-    factor = 1 if subset.trials.preset == "rating" else 100
-    table = _table("A - B", "points" if factor == 100 else "", "interval", "p (Holm)", "P(A < B) Zhang16")
-    for record in subset.differences or ():
+def _print_differences(console: Console, differences: Comparisons, preset: str, confidence: float) -> None:
+    factor = 1 if preset == "rating" else 100
+    rows = list(differences)
+    with_paper = any(not math.isnan(record.probability_less) for record in rows)
+    with_order = any(record.superiority is not None for record in rows)
+    headings = [
+        "points" if factor == 100 else "difference",
+        f"{100 * confidence:g} % interval",
+        "t (df)",
+        "p",
+        "p (Holm)",
+    ]
+    headings += ["P(A < B) Zhang16"] if with_paper else []
+    headings += ["A above B %", "p by order"] if with_order else []
+    table = _table("A - B", *headings)
+    for record in rows:
         result = record.result
         name = f"{record.method_a} - {record.method_b}"
         if result is None:
-            table.add_row(name, "-", "-", "-", "-")
+            table.add_row(name, *["-"] * len(headings))
             continue
-        p = "-" if math.isnan(record.p_holm) else "< 0.0001" if record.p_holm < 1e-4 else f"{record.p_holm:.4f}"
-        less = f"{record.probability_less:.3f}" if not math.isnan(record.probability_less) else "-"
-        interval = f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"
-        table.add_row(name, f"{factor * result.difference:+.1f}", interval, p, less)
+        t = "-" if math.isnan(result.df) else f"{result.difference / result.std_error:.2f} ({result.df:.0f})"
+        digits = 1 if factor == 100 else 2
+        cells = [
+            f"{factor * result.difference:+.{digits}f}",
+            f"{factor * result.ci_low:+.{digits}f} to {factor * result.ci_high:+.{digits}f}",
+            t,
+            _precise(result.p_value),
+            _precise(record.p_holm),
+        ]
+        if with_paper:
+            cells.append(share_text(record.probability_less))
+        if with_order:
+            order = record.superiority
+            cells += [f"{100 * order.probability:.0f}", p_text(order.p_value)] if order else ["-", "-"]
+        table.add_row(name, *cells)
     console.print(table)
+
+
+def _print_against_truth(console: Console, against: Comparisons, margin: float, preset: str) -> None:
+    factor = 1 if preset == "rating" else 100
+    headings = ["- truth", "interval", "p (Holm)"]
+    headings += [f"equal +- {100 * margin:g}: p", "p (Holm)"] if preset != "rating" else []
+    table = _table("method", *headings)
+    for record in against:
+        result = record.result
+        if result is None:
+            table.add_row(record.method_a, *["-"] * len(headings))
+            continue
+        digits = 1 if factor == 100 else 2
+        cells = [
+            f"{factor * result.difference:+.{digits}f}",
+            f"{factor * result.ci_low:+.{digits}f} to {factor * result.ci_high:+.{digits}f}",
+            _precise(record.p_holm),
+        ]
+        if preset != "rating":
+            cells += [p_text(record.equivalence_p), p_text(record.equivalence_p_holm)]
+        table.add_row(record.method_a, *cells)
+    console.print("Against the photos themselves (truth):")
+    console.print(table)
+
+
+def _print_anytime(console: Console, results: AnytimeResults) -> None:
+    percent = f"{100 * results.confidence:g} %"
+    console.print(f"At all times ({percent} for all methods and looks together; new participants on these images):")
+    table = _table("method", "people", "mean %", "interval")
+    for sequence in results.sequences:
+        low, high = 100 * sequence.ci_low[-1], 100 * sequence.ci_high[-1]
+        table.add_row(
+            sequence.method, str(sequence.mean.size), f"{100 * sequence.mean[-1]:.1f}", f"{low:.1f} to {high:.1f}"
+        )
+    console.print(table)
+    if results.differences:
+        table = _table("A - B", "points", "interval", "sure")
+        for entry in results.differences:
+            interval = f"{100 * entry.ci_low:+.1f} to {100 * entry.ci_high:+.1f}"
+            table.add_row(f"{entry.method_a} - {entry.method_b}", f"{100 * entry.difference:+.1f}", interval,
+                          "yes" if entry.is_sure else "not yet")  # fmt: skip
+        console.print(table)
+
+
+def _precise(p: float) -> str:
+    """Four digits: limits for looks before the end are that fine."""
+    return "-" if math.isnan(p) else "< 0.0001" if p < 1e-4 else "> 0.9999" if p > 0.99995 else f"{p:.4f}"
 
 
 def _table(*headings: str) -> Any:

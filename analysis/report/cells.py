@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-__all__ = ["Cell", "ReportColumn", "p_text", "with_minus"]
+__all__ = ["Cell", "ReportColumn", "p_text", "share_text", "with_minus"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ def p_text(p: float, *, equals: bool = False) -> str:
         return "–"
     sign = "= " if equals else ""
     return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.9995 else f"{sign}{p:.3f}"
+
+
+def share_text(share: float) -> str:
+    """A probability that was counted or computed, for reading: never 0.000 or 1.000."""
+    if math.isnan(share):
+        return "–"
+    return "< 0.001" if share < 0.0005 else "> 0.999" if share > 0.9995 else f"{share:.3f}"
 
 
 def with_minus(text: str) -> str:

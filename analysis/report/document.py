@@ -15,7 +15,7 @@ import numpy as np
 from analysis.records import replace_results
 from analysis.report import figures as draw
 from analysis.report.agreement import MetricAgreement, image_pairs_of, metric_agreement
-from analysis.report.cells import p_text, with_minus
+from analysis.report.cells import p_text, share_text, with_minus
 from analysis.report.figures import save_figure
 from analysis.report.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
 from analysis.report.metric_differences import MetricDifference, metric_differences
@@ -29,8 +29,9 @@ from analysis.report.preference import (
 from analysis.report.published_rows import published_rows
 from analysis.report.score_folder import ScoreFolder
 from analysis.report.tables import ReportTable, build_table, metric_column
-from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
+from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
+from analysis.study.differences import TRUTH, Comparison
 from evalkit.errors import InputError
 from evalkit.text_formats import csv_text, json_text
 
@@ -212,7 +213,7 @@ def _page(content: ReportInput, drawn: Sequence[_Drawn]) -> str:
         other_table=Markup(build_table(None, before).to_html()) if before else "",
         notes=_notes(content.headline),
         left_out=study.left_out if study else (),
-        comparisons=_comparison_cells(content.headline),
+        **_comparison_parts(content.headline),
         preferences=_preference_parts(content.headline),
         metric_differences=_difference_matrix(content.differences),
         baseline=content.baseline,
@@ -267,8 +268,14 @@ def _claim(content: ReportInput) -> str:
 def _draw_forest(content: ReportInput) -> Figure:
     assert content.study is not None
     study = _shown_study(content)
-    margin = content.study.options.equivalence_margin
-    return draw.forest_figure(list(study.rates or ()), margin=margin, rating=study.trials.preset == "rating")
+    preset, rates = study.trials.preset, list(study.rates or ())
+    truth = next((record.mean.estimate for record in rates if record.method == TRUTH and record.mean), None)
+    return draw.forest_figure(
+        rates,
+        target=0.5 if preset == "real-vs-fake" else truth,
+        margin=content.study.options.equivalence_margin,
+        rating=preset == "rating",
+    )
 
 
 def _preference_scale_shown(content: ReportInput) -> bool:
@@ -355,7 +362,10 @@ FIGURES = (
     Section(
         "fatigue",
         _has_fatigue,
-        lambda content: "Fool rate over the session, all methods together.",
+        lambda content: (
+            f"{'Share judged natural' if _shown_study(content).trials.preset == 'naturalness' else 'Fool rate'} over the "
+            "session, all methods together; bars: 95 %, participants as clusters."
+        ),
         lambda content: draw.fatigue_figure(_shown_study(content).trials.of_kind("test")),
     ),
     Section(
@@ -442,12 +452,33 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
         )
     if headline.trials.preset == "rating":
         claim = claim.replace("on the logit scale", "on the rating scale")
-        return [first, claim]
-    claim += (
-        " Methods were compared by an image-paired two-way test with Holm's adjustment. A method counts as equal to 50 % "
-        f"when two one-sided tests with a margin of {100 * options.equivalence_margin:g} points are significant at 5 %."
+    return [first, claim + _comparison_words(headline, options)]
+
+
+def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str:
+    """How methods were compared, with one another and with what counts as success."""
+    compared = (
+        " Methods were compared by a two-way test, paired by images where the same ones were shown for both; p-values are "
+        "adjusted by Holm's method for the family of comparisons, intervals are not adjusted."
     )
-    return [first, claim]
+    margin = f"{100 * options.equivalence_margin:g} points"
+    if headline.trials.preset == "rating":
+        by_order = (
+            " Beside the means, ratings were compared by their order alone: the probability that one of A is higher than "
+            "one of B (Mann-Whitney, ties half), with the same two-way variance."
+        )
+        return compared.replace("Methods", "Mean ratings", 1) + by_order
+    if headline.trials.preset == "real-vs-fake":
+        return compared + (
+            f" A method counts as equal to 50 % when two one-sided tests with a margin of {margin} are significant at 5 %; "
+            "this is not adjusted for the number of methods."
+        )
+    if headline.against_truth is None:
+        return compared
+    return compared + (
+        f" A method counts as equal to the photos themselves when two one-sided tests of the difference of the rates, with a "
+        f"margin of {margin}, are significant at 5 % after Holm's adjustment."
+    )
 
 
 def _best_metric(agreement: Sequence[MetricAgreement]) -> str:
@@ -465,7 +496,8 @@ def _galleries(content: ReportInput) -> list[Gallery]:
     grid = qualitative_grid(content.folders)
     galleries = [grid] if grid else []
     if content.headline and content.headline.rates is not None and content.headline.trials.preset != "rating":
-        galleries += fooling_galleries(content.headline.tables["per_image"], content.folders)
+        natural = content.headline.trials.preset == "naturalness"
+        galleries += fooling_galleries(content.headline.tables["per_image"], content.folders, natural=natural)
     return galleries
 
 
@@ -479,27 +511,47 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
     return notes
 
 
-def _comparison_cells(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
-    if headline is None or headline.differences is None:
-        return []
-    factor = 1.0 if headline.trials.preset == "rating" else 100.0
-    cells: list[tuple[str, ...]] = []
-    for record in headline.differences:
-        result = record.result
-        if result is None:
-            cells.append((record.method_a, record.method_b, "–", record.note, "–", "–"))
-            continue
-        cells.append(
-            (
-                record.method_a,
-                record.method_b,
-                with_minus(f"{factor * result.difference:+.1f}"),
-                with_minus(f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"),
-                p_text(record.p_holm),
-                "–" if math.isnan(record.probability_less) else f"{record.probability_less:.3f}",
-            )
-        )
-    return cells
+def _comparison_parts(headline: SubsetAnalysis | None) -> dict[str, Any]:
+    """Tables of comparisons for the page, with the heading of their last column, "" where it is empty."""
+    if headline is None:
+        return {"comparisons": [], "against_truth": [], "last_column": "", "truth_column": ""}
+    rating = headline.trials.preset == "rating"
+    rows = list(headline.differences or ())
+    by_order = "A rated above B, %" if any(record.superiority for record in rows) else ""
+    of_paper = "P(A < B), Zhang et al." if any(not math.isnan(record.probability_less) for record in rows) else ""
+    return {
+        "comparisons": [(*_difference_cells(record, rating), _last_cell(record)) for record in rows],
+        "against_truth": [
+            (*_difference_cells(record, rating), _last_cell(record) if rating else p_text(record.equivalence_p_holm))
+            for record in headline.against_truth or ()
+        ],
+        "last_column": by_order or of_paper,
+        "truth_column": by_order if rating else "p (Holm) of equality",
+    }
+
+
+def _difference_cells(record: Comparison, rating: bool) -> tuple[str, ...]:
+    """A, B, difference, interval, p, Holm's p."""
+    factor, digits = (1.0, 2) if rating else (100.0, 1)
+    result = record.result
+    if result is None:
+        return record.method_a, record.method_b, "–", record.note, "–", "–"
+    return (
+        record.method_a,
+        record.method_b,
+        with_minus(f"{factor * result.difference:+.{digits}f}"),
+        with_minus(f"{factor * result.ci_low:+.{digits}f} to {factor * result.ci_high:+.{digits}f}"),
+        p_text(result.p_value),
+        p_text(record.p_holm),
+    )
+
+
+def _last_cell(record: Comparison) -> str:
+    """Of ratings how often A is above B, else P(A < B) of the paper."""
+    order = record.superiority
+    if order is not None:
+        return f"{100 * order.probability:.0f} ({100 * order.ci_low:.0f} to {100 * order.ci_high:.0f})"
+    return share_text(record.probability_less)
 
 
 def _preference_parts(headline: SubsetAnalysis | None) -> dict[str, Any] | None:

@@ -98,17 +98,32 @@ def save_figure(figure: Figure, target: Path | BinaryIO, kind: str) -> None:
         figure.savefig(target, format=kind, dpi=200, metadata=metadata)
 
 
-def forest_figure(rates: Sequence[MethodRate], *, margin: float = 0.05, rating: bool = False) -> Figure:
-    """Every method's rate and interval, with the 50 % line and the band of equivalence."""
+def forest_figure(
+    rates: Sequence[MethodRate], *, target: float | None = 0.5, margin: float = 0.05, rating: bool = False
+) -> Figure:
+    """Every method's rate and interval, with the band of equivalence around what it is compared with.
+
+    Parameters
+    ----------
+    rates : sequence of MethodRate
+        One line each; those without an estimate are left out.
+    target : float
+        0.5 for real-vs-fake, the rate of the photos for naturalness; None for no line.
+    margin : float
+        Half the width of the band.
+    rating : bool
+        Whether these are mean ratings, on their own scale.
+    """
     shown = [record for record in rates if record.mean is not None]
     factor = 1.0 if rating else 100.0
     with new_figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
-        if not rating:
-            axes.axvspan(50 - 100 * margin, 50 + 100 * margin, color="0.9", linewidth=0)
-            axes.axvline(50, color="0.4", linewidth=0.8, linestyle="--")
-            if any(r.mean.ci_high < 0.5 - margin for r in shown if r.mean):
-                axes.annotate(f"equal to 50 % within {100 * margin:g}", (50 + 100 * margin, 1.0),
-                              xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=6, color="0.3")  # fmt: skip
+        if target is not None:
+            axes.axvline(factor * target, color="0.4", linewidth=0.8, linestyle="--")
+        if target is not None and not rating:
+            axes.axvspan(100 * (target - margin), 100 * min(target + margin, 1.0), color="0.9", linewidth=0)
+            name = "50 %" if target == 0.5 else "truth"
+            axes.annotate(f"equal to {name} within {100 * margin:g}", (1.0, 1.0), xycoords="axes fraction", ha="right",
+                          va="bottom", fontsize=6, color="0.3")  # fmt: skip
         for position, record in enumerate(reversed(shown)):
             assert record.mean is not None
             low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
@@ -157,7 +172,7 @@ def image_scatter_figure(
             look = {**_look(number), "linestyle": ""}
             axes.plot(x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label)
         axes.set_xlabel(metric_title)
-        axes.set_ylabel("image fools people, % (shrunken)")
+        axes.set_ylabel("rate of the image, % (shrunken)")
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
     return figure
 
@@ -195,7 +210,7 @@ def fatigue_figure(test: TrialTable, *, bins: int = 8) -> Figure:
     with new_figure(COLUMN_WIDTH, 2.0) as (figure, axes):
         axes.errorbar(centre, 100 * rate, yerr=100 * error, color=COLOURS[0], marker="o", markersize=3.5, linewidth=1.0)
         axes.set_xlabel("trial of the session")
-        axes.set_ylabel("fooled, %")
+        axes.set_ylabel("judged natural, %" if test.preset == "naturalness" else "fooled, %")
     return figure
 
 

@@ -70,18 +70,23 @@ class ImageFolders:
         return GalleryRow(image, note, tuple(pictures))
 
 
-def fooling_galleries(rows: Iterable[Row], folders: ImageFolders, *, count: int = 6) -> list[Gallery]:
-    """Most and least fooling images of every method, by shrunken rate."""
+def fooling_galleries(
+    rows: Iterable[Row], folders: ImageFolders, *, natural: bool = False, count: int = 6
+) -> list[Gallery]:
+    """Images of every method with the highest and the lowest shrunken rate: most fooling, or judged natural most often."""
+    most, least = ("look natural most often", "look natural least often") if natural else (
+        "fool people most", "fool people least")  # fmt: skip
+    verb = "natural in" if natural else "fools"
     found = []
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
     for method, own in by_method.items():
-        for title, chosen in (("fool people most", own[:count]), ("fool people least", own[::-1][:count])):
+        for title, chosen in ((most, own[:count]), (least, own[::-1][:count])):
             entries = [
                 folders.row(
                     str(row["image"]),
-                    f"fools {100 * row['shrunken_rate']:.0f} % ({100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f}; "
+                    f"{verb} {100 * row['shrunken_rate']:.0f} % ({100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f}; "
                     f"{row['n_trials']} answers)",
                 )
                 for row in chosen

@@ -14,7 +14,9 @@ from analysis.report.cells import Cell, ReportColumn, p_text, with_minus
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.report.score_folder import ScoreFolder
+from analysis.statistics.comparison import Difference
 from analysis.study.analysis import SubsetAnalysis
+from analysis.study.differences import TRUTH
 from evalkit.metrics import load_metric
 from evalkit.text_formats import csv_text
 
@@ -240,11 +242,13 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
     """Fill the human columns into `cells` and return them."""
     assert study.rates is not None
     rating = study.trials.preset == "rating"
-    factor = 1.0 if rating else 100.0
+    factor, digits = (1.0, 2) if rating else (100.0, 1)
+    confidence = next((record.mean.confidence for record in study.rates if record.mean), 0.95)
     heading = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean rating"}[study.trials.preset]
     differences = {record.method_a: record for record in study.differences or ()}
     baselines = {record.method_b for record in study.differences or ()}
     with_baseline = len(baselines) == 1 and len(differences) > 0
+    against_truth = {record.method_a: record for record in study.against_truth or ()}
     for record in study.rates:
         mean = record.mean
         own = cells.setdefault(record.method, {})
@@ -252,7 +256,12 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             own["fooled"] = Cell(text="too few")
             continue
         own["fooled"] = Cell(value=mean.estimate, std_error=mean.std_error)
-        own["interval"] = Cell(text=f"{factor * mean.ci_low:.1f} to {factor * mean.ci_high:.1f}")
+        own["interval"] = Cell(text=f"{factor * mean.ci_low:.{digits}f} to {factor * mean.ci_high:.{digits}f}")
+        truth = against_truth.get(record.method)
+        if truth is not None and truth.result is not None:
+            own["truth_difference"] = Cell(text=_difference_text(truth.result, factor))
+            if not rating:
+                own["equal_to_truth"] = Cell(text="yes" if truth.equivalence_p_holm <= 0.05 else "not shown")
         own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
         if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
             own["equivalence"] = Cell(text="yes" if record.equivalence_p <= 0.05 else "not shown")
@@ -260,14 +269,12 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             own["equivalence"] = Cell(text="no verdict")
         compared = differences.get(record.method) if with_baseline else None
         if compared is not None and compared.result is not None:
-            result = compared.result
-            interval = f"{factor * result.ci_low:+.1f} to {factor * result.ci_high:+.1f}"
-            own["difference"] = Cell(text=f"{factor * result.difference:+.1f} ({interval})")
+            own["difference"] = Cell(text=_difference_text(compared.result, factor))
             if not math.isnan(compared.p_holm):
                 own["p_holm"] = Cell(text=p_text(compared.p_holm))
     columns = [
-        ReportColumn("fooled", heading, factor),
-        ReportColumn("interval", "95 % interval"),
+        ReportColumn("fooled", heading, factor, digits),
+        ReportColumn("interval", f"{100 * confidence:g} % interval"),
         ReportColumn("size", "people / images / trials"),
     ]
     if with_baseline:
@@ -275,9 +282,21 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             ReportColumn("difference", f"difference to {next(iter(baselines))}"),
             ReportColumn("p_holm", "p (Holm)"),
         ]
-    if not rating:
+    if against_truth and baselines != {TRUTH}:
+        columns.append(ReportColumn("truth_difference", f"difference to {TRUTH}"))
+    if against_truth and not rating:
+        columns.append(ReportColumn("equal_to_truth", f"equal to {TRUTH}"))
+    if study.trials.preset == "real-vs-fake":
         columns.append(ReportColumn("equivalence", "equal to 50 %"))
     return columns
+
+
+def _difference_text(result: Difference, factor: float) -> str:
+    digits = 1 if factor > 1 else 2
+    return (
+        f"{factor * result.difference:+.{digits}f} "
+        f"({factor * result.ci_low:+.{digits}f} to {factor * result.ci_high:+.{digits}f})"
+    )
 
 
 def _published_cells(row: PublishedRow) -> dict[str, Cell]:
@@ -300,7 +319,12 @@ def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published
         mean = next((record.mean for record in study.rates if record.mean), None)
         both = mean is None or mean.estimand == "participants+images"
         claim = "new participants and new images" if both else "new participants on these images"
-        parts.append(f"Human rates with standard error and 95 % interval for {claim}.")
+        what = "Mean ratings" if study.trials.preset == "rating" else "Human rates"
+        parts.append(f"{what} with standard error and interval for {claim}.")
+        if len(study.differences or ()) > 1:
+            parts.append("Intervals are not adjusted for the number of comparisons; p (Holm) is.")
+        if study.trials.preset == "real-vs-fake":
+            parts.append("Equality with 50 % is each method's own claim, not adjusted for the number of methods.")
     if study is not None and study.preferences is not None:
         parts.append(
             "Strengths of a Bradley-Terry scale with mean 0, with standard error and interval; a tie is half a win."

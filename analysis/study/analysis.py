@@ -12,9 +12,10 @@ import numpy as np
 from analysis.records import Row, replace_results
 from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
+from analysis.study.anytime import AnytimeResults, anytime_results
 from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows, straight_lining_note
-from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
-from analysis.study.differences import Comparisons, comparisons
+from analysis.study.columns import ONLY_REAL_VS_FAKE, OUTPUT_COLUMNS, REPORT_TABLES
+from analysis.study.differences import Comparisons, against_truth, comparisons
 from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
 from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.trials.exclusions import ExclusionRule, apply_exclusions
@@ -45,6 +46,8 @@ class AnalysisOptions:
         0 for exact distributions where there are any, else seeded Monte Carlo.
     seed : int
         Seed of whatever is random.
+    anytime : bool
+        Also intervals that hold at all times, for studies that are looked at while they run.
     """
 
     baseline: str | None = None
@@ -54,6 +57,7 @@ class AnalysisOptions:
     bootstrap: tuple[Scheme, ...] = ()
     resamples: int = 0
     seed: int = 0
+    anytime: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +74,12 @@ class SubsetAnalysis:
         None for preference studies.
     differences : Comparisons or None
         None for preference studies.
+    against_truth : Comparisons or None
+        Every method against the photos, where those were judged like a method (naturalness, ratings).
     preferences : PreferenceResults or None
         Of preference studies only.
+    anytime : AnytimeResults or None
+        Where it was asked for.
     tables : dict of str to list of rows
         ``per_image``, ``per_participant``, ``variance_components``, ``bootstrap``.
     diagnostics : dict
@@ -84,7 +92,9 @@ class SubsetAnalysis:
     trials: TrialTable
     rates: FoolRates | None = None
     differences: Comparisons | None = None
+    against_truth: Comparisons | None = None
     preferences: PreferenceResults | None = None
+    anytime: AnytimeResults | None = None
     tables: dict[str, list[Row]] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -191,11 +201,15 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetA
     lost = name == AFTER and baseline is not None and baseline not in present
     if lost:
         notes += (f"The exclusions leave no trial of the baseline {baseline}: no comparisons.",)
+    anytime = None
+    if options.anytime:
+        anytime = anytime_results(trials, baseline=None if lost else baseline, confidence=options.confidence)
     if trials.preset == "preference":
         preferences = analyze_preferences(trials, baseline=None if lost else baseline, **common)
         return SubsetAnalysis(
             name=name,
             trials=trials,
+            anytime=anytime,
             preferences=replace(preferences, differences=PreferenceDifferences(())) if lost else preferences,
             tables=tables,
             diagnostics=diagnostics,
@@ -212,6 +226,8 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetA
         trials=trials,
         rates=rates,
         differences=differences,
+        against_truth=against_truth(trials, **common),
+        anytime=anytime,
         tables=tables,
         diagnostics=diagnostics,
         notes=notes,
@@ -263,11 +279,20 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[
     for subset in analysis.subsets:
         if subset.rates is not None and subset.differences is not None:
             name, column = _RATE_FILE[preset]
-            tables.setdefault(name, []).extend(
-                {column if key == "fool_rate" else key: cell for key, cell in row.items()}
-                for row in subset.rates.rows()
-            )
+            for row in subset.rates.rows():
+                renamed = {column if key == "fool_rate" else key: cell for key, cell in row.items()}
+                # What has a meaning for real-vs-fake only (d', 50 %) is no column of the other presets.
+                meaningless = ONLY_REAL_VS_FAKE if preset != "real-vs-fake" else frozenset()
+                tables.setdefault(name, []).append({k: cell for k, cell in renamed.items() if k not in meaningless})
             tables.setdefault("comparisons", []).extend(subset.differences.rows())
+        if subset.against_truth is not None:
+            tables.setdefault("against_truth", []).extend(subset.against_truth.rows())
+        if subset.anytime is not None:
+            for name, rows in (
+                ("anytime", subset.anytime.rows()),
+                ("anytime_differences", subset.anytime.difference_rows()),
+            ):
+                tables.setdefault(name, []).extend({**row, "subset": subset.name} for row in rows)
         if subset.preferences is not None:
             tables.setdefault("win_matrix", []).extend(subset.preferences.win_rows())
             tables.setdefault("preference_scale", []).extend(subset.preferences.scale_rows())

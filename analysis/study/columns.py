@@ -31,29 +31,71 @@ _RATE = {
     "note": "Why something is missing or conservative.",
 }
 
+ONLY_REAL_VS_FAKE = frozenset({"dprime", "dprime_ci_low", "dprime_ci_high", "vigilance_accuracy", "equivalence_p"})
+"""Columns of rates that have no meaning where nobody had to find the fake."""
+
+_COMPARISON = {
+    "method_a": "A.",
+    "method_b": "B; the baseline where one was declared.",
+    "difference": "Rate of A minus rate of B.",
+    "std_error": "Its standard error (image-paired two-way).",
+    "ci_low": "Lower end of the interval.",
+    "ci_high": "Upper end of the interval.",
+    "df": "Satterthwaite degrees of freedom.",
+    "p_value": "Two-sided, not adjusted.",
+    "p_holm": "Adjusted for the family of this table; empty for the vigilance row.",
+    "equivalence_p": "p-value of equivalence of A and B at the declared margin; not adjusted.",
+    "equivalence_p_holm": "The same, adjusted for the family of this table.",
+    "superiority": "Ratings: how often a rating of A is higher than one of B, a tie counting half.",
+    "superiority_ci_low": "Lower end of its interval.",
+    "superiority_ci_high": "Upper end.",
+    "superiority_p": "Two-sided, against one half; by the order of the ratings alone, not adjusted.",
+    "probability_less_zhang2016": "P(A < B) of the paper's bootstrap, ties counting as no; not a p-value.",
+    "n_shared_participants": "Participants who saw both.",
+    "n_shared_images": "Images shown for both.",
+    "estimand": "What the claim generalises to.",
+    "subset": "`all` data, or `after exclusions`.",
+    "note": "Why something is missing or conservative.",
+}
+
 OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     "fool_rates.csv": _RATE,
-    "natural_rates.csv": {("natural_rate" if key == "fool_rate" else key): text for key, text in _RATE.items()}
+    "natural_rates.csv": {
+        ("natural_rate" if key == "fool_rate" else key): text
+        for key, text in _RATE.items()
+        if key not in ONLY_REAL_VS_FAKE
+    }
     | {"natural_rate": "Share of trials in which the colours were judged natural; a fraction."},
-    "mean_ratings.csv": {("mean_rating" if key == "fool_rate" else key): text for key, text in _RATE.items()}
+    "mean_ratings.csv": {
+        ("mean_rating" if key == "fool_rate" else key): text
+        for key, text in _RATE.items()
+        if key not in ONLY_REAL_VS_FAKE
+    }
     | {"mean_rating": "Mean rating on its own scale."},
-    "comparisons.csv": {
+    "comparisons.csv": _COMPARISON,
+    "against_truth.csv": _COMPARISON
+    | {
+        "method_b": "`truth`: the photos themselves, judged like a method (naturalness and ratings).",
+        "equivalence_p": "p-value of a rate that equals that of the photos within the margin; not adjusted.",
+    },
+    "anytime.csv": {
+        "method": "Method; in a preference study the pair, `A over B`.",
+        "n_participants": "Participants so far, in the order of arrival.",
+        "participant": "The last of them.",
+        "participant_mean": "His or her own rate.",
+        "mean": "Mean of all own rates so far.",
+        "ci_low": "Lower end of the interval that holds at all times, for all methods together.",
+        "ci_high": "Upper end.",
+        "subset": "`all` data, or `after exclusions`.",
+    },
+    "anytime_differences.csv": {
         "method_a": "A.",
         "method_b": "B; the baseline where one was declared.",
-        "difference": "Rate of A minus rate of B.",
-        "std_error": "Its standard error (image-paired two-way).",
-        "ci_low": "Lower end of the interval.",
-        "ci_high": "Upper end of the interval.",
-        "df": "Satterthwaite degrees of freedom.",
-        "p_value": "Two-sided, not adjusted.",
-        "p_holm": "Adjusted for the family of this table; empty for the vigilance row.",
-        "equivalence_p": "p-value of equivalence of A and B at the declared margin.",
-        "probability_less_zhang2016": "P(A < B) of the paper's bootstrap, ties counting as no; not a p-value.",
-        "n_shared_participants": "Participants who saw both.",
-        "n_shared_images": "Images shown for both.",
-        "estimand": "What the claim generalises to.",
+        "difference": "Mean of A minus mean of B, of participants' own rates.",
+        "ci_low": "Lower end of the interval that holds at all times, for all methods together.",
+        "ci_high": "Upper end.",
+        "is_sure": "1 where it leaves out 0.",
         "subset": "`all` data, or `after exclusions`.",
-        "note": "Why something is missing or conservative.",
     },
     "per_image.csv": {
         "method": "Method.",

@@ -13,11 +13,12 @@ from analysis.statistics.comparison import Difference, compare_designs
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.multiplicity import holm
+from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
 from analysis.study.rates import VIGILANCE, paper_bootstrap
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 
-__all__ = ["Comparison", "Comparisons", "comparisons"]
+__all__ = ["TRUTH", "Comparison", "Comparisons", "against_truth", "comparisons"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,10 @@ class Comparison:
         None where it cannot be computed (see `note`).
     p_holm : float
         Adjusted for the family of all rows of the table; NaN without a test.
-    equivalence_p : float
-        p-value of equivalence of the two methods at the declared margin.
+    equivalence_p, equivalence_p_holm : float
+        p-value of equivalence of the two methods at the declared margin, and the same adjusted for the family.
+    superiority : Superiority or None
+        Of ratings: how often a rating of A is higher than one of B, by their order alone.
     probability_less : float
         P(A < B) of the paper's bootstrap, ties counting as no; not a p-value. NaN for methods that share participants.
     note : str
@@ -48,6 +51,8 @@ class Comparison:
     p_holm: float
     equivalence_p: float
     probability_less: float
+    equivalence_p_holm: float = math.nan
+    superiority: Superiority | None = None
     note: str = ""
     subset: str = "all"
 
@@ -65,6 +70,11 @@ class Comparison:
             "p_value": result.p_value if result else math.nan,
             "p_holm": self.p_holm,
             "equivalence_p": self.equivalence_p,
+            "equivalence_p_holm": self.equivalence_p_holm,
+            "superiority": self.superiority.probability if self.superiority else math.nan,
+            "superiority_ci_low": self.superiority.ci_low if self.superiority else math.nan,
+            "superiority_ci_high": self.superiority.ci_high if self.superiority else math.nan,
+            "superiority_p": self.superiority.p_value if self.superiority else math.nan,
             "probability_less_zhang2016": self.probability_less,
             "n_shared_participants": result.n_shared_participants if result else 0,
             "n_shared_images": result.n_shared_images if result else 0,
@@ -134,7 +144,11 @@ def comparisons(
             record = replace(record, probability_less=probability_less(paper_a, paper_b))
         records.append(record)
     adjusted = holm([record.result.p_value if record.result else math.nan for record in records])
-    records = [replace(record, p_holm=float(p)) for record, p in zip(records, adjusted, strict=True)]
+    equal = holm([record.equivalence_p for record in records])
+    records = [
+        replace(record, p_holm=float(p), equivalence_p_holm=float(q))
+        for record, p, q in zip(records, adjusted, equal, strict=True)
+    ]
     vigilance = trials.of_kind("vigilance")
     if baseline and len(vigilance):
         one = _compare(VIGILANCE, vigilance, baseline, groups[baseline], **claim)
@@ -167,8 +181,10 @@ def _compare(
             note=str(error),
             subset=subset,
         )
-    p = math.nan
-    if a.preset != "rating":
+    p, by_order = math.nan, None
+    if a.preset == "rating":
+        by_order = _by_order(a, b, estimand, confidence)
+    else:
         p = equivalence(result.difference, result.std_error, result.df, margin=margin, target=0.0).p_value
     note = result.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")
     return Comparison(
@@ -178,6 +194,39 @@ def _compare(
         p_holm=math.nan,
         equivalence_p=p,
         probability_less=math.nan,
+        superiority=by_order,
         note=note,
         subset=subset,
     )
+
+
+def _by_order(a: TrialTable, b: TrialTable, estimand: Estimand, confidence: float) -> Superiority | None:
+    try:
+        return superiority_of_designs(a.value, a.design, b.value, b.design, estimand=estimand, confidence=confidence)
+    except InputError:  # all ratings are the same, or too few people: the difference of means says so
+        return None
+
+
+TRUTH = "truth"
+"""Name of the photos themselves among the methods of a naturalness study or of ratings."""
+
+
+def against_truth(trials: TrialTable, **options: Any) -> Comparisons | None:
+    """Every method against the photos themselves, where those were judged like a method.
+
+    Parameters
+    ----------
+    trials : TrialTable
+        A naturalness study or ratings; others have no such rows.
+    **options
+        Of `comparisons`.
+
+    Returns
+    -------
+    Comparisons or None
+        None without a method called ``truth``, or without another one.
+    """
+    methods = trials.of_kind("test").methods
+    if trials.preset not in ("naturalness", "rating") or TRUTH not in methods or len(methods) < 2:
+        return None
+    return comparisons(trials, baseline=TRUTH, **options)

@@ -230,7 +230,11 @@ def _method_rate(
             note=str(error),
             subset=subset,
         )
-    p = math.nan if is_rating else equivalence(mean.estimate, mean.std_error, mean.df, margin=margin).p_value
+    p = (
+        math.nan
+        if trials.preset != "real-vs-fake"
+        else equivalence(mean.estimate, mean.std_error, mean.df, margin=margin).p_value
+    )
     return MethodRate(
         method=name,
         mean=mean,

@@ -194,7 +194,7 @@ def test_ratings_stay_on_their_own_scale(tmp_path: Path, write_csv: Write) -> No
                  "--column", "rating=score", "--constant", "method=faces", "--missing", "rating=4")  # fmt: skip
     row = rows_of(tmp_path / "mean_ratings.csv")[0]
     assert 1 < float(row["mean_rating"]) < 7
-    assert row["dprime"] == row["equivalence_p"] == ""
+    assert not {"dprime", "equivalence_p"} & set(row)
     assert "unscored: no rating" in result.output
 
 
@@ -374,6 +374,66 @@ def test_naturalness_has_a_rate_of_its_own(tmp_path: Path, write_csv: Write) -> 
     run(write_csv([header, *rows]), "--out", tmp_path)
     found = rows_of(tmp_path / "natural_rates.csv")[0]
     assert float(found["natural_rate"]) == pytest.approx(np.mean([row[3] == "yes" for row in rows]))
+    assert not {"dprime", "equivalence_p", "vigilance_accuracy"} & set(found)  # nobody had to find a fake
+
+
+def test_naturalness_is_judged_against_the_photos(tmp_path: Path, write_csv: Write) -> None:
+    """Everybody judges truth and a method that looks natural as often: equal within 15 points, no difference shown."""
+    rng = np.random.default_rng(3)
+    header = ["participant", "image", "method", "response"]
+    rates = {"truth": 0.93, "near": 0.93, "far": 0.6}
+    rows = [
+        [f"p{p}", f"i{i}", method, "yes" if rng.random() < rate else "no"]
+        for p in range(20)
+        for i in range(30)
+        for method, rate in rates.items()
+    ]
+    result = run(write_csv([header, *rows]), "--out", tmp_path, "--equivalence-margin", 15)
+    assert "50 +-" not in result.output
+    assert "Against the photos themselves (truth)" in result.output
+    against = {row["method_a"]: row for row in rows_of(tmp_path / "against_truth.csv")}
+    assert set(against) == {"near", "far"}
+    assert float(against["near"]["equivalence_p_holm"]) < 0.05 < float(against["near"]["p_holm"])
+    assert float(against["far"]["equivalence_p_holm"]) > 0.05 > float(against["far"]["p_holm"])
+    share = {m: np.mean([row[3] == "yes" for row in rows if row[2] == m]) for m in rates}
+    assert float(against["far"]["difference"]) == pytest.approx(share["far"] - share["truth"])
+
+
+def test_the_screen_shows_t_and_the_unadjusted_p(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    result = run(write_csv(study_rows), "--out", tmp_path, "--baseline", "gray")
+    row = rows_of(tmp_path / "comparisons.csv")[0]
+    t = float(row["difference"]) / float(row["std_error"])
+    assert f"{t:.2f} ({float(row['df']):.0f})" in result.output
+    assert f"{float(row['p_value']):.4f}" in result.output
+
+
+def test_intervals_for_all_times(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    from analysis.statistics.sequential import betting_confidence_sequence
+
+    result = run(write_csv(study_rows), "--out", tmp_path, "--anytime")
+    assert "At all times (95 % for all methods and looks together" in result.output
+    rows = [row for row in rows_of(tmp_path / "anytime.csv") if row["method"] == "mine"]
+    test = [row for row in study_rows if row["kind"] == "test" and row["method"] == "mine"]
+    people = list(dict.fromkeys(row["participant"] for row in test))  # in the order of the file
+    assert [row["participant"] for row in rows] == people
+    means = [np.mean([row["fooled"] for row in test if row["participant"] == p]) for p in people]
+    low, high = betting_confidence_sequence(means, confidence=0.975)  # two methods share the 5 %
+    assert [float(row["ci_low"]) for row in rows] == pytest.approx(low)
+    assert [float(row["ci_high"]) for row in rows] == pytest.approx(high)
+    (difference,) = rows_of(tmp_path / "anytime_differences.csv")
+    other = [row for row in rows_of(tmp_path / "anytime.csv") if row["method"] == "gray"][-1]
+    assert float(difference["ci_low"]) == pytest.approx(float(other["ci_low"]) - high[-1])
+    run(tmp_path / "trials.csv", "--out", tmp_path)
+    assert not (tmp_path / "anytime.csv").exists()  # results of two runs never mix
+
+
+def test_ratings_have_no_interval_for_all_times(tmp_path: Path, write_csv: Write) -> None:
+    rows = [
+        ["participant", "image", "method", "rating"],
+        *([f"p{p}", f"i{i}", "m", (p * i) % 7 + 1] for p in range(4) for i in range(5)),
+    ]
+    with pytest.raises(InputError, match="holds ratings; an interval for all times needs"):
+        run(write_csv(rows), "--out", tmp_path, "--anytime")
 
 
 def test_every_column_is_explained(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:

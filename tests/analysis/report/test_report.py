@@ -174,6 +174,41 @@ def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) 
         run("--trials", trials, "--out", tmp_path, "--baseline", "nonsense")
 
 
+def test_naturalness_and_ratings_have_a_report_of_their_own(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    shown = [(f"p{p}", f"i{i}", m) for p in range(12) for i in range(9) for m in ("truth", "mine")]
+    natural = [[*entry, "yes" if rng.random() < 0.85 else "no"] for entry in shown]
+    run(
+        "--trials", write_csv([["participant", "image", "method", "response"], *natural]), "--out", tmp_path / "natural"
+    )
+    text = (tmp_path / "natural" / "report.html").read_text()
+    for part in (
+        "equal to truth",
+        "Against the photos themselves",
+        "equal to the photos themselves when two one-sided",
+    ):
+        assert part in text
+    for part in ("50 %", "fooled", "fool rate", "P(A &lt; B)"):
+        assert part not in text
+    ratings = [[*entry, int(rng.integers(1, 8))] for entry in shown]
+    run("--trials", write_csv([["participant", "image", "method", "rating"], *ratings]), "--out", tmp_path / "ratings")
+    text = (tmp_path / "ratings" / "report.html").read_text()
+    for part in ("mean rating", "A rated above B", "by their order alone", "difference to truth"):
+        assert part in text
+    assert "50 %" not in text
+    engine = shutil.which("pdflatex")
+    require(engine is not None, "pdflatex is not installed: the LaTeX tables were not compiled")
+    assert engine is not None
+    for name in ("natural", "ratings"):
+        document = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}\\begin{document}"
+        table = (tmp_path / name / "table.tex").read_text()
+        (tmp_path / "paper.tex").write_text(document + table + "\\end{document}\n")
+        done = subprocess.run(
+            [engine, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"], cwd=tmp_path, capture_output=True
+        )
+        assert done.returncode == 0, done.stdout[-500:]
+
+
 def test_names_cannot_break_any_format(write_csv: Write, study_rows: list[dict]) -> None:
     rows = [{**row, "method": "a|b_<i>&50%" if row["method"] == "mine" else row["method"]} for row in study_rows]
     analysis = analyze_study(read_trials(write_csv(rows)), (), AnalysisOptions(baseline="gray"))
