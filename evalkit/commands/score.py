@@ -12,6 +12,7 @@ import click
 from evalkit.commands._decoding import DecodeChoices, decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
 from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, output_options, progress_bar
+from evalkit.scoring.presets import PRESETS
 
 __all__ = ["score_command"]
 
@@ -74,8 +75,8 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     "--preset",
     default=None,
     metavar="PAPER",
-    help="Metrics, size and definitions of a paper: zhang2016, larsson2016, su2020, deshpande2017, anwar2022. Options that "
-    "are given beside it win. Prints the signatures.",
+    help=f"Metrics, size and definitions of a paper: {', '.join(PRESETS)}. Options that are given beside it win. Prints the "
+    "signatures.",
 )
 @click.option(
     "--classes",

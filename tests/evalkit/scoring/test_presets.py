@@ -16,7 +16,8 @@ from evalkit.scoring.presets import PRESETS, load_preset
 
 
 def test_the_metrics_of_every_preset_exist():
-    assert set(PRESETS) == {"zhang2016", "larsson2016", "su2020", "deshpande2017", "anwar2022"}
+    older = {"zhang2016", "larsson2016", "su2020", "deshpande2017", "anwar2022"}
+    assert set(PRESETS) == older | {"ct2-2022", "colorformer2022", "ddcolor2023", "deoldify-video", "ntire2023"}
     for preset in PRESETS.values():
         for name in preset.metrics:
             assert load_metric(name).name == name
@@ -86,3 +87,27 @@ def test_larsson2016_scores_files_as_they_are_and_says_what_differs(run):
 def test_anwar2022_warns_of_its_weak_metrics(run):
     output, _ = run("--preset", "anwar2022")
     assert "uiqm was made for underwater photos" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("ct2-2022", "256-crop-bicubic"), ("colorformer2022", "256-crop-bicubic"), ("ddcolor2023", "256-warp-bicubic")],
+)
+def test_the_papers_on_val5k_crop_and_those_on_whole_sets_warp(run, name, size):
+    output, found = run("--preset", name)
+    assert {"fid", "colorfulness_diff", "colorfulness_set_diff", "psnr_rgb"} <= set(found.metrics)
+    psnr = next(row for row in found.summary if row.metric == "psnr_rgb")
+    assert f"|size:{size}|" in psnr.signature
+    assert "colorfulness_set_diff" in output
+    _, other = run("--preset", name, "--fit", "warp" if "crop" in size else "crop")
+    changed = next(row for row in other.summary if row.metric == "psnr_rgb")
+    assert size not in changed.signature
+    assert changed.value != psnr.value
+
+
+def test_the_documentation_lists_every_preset():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "paper-presets.md").read_text()
+    for name in PRESETS:
+        assert f"| `{name}` |" in page
