@@ -34,6 +34,7 @@ from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import TRUTH, Comparison
 from evalkit.errors import InputError
 from evalkit.text_formats import csv_text, json_text
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -574,6 +575,7 @@ def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[st
         return None
     methods = list(dict.fromkeys(entry.compared.other_method for entry in differences))
     cells = {(entry.compared.metric, entry.compared.other_method): entry for entry in differences}
+    n_most = max(entry.compared.n_images for entry in differences)
     rows = []
     for name in dict.fromkeys(entry.compared.metric for entry in differences):
         column = metric_column(name)
@@ -588,7 +590,9 @@ def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[st
                 for value in (entry.compared.difference, entry.compared.ci_low, entry.compared.ci_high)
             ]
             interval = "" if math.isnan(entry.compared.ci_low) else f" ({shown[1]} to {shown[2]})"
-            row.append(with_minus(f"{shown[0]}{interval}, p {p_text(entry.p_holm)}"))
+            n = entry.compared.n_images
+            on_fewer = f", on {counted(n, 'image')}" if n < n_most else ""
+            row.append(with_minus(f"{shown[0]}{interval}, p {p_text(entry.p_holm)}{on_fewer}"))
         rows.append(row)
     return methods, rows
 

@@ -10,8 +10,8 @@ import numpy as np
 from analysis.records import Row
 from analysis.report.score_folder import ScoreFolder
 from analysis.statistics.comparison import mcnemar
-from analysis.statistics.multiplicity import holm
 from evalkit.arrays import FloatArray
+from evalkit.resampling.multiplicity import holm
 from evalkit.scoring.score_comparison import Difference, compare_methods
 
 __all__ = ["MetricDifference", "metric_differences"]
@@ -44,6 +44,7 @@ class MetricDifference:
             "method": self.compared.other_method,
             "baseline": self.compared.method,
             "metric": self.compared.metric,
+            "n_images": self.compared.n_images,
             "difference": self.compared.difference,
             "std_error": self.compared.std_error,
             "ci_low": self.compared.ci_low,
@@ -66,7 +67,7 @@ def metric_differences(
     baseline : str
         One of its methods.
     n_resamples : int
-        Bootstrap replicates of the interval and random label swaps of the test.
+        Bootstrap replicates of the interval; the test has `evalkit.resampling.swap_tests.N_SWAPS` label swaps.
     seed : int
         Not negative.
 

@@ -225,6 +225,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "method": "Method.",
         "baseline": "The method it is compared with.",
         "metric": "Metric.",
+        "n_images": "Images that both have a finite value of; others are left out on both sides.",
         "difference": "Method minus baseline, in the metric's own unit.",
         "std_error": "Over images, paired.",
         "ci_low": "Lower end of the 95 % interval.",

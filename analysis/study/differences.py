@@ -12,11 +12,11 @@ from analysis.statistics.bootstrap import probability_less
 from analysis.statistics.comparison import Difference, compare_designs
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
-from analysis.statistics.multiplicity import holm
 from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
 from analysis.study.rates import VIGILANCE, paper_bootstrap
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.resampling.multiplicity import holm
 
 __all__ = ["TRUTH", "Comparison", "Comparisons", "against_truth", "comparisons"]
 

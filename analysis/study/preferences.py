@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from analysis.records import Row, Table
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
-from analysis.statistics.multiplicity import holm
 from analysis.statistics.preference import (
     Contrast,
     PairShare,
@@ -21,6 +20,7 @@ from analysis.statistics.preference import (
 )
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.resampling.multiplicity import holm
 
 __all__ = ["PreferenceDifference", "PreferenceDifferences", "PreferenceResults", "analyze_preferences"]
 

@@ -53,7 +53,7 @@ def compare_command(
 
         console = Console(highlight=False)
         if not console.is_terminal:
-            console.width = 200
+            console.width = max(80, console.width)
         console.print(comparison_table(differences))
     if any(math.isnan(d.difference) for d in differences) and not quiet:
         click.echo("Some metrics are unscored in one of the runs; see 'unscored' in its run.json.", err=True)

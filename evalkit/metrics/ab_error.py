@@ -32,6 +32,7 @@ class _AbErrorMetric(SumMetric):
     percent: ClassVar[bool] = True
     decimals: ClassVar[int] = 2
     uses_ab_error: ClassVar[bool] = True
+    scale = "logit"
 
     def __init__(self, options: AbErrorOptions | None = None) -> None:
         self.options = options or AbErrorOptions()

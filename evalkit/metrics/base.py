@@ -33,6 +33,7 @@ __all__ = [
     "Better",
     "ColumnMeanMetric",
     "ImageStatistics",
+    "IntervalKind",
     "MeanMetric",
     "Metric",
     "SetMetric",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 Better = Literal["higher", "lower", "neither"]
+IntervalKind = Literal["bootstrap", "jackknife", "share", "ratio of shares"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +173,11 @@ class SumMetric(Metric):
     reads: ClassVar[tuple[str, ...]] = ()
     """Diagnostics of the run (`evalkit.scoring.statistics_store.DIAGNOSTICS`) that `terms` reads as columns."""
 
-    interval: Literal["bootstrap", "jackknife"] = "bootstrap"
-    """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes)."""
+    interval: IntervalKind = "bootstrap"
+    """Which interval over images covers: the jackknife's where replicates miss what the sample has (rare classes), that of
+    a share or of the ratio of two where each image is right or wrong (terms of 0 and 1)."""
+    scale: ClassVar[Literal["linear", "log", "logit"]] = "linear"
+    """On which scale an interval of few images is symmetric: the logarithm of a positive number, the logit of a fraction."""
 
     @abstractmethod
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
 from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
-from evalkit.metrics.base import ImageStatistics, SumMetric, share_of_sums
+from evalkit.metrics.base import ImageStatistics, IntervalKind, SumMetric, share_of_sums
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.classifiers import Classifier, set_up_classifier
 from evalkit.networks.devices import BatchRunner, chosen_batch_size
@@ -149,6 +149,7 @@ class TopAccuracy(BlockMetric, SumMetric):
     percent = True
     decimals = 1
     unscored_because = "the classifier gave no finite scores"
+    interval: IntervalKind = "share"
 
     def __reduce__(self) -> tuple[Callable[[str, Setup], TopAccuracy], tuple[str, Setup]]:
         # Workers get the metrics of the run; the class was made from its name and is made so again.
@@ -218,6 +219,8 @@ class TopAccuracy(BlockMetric, SumMetric):
 
 class TopAccuracyKept(TopAccuracy):
     """Accuracy divided by the accuracy on the true photos: the share of recognition that survives colorization."""
+
+    interval: IntervalKind = "ratio of shares"
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
         """Whether it is recognised, whether its true photo is; images that the classifier answered, shape (n, 2)."""

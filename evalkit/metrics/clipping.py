@@ -25,6 +25,7 @@ class ClipRate(SumMetric):
     title = "clipped"
     better = "lower"
     percent = True
+    scale = "logit"
     summary = "share of pixels clipped into the sRGB gamut; known for built-in methods alone"
     reads = ("gamut_clipped",)
     unscored_because = "known only for colours that evalkit made; see newly_clipped in the per-image table"

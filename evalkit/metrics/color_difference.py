@@ -114,6 +114,7 @@ class Ciede2000(MeanMetric):
     name = "ciede2000"
     title = "CIEDE2000"
     better = "lower"
+    scale = "log"
     decimals = 2
     summary = "CIEDE2000 colour difference, mean over pixels, then over images (Sharma 2005)"
 

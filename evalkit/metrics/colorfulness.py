@@ -201,6 +201,7 @@ class ColorfulnessDiff(MeanMetric):
     name = "colorfulness_diff"
     title = "|dCF|"
     better = "lower"
+    scale = "log"
     decimals = 2
     summary = "|colourfulness of the prediction - of the truth| per image, mean over images"
 

@@ -258,6 +258,7 @@ class AbRmse(SumMetric):
     name = "ab_rmse"
     title = "RMSE ab"
     better = "lower"
+    scale = "log"
     decimals = 2
     summary = "root mean squared error over the a and b of all pixels, CIE Lab units (Larsson 2016)"
 
@@ -293,6 +294,7 @@ class LMae(MeanMetric):
     name = "l_mae"
     title = "|dL|"
     better = "lower"
+    scale = "log"
     decimals = 2
     summary = "mean absolute change of L (CIE Lab), mean over images: did the method keep the lightness?"
 

@@ -198,6 +198,7 @@ class _LpipsMetric(BlockMetric, ColumnMeanMetric):
     net: ClassVar[str]
 
     better = "lower"
+    scale = "log"
     decimals = 3
 
     @property

@@ -225,6 +225,7 @@ class SsimRgb(MeanMetric):
     name = "ssim_rgb"
     title = "SSIM"
     better = "higher"
+    scale = "logit"
     decimals = 4
     summary = "structural similarity on 8-bit sRGB, Gaussian 11 x 11, mean over channels and images (Wang 2004)"
 
@@ -251,6 +252,7 @@ class MsSsimAb(MeanMetric):
     name = "ms_ssim_ab"
     title = "MS-SSIM ab"
     better = "higher"
+    scale = "logit"
     decimals = 4
     summary = "multi-scale structural similarity on a and b (CIE Lab), 5 scales, mean over images (Wang 2003)"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 
 __all__ = ["missing_packages"]
 
@@ -10,6 +10,6 @@ __all__ = ["missing_packages"]
 def missing_packages(*names: str) -> str:
     """Which of the packages is not installed and what brings it; empty where all are there."""
     for name in names:
-        if find_spec(name) is None:
+        if importlib.util.find_spec(name) is None:
             return f"{name} is not installed (the extra 'networks' brings it)"
     return ""

@@ -4,14 +4,20 @@ References
 ----------
 .. [1] Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
 .. [2] Efron and Stein, "The jackknife estimate of variance", Annals of Statistics 9(3), 1981.
+.. [3] Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22(158), 1927.
+.. [4] Bonett and Price, "Confidence intervals for a ratio of binomial proportions based on paired data", Statistics in
+   Medicine 25(17), 2006.
+.. [5] Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired data",
+   Statistics in Medicine 17(22), 1998.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +28,28 @@ from evalkit.resampling.replicates import BLOCK_ELEMENTS, ScoreFunction, checked
 
 __all__ = [
     "Interval",
+    "Scale",
     "abc_interval_ratio",
     "interval",
+    "jackknife_error",
     "jackknife_interval",
+    "jackknife_p_value",
     "leave_one_out_scores",
     "paired_difference",
+    "paired_ratio_interval",
+    "paired_share_difference_interval",
+    "student_t_two_sided",
+    "wilson_interval",
 ]
+
+Scale = Literal["linear", "log", "logit"]
+
+SCALES: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any], float, float]] = {
+    "linear": (lambda x: x, lambda x: x, -math.inf, math.inf),
+    "log": (np.log, np.exp, 0.0, math.inf),
+    "logit": (lambda x: np.log(x / (1 - x)), lambda y: 1 / (1 + np.exp(-y)), 0.0, 1.0),
+}
+"""There, back, and the open range in which a score must lie."""
 
 MAX_UNDEFINED = 0.25
 """Share of undefined replicates above which one image alone carries the number.
@@ -165,8 +187,10 @@ def leave_one_out_scores(terms: npt.NDArray[Any], score: ScoreFunction) -> Float
     return np.concatenate([quietly(score, total - exact[i : i + rows]) for i in range(0, len(exact), rows)])
 
 
-def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Interval from leave-one-out scores: for the class-rebalanced AuC with the truth's own class shares.
+def jackknife_interval(
+    estimate: float, leave_one_out: npt.ArrayLike, level: float = 0.95, *, scale: Scale = "linear"
+) -> Interval:
+    """Interval from leave-one-out scores: for few images, and for the class-rebalanced AuC with the truth's own shares.
 
     Parameters
     ----------
@@ -176,6 +200,9 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
         From `leave_one_out_scores`; for a paired difference, the difference of two of them.
     level : float
         Nominal coverage, inside (0, 1).
+    scale : {"linear", "log", "logit"}
+        On which scale it is symmetric: for a positive number the logarithm, for a fraction the logit, so that it stays in
+        its range. Where a score lies at the end of its range the linear scale is taken.
 
     Returns
     -------
@@ -218,25 +245,169 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
     The degrees of freedom are those of the variance estimate by moments (Satterthwaite): 2 (sum u^2)^2 / (sum u^4 -
     (sum u^2)^2 / n), with u the deviations of the leave-one-out scores. They are few where few images carry the
     score. The floor of 4 made intervals up to 15 % narrower and cost at most 0.6 points of coverage.
+
+    For plain means of few images, measured with 1,500 samples of n (coverage in %): normal values, n = 5, 10, 20, 50:
+    94.7, 95.7, 95.3, 95.5, percentiles of the bootstrap 82.5, 90.5, 92.6, 93.7; log-normal values (standard deviation 1
+    on the log scale), n = 5 and 10: 82.5 and 83.5, on the log scale 89.9 and 89.9, percentiles 72.0 and 78.0.
     """
     _check_level(level)
     scores = np.asarray(leave_one_out, dtype=np.float64)
-    n, n_undefined = scores.size, int(np.isnan(scores).sum())
+    n_undefined = int(np.isnan(scores).sum())
     if math.isnan(estimate):
         return Interval.missing("The score itself is undefined.", n_undefined)
-    if n < 2 or n_undefined:
+    if scores.size < 2 or n_undefined:
         return Interval.missing("One image alone carries this number.", n_undefined)
+    error = jackknife_error(scores)
+    if error.std_error == 0:
+        return Interval(0.0, estimate, estimate)
+    to_scale, from_scale, low_end, high_end = SCALES[scale]
+    if scale != "linear" and not (low_end < min(estimate, scores.min()) and max(estimate, scores.max()) < high_end):
+        return jackknife_interval(estimate, scores, level)
+    on_scale = error if scale == "linear" else jackknife_error(to_scale(scores))
+    center = float(to_scale(np.float64(estimate)))
+    margin = _student_t_quantile((1 + level) / 2, on_scale.freedom) * on_scale.std_error
+    return Interval(error.std_error, float(from_scale(center - margin)), float(from_scale(center + margin)))
+
+
+@dataclass(frozen=True)
+class JackknifeError:
+    """Standard error of a score from its leave-one-out values, and the degrees of freedom that it has."""
+
+    std_error: float
+    freedom: float
+
+
+def jackknife_error(leave_one_out: FloatArray) -> JackknifeError:
+    """Standard error and degrees of freedom, of at least two scores that are all defined."""
+    n = len(leave_one_out)
     # From the first score, so that equal scores have a deviation of exactly 0.
-    deviations = scores - scores[0]
+    deviations = leave_one_out - leave_one_out[0]
     squares = (deviations - deviations.mean()) ** 2
     total = float(squares.sum())
     if total == 0:
-        return Interval(0.0, estimate, estimate)
-    std_error = math.sqrt(total * (n - 1) / n)
+        return JackknifeError(0.0, n - 1.0)
     concentration = float(((squares / total) ** 2).sum()) - 1 / n
     freedom = min(max(2 / concentration, 4.0) if concentration > 0 else math.inf, n - 1.0)
-    margin = _student_t_quantile((1 + level) / 2, freedom) * std_error
-    return Interval(std_error, estimate - margin, estimate + margin)
+    return JackknifeError(math.sqrt(total * (n - 1) / n), freedom)
+
+
+def jackknife_p_value(estimate: float, leave_one_out: npt.ArrayLike) -> float:
+    """Two-sided p-value of a paired difference against 0, from the t-ratio behind `jackknife_interval`.
+
+    Returns
+    -------
+    float
+        NaN for a single image or an undefined difference; 1 for a difference of exactly 0 on every image.
+    """
+    scores = np.asarray(leave_one_out, dtype=np.float64)
+    if math.isnan(estimate) or scores.size < 2 or np.isnan(scores).any():
+        return math.nan
+    error = jackknife_error(scores)
+    if error.std_error == 0:
+        return 1.0 if estimate == 0 else 0.0
+    return student_t_two_sided(estimate / error.std_error, error.freedom)
+
+
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Interval of a share of 0/1 values (Wilson 1927, the score interval [3]_): never of width 0.
+
+    Parameters
+    ----------
+    successes, n : int
+        How many of n values are 1.
+    level : float
+        Nominal coverage, inside (0, 1).
+
+    Returns
+    -------
+    Interval
+        The standard error is half the width over the normal quantile, so that it is not 0 at 0 or 100 %.
+
+    Examples
+    --------
+    >>> shares = wilson_interval(10, 20)
+    >>> round(shares.low, 6), round(shares.high, 6)
+    (0.299298, 0.700702)
+    """
+    _check_level(level)
+    if n < 1:
+        return Interval.missing("No image carries this share.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    low, high = _wilson_ends(successes, n, z)
+    return Interval((high - low) / (2 * z), low, high)
+
+
+def _wilson_ends(successes: float, n: float, z: float) -> tuple[float, float]:
+    middle = 2 * successes + z * z
+    spread = z * math.sqrt(z * z + 4 * successes * (1 - successes / n))
+    low, high = (middle - spread) / (2 * (n + z * z)), (middle + spread) / (2 * (n + z * z))
+    # Exactly, where rounding would leave 1e-17.
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def paired_ratio_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the ratio of two shares on the same images (Bonett and Price 2006 [4]_, from two Wilson intervals).
+
+    Parameters
+    ----------
+    first, second : array_like of 0 and 1, shape (n,)
+        Numerator and denominator of each image.
+    level : float
+        Nominal coverage, inside (0, 1).
+    """
+    _check_level(level)
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    n_a, n_b, n_either, n_unlike = int(a.sum()), int(b.sum()), int((a | b).sum()), int((a ^ b).sum())
+    if n_b == 0:
+        return Interval.missing("No image carries this ratio.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    # Images that neither has say nothing about the ratio; one half-success each keeps the shares off 0 and 1.
+    share_a, share_b = (n_a + 1) / (n_either + 2), (n_b + 1) / (n_either + 2)
+    own = math.sqrt((1 - share_a) / (n_a + 1)) + math.sqrt((1 - share_b) / (n_b + 1))
+    k = z * math.sqrt((n_unlike + 2) / ((n_a + 1) * (n_b + 1))) / own
+    low_a, high_a = _wilson_ends(n_a, n_either, k)
+    low_b, high_b = _wilson_ends(n_b, n_either, k)
+    low, high = low_a / high_b, high_a / low_b if low_b > 0 else math.inf
+    return Interval((high - low) / (2 * z), low, high)
+
+
+def paired_share_difference_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the difference of two shares on the same images, second minus first (Newcombe 1998 [5]_, method 10).
+
+    Square and add: the two Wilson intervals, with the correlation of the images between them.
+
+    Parameters
+    ----------
+    first, second : array_like of 0 and 1, shape (n,)
+    level : float
+        Nominal coverage, inside (0, 1).
+
+    Examples
+    --------
+    >>> never, always = [0] * 5, [1] * 5
+    >>> between = paired_share_difference_interval(always, always)
+    >>> between.low < 0 < between.high
+    True
+    """
+    _check_level(level)
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    n = len(a)
+    if n < 1:
+        return Interval.missing("No image carries this difference.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share_a, share_b = float(a.mean()), float(b.mean())
+    (low_a, high_a), (low_b, high_b) = _wilson_ends(int(a.sum()), n, z), _wilson_ends(int(b.sum()), n, z)
+    both, neither = int((a & b).sum()), int((~a & ~b).sum())
+    only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
+    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    odds = both * neither - only_a * only_b
+    # The continuity correction of the paper, towards no correlation.
+    phi = (max(odds - n / 2, 0) if odds > 0 else odds) / math.sqrt(product) if product else 0.0
+    down = (share_b - low_b) ** 2 - 2 * phi * (share_b - low_b) * (high_a - share_a) + (high_a - share_a) ** 2
+    up = (high_b - share_b) ** 2 - 2 * phi * (high_b - share_b) * (share_a - low_a) + (share_a - low_a) ** 2
+    difference = share_b - share_a
+    low, high = difference - math.sqrt(max(down, 0.0)), difference + math.sqrt(max(up, 0.0))
+    return Interval((high - low) / (2 * z), low, high)
 
 
 def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -313,3 +484,26 @@ def _student_t_quantile(share: float, freedom: float) -> float:
         if abs(step) < 1e-12 * x:
             break
     return x
+
+
+def student_t_two_sided(t: float, freedom: float) -> float:
+    """Chance that Student's t is at least as far from 0, without scipy.
+
+    Parameters
+    ----------
+    t : float
+    freedom : float
+        Degrees of freedom, 1 or more, not necessarily whole.
+
+    Examples
+    --------
+    >>> round(student_t_two_sided(2.262157, 9.0), 6)
+    0.05
+    """
+    nodes, node_weights = np.polynomial.legendre.leggauss(64)
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+    # The tail itself, from the angle of t to a right angle: small p keep their digits.
+    angle = math.atan(abs(t) / math.sqrt(freedom))
+    half = (math.pi / 2 - angle) / 2
+    angles = angle + half * (nodes + 1)
+    return min(1.0, 2 * scale * half * float(node_weights @ np.cos(angles) ** (freedom - 1)))

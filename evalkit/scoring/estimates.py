@@ -12,10 +12,17 @@ from evalkit.arrays import BoolArray, FloatArray
 from evalkit.errors import InputError
 from evalkit.metrics.base import ImageStatistics, Metric, SetMetric, SumMetric, exact_sum
 from evalkit.metrics.blocks import BlockMetric
-from evalkit.resampling.intervals import Interval, interval, jackknife_interval
-from evalkit.resampling.replicates import replicate_scores
+from evalkit.resampling.intervals import (
+    Interval,
+    interval,
+    jackknife_interval,
+    leave_one_out_scores,
+    paired_ratio_interval,
+    wilson_interval,
+)
+from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
 
-__all__ = ["Estimate", "check_n_bootstrap", "estimate", "intervals"]
+__all__ = ["Estimate", "check_n_bootstrap", "estimate", "intervals", "leave_one_out_of"]
 
 PART = 512
 """Images whose class matrices are dense at a time: 3 MB with 313 classes, however many images there are."""
@@ -72,7 +79,7 @@ def estimate(metric: Metric, statistics: ImageStatistics) -> Estimate:
         is_scored = np.full(n, not np.isnan(value))
         carries = is_scored
     elif isinstance(metric, SumMetric):
-        if metric.interval == "bootstrap":
+        if metric.interval != "jackknife":
             terms = metric.terms(statistics)
             value, per_image = float(metric.score(exact_sum(terms))), metric.per_image(statistics)
         else:
@@ -111,6 +118,10 @@ def _in_parts(metric: SumMetric, statistics: ImageStatistics) -> tuple[float, Fl
 def intervals(estimates: Sequence[Estimate], n_bootstrap: int, seed: int) -> list[Interval]:
     """Interval of each estimate of one method; one shared stream of image weights, so that all replicates are paired.
 
+    Shares of images that are right or wrong have Wilson's interval, ratios of two such shares Bonett and Price's; numbers on
+    fewer than 100 images, and those that replicates do not cover, the jackknife's with Student's t; the rest the
+    percentiles of the bootstrap.
+
     Parameters
     ----------
     estimates : sequence of Estimate
@@ -121,21 +132,57 @@ def intervals(estimates: Sequence[Estimate], n_bootstrap: int, seed: int) -> lis
     """
     if n_bootstrap == 0:
         return [Interval.missing("no interval was asked for (--bootstrap 0)") for _ in estimates]
-    resampled = [
-        (one.terms, one.metric.score)
-        for one in estimates
-        if one.terms is not None and isinstance(one.metric, SumMetric)
-    ]
-    replicates = iter(replicate_scores(resampled, n_bootstrap, seed).T if resampled else ())
-    computed = []
-    for one in estimates:
-        if one.terms is not None:
-            computed.append(interval(one.value, next(replicates)))
-        elif one.leave_one_out is None:
-            computed.append(Interval.missing("this metric has no interval"))
-        else:
-            computed.append(jackknife_interval(one.value, one.leave_one_out))
-    return computed
+    resampled = [one for one in estimates if _is_resampled(one)]
+    columns = [(one.terms, _sum_metric(one).score) for one in resampled if one.terms is not None]
+    replicates = replicate_scores(columns, n_bootstrap, seed).T if columns else ()
+    by_replicates = {id(one): interval(one.value, values) for one, values in zip(resampled, replicates, strict=True)}
+    return [by_replicates.get(id(one)) or _closed_form(one) for one in estimates]
+
+
+def _is_resampled(one: Estimate) -> bool:
+    return (
+        isinstance(one.metric, SumMetric)
+        and one.metric.interval == "bootstrap"
+        and one.terms is not None
+        and one.n_images >= FEW_IMAGES
+    )
+
+
+def _sum_metric(one: Estimate) -> SumMetric:
+    if not isinstance(one.metric, SumMetric):
+        raise TypeError(f"{one.metric.name} is no SumMetric")
+    return one.metric
+
+
+def _closed_form(one: Estimate) -> Interval:
+    if isinstance(one.metric, SetMetric):
+        if one.leave_one_out is None:
+            return Interval.missing("this metric has no interval")
+        return jackknife_interval(one.value, one.leave_one_out)
+    metric = _sum_metric(one)
+    if metric.interval == "share" and one.terms is not None:
+        right, answered = exact_sum(one.terms)
+        return wilson_interval(int(right), int(answered))
+    if metric.interval == "ratio of shares" and one.terms is not None:
+        return paired_ratio_interval(one.terms[:, 0], one.terms[:, 1])
+    return jackknife_interval(one.value, leave_one_out_of(one), scale=metric.scale)
+
+
+def leave_one_out_of(one: Estimate, images: BoolArray | None = None) -> FloatArray:
+    """The value without each image that carries it.
+
+    Parameters
+    ----------
+    one : Estimate
+    images : ndarray of bool, shape (n,), optional
+        These images alone; by default those with a finite value.
+    """
+    if one.leave_one_out is not None:
+        return one.leave_one_out
+    if one.terms is None:
+        return np.empty(0)
+    chosen = np.isfinite(one.per_image) if images is None else images
+    return leave_one_out_scores(one.terms[chosen], _sum_metric(one).score) if chosen.any() else np.empty(0)
 
 
 def _reason(metric: Metric, statistics: ImageStatistics, is_scored: BoolArray) -> str:

@@ -174,9 +174,9 @@ def _agreement(
     return Agreement(metric, len(values), len(names), correlation, low, high, within)
 
 
-def agreement_rows(found: Sequence[Agreement]) -> list[dict[str, object]]:
+def agreement_rows(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
     """Plain rows for tables and JSON; undefined numbers are None."""
     return [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in vars(row).items()}
-        for row in found
+        for row in agreements
     ]

@@ -12,8 +12,12 @@ from evalkit.color.limits import KEPT_LIGHTNESS
 from evalkit.errors import InputError
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.statistics_store import rows_of_method
+from evalkit.wording import counted
 
 __all__ = ["notices", "refuse_copies"]
+
+SMALL_SET = 30
+"""Images below which a set is called small."""
 
 NOTICED_CLIPPING = 0.01
 """Share of newly clipped pixels from which it is mentioned."""
@@ -60,6 +64,17 @@ def notices(table: pa.Table, record: RunRecord) -> tuple[str, ...]:
 
 
 def _about_truth(rows: pa.Table) -> list[str]:
+    n = len(rows)
+    few = (
+        f"{counted(n, 'image')}: a small set; what follows from it about other images is little, whatever its intervals say"
+        if n < SMALL_SET
+        else ""
+    )
+    sentences = [few] if few else []
+    return sentences + _about_photos(rows)
+
+
+def _about_photos(rows: pa.Table) -> list[str]:
     n, n_gray = len(rows), sum(bool(value) for value in _column(rows, "gray_truth"))
     sentences = [f"{n_gray} of {n} true photos are grayscale: ab metrics mean nothing on them"] if n_gray else []
     return sentences + _applied(_column(rows, "truth_notes"), "true photos")

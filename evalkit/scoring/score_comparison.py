@@ -6,13 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from evalkit.errors import InputError
 from evalkit.metrics import create_metrics
-from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
-from evalkit.resampling.intervals import Interval, jackknife_interval, leave_one_out_scores, paired_difference
-from evalkit.resampling.replicates import replicate_scores
-from evalkit.resampling.swap_tests import sign_flip_test
+from evalkit.metrics.base import Metric, SumMetric, exact_sum
+from evalkit.resampling.intervals import (
+    Interval,
+    jackknife_interval,
+    jackknife_p_value,
+    leave_one_out_scores,
+    paired_difference,
+    paired_share_difference_interval,
+)
+from evalkit.resampling.multiplicity import holm
+from evalkit.resampling.replicates import FEW_IMAGES, ScoreFunction, quietly, replicate_scores
+from evalkit.resampling.swap_tests import SwapTest, sign_flip_tests, studentised_swap_test
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
@@ -20,28 +32,39 @@ from evalkit.scoring.statistics_store import StoredStatistics
 
 __all__ = ["Difference", "compare_methods", "compare_runs"]
 
+STUDENTISED_UP_TO = 200
+"""Images up to which the class-rebalanced AuC is tested by studentised swaps; above, their ratio follows Student's t, and
+100,000 swaps would take minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Second minus first.
+    """Second minus first, on the images that both have a finite value of.
 
     Attributes
     ----------
     method, other_method : str
         First and second: of two runs, or of one.
     metric : str
+    n_images : int
+        Images that carry both values: one that is infinite or unscored on either side is left out on both.
     first, second, difference : float
-        Values and ``second - first``.
+        Values on these images and ``second - first``.
     std_error, ci_low, ci_high : float
         Of the difference, over images; the same image weights serve both.
     p_value : float
-        Two-sided, by swapping the two methods' labels image by image (`evalkit.resampling.swap_tests.sign_flip_test`);
-        NaN without resampling. Not adjusted for the number of rows.
+        Two-sided, by swapping the two methods' labels image by image (`evalkit.resampling.swap_tests`); NaN without a
+        test.
+    p_holm : float
+        The same, adjusted for all rows that were tested together.
+    is_at_floor : bool
+        Whether no random swap went as far as what was observed: the p-values are then at most what they say.
     """
 
     method: str
     other_method: str
     metric: str
+    n_images: int
     first: float
     second: float
     difference: float
@@ -49,6 +72,8 @@ class Difference:
     ci_low: float
     ci_high: float
     p_value: float
+    p_holm: float
+    is_at_floor: bool
 
 
 def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
@@ -106,51 +131,134 @@ def _differences(
     n_bootstrap: int,
     seed: int,
 ) -> list[Difference]:
-    records: Sequence[RunRecord] = [run.record for run in runs]
+    records = [run.record for run in runs]
     metrics = create_metrics(shared, records[0].options, records[0].setups)
-    stored = [_statistics(folder, record, metrics) for folder, record in zip(folders, records, strict=True)]
-    differences = []
-    for method, other_method in pairs:
-        statistics = (stored[0].methods[method], stored[1].methods[other_method])
-        for metric in metrics:
-            values = runs[0][method, metric.name].value, runs[1][other_method, metric.name].value
-            between, p_value = _interval_and_test(metric, statistics, values[1] - values[0], n_bootstrap, seed)
-            differences.append(
-                Difference(
-                    method=method,
-                    other_method=other_method,
-                    metric=metric.name,
-                    first=values[0],
-                    second=values[1],
-                    difference=values[1] - values[0],
-                    std_error=between.std_error,
-                    ci_low=between.low,
-                    ci_high=between.high,
-                    p_value=p_value,
-                )
-            )
-    return differences
+    stored = [load_statistics(folders[0] / "statistics", records[0], metrics)]
+    stored.append(
+        stored[0] if folders[0] == folders[1] else load_statistics(folders[1] / "statistics", records[1], metrics)
+    )
+    rows = [_paired(metric, method, other_method, stored, runs) for method, other_method in pairs for metric in metrics]
+    tests = _swap_tests(rows, seed) if n_bootstrap else [None] * len(rows)
+    adjusted = holm([math.nan if test is None else test.p_value for test in tests])
+    return [
+        _difference(row, test, float(p_holm), n_bootstrap, seed)
+        for row, test, p_holm in zip(rows, tests, adjusted, strict=True)
+    ]
 
 
-def _statistics(folder: Path, record: RunRecord, metrics: Sequence[Metric]) -> StoredStatistics:
-    return load_statistics(folder / "statistics", record, metrics)
+@dataclass(frozen=True, kw_only=True)
+class _Paired:
+    """One metric of two methods on their common images; terms are None for metrics of whole sets."""
+
+    metric: Metric
+    method: str
+    other_method: str
+    n_images: int
+    values: tuple[float, float]
+    terms: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None
+
+    @property
+    def difference(self) -> float:
+        return self.values[1] - self.values[0]
 
 
-def _interval_and_test(
-    metric: Metric, statistics: tuple[ImageStatistics, ImageStatistics], difference: float, n_bootstrap: int, seed: int
-) -> tuple[Interval, float]:
-    """Interval of second minus first, and p-value of the label swap."""
-    if math.isnan(difference):
-        return Interval.missing("one of the two is unscored"), math.nan
+def _paired(
+    metric: Metric, method: str, other_method: str, stored: Sequence[StoredStatistics], runs: Sequence[Scores]
+) -> _Paired:
     if not isinstance(metric, SumMetric):
-        return Interval.missing("a metric of whole sets has no paired interval"), math.nan
-    first, second = (metric.terms(rows) for rows in statistics)
-    p_value = sign_flip_test(second, first, metric.score, n_bootstrap, seed).p_value if n_bootstrap else math.nan
-    if metric.interval == "jackknife":
-        leave_one_out = leave_one_out_scores(second, metric.score) - leave_one_out_scores(first, metric.score)
-        return jackknife_interval(difference, leave_one_out), p_value
+        scores = runs[0][method, metric.name], runs[1][other_method, metric.name]
+        return _Paired(
+            metric=metric,
+            method=method,
+            other_method=other_method,
+            n_images=min(score.n_images for score in scores),
+            values=(scores[0].value, scores[1].value),
+            terms=None,
+        )
+    statistics = stored[0].methods[method], stored[1].methods[other_method]
+    common = np.logical_and.reduce([np.isfinite(metric.per_image(one)) for one in statistics])
+    # Rows of zeros, not fewer rows: all metrics are tested under one set of swaps over the same images.
+    terms = [np.where(common[:, None], metric.terms(one), 0) for one in statistics]
+    first, second = (float(quietly(metric.score, exact_sum(term))) if common.any() else math.nan for term in terms)
+    return _Paired(
+        metric=metric,
+        method=method,
+        other_method=other_method,
+        n_images=int(common.sum()),
+        values=(first, second),
+        terms=(terms[0], terms[1]),
+    )
+
+
+def _swap_tests(rows: Sequence[_Paired], seed: int) -> list[SwapTest | None]:
+    """Label swaps of all rows; plain ones share their swaps."""
+    tests: dict[int, SwapTest] = {}
+    plain: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any], ScoreFunction]] = {}
+    for k, row in enumerate(rows):
+        if row.terms is None or not isinstance(row.metric, SumMetric) or math.isnan(row.difference):
+            continue
+        first, second = row.terms
+        if row.metric.interval != "jackknife":
+            plain[k] = second, first, row.metric.score
+        elif len(first) <= STUDENTISED_UP_TO:
+            tests[k] = studentised_swap_test(second, first, row.metric.score, seed=seed)
+        else:
+            leave_one_out = leave_one_out_scores(second, row.metric.score) - leave_one_out_scores(
+                first, row.metric.score
+            )
+            tests[k] = SwapTest(row.difference, jackknife_p_value(row.difference, leave_one_out), 0)
+    if plain:
+        tests.update(zip(plain, sign_flip_tests(plain.values(), seed=seed), strict=True))
+    return [tests.get(k) for k in range(len(rows))]
+
+
+def _difference(row: _Paired, test: SwapTest | None, p_holm: float, n_bootstrap: int, seed: int) -> Difference:
+    between = _interval(row, n_bootstrap, seed)
+    return Difference(
+        method=row.method,
+        other_method=row.other_method,
+        metric=row.metric.name,
+        n_images=row.n_images,
+        first=row.values[0],
+        second=row.values[1],
+        difference=row.difference,
+        std_error=between.std_error,
+        ci_low=between.low,
+        ci_high=between.high,
+        p_value=math.nan if test is None else test.p_value,
+        p_holm=p_holm,
+        is_at_floor=test is not None and test.is_at_floor,
+    )
+
+
+def _interval(row: _Paired, n_bootstrap: int, seed: int) -> Interval:
+    """Interval of second minus first, of the kind that the single values have."""
+    metric = row.metric
+    if math.isnan(row.difference):
+        return Interval.missing("one of the two is unscored")
+    if row.terms is None or not isinstance(metric, SumMetric):
+        return Interval.missing("a metric of whole sets has no paired interval")
+    if n_bootstrap == 0:
+        return Interval.missing("no interval was asked for (--bootstrap 0)")
+    first, second = row.terms
+    if metric.interval in ("share", "ratio of shares"):
+        return _interval_of_shares(metric, first, second)
+    if metric.interval == "jackknife" or row.n_images < FEW_IMAGES:
+        carries = (first != 0).any(axis=1) | (second != 0).any(axis=1)
+        leave_one_out = [leave_one_out_scores(terms[carries], metric.score) for terms in (first, second)]
+        return jackknife_interval(row.difference, leave_one_out[1] - leave_one_out[0])
     replicates = replicate_scores([(first, metric.score), (second, metric.score)], n_bootstrap, seed)
-    return paired_difference(replicates[:, 1], replicates[:, 0], difference), p_value
+    return paired_difference(replicates[:, 1], replicates[:, 0], row.difference)
+
+
+def _interval_of_shares(metric: SumMetric, first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Interval:
+    if metric.interval == "share":
+        answered = (first[:, 1] > 0) & (second[:, 1] > 0)
+        return paired_share_difference_interval(first[answered, 0], second[answered, 0])
+    # Both are divided by the same number of recognised true photos, which is taken as given.
+    per_truth = len(first) / float(first[:, 1].sum())
+    shares = paired_share_difference_interval(first[:, 0], second[:, 0])
+    return Interval(shares.std_error * per_truth, shares.low * per_truth, shares.high * per_truth)
 
 
 def _without_intervals(folder: Path) -> Scores:

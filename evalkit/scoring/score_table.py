@@ -14,10 +14,16 @@ from rich.text import Text
 
 from evalkit.metrics import load_metric
 from evalkit.metrics.base import Metric
+from evalkit.scoring.ranking import LEVEL
 from evalkit.scoring.score_comparison import Difference
 from evalkit.scoring.scores import Score, Scores
+from evalkit.wording import counted
 
-__all__ = ["comparison_table", "print_scores", "score_json", "score_table"]
+__all__ = ["comparison_table", "p_text", "print_scores", "score_json", "score_table"]
+
+
+SMALLEST_P = 0.001
+"""Below this a p-value is only said to be below it."""
 
 
 def _number(metric: type[Metric], value: float) -> str:
@@ -25,32 +31,23 @@ def _number(metric: type[Metric], value: float) -> str:
     return f"{scaled:.{metric.decimals}f}"
 
 
-def _best(scores: Scores, metric: type[Metric]) -> set[str]:
-    """Methods that share the best value as it is shown; anchors win only where there is nothing else."""
-    if metric.better == "neither":
-        return set()
-    own = scores.record.own_methods
-    if len(own) < 2:
-        return set()
-    values = {method: scores[method, metric.name].value for method in own}
-    values = {method: value for method, value in values.items() if not math.isnan(value)}
-    if not values:
-        return set()
-    best = max(values.values()) if metric.better == "higher" else min(values.values())
-    return {method for method, value in values.items() if _number(metric, value) == _number(metric, best)}
+def _marks(scores: Scores, name: str) -> dict[str, str]:
+    """Mark of each method: ``*`` for the one that is better than all, ``=`` for those that share the first rank."""
+    first = scores.first_rank.get(name, ())
+    return dict.fromkeys(first, "*" if len(first) == 1 else "=")
 
 
-def _cell(metric: type[Metric], score: Score, best: bool) -> Text:
+def _cell(metric: type[Metric], score: Score, mark: str) -> Text:
     if math.isnan(score.value):
         return Text("unscored", style="dim italic")
-    text = Text.assemble((_number(metric, score.value) + (" *" if best else "  "), "bold green" if best else ""))
+    text = Text.assemble((f"{_number(metric, score.value)} {mark or ' '}", "bold green" if mark == "*" else ""))
     if not math.isnan(score.ci_low):
         low, high = _number(metric, score.ci_low), _number(metric, score.ci_high)
         text.append(f"\n{low} – {high}  ", style="dim")
     return text
 
 
-def _columns_table(scores: Scores, metrics: Sequence[type[Metric]], best: Mapping[str, set[str]]) -> Table:
+def _columns_table(scores: Scores, metrics: Sequence[type[Metric]], marks: Mapping[str, Mapping[str, str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("method", no_wrap=True)
     for metric in metrics:
@@ -61,7 +58,7 @@ def _columns_table(scores: Scores, metrics: Sequence[type[Metric]], best: Mappin
         name = Text(method, style="italic" if anchor else "")
         if anchor:
             name.append("\nanchor", style="dim")
-        cells = [_cell(metric, scores[method, metric.name], method in best[metric.name]) for metric in metrics]
+        cells = [_cell(metric, scores[method, metric.name], marks[metric.name].get(method, "")) for metric in metrics]
         table.add_row(name, *cells)
     return table
 
@@ -69,18 +66,18 @@ def _columns_table(scores: Scores, metrics: Sequence[type[Metric]], best: Mappin
 def score_table(scores: Scores, width: int = 400) -> RenderableType:
     """Table and notes of a run; what is wider than `width` characters continues in a further table beneath."""
     metrics = [load_metric(name) for name in scores.metrics]
-    best = {metric.name: _best(scores, metric) for metric in metrics}
+    marks = {name: _marks(scores, name) for name in scores.metrics}
     tables: list[RenderableType] = []
     ruler = Console(width=1000)
     rest = metrics
     while rest:
         fitting = len(rest)
         while fitting > 1:
-            needed = ruler.measure(_columns_table(scores, rest[:fitting], best)).maximum
+            needed = ruler.measure(_columns_table(scores, rest[:fitting], marks)).maximum
             if needed <= width:
                 break
             fitting -= 1
-        tables.append(_columns_table(scores, rest[:fitting], best))
+        tables.append(_columns_table(scores, rest[:fitting], marks))
         rest = rest[fitting:]
     n = len(set(scores.per_image["image"].to_pylist()))
     notes = [
@@ -88,8 +85,11 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
     ]
     if any(metric.percent for metric in metrics):
         notes.append(" and ".join(_percent_words(metrics)) + " in per cent")
-    if any(best.values()):
-        notes.append("* best of the column, anchors apart")
+    signs = {mark for of_metric in marks.values() for mark in of_metric.values()}
+    if "*" in signs:
+        notes.append("* better than every other method, anchors aside")
+    if "=" in signs:
+        notes.append("= shares the first rank: not told apart from the best (Holm, 5 %)")
     lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]
     lines += [Text(line, style="dim") for line in _reasons(scores)]
     if scores.samples:
@@ -134,27 +134,54 @@ def _percent_words(metrics: Sequence[type[Metric]]) -> list[str]:
 
 
 def comparison_table(differences: Sequence[Difference]) -> RenderableType:
-    """Table of differences, second minus first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for heading in ("method", "metric"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("first", "second", "difference", "95 % interval", "p"):
+    """Table of differences, second minus first, in 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("method", overflow="fold")
+    table.add_column("metric", no_wrap=True)
+    for heading in ("first", "second", "difference", "95 % interval", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
+    n_most = max((d.n_images for d in differences), default=0)
+    last = ""
     for d in differences:
         metric = load_metric(d.metric)
         name = d.method if d.method == d.other_method else f"{d.method} → {d.other_method}"
-        sure = not math.isnan(d.ci_low) and (d.ci_low > 0 or d.ci_high < 0)
+        last, name = name, "" if name == last else name
+        is_sure = d.p_holm < LEVEL
         between = "" if math.isnan(d.ci_low) else f"{_number(metric, d.ci_low)} – {_number(metric, d.ci_high)}"
+        on_fewer = f" ({d.n_images})" if d.n_images < n_most else ""
         table.add_row(
-            name, metric.title, _number(metric, d.first), _number(metric, d.second),
-            Text(f"{_number(metric, d.difference)}", style="bold" if sure else ""), between,
-            "" if math.isnan(d.p_value) else f"{d.p_value:.4f}",
+            name, metric.title + on_fewer, _shown(metric, d.first), _shown(metric, d.second),
+            Text(_shown(metric, d.difference), style="bold" if is_sure else ""), between,
+            p_text(d.p_holm, is_at_floor=d.is_at_floor),
         )  # fmt: skip
-    note = (
-        "Second minus first; bold where the interval leaves out 0. AuC in points. p by swapping the labels image by image, "
-        "not adjusted for the number of rows."
-    )
-    return Group(table, Text(note, style="dim"))
+    n_tested = sum(not math.isnan(d.p_holm) for d in differences)
+    family = f", adjusted (Holm) for {n_tested} rows" if n_tested > 1 else ""
+    lines = [
+        f"Second minus first on {counted(n_most, 'image')}{_fewer(differences, n_most)}; AuC and accuracy in points. p by "
+        f"swapping labels image by image{family}; bold below {LEVEL:g}. Intervals are 95 % each, not adjusted."
+    ]
+    if any(d.metric == "ab_auc_rebal" for d in differences):
+        lines.append(f"AuC rebal. holds for {counted(n_most, 'image')}: it changes with the size of the set.")
+    return Group(table, *(Text(line, style="dim") for line in lines))
+
+
+def _shown(metric: type[Metric], value: float) -> str:
+    return "unscored" if math.isnan(value) else _number(metric, value)
+
+
+def _fewer(differences: Sequence[Difference], n_most: int) -> str:
+    if all(d.n_images == n_most for d in differences):
+        return ""
+    return ", in brackets where some are infinite or unscored on either side and left out on both"
+
+
+def p_text(p_value: float, *, is_at_floor: bool = False) -> str:
+    """A p-value in words that are true: never 0, and "at most" where the number of draws is what bounds it."""
+    if math.isnan(p_value):
+        return ""
+    if p_value < SMALLEST_P:
+        return f"< {SMALLEST_P:g}"
+    return f"at most {p_value:.3f}" if is_at_floor else f"{p_value:.3f}"
 
 
 def score_json(scores: Scores) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,11 @@ from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, SumMetric, mean_score
-from evalkit.resampling.intervals import Interval, interval
-from evalkit.resampling.replicates import replicate_scores
+from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
+from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
 from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate, intervals
 from evalkit.scoring.notices import notices, refuse_copies
+from evalkit.scoring.ranking import first_rank
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.samples import SampleScore, sample_scores
 from evalkit.scoring.signature import format_signature
@@ -125,6 +126,9 @@ class Scores:
     record : RunRecord
     samples : tuple of Score
         Numbers of all samples together, for methods with several images per photo (see `evalkit.scoring.samples`).
+    first_rank : mapping of str to tuple of str
+        By metric the best method and those that cannot be told apart from it, anchors aside (see
+        `evalkit.scoring.ranking`).
     """
 
     summary: tuple[Score, ...]
@@ -133,6 +137,7 @@ class Scores:
     warnings: tuple[str, ...]
     record: RunRecord
     samples: tuple[Score, ...] = ()
+    first_rank: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -292,6 +297,7 @@ def summarise(
     run_fields = _run_fields(stored, record)
     summary: list[Score] = []
     cautions: dict[str, None] = {}
+    by_metric: dict[str, dict[str, Estimate]] = {metric.name: {} for metric in metrics}
     per_image: dict[str, FloatArray] = {metric.name: np.full(stored.scalars.num_rows, np.nan) for metric in metrics}
     for method in record.methods:
         estimates, fields = _estimates(folder, stored, method, metrics, keep)
@@ -302,6 +308,8 @@ def summarise(
         ):
             summary.append(_score(method, one, between, format_signature(one.metric.name, of_method, own, _release())))
             cautions[one.metric.caution(method, one.value, one.n_scored)] = None
+            if method in record.own_methods:
+                by_metric[one.metric.name][method] = one
     table = _per_image_table(stored.scalars, per_image, metrics)
     refuse_copies(table, record)
     record = replace(record, inputs=_input_digests(table, record))
@@ -312,6 +320,7 @@ def summarise(
         warnings=(*notices(table, record), *filter(None, cautions)),
         record=record,
         samples=_scores_of_samples(table, metrics, record, run_fields) if record.samples else (),
+        first_rank={name: first_rank(estimates) for name, estimates in by_metric.items()},
     )
 
 
@@ -418,11 +427,14 @@ def _scores_of_samples(
 
 
 def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, run_fields: Mapping[str, str]) -> Score:
-    between = Interval.missing("no interval was asked for (--bootstrap 0)")
-    if record.n_bootstrap:
-        replicates = replicate_scores([(one.terms, mean_score)], record.n_bootstrap, record.seed)
-        between = interval(one.value, replicates[:, 0])
     carries = np.isfinite(one.per_image)
+    between = Interval.missing("no interval was asked for (--bootstrap 0)")
+    if record.n_bootstrap and carries.sum() < FEW_IMAGES:
+        between = jackknife_interval(one.value, leave_one_out_scores(one.terms[carries], mean_score))
+    elif record.n_bootstrap:
+        between = interval(
+            one.value, replicate_scores([(one.terms, mean_score)], record.n_bootstrap, record.seed)[:, 0]
+        )
     return Score(
         method=one.method,
         metric=one.metric,

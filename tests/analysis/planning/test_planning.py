@@ -165,7 +165,7 @@ def test_the_worse_direction_is_the_one_of_the_larger_variance() -> None:
 def test_a_family_of_comparisons_keeps_the_power_of_each_on_the_adjusted_p() -> None:
     """Five equally distant baselines with a common one: Holm's p of each reaches the planned power."""
     from analysis.statistics.comparison import compare
-    from analysis.statistics.multiplicity import holm
+    from evalkit.resampling.multiplicity import holm
 
     plan = plan_study(PlanOptions(difference=15, rate=0.3, direction="lower", images=100, methods=6, simulate=0))
     assert plan.goal.comparisons == 5

@@ -16,9 +16,9 @@ from analysis.planning.simulation import simulate_answers
 from analysis.statistics.comparison import compare, mcnemar
 from analysis.statistics.equivalence import equivalence, non_inferiority
 from analysis.statistics.fool_rate import fool_rate
-from analysis.statistics.multiplicity import benjamini_hochberg, holm
 from analysis.statistics.sensitivity import dprime, dprime_unbiased
 from evalkit.errors import InputError
+from evalkit.resampling.multiplicity import benjamini_hochberg, holm
 
 
 def study(seed: int, n_a: int = 9, n_b: int = 7, n_i: int = 8, shared: bool = False) -> tuple:

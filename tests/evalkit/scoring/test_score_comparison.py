@@ -5,17 +5,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from scoring_folders import QUICK_METRICS, finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
 from evalkit.cli import main
 from evalkit.errors import InputError
+from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.resampling.multiplicity import holm
 from evalkit.scoring.score_comparison import compare_methods, compare_runs
+from evalkit.scoring.score_table import p_text
 from evalkit.scoring.scores import Scores
 
 Finished = tuple[Path, Scores]
@@ -131,7 +137,7 @@ def test_methods_of_one_run_are_compared_with_a_baseline_as_two_runs_would_be(
         one, other = apart[metric], together["dull", metric]
         for field in ("first", "second", "difference", "ci_low", "ci_high", "p_value"):
             assert getattr(one, field) == getattr(other, field), field
-        assert other.p_value == pytest.approx(1 / 301)  # duller is worse, beyond doubt: no swap goes as far
+        assert other.p_value < 1e-4  # duller is worse, beyond doubt: no swap goes as far
 
 
 def test_swapped_labels_of_a_method_and_itself_go_as_far_as_observed(finished: Finished) -> None:
@@ -146,3 +152,80 @@ def test_a_baseline_that_is_not_there(baseline: str | None, message: str, finish
     result = CliRunner().invoke(main, ["compare", str(finished[0]), *options])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def vary(root: Path, photo_set: Path, names: list[str], *, better: float, worse: float, perfect: set[str]) -> Path:
+    """Two methods on some photos: everywhere `a` is nearer to the truth than `b`, except that `b` is the truth on some."""
+    for folder in ("truth", "a", "b"):
+        (root / folder).mkdir(parents=True)
+    for name in names:
+        truth = np.array(Image.open(photo_set / "truth" / f"{name}.png")).astype(float)
+        gray = truth.mean(axis=2, keepdims=True)
+        Image.fromarray(truth.astype(np.uint8)).save(root / "truth" / f"{name}.png")
+        for folder, saturation in (("a", better), ("b", 1.0 if name in perfect else worse)):
+            pixels = np.clip(np.rint(gray + saturation * (truth - gray)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{name}.png")
+    return root
+
+
+def test_an_infinite_psnr_is_left_out_on_both_sides(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    """Averaged over each method's own finite images, b would win by the images that it leaves."""
+    names = [f"i{i:02d}" for i in range(12)]
+    # The images on which b is perfect are those that are hardest for a.
+    root = vary(tmp_path / "in", photo_set, names, better=0.8, worse=0.7, perfect={"i00", "i01"})
+    quick_score(root, tmp_path / "out", {"a": root / "a", "b": root / "b"}, metrics=("psnr_rgb",))
+    (d,) = compare_methods(tmp_path / "out", "a", n_bootstrap=200)
+    assert d.n_images == 10
+    assert d.ci_high < 0  # b is worse on every image that both have
+    per_image = Scores.read(tmp_path / "out").per_image.to_pylist()
+    values = {(row["image"], row["method"]): row["psnr_rgb"] for row in per_image}
+    expected = np.mean([values[name, "b"] - values[name, "a"] for name in names[2:]])
+    assert d.difference == pytest.approx(expected, abs=1e-12)
+
+
+def test_equal_on_five_images_and_perfect_on_the_sixth_is_no_loss(
+    tmp_path: Path, photo_set: Path, quick_score: QuickScore
+) -> None:
+    names = [f"i{i:02d}" for i in range(6)]
+    root = vary(tmp_path / "in", photo_set, names, better=0.8, worse=0.8, perfect={"i03"})
+    scores = quick_score(root, tmp_path / "out", {"a": root / "a", "b": root / "b"}, metrics=("psnr_rgb",))
+    (d,) = compare_methods(tmp_path / "out", "a", n_bootstrap=200)
+    assert (d.n_images, d.difference, d.p_value) == (5, 0.0, 1.0)
+    assert set(scores.first_rank["psnr_rgb"]) == {"a", "b"}
+
+
+def test_the_table_fits_80_columns_and_says_on_how_many_images(
+    tmp_path: Path, photo_set: Path, quick_score: QuickScore
+) -> None:
+    names = [f"i{i:02d}" for i in range(8)]
+    root = vary(tmp_path / "in", photo_set, names, better=0.8, worse=0.4, perfect={"i03"})
+    methods = {"a_method_with_a_long_name": root / "a", "another_one": root / "b", "gray": None}
+    quick_score(root, tmp_path / "out", methods, metrics=DEFAULT_METRICS)
+    command = ["compare", str(tmp_path / "out"), "--baseline", "a_method_with_a_long_name", "--bootstrap", "200"]
+    text = CliRunner(env={"COLUMNS": "80"}).invoke(main, command).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "on 8 images" in text
+    assert "PSNR (7)" in text
+    assert "adjusted (Holm) for 14 rows" in " ".join(text.split())
+    assert "…" not in text
+
+
+def test_holms_adjustment_is_over_all_rows_that_were_tested(finished: Finished) -> None:
+    differences = compare_methods(finished[0], "vivid", n_bootstrap=200)
+    adjusted = [d.p_holm for d in differences]
+    assert adjusted == pytest.approx(list(holm([d.p_value for d in differences])))
+    assert max(adjusted) > max(d.p_value for d in differences)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "is_at_floor", "shown"),
+    [
+        (0.0312, False, "0.031"),
+        (1.0, False, "1.000"),
+        (1e-5, True, "< 0.001"),
+        (0.004, True, "at most 0.004"),
+        (math.nan, False, ""),
+    ],
+)
+def test_a_p_value_is_never_shown_as_zero(p_value: float, is_at_floor: bool, shown: str) -> None:
+    assert p_text(p_value, is_at_floor=is_at_floor) == shown

@@ -31,10 +31,10 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     InputError
         Values outside [0, 1].
     """
-    p, known, order = _sorted(p_values)
+    p, tested, order = _sorted(p_values)
     adjusted = np.full(p.shape, np.nan)
     factor = np.arange(order.size, 0, -1)
-    adjusted[np.flatnonzero(known)[order]] = np.minimum(np.maximum.accumulate(p[known][order] * factor), 1.0)
+    adjusted[np.flatnonzero(tested)[order]] = np.minimum(np.maximum.accumulate(p[tested][order] * factor), 1.0)
     return adjusted
 
 
@@ -44,10 +44,10 @@ def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
     Use it for galleries (which of hundreds of images stand out), not for claims about methods. Parameters,
     result and errors are those of `holm`.
     """
-    p, known, order = _sorted(p_values)
+    p, tested, order = _sorted(p_values)
     adjusted = np.full(p.shape, np.nan)
-    scaled = p[known][order] * order.size / np.arange(1, order.size + 1)
-    adjusted[np.flatnonzero(known)[order]] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    scaled = p[tested][order] * order.size / np.arange(1, order.size + 1)
+    adjusted[np.flatnonzero(tested)[order]] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
 
 
