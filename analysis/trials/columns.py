@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["COLUMNS", "POSITIONS", "Column", "Preset", "column_meaning", "is_fooled"]
+__all__ = ["COLUMNS", "POSITIONS", "SUSPECT_FLAGS", "Column", "Preset", "column_meaning", "is_fooled"]
 
 Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
 
@@ -38,6 +38,9 @@ class Column:
 _ALL: tuple[Preset, ...] = ("real-vs-fake", "preference", "naturalness", "rating")
 POSITIONS = ("first", "second")
 """Where an image of a pair may be, and which may be chosen."""
+
+SUSPECT_FLAGS = ("too_fast", "implausible", "not_fetched", "looked_again")
+"""Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
 COLUMNS: tuple[Column, ...] = (
     Column("participant", "Label of the person.", presets=_ALL),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign
-from analysis.trials.columns import COLUMNS, POSITIONS, Column, Preset, is_fooled
+from analysis.trials.columns import COLUMNS, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 from evalkit.wording import did_you_mean, some_names
@@ -245,11 +246,31 @@ def check_trials(
         unscored=unscored,
         row=raw.row,
         digest=raw.digest,
-        notes=raw.notes,
+        notes=(*raw.notes, *_suspect_note(columns)),
     )
     _check_one_study(table)
     _check_one_session(table)
     return _check_duplicates(table, duplicates)
+
+
+def _suspect_note(columns: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    """One sentence about trials that were not sent by a page, if there are any."""
+    if "flags" not in columns:
+        return ()
+    distinct, code, n_trials = np.unique(columns["flags"], return_inverse=True, return_counts=True)
+    words = [set(re.split(r"[\s,;]+", flags)) & set(SUSPECT_FLAGS) for flags in distinct.tolist()]
+    suspect = np.array([bool(own) for own in words])[code]
+    if not suspect.any():
+        return ()
+    counts = {
+        flag: sum(int(n) for own, n in zip(words, n_trials, strict=True) if flag in own) for flag in SUSPECT_FLAGS
+    }
+    people = len(set(columns["participant"][suspect].tolist()))
+    kinds = ", ".join(f"{flag} {count}" for flag, count in counts.items() if count)
+    return (
+        f"{int(suspect.sum())} of {suspect.size} trials, of {people} participants, were not sent as a page of the study "
+        f"sends them ({kinds}): scripts, most likely. They count unless a declared rule leaves them out.",
+    )
 
 
 def _preset(columns: Mapping[str, npt.NDArray[Any]]) -> Preset:

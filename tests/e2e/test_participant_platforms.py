@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 
 from tests.e2e.browser import chromium
-from tests.e2e.participants import Participant
+from tests.e2e.participants import ON_SCREEN, Participant
 
 PROLIFIC = {"PROLIFIC_PID": "5f0c1e2d3b4a", "STUDY_ID": "60aa", "SESSION_ID": "70bb"}
 MTURK = {"hitId": "3HIT", "turkSubmitTo": "https://workersandbox.mturk.com"}
@@ -48,7 +48,7 @@ def test_prolific_gets_its_participant_back_with_the_code(serve, prolific):
     take_part(person)
     prolific.wait_for_url("https://app.prolific.com/submissions/complete?cc=DONE42")
     session = here.session
-    assert (session["platform"], session["state"], session["verified"]) == ("prolific", "completed", 1)
+    assert (session["platform"], session["state"], session["verified"]) == ("prolific", "completed", 0)
     assert PROLIFIC["PROLIFIC_PID"] not in repr(here.rows("SELECT * FROM session"))
 
 
@@ -82,7 +82,13 @@ def platform():
     class Site(BaseHTTPRequestHandler):
         def do_GET(self):
             address = parse_qs(self.path.partition("?")[2])["frame"][0]
-            page = f'<!doctype html><iframe width="900" height="750" src="{address.replace("&", "&amp;")}"></iframe>'
+            place = parse_qs(self.path.partition("?")[2])
+            height, above = place.get("height", ["750"])[0], place.get("above", ["0"])[0]
+            page = (
+                f'<!doctype html><div style="height: {above}px"></div>'
+                f'<iframe width="900" height="{height}" src="{address.replace("&", "&amp;")}"></iframe>'
+                '<div style="height: 2000px"></div>'
+            )
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -106,8 +112,8 @@ class Framed(Participant):
         self.tab = page
 
 
-def enter(page, platform, here, query):
-    page.goto(f"{platform}/?{urlencode({'frame': f'{here.url}/?{urlencode(query)}'})}")
+def enter(page, platform, here, query, **place):
+    page.goto(f"{platform}/?{urlencode({'frame': f'{here.url}/?{urlencode(query)}', **place})}")
     return Framed(page, page.frames[1])
 
 
@@ -144,6 +150,52 @@ def test_mturk_preview_then_accepted_then_submitted_without_cookies(serve, platf
     assert (session["platform"], session["state"]) == ("mturk", "completed")
     assert page.context.cookies() == []
     assert here.trials[0]["first_clock"] == "presented"  # also without isolation from other origins
+
+
+WORKER = {**MTURK, "assignmentId": "3ASSIGN", "workerId": "A1WORKER"}
+
+
+def test_images_are_whole_in_a_frame_of_400_pixels(serve, platform, tab):
+    here = serve(practice_trials=0, test_trials=2, image_ms=500, platforms=("mturk",))
+    page = tab()
+    page.route(f"{here.url}/**", lambda route: let_in(route, platform))
+    person = enter(page, platform, here, WORKER, height=400)
+    person.press("consent", "agree")
+    person.press("device")
+    person.press("instructions")
+    for _ in range(2):
+        person.page.wait_for_function(ON_SCREEN, arg="first")
+        for canvas in person.page.query_selector_all(".trial canvas"):
+            top = canvas.evaluate("(element) => element.getBoundingClientRect().top")
+            assert 0 <= top <= 400 - 256
+        person.answer()
+    person.sees("completed")
+    assert not [trial for trial in here.trials if "cropped" in trial["flags"]]
+
+
+def test_a_frame_of_which_a_part_is_out_of_view_is_waited_for(serve, platform, tab):
+    here = serve(practice_trials=0, test_trials=2, image_ms=900, platforms=("mturk",))
+    page = tab()
+    page.route(f"{here.url}/**", lambda route: let_in(route, platform))
+    person = enter(page, platform, here, WORKER, height=600, above=100)
+    person.press("consent", "agree")
+    person.press("device")
+    person.page.wait_for_selector('[data-screen="instructions"]:not([hidden])')
+    page.evaluate("scrollTo(0, 400)")  # the platform's page: the upper part of the frame is gone
+    person.page.wait_for_timeout(200)
+    person.page.evaluate("""document.querySelector('[data-screen="instructions"] [data-action="next"]').click()""")
+    person.page.wait_for_selector(".trial.unseen .hint")
+    page.wait_for_timeout(1500)
+    assert here.trials == []
+    page.evaluate("scrollTo(0, 100)")
+    person.page.wait_for_function(ON_SCREEN, arg="second")
+    page.evaluate("scrollTo(0, 500)")
+    page.wait_for_timeout(200)
+    page.evaluate("scrollTo(0, 100)")
+    person.answer()
+    person.answer()
+    person.sees("completed")
+    assert ["cropped" in trial["flags"].split() for trial in here.trials] == [True, False]
 
 
 def test_cookies_are_blocked_in_frames_of_this_browser_only(serve, tab):

@@ -12,7 +12,13 @@ from turing_test.commands.study_data import (
     links_command,
     people_command,
 )
-from turing_test.commands.study_files import audit_command, create_command, doctor_command, freeze_command
+from turing_test.commands.study_files import (
+    audit_command,
+    create_command,
+    doctor_command,
+    freeze_command,
+    texts_command,
+)
 from turing_test.commands.study_keep import (
     close_command,
     move_command,
@@ -35,6 +41,7 @@ for command in (
     create_command,
     audit_command,
     freeze_command,
+    texts_command,
     doctor_command,
     serve_command,
     password_command,

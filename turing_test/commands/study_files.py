@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["audit_command", "create_command", "doctor_command", "freeze_command"]
+__all__ = ["audit_command", "create_command", "doctor_command", "freeze_command", "texts_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
@@ -101,6 +101,20 @@ def freeze_command(study: Path) -> None:
     with progress_bar("checking", "stimuli") as show:
         stamp = freeze(read_study(study), show)
     click.echo(f"{stamp.sha256}\n{study / FROZEN}: frozen at {stamp.frozen_at} with evalkit {stamp.evalkit}")
+
+
+@click.command("texts", short_help="The words of the participant's page, to translate or replace.")
+@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.option("--language", default="en", show_default=True, metavar="CODE", help="Which language.")
+def texts_command(study: Path | None, language: str) -> None:
+    """Print all texts of the page in one language; with a STUDY, as that study shows them, after checking its own.
+
+    To replace some of them, write those into texts/LANGUAGE.toml in the study folder. For a language of your own, put all of
+    them there, translated, and set language in study.toml.
+    """
+    from turing_test.study.texts import format_texts, read_texts
+
+    click.echo(format_texts(read_texts(language, study)), nl=False)
 
 
 @click.command("audit", short_help="Visual confounds of every pair.")

@@ -17,7 +17,7 @@ from turing_test.database import schema as tables
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, arms, practice_pool
 from turing_test.sessions.states import ACTIVE, ENDED
-from turing_test.sessions.timing_flags import FLAGS
+from turing_test.sessions.timing_flags import FLAGS, SUSPECT
 from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
 
@@ -105,6 +105,8 @@ class Timing:
     trials : int
     flags : dict of str to int
         Trials by flag, flags that occur.
+    suspect : int
+        Trials with a flag of `turing_test.sessions.timing_flags.SUSPECT`.
     presented : int
         Trials whose times are the compositor's own.
     median_error_ms, worst_error_ms : float or None
@@ -115,6 +117,7 @@ class Timing:
 
     trials: int
     flags: dict[str, int]
+    suspect: int
     presented: int
     median_error_ms: float | None
     worst_error_ms: float | None
@@ -128,7 +131,9 @@ class Timing:
     @property
     def _flagged(self) -> int:
         return sum(
-            count for flag, count in self.flags.items() if flag in ("hidden", "first_duration", "second_duration")
+            count
+            for flag, count in self.flags.items()
+            if flag in ("hidden", "cropped", "first_duration", "second_duration")
         )
 
 
@@ -273,6 +278,7 @@ def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: C
     return Timing(
         trials=len(rows),
         flags={flag: flags[flag] for flag in FLAGS if flags[flag]},
+        suspect=sum(not set(SUSPECT).isdisjoint((row[0] or "").split()) for row in rows),
         presented=sum(bool(first and second) for _, first, second, *_ in rows),
         median_error_ms=statistics.median(errors) if errors else None,
         worst_error_ms=max(errors, default=None),

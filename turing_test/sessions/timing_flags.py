@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.trials.columns import SUSPECT_FLAGS
 from turing_test.study.protocol import Protocol
 
 __all__ = [
@@ -54,7 +55,7 @@ FLAGS = {
 }
 """Every flag and its meaning."""
 
-SUSPECT = ("too_fast", "implausible", "not_fetched", "looked_again")
+SUSPECT = SUSPECT_FLAGS
 """Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
 

@@ -35,10 +35,13 @@ from turing_test.study.study_folder import (
     check_study,
     read_key,
 )
+from turing_test.study.texts import OWN_TEXTS
 
 __all__ = ["Created", "create_study"]
 
 FORMULA = ("=", "+", "-", "@")
+LAPTOP_WINDOW = (1366, 625)
+"""CSS pixels that a browser leaves to its page on a display of 1366 x 768, still the smallest common one."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def _create(
     if truth is None or not methods:
         raise InputError(f"{root}: a new study needs --truth DIR and at least one --method NAME=DIR.")
     _refuse_other_folder(root, protocol.consent_file)
-    sources = _sources(truth, methods, allow_missing, protocol, str(root / STUDY_FILE))
+    sources = _sources(truth, methods, allow_missing, protocol, root)
     left_out = len(sources.pairs.missing)
     existed = root.exists()
     try:
@@ -137,7 +140,7 @@ def _create(
         key = read_key(root / KEY)
         notes: list[str] = []
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
-        check_study(protocol, manifest, str(root / STUDY_FILE))
+        check_study(protocol, manifest, root)
         study = Study(root, protocol, manifest, key)
         _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=True)
     except BaseException:
@@ -146,7 +149,7 @@ def _create(
         else:
             _prune(root, ())
         raise
-    return Created(study, True, (), left_out, tuple(notes))
+    return Created(study, True, (), left_out, (*notes, *_window_notes(protocol)))
 
 
 def _update(
@@ -161,7 +164,6 @@ def _update(
 ) -> Created:
     before = Manifest.read(root / MANIFEST)
     key = read_key(root / KEY)
-    where = str(root / STUDY_FILE)
     changed = protocol_changes(earlier.protocol, protocol)
     refuse_if_fixed(root, changed, database_url)
     given = truth is not None or methods is not None
@@ -171,23 +173,37 @@ def _update(
     notes: list[str] = []
     if given or _stimulus_options(protocol.as_dict()) != _stimulus_options(earlier.protocol):
         allow_missing = allow_missing or (earlier.allow_missing and not given)
-        sources = _sources(truth, methods, allow_missing, protocol, where)
+        sources = _sources(truth, methods, allow_missing, protocol, root)
         left_out = len(sources.pairs.missing)
         try:
             manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
             changed += manifest_changes(root, before, manifest)
-            check_study(protocol, manifest, where)
+            check_study(protocol, manifest, root)
             refuse_if_fixed(root, changed, database_url)
         except BaseException:
             _prune(root, _files(before))
             raise
         if not changed:  # at most encoded by another version: answers name the files that were shown
             manifest = before
-    check_study(protocol, manifest, where)
+    check_study(protocol, manifest, root)
     study = Study(root, protocol, manifest, key)
     _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=False)
     _prune(root, _files(manifest))
+    notes += _window_notes(protocol) if changed else []
     return Created(study, False, tuple(changed), left_out, tuple(notes))
+
+
+def _window_notes(protocol: Protocol) -> list[str]:
+    """Whether a common laptop has the window that a session needs."""
+    width, height = protocol.window_width, protocol.window_height
+    if width <= LAPTOP_WINDOW[0] and height <= LAPTOP_WINDOW[1]:
+        return []
+    narrower = width > LAPTOP_WINDOW[0] and protocol.sequential and not protocol.min_width
+    hint = f", or min_width = {protocol.size}, which shows both images of a pair in one place" if narrower else ""
+    return [
+        f"a session needs a window of {width} x {height} CSS pixels, and a laptop of 1366 x 768 pixels has one of "
+        f"{LAPTOP_WINDOW[0]} x {LAPTOP_WINDOW[1]}: people with no larger screen cannot take part; set size lower{hint}."
+    ]
 
 
 # --- what is asked for -----------------------------------------------------------------------------------
@@ -233,7 +249,7 @@ def _sources(
     methods: Methods,
     allow_missing: bool,
     protocol: Protocol,
-    where: str,
+    root: Path,
 ) -> Sources:
     from evalkit.images.image_pairs import pair_folders
 
@@ -247,7 +263,7 @@ def _sources(
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
     _refuse_formulas([*pairs.names, *methods])
     # Before any image is decoded: a mistake that is known early should not cost minutes.
-    check_before_build(protocol, len(pairs), where)
+    check_before_build(protocol, len(pairs), root)
     return Sources(pairs, builtin)
 
 
@@ -264,7 +280,7 @@ def _refuse_formulas(names: Iterable[str]) -> None:
 def _refuse_other_folder(root: Path, consent_file: str) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; name a folder for the study.")
-    ours = {STUDY_FILE, KEY, "stimuli", consent_file}
+    ours = {STUDY_FILE, KEY, "stimuli", OWN_TEXTS, consent_file}
     if root.is_dir() and not (root / STUDY_FILE).exists():
         # Hidden: what an interrupted build left behind, or the system's own.
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))

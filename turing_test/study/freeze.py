@@ -17,6 +17,7 @@ from pathlib import Path
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from turing_test.study.study_folder import Study
+from turing_test.study.texts import own_texts_digest
 
 __all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "read_stamp"]
 
@@ -39,6 +40,8 @@ class Stamp:
         Version of the toolkit, whose pages show the study.
     frozen_at : str
         Time in UTC (ISO 8601); not part of the stamp.
+    texts : str
+        SHA-256 of the study's own texts in its language; "" where it has none.
     """
 
     protocol: str
@@ -46,11 +49,14 @@ class Stamp:
     stimuli: str
     evalkit: str
     frozen_at: str
+    texts: str = ""
 
     @property
     def sha256(self) -> str:
         """The stamp: SHA-256 (hex) of the canonical JSON of everything but the time."""
-        content = {key: value for key, value in asdict(self).items() if key != "frozen_at"}
+        content = {
+            key: value for key, value in asdict(self).items() if key != "frozen_at" and (value or key != "texts")
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -141,5 +147,6 @@ def _stamp(study: Study) -> Stamp:
         consent="" if consent is None else hashlib.sha256(consent.encode()).hexdigest(),
         stimuli=study.manifest.digest,
         evalkit=version("colorization-evalkit"),
+        texts=own_texts_digest(study.folder, study.protocol.language),
         frozen_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -6,6 +6,7 @@
     STUDY/manifest.json                  what each sealed image is
     STUDY/stimuli/ab/abcd….png           the sealed images, named by the SHA-256 of their bytes
     STUDY/secret.key                     32 random bytes as hex, readable by the owner alone
+    STUDY/texts/                         the study's own texts, one file per language; only if you put one there
     STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
     STUDY/built.json                     from which folders and options the stimuli were built
     STUDY/study.db                       the answers (SQLite), once served
@@ -19,13 +20,13 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.wording import unknown_name
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
-from turing_test.study.texts import languages
+from turing_test.study.texts import check_language, read_texts
 
 __all__ = [
     "BUILT",
@@ -101,6 +102,10 @@ class Study:
         """SHA-256 of one stimulus (`Manifest.find`)."""
         return self.manifest.find(image, role, method)
 
+    def texts(self) -> dict[str, Any]:
+        """All texts of the page in the study's language, its own before those of the toolkit."""
+        return read_texts(self.protocol.language, self.folder)
+
     def consent_text(self) -> str | None:
         """The study's own consent text; None for the one that comes with the toolkit.
 
@@ -152,7 +157,7 @@ def read_study(folder: str | os.PathLike[str]) -> Study:
     if not (root / STUDY_FILE).is_file() or not (root / MANIFEST).is_file():
         raise InputError(f"{root}: is no study (no {STUDY_FILE} and {MANIFEST} there); make one: evalkit study create.")
     study = Study(root, read_protocol(root / STUDY_FILE), Manifest.read(root / MANIFEST), read_key(root / KEY))
-    check_study(study.protocol, study.manifest, str(root / STUDY_FILE))
+    check_study(study.protocol, study.manifest, root)
     return study
 
 
@@ -167,22 +172,22 @@ def read_key(path: Path) -> bytes:
     return bytes.fromhex(text)
 
 
-def check_study(protocol: Protocol, manifest: Manifest, where: str) -> None:
+def check_study(protocol: Protocol, manifest: Manifest, folder: Path) -> None:
     """Check that the built stimuli are those that a protocol needs.
 
     Parameters
     ----------
     protocol : Protocol
     manifest : Manifest
-    where : str
-        How messages name the study file.
+    folder : Path
+        The study folder.
 
     Raises
     ------
     InputError
         Naming the key and what was built.
     """
-    again = "run evalkit study create again"
+    where, again = folder / STUDY_FILE, "run evalkit study create again"
     for key, wanted, built in (("name", protocol.name, manifest.study), ("size", protocol.size, manifest.size)):
         if wanted != built:
             raise InputError(f"{where}: {key} is {wanted}, but the stimuli were built for {built}; {again}.")
@@ -198,17 +203,20 @@ def check_study(protocol: Protocol, manifest: Manifest, where: str) -> None:
         raise InputError(
             f'{where}: preset = "preference" compares two methods, and the study has {len(manifest.methods)}.'
         )
-    check_before_build(protocol, len(manifest.images), where)
+    check_before_build(protocol, len(manifest.images), folder)
 
 
-def check_before_build(protocol: Protocol, n_images: int, where: str) -> None:
-    """Refuse a protocol whose language is unknown, or that needs more photos than there are: nobody sees one twice.
+def check_before_build(protocol: Protocol, n_images: int, folder: Path) -> None:
+    """Refuse a protocol whose texts are not there or cannot be shown, or that needs more photos than there are: nobody sees one twice.
 
     The part of `check_study` that is known before any image is decoded.
     """
-    available = languages()
-    if protocol.language not in available:
-        raise InputError(f"{where}: {unknown_name('language', protocol.language, available)}")
+    where = folder / STUDY_FILE
+    try:
+        check_language(protocol.language, folder)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    read_texts(protocol.language, folder)
     if n_images < protocol.images_needed:
         parts = {
             "practice_trials": protocol.practice_trials,

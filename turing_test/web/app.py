@@ -69,7 +69,7 @@ def create_app(
     app.extensions["turing_test"] = Context(
         study=study,
         storage=storage,
-        page=page_variables(study.protocol, study.consent_text()),
+        page=page_variables(study.protocol, study.texts(), study.consent_text()),
         validators=make_validators(body_schemas(study.protocol)),
         simulation_key=simulation_key,
     )

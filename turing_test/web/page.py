@@ -19,12 +19,16 @@ ANSWER_MS = 1500
 """How long people think about a trial, for the duration that is announced; Zhang et al. set no limit."""
 
 
-def page_variables(protocol: Protocol, consent_text: str | None = None) -> dict[str, Any]:
+def page_variables(
+    protocol: Protocol, texts: Mapping[str, Any] | None = None, consent_text: str | None = None
+) -> dict[str, Any]:
     """All variables of ``participant.html`` but those of one visit (``session``, ``link``).
 
     Parameters
     ----------
     protocol : Protocol
+    texts : mapping, optional
+        As `turing_test.study.texts.read_texts` has them; by default those of the toolkit.
     consent_text : str, optional
         The study's own; without it the text that comes with the toolkit.
 
@@ -34,8 +38,8 @@ def page_variables(protocol: Protocol, consent_text: str | None = None) -> dict[
         ``texts, protocol, numbers, consent`` (list of paragraphs), ``consent_hash``, ``query_names`` (what of an
         address's query concerns the server).
     """
-    paragraphs = consent_paragraphs(protocol, consent_text)
-    texts = read_texts(protocol.language)
+    texts = read_texts(protocol.language) if texts is None else texts
+    paragraphs = consent_paragraphs(protocol, texts, consent_text)
     return {
         "texts": texts,
         "protocol": protocol,
@@ -46,7 +50,7 @@ def page_variables(protocol: Protocol, consent_text: str | None = None) -> dict[
     }
 
 
-def consent_paragraphs(protocol: Protocol, consent_text: str | None = None) -> list[str]:
+def consent_paragraphs(protocol: Protocol, texts: Mapping[str, Any], consent_text: str | None = None) -> list[str]:
     """The consent text as it is shown, contacts included.
 
     Returns
@@ -54,7 +58,6 @@ def consent_paragraphs(protocol: Protocol, consent_text: str | None = None) -> l
     list of str
         A study's own text is split at empty lines and shown as it is.
     """
-    texts = read_texts(protocol.language)
     if consent_text is None:
         numbers = _numbers(protocol, texts)
         paragraphs = [paragraph.format(**numbers) for paragraph in texts["consent"]["paragraphs"]]

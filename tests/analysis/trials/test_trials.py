@@ -29,6 +29,18 @@ def test_reads_every_trial_of_an_exported_study(write_csv: Write, study_rows: li
     assert frame["value"].sum() == sum(row["fooled"] for row in study_rows)
 
 
+def test_trials_of_scripts_are_counted_in_a_note(write_csv: Write, study_rows: list[dict]) -> None:
+    honest = [{**row, "flags": "hidden" if k % 3 else ""} for k, row in enumerate(study_rows)]
+    assert read_trials(write_csv(honest)).notes == ()
+    marked = changed(changed(honest, 0, flags="hidden not_fetched too_fast"), 1, flags="not_fetched")
+    people = len({row["participant"] for row in study_rows[:2]})
+    (note,) = read_trials(write_csv(marked)).notes
+    assert note.startswith(
+        f"2 of 168 trials, of {people} participants, were not sent as a page of the study sends them "
+        "(too_fast 1, not_fetched 2)"
+    )
+
+
 def test_csv_parquet_json_and_the_folder_of_an_export_give_the_same_table(
     tmp_path: Path, write_csv: Write, study_rows: list[dict]
 ) -> None:

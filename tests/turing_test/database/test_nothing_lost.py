@@ -168,7 +168,7 @@ def test_what_was_acknowledged_survives_kill_nine_and_every_session_goes_on(tmp_
         tmp_path / "study", n_images=420, practice_trials=0, test_trials=400, vigilance_trials=0,
         sessions_per_method=1000,
     )  # fmt: skip
-    consent_hash = page_variables(study.protocol, study.consent_text())["consent_hash"]
+    consent_hash = page_variables(study.protocol, study.texts(), study.consent_text())["consent_hash"]
     server, stop = Server(study, database_url), threading.Event()
     people = [Patient(server.port, random.Random(index), stop) for index in range(PARTICIPANTS)]
     failures = []

@@ -96,7 +96,7 @@ class TestANewStudy:
         [
             ({"settings": {**SETTINGS, "test_trials": 41, "vigilance_trials": 3}}, "need 43 different photos, and there are 5"),
             ({"settings": {"imagems": 1}}, "did you mean 'image_ms'"),
-            ({"settings": {**SETTINGS, "language": "xx"}}, "no language 'xx'; allowed are de, en"),
+            ({"settings": {**SETTINGS, "language": "xx"}}, "language is 'xx', and there are no texts of it; allowed are de, en, or any whose texts stand in"),
             ({"preset": "preference", "methods": ["mine"], "settings": {"size": 64, "test_trials": 1, "reserve_trials": 0}},
              "compares two methods, and the study has 1"),
         ],

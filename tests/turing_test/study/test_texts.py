@@ -6,9 +6,12 @@ from pathlib import Path
 import flask
 import jinja2
 import pytest
+from click.testing import CliRunner
 
+import turing_test.study.texts
 import turing_test.web
 from evalkit.errors import InputError
+from turing_test.commands.study_files import texts_command
 from turing_test.study.protocol import PRESETS, Protocol
 from turing_test.study.texts import check_texts, languages, read_texts
 from turing_test.web.page import consent_paragraphs, consent_sha256, minutes, page_variables
@@ -16,13 +19,13 @@ from turing_test.web.page import consent_paragraphs, consent_sha256, minutes, pa
 TEMPLATES = Path(turing_test.web.__file__).parent / "templates"
 
 
-def render(protocol, **visit):
+def render(protocol, texts=None, **visit):
 
     app = flask.Flask("page", root_path=str(TEMPLATES.parent), template_folder="templates", static_folder="static")
     app.jinja_env.undefined = jinja2.StrictUndefined
     with app.test_request_context():
         return flask.render_template(
-            "participant.html", **page_variables(protocol), **{"session": "", "link": "", **visit}
+            "participant.html", **{**page_variables(protocol, texts), "session": "", "link": "", **visit}
         )
 
 
@@ -92,13 +95,82 @@ def test_the_consent_text_is_what_its_hash_says():
 
 def test_a_studys_own_consent_text_is_shown_as_it_is():
     own = "We {mean} this.\n\nAnd that:\n- one\n- two\n"
-    assert consent_paragraphs(Protocol(), own) == ["We {mean} this.", "And that:\n- one\n- two"]
+    assert consent_paragraphs(Protocol(), read_texts("en"), own) == ["We {mean} this.", "And that:\n- one\n- two"]
 
 
 def test_the_announced_time_is_that_of_the_protocol():
     # 50 trials of 0.9 + 1 + 0.6 + 1 + 0.1 + 1.5 s, and 10 explanations of 2.4 s: 279 s
     assert minutes(Protocol()) == 5
     assert minutes(Protocol.of_preset("naturalness")) == 3  # 44 trials of 3.5 s
+
+
+FRENCH = """
+[question]
+zhang2016 = "Quelle image avait de fausses couleurs ?"
+"""
+
+
+def own(folder, language, text):
+    (folder / "texts").mkdir(exist_ok=True)
+    (folder / "texts" / f"{language}.toml").write_text(text, encoding="utf-8")
+
+
+def test_a_study_replaces_single_texts_of_a_shipped_language(tmp_path):
+    own(tmp_path, "en", '[question]\nzhang2016 = "Which one is wrong?"\n[outcome.completed]\ntitle = "Well done"\n')
+    texts = read_texts("en", tmp_path)
+    assert texts["question"] == {**read_texts("en")["question"], "zhang2016": "Which one is wrong?"}
+    assert texts["outcome"]["completed"] == {**read_texts("en")["outcome"]["completed"], "title": "Well done"}
+    assert texts["outcome"]["declined"] == read_texts("en")["outcome"]["declined"]
+
+
+def test_a_language_of_its_own_needs_all_texts_and_no_change_of_the_toolkit(tmp_path):
+    own(tmp_path, "fr", FRENCH)
+    assert languages(tmp_path) == [*languages(), "fr"]
+    with pytest.raises(InputError, match=r"texts/fr\.toml: has no text answer\.first"):
+        read_texts("fr", tmp_path)
+    whole = (Path(turing_test.study.texts.__file__).parent / "en.toml").read_text(encoding="utf-8")
+    own(
+        tmp_path,
+        "fr",
+        whole.replace("Which image do you think had fake colors?", "Quelle image avait de fausses couleurs ?"),
+    )
+    page = render(Protocol(language="fr"), read_texts("fr", tmp_path))
+    assert '<html lang="fr">' in page
+    assert "Quelle image avait de fausses couleurs ?" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[question]\nzhang16 = "x"', "knows a text question.zhang16 that the page does not show"),
+        ('[question]\nzhang2016 = "x {y}"', "question.zhang2016 fills in y; allowed is nothing"),
+        ('[question]\nzhang2016 = "50 {"', "question.zhang2016 has a brace that fills in nothing"),
+        ('[question]\nzhang2016 = ""', "question.zhang2016 is ''; allowed is a text, none of them empty"),
+        ("[question]\nzhang2016 = 7", "question.zhang2016 is '7'; allowed is a text"),
+        ('question = "x"', "knows a text question that"),
+        ('[device]\nsteps = "x"', "device.steps is 'x'; allowed is a list of texts"),
+        ('[count]\ntest = ["{n} trials"]', "count.test has 1 forms; allowed are two"),
+        (f'[question]\nzhang2016 = "{"x" * 91}"', "question.zhang2016 has 91 characters; allowed are 90"),
+        (f'[answer]\nfirst = "{"x" * 21}"', "answer.first has 21 characters; allowed are 20"),
+        ("[question", "cannot be read as a file of texts"),
+    ],
+)
+def test_a_studys_own_text_that_cannot_be_shown_is_named(tmp_path, text, message):
+    own(tmp_path, "en", text)
+    with pytest.raises(InputError) as error:
+        read_texts("en", tmp_path)
+    assert message in str(error.value)
+    assert str(tmp_path / "texts" / "en.toml") in str(error.value)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_the_command_prints_what_a_study_can_translate(tmp_path, language):
+    printed = CliRunner().invoke(texts_command, ["--language", language])
+    assert printed.exit_code == 0
+    own(tmp_path, "xy", printed.output)
+    assert read_texts("xy", tmp_path) == read_texts(language)
+    again = CliRunner().invoke(texts_command, [str(tmp_path), "--language", "xy"])
+    assert again.output == printed.output
 
 
 def test_an_unknown_language_is_refused():

@@ -161,6 +161,24 @@ def test_numbers_are_those_of_the_sessions(make_client, tmp_path):
     assert "method a 1 3 0 2 1 1" in text_of(client.get("/dashboard"))
 
 
+def test_trials_of_scripts_are_said(make_client, tmp_path):
+    study = make_study(tmp_path / "study", suspect_trials=2)
+    set_password(study.folder, PASSWORD)
+    script, person = make_client(study), make_client(study)
+    script.enter()
+    script.proofs = list
+    person.enter()
+    for who in (script, person):
+        for number in (1, 2, 3):
+            who.show(number)
+            who.answer(number)
+    client, _ = log_in(script)
+    text = text_of(client.get("/dashboard"))
+    assert "3 trials were not sent as a page of the study sends them" in text
+    assert "Sessions with 2 or more are left out." in text
+    assert "not_fetched 3" in text
+
+
 def test_simulated_participants_are_shown_apart(make_client, study):
     set_password(study.folder, PASSWORD)
     participant = make_client(study, simulation_key="key")

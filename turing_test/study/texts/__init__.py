@@ -1,39 +1,94 @@
-"""The texts of the participant's page, one file a language."""
+"""The texts of the participant's page, one file per language, and those that a study has of its own."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import string
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
 
-__all__ = ["check_texts", "languages", "read_texts"]
+__all__ = [
+    "OWN_TEXTS",
+    "check_language",
+    "check_texts",
+    "format_texts",
+    "languages",
+    "own_texts_digest",
+    "own_texts_path",
+    "read_texts",
+]
 
 REFERENCE = "en"
+OWN_TEXTS = "texts"
+"""Folder of a study's own texts, in the study folder: one file per language."""
+
+LONGEST = {
+    "answer.key_": 3, "answer.": 20, "feedback.real": 16, "feedback.fake": 16, "page.practice": 16, "page.test": 16,
+    "page.of": 8, "feedback.": 40, "question.": 90, "count.": 60, "finish.": 200, "page.withdraw": 40,
+}  # fmt: skip
+"""Characters of texts that have little room: two lines of the question, the buttons and verdicts on the images, the line of
+progress; 360 CSS pixels wide. The first that fits a text's name counts."""
+
+LONGEST_TEXT = 5000
 
 
-def languages() -> list[str]:
+def languages(folder: Path | None = None) -> list[str]:
     """Languages that the page speaks, as codes such as ``en``.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        A study folder, whose own languages count as well.
 
     Returns
     -------
     list of str
         Sorted.
     """
-    files = resources.files(__name__).iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    names = [file.name for file in resources.files(__name__).iterdir()]
+    if folder is not None and (folder / OWN_TEXTS).is_dir():
+        names += [file.name for file in (folder / OWN_TEXTS).iterdir()]
+    return sorted({name.removesuffix(".toml") for name in names if name.endswith(".toml")})
 
 
-def read_texts(language: str) -> dict[str, Any]:
+def own_texts_path(folder: Path, language: str) -> Path:
+    """Where a study keeps texts of its own in a language."""
+    return folder / OWN_TEXTS / f"{language}.toml"
+
+
+def check_language(language: str, folder: Path | None = None) -> None:
+    """Refuse a language that neither the toolkit nor the study has texts of.
+
+    Raises
+    ------
+    InputError
+        Naming the languages there are.
+    """
+    available = languages(folder)
+    if language in available:
+        return
+    own = "" if folder is None else f", or any whose texts stand in {own_texts_path(folder, language)}"
+    raise InputError(
+        f"language is {language!r}, and there are no texts of it; allowed are {', '.join(available)}{own}."
+    )
+
+
+def read_texts(language: str, folder: Path | None = None) -> dict[str, Any]:
     """Read all texts of one language.
 
     Parameters
     ----------
     language : str
         One of `languages`.
+    folder : Path, optional
+        A study folder. Texts in its ``texts/LANGUAGE.toml`` go before those of the toolkit; a language that the toolkit does
+        not have must be there in full.
 
     Returns
     -------
@@ -43,18 +98,55 @@ def read_texts(language: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        An unknown language, or a translation that lacks a text.
+        An unknown language; a file of texts that cannot be read, lacks a text, has one that is not shown, fills in something
+        else, or has a text too long for a narrow screen. The text is named.
     """
-    if language not in languages():
-        raise InputError(
-            f"language is {language!r}, and there are no texts of it; allowed are {', '.join(languages())}."
-        )
-    texts = _read(language)
-    check_texts(texts, _read(REFERENCE), f"{language}.toml")
+    check_language(language, folder)
+    shipped = _read(language) if language in languages() else {}
+    texts, where = shipped, f"{language}.toml"
+    if folder is not None and (path := own_texts_path(folder, language)).is_file():
+        own, where = _read_own(path), str(path)
+        check_texts(own, _read(REFERENCE), where, complete=not shipped)
+        texts = _merged(shipped, own)
+    check_texts(texts, _read(REFERENCE), where)
     return texts
 
 
-def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: str) -> None:
+def format_texts(texts: Mapping[str, Any]) -> str:
+    """Texts as a file that `read_texts` reads: one section per table.
+
+    Examples
+    --------
+    >>> print(format_texts({"answer": {"yes": "Oui"}}), end="")
+    [answer]
+    yes = "Oui"
+    """
+    sections: list[str] = []
+
+    def write(name: str, table: Mapping[str, Any]) -> None:
+        # JSON's strings and arrays of strings are TOML as well, but for DEL, which no text has.
+        lines = [
+            f"{key} = {json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, list) else None)}"
+            for key, value in table.items()
+            if not isinstance(value, Mapping)
+        ]
+        if lines:
+            sections.append("\n".join([f"[{name}]", *lines]) + "\n")
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                write(f"{name}.{key}" if name else key, value)
+
+    write("", texts)
+    return "\n".join(sections)
+
+
+def own_texts_digest(folder: Path, language: str) -> str:
+    """SHA-256 (hex) of a study's own texts in a language; "" where it has none."""
+    path = own_texts_path(folder, language)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: str, *, complete: bool = True) -> None:
     """Check that a translation has the texts of the reference, with the same words to fill in.
 
     Parameters
@@ -63,24 +155,67 @@ def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: s
         Tables of texts.
     where : str
         Name of the translation's file, for messages.
+    complete : bool, default True
+        Whether all texts must be there.
 
     Raises
     ------
     InputError
-        Naming the first text that is missing, unknown or differs in what is filled in.
+        Naming the first text that is missing, unknown, of another form, too long, or differs in what is filled in.
     """
     ours, theirs = dict(_flat(texts)), dict(_flat(reference))
-    for key in sorted(theirs.keys() - ours.keys()):
+    for key in sorted(theirs.keys() - ours.keys()) if complete else ():
         raise InputError(f"{where}: has no text {key}; {REFERENCE}.toml shows what it should say.")
     for key in sorted(ours.keys() - theirs.keys()):
         raise InputError(f"{where}: knows a text {key} that the page does not show; check the spelling.")
-    for key, text in ours.items():
-        fields, wanted = _fields(text), _fields(theirs[key])
-        if fields != wanted:
+    for key, value in ours.items():
+        text = _checked_form(where, key, value, theirs[key])
+        try:
+            fields, wanted = _fields(text), _fields(_joined(theirs[key]))
+        except ValueError as error:
+            raise InputError(
+                f"{where}: {key} has a brace that fills in nothing ({error}); write {{{{ for a brace."
+            ) from None
+        if fields - wanted or (wanted - fields and not key.startswith("consent.")):
             raise InputError(
                 f"{where}: {key} fills in {', '.join(sorted(fields)) or 'nothing'}; allowed is "
                 f"{', '.join(sorted(wanted)) or 'nothing'}."
             )
+
+
+def _checked_form(where: str, key: str, value: object, reference: object) -> str:
+    """One text as it is looked through; refuses what is no text, or is too long for its place."""
+    is_list = isinstance(reference, list)
+    parts: list[Any] = value if isinstance(value, list) else [value]
+    if (
+        isinstance(value, list) != is_list
+        or not parts
+        or not all(isinstance(part, str) and part.strip() for part in parts)
+    ):
+        form = "a list of texts" if is_list else "a text"
+        raise InputError(f"{where}: {key} is {str(value)[:60]!r}; allowed is {form}, none of them empty.")
+    if key.startswith("count.") and len(parts) != 2:
+        raise InputError(f"{where}: {key} has {len(parts)} forms; allowed are two, for 1 and for other numbers.")
+    longest = next((limit for prefix, limit in LONGEST.items() if key.startswith(prefix)), LONGEST_TEXT)
+    for part in parts:
+        if len(part) > longest:
+            raise InputError(
+                f"{where}: {key} has {len(part)} characters; allowed are {longest}, so that it has room on a narrow screen."
+            )
+    return _joined(value)
+
+
+def _joined(value: object) -> str:
+    return "\n".join(value) if isinstance(value, list) else str(value)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with the texts of the other in their places."""
+    merged = dict(base)
+    for key, value in own.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _read(language: str) -> dict[str, Any]:
@@ -88,13 +223,20 @@ def _read(language: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _read_own(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as a file of texts ({error}).") from None
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         else:
-            yield name, "\n".join(value) if isinstance(value, list) else value
+            yield name, value
 
 
 def _fields(text: str) -> set[str]:

@@ -162,24 +162,26 @@ class Session {
 
   async #allTrials(view) {
     const begun = view.trial.number > 1 || view.trial.mode === "answer_only";
-    await this.#interlude(begun ? "resume" : "instructions");
+    await this.#interlude(begun ? "resume" : "instructions", view);
     let first = true;
     while (view.phase !== "done") {
       const { phase } = view.trial;
       const next = await this.#trial(view, first);
       first = false;
-      if (phase === "practice" && next.trial?.phase === "test") await this.#interlude("ready");
+      if (phase === "practice" && next.trial?.phase === "test") await this.#interlude("ready", next);
       view = next;
     }
     return view;
   }
 
   /** A sheet between trials; the display is measured while it is read, if it was not yet. */
-  async #interlude(name) {
+  async #interlude(name, view) {
     const pressed = nextAction(this.#screens.show(name));
     if (!this.#calibrated) await this.#calibrate();
     await pressed;
-    if (!this.#described) await this.#describe(); // the session goes on in another window, perhaps on another device
+    if (this.#described) return;
+    await this.#room(view.window);
+    await this.#describe(); // the session goes on in another window, perhaps on another device
   }
 
   /** Decoded images; says what is waited for where the line is slow. */

@@ -1,0 +1,149 @@
+"""Images are never outside the window unnoticed, whatever its shape: all else gives way, or the page waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.errors import InputError
+from tests.e2e.participants import ON_SCREEN, QUICK, Participant, served, write_photos
+from turing_test.stimuli.create import create_study
+from turing_test.study.protocol import Protocol
+
+SHAPES = (
+    (1920, 1080), (1366, 768), (1366, 625), (1280, 800), (1024, 600), (900, 400), (844, 342), (683, 310), (640, 304),
+    (412, 823), (360, 620), (320, 480),
+)  # fmt: skip
+LOOK = {"image_ms": 500, "practice_trials": 0, "reserve_trials": 1}
+
+BOXES = """() => [...document.querySelectorAll(".trial canvas")].map((canvas) => {
+  const { left, top, right, bottom, width, height } = canvas.getBoundingClientRect();
+  return { left, top, right, bottom, width, height };
+})"""
+
+
+def check_images_are_whole(page, width, height, size=256):
+    boxes = page.evaluate(BOXES)
+    assert boxes
+    for box in boxes:
+        assert (box["width"], box["height"]) == (size, size)
+        assert box["left"] >= 0, (width, height, box)
+        assert box["top"] >= 0, (width, height, box)
+        assert box["right"] <= width, (width, height, box)
+        assert box["bottom"] <= height, (width, height, box)
+    return boxes
+
+
+def check_answers_are_within_reach(page, width, height):
+    for element in page.query_selector_all("[data-answer], .question"):
+        box = element.bounding_box()
+        assert box["x"] >= 0, (width, height)
+        assert box["y"] >= 0, (width, height)
+        assert box["x"] + box["width"] <= width, (width, height)
+        assert box["y"] + box["height"] <= height, (width, height)
+
+
+@pytest.mark.parametrize("shapes", [SHAPES[:6], SHAPES[6:]])
+@pytest.mark.parametrize("preset", ["zhang2016", "naturalness"])
+def test_images_are_whole_in_twelve_windows_one_after_the_other(serve, tab, preset, shapes):
+    here = serve(preset, test_trials=6, language="de", **LOOK)
+    page = tab({"width": shapes[0][0], "height": shapes[0][1]})
+    person = Participant(page).open(here.url)
+    person.begin()
+    for trial, (width, height) in enumerate(shapes):
+        page.wait_for_function(ON_SCREEN, arg="first")
+        boxes = check_images_are_whole(page, width, height)
+        if preset == "zhang2016" and width >= 528:
+            assert boxes[1]["left"] >= boxes[0]["right"] + 16  # side by side, as in the paper
+        person.is_asked()
+        check_answers_are_within_reach(page, width, height)
+        if trial + 1 < len(shapes):
+            page.set_viewport_size(dict(zip(("width", "height"), shapes[trial + 1], strict=True)))
+            check_words_are_there(page)
+        person.answer("first" if preset == "zhang2016" else "yes")
+    person.code()
+    assert [trial["flags"] for trial in here.trials if "cropped" in trial["flags"]] == []
+
+
+def check_words_are_there(page):
+    assert page.locator(".question").inner_text()
+    assert page.locator('[data-action="withdraw"]').count() == 1
+
+
+def test_simultaneous_images_lie_side_by_side(serve, tab):
+    here = serve("simultaneous", test_trials=2, **{**LOOK, "min_width": 0})
+    page = tab({"width": 640, "height": 310})
+    person = Participant(page).open(here.url)
+    person.begin()
+    page.wait_for_function(ON_SCREEN, arg="second")
+    first, second = check_images_are_whole(page, 640, 310)
+    assert second["left"] >= first["right"] + 16
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Two photos at 768 pixels, on the server."""
+    folder = tmp_path_factory.mktemp("large")
+    write_photos(folder / "photos", 2)
+    settings = {**QUICK, **LOOK, "name": "large", "size": 768, "test_trials": 2, "reserve_trials": 0, "min_width": 0}
+    created = create_study(
+        folder / "study", folder / "photos" / "truth", {"pale": folder / "photos" / "pale"}, settings=settings
+    )
+    with served(created.study) as here:
+        yield here, created.notes
+
+
+def test_large_images_wait_for_a_large_window(large, tab):
+    here, notes = large
+    assert any("1552 x 816" in note and "1366 x 768" in note for note in notes)
+    page = tab({"width": 1366, "height": 768})
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("window")
+    assert "1552 × 816" in page.inner_text('[data-screen="window"]')
+    page.set_viewport_size({"width": 1552, "height": 816})
+    person.press("instructions")
+    page.wait_for_function(ON_SCREEN, arg="first")
+    check_images_are_whole(page, 1552, 816, 768)
+
+
+def test_what_a_session_needs_is_checked_when_the_study_is_made():
+    with pytest.raises(InputError, match="min_height is 700, too little"):
+        Protocol(size=768, min_height=700)
+
+
+def test_a_window_made_smaller_while_an_image_is_shown_is_flagged(serve, tab):
+    here = serve(image_ms=1500, gap_ms=400, practice_trials=0, test_trials=2)
+    page = tab()
+    person = Participant(page).open(here.url)
+    person.begin()
+    page.wait_for_function(ON_SCREEN, arg="first")
+    page.set_viewport_size({"width": 1280, "height": 250})
+    page.wait_for_timeout(300)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    person.answer()
+    person.answer()
+    person.code()
+    assert ["cropped" in trial["flags"].split() for trial in here.trials] == [True, False]
+
+
+def test_a_resumed_session_is_measured_again(serve, tab):
+    from turing_test.database.storage import Storage, default_url
+    from turing_test.sessions.links import make_links
+
+    here = serve(practice_trials=0, min_width=0)
+    storage = Storage(default_url(here.study.folder))
+    (link,) = make_links(storage, 1, here.url)
+    storage.close()
+    person = Participant(tab()).open(link)
+    person.begin()
+    person.answer()
+    phone = Participant(tab({"width": 390, "height": 664})).open(link)
+    phone.press("consent", "agree")
+    phone.press("resume")
+    phone.sees("window")
+    phone.page.set_viewport_size({"width": 664, "height": 390})
+    phone.answer()
+    assert '"width": 664' in here.session["device"]
+    (event,) = here.rows("SELECT * FROM event WHERE kind = 'device'")
+    assert '"width": 1280' in event["detail"]
