@@ -45,6 +45,7 @@ export class Stage {
   #trial;
   #canvases;
   #size;
+  #observer;
   #inView = new Map();
   #watches = new Set();
 
@@ -60,25 +61,39 @@ export class Stage {
       [...trial.querySelectorAll("[data-slot]")].map((slot) => [slot.dataset.slot, slot.querySelector("canvas")]),
     );
     // Tells also what a platform's page shows of the frame that this page is in.
-    const observer = new IntersectionObserver(
+    this.#observer = new IntersectionObserver(
       (entries) => {
         for (const { target, intersectionRatio } of entries) this.#inView.set(target, intersectionRatio);
         this.#watches.forEach((look) => look());
       },
       { threshold: [0, 0.25, 0.5, 0.75, 0.9, WHOLE, 1] },
     );
-    for (const canvas of this.#canvases.values()) observer.observe(canvas);
   }
 
   get slots() {
     return [...this.#canvases.keys()];
   }
 
-  /** Arrange the places for the window as it is, and match the canvases to the device's pixels. Clears them. */
-  fit() {
+  /**
+   * Arrange the places for the window as it is, and match the canvases to the device's pixels. Clears them. Resolves once
+   * the browser has looked where they lie.
+   */
+  async fit() {
     this.#arrange();
     const side = Math.round(this.#size * devicePixelRatio);
-    for (const canvas of this.#canvases.values()) canvas.width = canvas.height = side;
+    this.#inView.clear();
+    for (const canvas of this.#canvases.values()) {
+      canvas.width = canvas.height = side;
+      this.#observer.unobserve(canvas);
+      this.#observer.observe(canvas); // which is always answered with a first report
+    }
+    await new Promise((resolve) => {
+      const stop = this.#onChange(() => {
+        if (this.#inView.size < this.#canvases.size) return;
+        queueMicrotask(() => stop());
+        resolve();
+      });
+    });
   }
 
   draw(slot, image) {
@@ -101,7 +116,7 @@ export class Stage {
       const canvas = this.#canvases.get(slot);
       const box = canvas.getBoundingClientRect();
       const inWindow = box.left >= left - 1 && box.top >= top - 1 && box.right <= right + 1 && box.bottom <= bottom + 1;
-      return inWindow && (this.#inView.get(canvas) ?? 1) >= WHOLE;
+      return inWindow && (this.#inView.get(canvas) ?? 0) >= WHOLE;
     });
   }
 

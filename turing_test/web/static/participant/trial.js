@@ -27,8 +27,7 @@ export class TrialScreen {
   /** Make room for the images of a trial; resolves once their places can be seen whole, also inside a platform's frame. */
   async ready() {
     this.#state("");
-    this.#stage.fit();
-    for (let k = 0; k < 2; k += 1) await this.#presenter.change(() => {}); // until the browser has looked where they lie
+    await this.#stage.fit();
     if (this.#stage.isWhole()) return;
     this.#state("unseen");
     await this.#stage.whole();
