@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.records import Row
 from analysis.report.score_folder import ScoreFolder
-from analysis.statistics.reliability import RankCorrelation, rank_correlation
-from analysis.study.rates import FoolRates
+from analysis.statistics.reliability import (
+    CorrectedCorrelation,
+    RankCorrelation,
+    corrected_rank_correlation,
+    rank_correlation,
+)
+from analysis.study.analysis import SubsetAnalysis
 from evalkit.arrays import FloatArray
+from evalkit.errors import InputError
+from evalkit.metrics import load_metric
 
-__all__ = ["MetricAgreement", "image_pairs_of", "metric_agreement"]
+__all__ = ["MetricAgreement", "best_metric", "image_pairs_of", "metric_agreement"]
 
 MINIMUM_METHODS = 4
 """Fewer methods always agree perfectly with some metric."""
@@ -28,46 +37,59 @@ class MetricAgreement:
         Its name.
     over : str
         ``methods``, or ``images of METHOD``.
-    correlation : RankCorrelation
-        Spearman's, with interval and number of pairs.
+    correlation : RankCorrelation or CorrectedCorrelation
+        Spearman's over methods; over images, with the correction for the noise of few answers.
     """
 
     metric: str
     over: str
-    correlation: RankCorrelation
+    correlation: RankCorrelation | CorrectedCorrelation
+
+    @property
+    def observed(self) -> float:
+        """With the rates as they were measured."""
+        pairs = self.correlation
+        return pairs.rho if isinstance(pairs, RankCorrelation) else pairs.observed
+
+    @property
+    def best_estimate(self) -> float:
+        """Over images the corrected one."""
+        pairs = self.correlation
+        return pairs.rho if isinstance(pairs, RankCorrelation) else pairs.corrected
 
     def row(self) -> Row:
         """Columns of ``metric_agreement.csv``."""
         pairs = self.correlation
+        ceiling = pairs.noise_ceiling if isinstance(pairs, CorrectedCorrelation) else math.nan
         return {
             "metric": self.metric,
             "over": self.over,
-            "rank_correlation": pairs.rho,
+            "rank_correlation": self.observed,
+            "noise_ceiling": ceiling,
+            "corrected": math.nan if isinstance(pairs, RankCorrelation) else pairs.corrected,
             "ci_low": pairs.ci_low,
             "ci_high": pairs.ci_high,
             "n": pairs.n,
         }
 
 
-def metric_agreement(scores: ScoreFolder, rates: FoolRates, images: list[Row]) -> list[MetricAgreement]:
+def metric_agreement(scores: ScoreFolder, study: SubsetAnalysis) -> list[MetricAgreement]:
     """Correlate every metric with fool rates, over methods and over the images of each method.
 
     Parameters
     ----------
     scores : ScoreFolder
         Metric scores.
-    rates : FoolRates
-        Fool rates of methods.
-    images : list of rows
-        Of `analysis.study.breakdowns.image_rows`; shrunken rates are used, raw ones of few answers are mostly noise.
+    study : SubsetAnalysis
+        Rates of methods, and the answers about each image.
 
     Returns
     -------
     list of MetricAgreement
         Pairs without a value on either side are left out and do not count in ``n``.
     """
-    by_method = {record.method: record.mean.estimate for record in rates if record.mean}
-    common = [method for method in scores.methods if method in by_method]
+    by_method = {record.method: record.mean.estimate for record in study.rates or () if record.mean}
+    common = [method for method in scores.methods if method in by_method and method in study.trials.methods]
     agreement = []
     for metric in scores.metrics:
         if len(common) >= MINIMUM_METHODS:
@@ -77,19 +99,54 @@ def metric_agreement(scores: ScoreFolder, rates: FoolRates, images: list[Row]) -
             ]
             correlation = rank_correlation(values, [by_method[method] for method in common])
             agreement.append(MetricAgreement(metric, "methods", correlation))
-        for method in common:
-            x, y = image_pairs_of(scores, images, metric, method)
-            if x.size > 1:
-                agreement.append(MetricAgreement(metric, f"images of {method}", rank_correlation(x, y)))
+        for method in common if metric in scores.per_image else ():
+            trials = study.trials.of_method(method)
+            value = _by_image(scores, metric, method)
+            x = np.array([value.get(str(image), np.nan) for image in trials.design.images])
+            if np.isfinite(x).sum() > 1:
+                corrected = corrected_rank_correlation(x, trials.value, trials.design.image)
+                agreement.append(MetricAgreement(metric, f"images of {method}", corrected))
     return agreement
+
+
+def best_metric(agreement: Sequence[MetricAgreement]) -> str:
+    """The metric that orders images most as people do, in the direction in which it is meant; "" where none is shown to.
+
+    It is one whose interval leaves out 0 on the right side for the images of every method, and of these the one with the
+    highest mean; numbers that only describe (colourfulness) are none.
+    """
+    means: dict[str, float] = {}
+    for metric in dict.fromkeys(entry.metric for entry in agreement):
+        sign = _direction(metric)
+        pairs = [entry.correlation for entry in agreement if entry.metric == metric and entry.over != "methods"]
+        limits = [(pair.ci_low if sign > 0 else -pair.ci_high) for pair in pairs]
+        if sign and pairs and all(limit > 0 for limit in limits):
+            estimates = [
+                entry.best_estimate for entry in agreement if entry.metric == metric and entry.over != "methods"
+            ]
+            means[metric] = float(np.mean([sign * estimate for estimate in estimates]))
+    return max(means, key=lambda name: means[name], default="")
+
+
+def _direction(metric: str) -> int:
+    """1 where more is better, -1 where less is, 0 for descriptions and for metrics that are not installed."""
+    try:
+        better = load_metric(metric).better
+    except InputError:
+        return 0
+    return {"higher": 1, "lower": -1}.get(better, 0)
+
+
+def _by_image(scores: ScoreFolder, metric: str, method: str) -> dict[str, float]:
+    own = scores.per_image["method"] == method
+    return dict(zip(scores.per_image["image"][own].tolist(), scores.per_image[metric][own].tolist(), strict=True))
 
 
 def image_pairs_of(scores: ScoreFolder, images: list[Row], metric: str, method: str) -> tuple[FloatArray, FloatArray]:
     """Metric value and shrunken rate of the images that have both."""
     if metric not in scores.per_image:
         return np.empty(0), np.empty(0)
-    mine = scores.per_image["method"] == method
-    value = dict(zip(scores.per_image["image"][mine].tolist(), scores.per_image[metric][mine].tolist(), strict=True))
+    value = _by_image(scores, metric, method)
     rows = [row for row in images if row["method"] == method and str(row["image"]) in value]
     x = np.array([value[str(row["image"])] for row in rows], dtype=np.float64)
     y = np.array([row["shrunken_rate"] for row in rows], dtype=np.float64)

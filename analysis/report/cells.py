@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-__all__ = ["Cell", "ReportColumn", "p_text", "share_text", "with_minus"]
+__all__ = ["Cell", "ReportColumn", "mark_of", "p_text", "share_text", "with_minus"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Cell:
         NaN where missing.
     text : str
         Shown instead of a number.
+    n_images : int
+        Images that carry the number; 0 where that is said elsewhere.
+    notes : tuple of str
+        Cautions without which the number may be misread; footnotes in every form of the table.
     """
 
     value: float = math.nan
@@ -48,6 +52,18 @@ class Cell:
     ci_low: float = math.nan
     ci_high: float = math.nan
     text: str = ""
+    n_images: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def mark_of(number: int) -> str:
+    """Letter of a footnote, counted from 0: a to z, then aa, ab and so on."""
+    letters = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return letters
 
 
 def p_text(p: float, *, equals: bool = False) -> str:

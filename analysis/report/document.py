@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.records import replace_results
 from analysis.report import figures as draw
-from analysis.report.agreement import MetricAgreement, image_pairs_of, metric_agreement
+from analysis.report.agreement import MetricAgreement, best_metric, image_pairs_of, metric_agreement
 from analysis.report.cells import p_text, share_text, with_minus
 from analysis.report.figures import save_figure
 from analysis.report.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
@@ -101,7 +101,7 @@ class ReportInput:
         """Metrics against people; empty without both."""
         if self.scores is None or self.headline is None or self.headline.rates is None:
             return []
-        return metric_agreement(self.scores, self.headline.rates, self.headline.tables["per_image"])
+        return metric_agreement(self.scores, self.headline)
 
     @property
     def rates_shown(self) -> bool:
@@ -312,8 +312,9 @@ def _has_sides(content: ReportInput) -> bool:
 
 
 def _scatter_pairs(content: ReportInput) -> tuple[str, dict[str, tuple[Any, Any]]]:
-    """The metric that agrees best, and its values and rates of images by method."""
-    metric = _best_metric(content.agreement)
+    """The metric that agrees best, or the first one where none is shown to, and its values and rates of images."""
+    of_images = [entry.metric for entry in content.agreement if entry.over != "methods"]
+    metric = best_metric(content.agreement) or next(iter(of_images), "")
     if not metric or content.scores is None:
         return "", {}
     images = _shown_study(content).tables["per_image"]
@@ -321,11 +322,22 @@ def _scatter_pairs(content: ReportInput) -> tuple[str, dict[str, tuple[Any, Any]
     return metric, {method: pair for method, pair in pairs.items() if pair[0].size > 1}
 
 
+def _scatter_caption(content: ReportInput) -> str:
+    metric = _scatter_pairs(content)[0]
+    best = " (of the metrics that are shown to agree with people, the one that does most)"
+    return (
+        f"{metric_column(metric).title} of single images against how often they fool people"
+        f"{best if best_metric(content.agreement) else ''}."
+    )
+
+
 def _draw_scatter(content: ReportInput) -> Figure:
     metric, pairs = _scatter_pairs(content)
-    rho = {entry.over: entry.correlation.rho for entry in content.agreement if entry.metric == metric}
+    rho = {entry.over: entry.observed for entry in content.agreement if entry.metric == metric}
     return draw.image_scatter_figure(
-        pairs, metric, {method: rho[f"images of {method}"] for method in pairs if f"images of {method}" in rho}
+        pairs,
+        metric_column(metric).title,
+        {method: rho[f"images of {method}"] for method in pairs if f"images of {method}" in rho},
     )
 
 
@@ -387,11 +399,8 @@ FIGURES = (
     ),
     Section(
         "metric_scatter",
-        lambda content: bool(_best_metric(content.agreement)),
-        lambda content: (
-            f"{_best_metric(content.agreement)} of single images against how often they fool people "
-            "(the metric that agrees best)."
-        ),
+        lambda content: bool(_scatter_pairs(content)[1]),
+        _scatter_caption,
         _draw_scatter,
     ),
 )
@@ -403,14 +412,21 @@ def methods_paragraphs(content: ReportInput) -> list[str]:
     paragraphs = []
     if content.scores is not None:
         scores = content.scores
-        count = max((entry.n_images for entry in scores.summary.values()), default=0)
         paragraphs.append(
-            f"Metric scores were computed on {count:,} images with colorization-evalkit {content.version}; standard errors "
-            "and intervals are over images. Signatures below say how each number was made."
+            f"Metric scores were computed on {_image_counts(scores)} with colorization-evalkit {content.version}; standard "
+            "errors and intervals are over images. Signatures below say how each number was made."
         )
     if content.study is not None:
         paragraphs += _study_paragraphs(content.study, content.version)
     return paragraphs
+
+
+def _image_counts(scores: ScoreFolder) -> str:
+    """Images of the methods: one number where they have as many, each method's own where not."""
+    counts = {method: scores.images_of(method) for method in scores.methods}
+    if len(set(counts.values())) <= 1:
+        return f"{next(iter(counts.values()), 0):,} images"
+    return "images of different number (" + ", ".join(f"{name}: {count:,}" for name, count in counts.items()) + ")"
 
 
 def _declared(study: StudyAnalysis) -> str:
@@ -482,15 +498,6 @@ def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str
     )
 
 
-def _best_metric(agreement: Sequence[MetricAgreement]) -> str:
-    """The metric with the largest mean absolute correlation over images."""
-    by_metric: dict[str, list[float]] = {}
-    for entry in agreement:
-        if entry.over != "methods" and not math.isnan(entry.correlation.rho):
-            by_metric.setdefault(entry.metric, []).append(abs(entry.correlation.rho))
-    return max(by_metric, key=lambda name: float(np.mean(by_metric[name])), default="")
-
-
 def _galleries(content: ReportInput) -> list[Gallery]:
     if content.folders is None:
         return []
@@ -506,7 +513,7 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
     if headline is None:
         return []
     notes = [*headline.trials.notes, *headline.notes]
-    notes += [f"{record.method}: {record.note}." for record in headline.rates or () if record.note]
+    notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.differences or () if r.note]
     if headline.preferences is not None:
         notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.preferences.differences if r.note]
     return notes
@@ -598,24 +605,30 @@ def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[st
 
 
 def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], list[list[str]]] | None:
-    """One row a metric, one column a set of pairs: the correlation with its interval."""
+    """One row a metric, one column a set of pairs: the correlation with its interval, and over images the observed one."""
     if not agreement:
         return None
     over = list(dict.fromkeys(entry.over for entry in agreement))
-    cells = {(entry.metric, entry.over): entry.correlation for entry in agreement}
+    cells = {(entry.metric, entry.over): entry for entry in agreement}
     rows = []
     for metric in dict.fromkeys(entry.metric for entry in agreement):
-        row = [metric]
-        for column in over:
-            pair = cells.get((metric, column))
-            if pair is None or math.isnan(pair.rho):
-                row.append("–")
-            elif math.isnan(pair.ci_low):
-                row.append(with_minus(f"{pair.rho:+.2f}"))
-            else:
-                row.append(with_minus(f"{pair.rho:+.2f} ({pair.ci_low:+.2f} to {pair.ci_high:+.2f})"))
+        row = [metric_column(metric).title]
+        row += [_agreement_cell(cells.get((metric, column))) for column in over]
         rows.append(row)
     return over, rows
+
+
+def _agreement_cell(entry: MetricAgreement | None) -> str:
+    if entry is None or math.isnan(entry.observed):
+        return "–"
+    pairs, shown = entry.correlation, f"{entry.best_estimate:+.2f}"
+    if math.isnan(entry.best_estimate):
+        return with_minus(f"{entry.observed:+.2f} as observed; the answers do not tell these images apart")
+    if not math.isnan(pairs.ci_low):
+        shown += f" ({pairs.ci_low:+.2f} to {pairs.ci_high:+.2f})"
+    if entry.over != "methods":
+        shown += f"; observed {entry.observed:+.2f}"
+    return with_minus(shown)
 
 
 def _subtitle(content: ReportInput) -> str:

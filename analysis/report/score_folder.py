@@ -19,7 +19,7 @@ from evalkit.errors import InputError
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreSummary:
     """One number of ``summary.csv``; NaN where a cell is empty.
 
@@ -31,6 +31,8 @@ class ScoreSummary:
         Images that carry it.
     signature : str
         How it was made.
+    reason : str
+        Why it is missing, or rests on fewer images; empty otherwise.
     """
 
     value: float
@@ -39,9 +41,10 @@ class ScoreSummary:
     ci_high: float
     n_images: int
     signature: str
+    reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreFolder:
     """What `evalkit score` wrote.
 
@@ -72,6 +75,19 @@ class ScoreFolder:
     per_image: Mapping[str, npt.NDArray[Any]]
     record: Mapping[str, Any]
 
+    def images_of(self, method: str) -> int:
+        """Images of one method: the most that any of its metrics rests on."""
+        return max((score.n_images for (name, _), score in self.summary.items() if name == method), default=0)
+
+    def cautions(self) -> dict[str, list[str]]:
+        """Warnings of the run by the method that they are about; those about all of it under ""."""
+        by_method: dict[str, list[str]] = {}
+        for warning in self.record.get("warnings", ()):
+            about = next((name for name in self.methods if warning.startswith(f"method {name}: ")), "")
+            text = warning.removeprefix(f"method {about}: ") if about else warning
+            by_method.setdefault(about, []).append(text)
+        return by_method
+
 
 def read_score_folder(folder: Path | str) -> ScoreFolder:
     """Read the files of a finished scoring run.
@@ -88,6 +104,8 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
         raise InputError(
             f"{folder} holds no finished scoring run (run.json and summary.csv); `evalkit score` makes one."
         )
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    reasons = {(entry["method"], entry["metric"]): entry["reason"] for entry in record.get("unscored", ())}
     summary = {
         (row["method"], row["metric"]): ScoreSummary(
             value=_number(row["value"]),
@@ -96,6 +114,7 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
             ci_high=_number(row["ci_high"]),
             n_images=int(row["n_images"] or 0),
             signature=row.get("signature", ""),
+            reason=reasons.get((row["method"], row["metric"]), ""),
         )
         for row in _rows(folder / "summary.csv")
     }
@@ -119,7 +138,7 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
         curves={method: np.array(pairs).T for method, pairs in points.items()},
         curve_std_errors=_curve_std_errors(folder / "statistics", list(points)),
         per_image=per_image,
-        record=json.loads((folder / "run.json").read_text(encoding="utf-8")),
+        record=record,
     )
 
 

@@ -6,15 +6,16 @@ import html
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.records import Row
-from analysis.report.cells import Cell, ReportColumn, p_text, with_minus
+from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, with_minus
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
-from analysis.report.score_folder import ScoreFolder
+from analysis.report.score_folder import ScoreFolder, ScoreSummary
 from analysis.statistics.comparison import Difference
+from analysis.statistics.fool_rate import CrossedMean
 from analysis.study.analysis import SubsetAnalysis
 from analysis.study.differences import TRUTH
 from evalkit.metrics import load_metric
@@ -41,11 +42,14 @@ class ReportRow:
         By column key; absent where there is nothing.
     published : bool
         Whether the row is copied from a paper.
+    notes : tuple of str
+        Cautions that concern every number of the row.
     """
 
     method: str
     cells: Mapping[str, Cell]
     published: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,17 @@ class ReportTable:
         One's own first, then published ones.
     caption : str
         What the numbers are.
+    notes : tuple of str
+        Cautions that concern all rows.
+    cautions : tuple of str
+        Those of rows and cells, each once, in the order of their letters; sections of one table share them.
     """
 
     columns: tuple[ReportColumn, ...]
     rows: tuple[ReportRow, ...]
     caption: str
+    notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def records(self) -> list[Row]:
         """Rows with full precision: value, standard error and limits in columns of their own."""
@@ -73,15 +83,29 @@ class ReportTable:
             record: Row = {"method": row.method, "published": row.published}
             for column in self.columns:
                 cell = row.cells.get(column.key, Cell())
-                if any(self._cell(other, column).text for other in self.rows):
+                if all(math.isnan(self._cell(other, column).value) for other in self.rows):
                     record[column.key] = cell.text
                     continue
                 record[column.key] = cell.value
+                if any(self._cell(other, column).n_images for other in self.rows):
+                    record[f"{column.key}_n_images"] = cell.n_images or math.nan
                 for part in ("std_error", "ci_low", "ci_high"):
                     if any(not math.isnan(getattr(self._cell(other, column), part)) for other in self.rows):
                         record[f"{column.key}_{part}"] = getattr(cell, part)
+            of_cells = [f"{column.title}: {note}" for column in self.columns for note in self._cell(row, column).notes]
+            record["cautions"] = "; ".join([*row.notes, *of_cells, *(() if row.published else self.notes)])
             records.append(record)
         return records
+
+    def _marks(self, notes: Sequence[str]) -> str:
+        """Letters of some cautions, "a,c"."""
+        return ",".join(mark_of(self.cautions.index(note)) for note in notes)
+
+    def _footnotes(self) -> list[tuple[str, str]]:
+        """Letter and text of the cautions of what this table (or section) shows."""
+        own = {note for row in self.rows for note in row.notes}
+        own |= {note for row in self.rows for column in self.columns for note in self._cell(row, column).notes}
+        return [(mark_of(number), note) for number, note in enumerate(self.cautions) if note in own]
 
     @staticmethod
     def _cell(row: ReportRow, column: ReportColumn) -> Cell:
@@ -92,14 +116,24 @@ class ReportTable:
         return csv_text(self.records())
 
     def to_markdown(self) -> str:
-        """A pipe table with its caption."""
+        """A pipe table with its caption and its cautions."""
+
+        def raised(notes: Sequence[str]) -> str:
+            return f"<sup>{self._marks(notes)}</sup>" if notes else ""
+
         head = ["method", *(column.title for column in self.columns)]
         lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * len(self.columns)]
         for row in self.rows:
-            name = _escape_markdown(row.method) + (" (published)" if row.published else "")
-            cells = [_shown(self._cell(row, column), column, "±") for column in self.columns]
+            name = _escape_markdown(row.method) + (" (published)" if row.published else "") + raised(row.notes)
+            cells = [
+                _shown(cell, column, "±") + raised(cell.notes)
+                for column in self.columns
+                for cell in [self._cell(row, column)]
+            ]
             lines.append("| " + " | ".join([name, *cells]) + " |")
-        return "\n".join([*lines, "", self.caption, ""])
+        notes = [f"<sup>{letter}</sup> {_escape_markdown(_sentence(note))}" for letter, note in self._footnotes()]
+        notes += [_escape_markdown(_sentence(note)) for note in self.notes]
+        return "\n\n".join(["\n".join(lines), self.caption, *notes]) + "\n"
 
     def sections(self) -> tuple[ReportTable, ...]:
         """Tables that fit a page: the paper's columns first, then other metrics and details; one when it is narrow."""
@@ -109,8 +143,8 @@ class ReportTable:
         rest = [column for column in self.columns if column.key not in _MAIN_COLUMNS]
         own = tuple(row for row in self.rows if not row.published)
         chunks = [rest[k : k + MAXIMUM_COLUMNS] for k in range(0, len(rest), MAXIMUM_COLUMNS)]
-        more = [ReportTable(tuple(chunk), own, "Further columns of the same table.") for chunk in chunks]
-        return (ReportTable(tuple(main), self.rows, self.caption), *more)
+        further = replace(self, rows=own, caption="Further columns of the same table.", notes=())
+        return (replace(self, columns=tuple(main)), *(replace(further, columns=tuple(chunk)) for chunk in chunks))
 
     def to_latex(self) -> str:
         r"""Booktabs tables, one a section; they need ``\usepackage{booktabs}`` only."""
@@ -120,6 +154,9 @@ class ReportTable:
         )
 
     def _latex(self, label: str) -> str:
+        def raised(notes: Sequence[str]) -> str:
+            return f"$^{{{self._marks(notes)}}}$" if notes else ""
+
         head = " & ".join(["Method", *(_escape_latex(column.title) for column in self.columns)])
         lines = [
             r"\begin{table}",
@@ -134,13 +171,26 @@ class ReportTable:
         for number, row in enumerate(self.rows):
             if row.published and number and not self.rows[number - 1].published:
                 lines.append(r"\midrule")
-            name = _escape_latex(row.method) + (r"$^\dagger$" if row.published else "")
-            cells = [_latex_number(_shown(self._cell(row, column), column, "±")) for column in self.columns]
+            name = _escape_latex(row.method) + (r"$^\dagger$" if row.published else "") + raised(row.notes)
+            cells = [
+                _latex_number(_shown(cell, column, "±")) + raised(cell.notes)
+                for column in self.columns
+                for cell in [self._cell(row, column)]
+            ]
             lines.append(" & ".join([name, *cells]) + r" \\")
         dagger = r" $^\dagger$ As published." if any(row.published for row in self.rows) else ""
+        footnotes = [f"$^{{{letter}}}$ {_escape_latex(_sentence(note))}" for letter, note in self._footnotes()]
+        footnotes += [_escape_latex(_sentence(note)) for note in self.notes]
+        below = [
+            r"\par\smallskip",
+            r"\begin{minipage}{\linewidth}\footnotesize",
+            *_paragraphs(footnotes),
+            r"\end{minipage}",
+        ]
         lines += [
             r"\bottomrule",
             r"\end{tabular}",
+            *(below if footnotes else ()),
             rf"\caption{{{_escape_latex(self.caption)}{dagger}}}",
             rf"\label{{{label}}}",
             r"\end{table}",
@@ -152,6 +202,9 @@ class ReportTable:
         return "\n".join(section._html() for section in self.sections())
 
     def _html(self) -> str:
+        def raised(notes: Sequence[str]) -> str:
+            return f"<sup>{self._marks(notes)}</sup>" if notes else ""
+
         head = "".join(
             f'<th scope="col" class="number">{html.escape(_together(column.title))}</th>' for column in self.columns
         )
@@ -160,12 +213,17 @@ class ReportTable:
         for row in self.rows:
             mark = ' <span class="published">published</span>' if row.published else ""
             cells = "".join(
-                f'<td class="number">{with_minus(html.escape(_shown(self._cell(row, column), column, "±"))) or "–"}</td>'
+                f'<td class="number">{with_minus(html.escape(_shown(cell, column, "±"))) or "–"}{raised(cell.notes)}</td>'
                 for column in self.columns
+                for cell in [self._cell(row, column)]
             )
             kind = ' class="published-row"' if row.published else ""
-            lines.append(f'<tr{kind}><th scope="row">{html.escape(row.method)}{mark}</th>{cells}</tr>')
-        return "\n".join([*lines, "</tbody></table></div>", f'<p class="soft">{html.escape(self.caption)}</p>'])
+            name = f'<th scope="row">{html.escape(row.method)}{mark}{raised(row.notes)}</th>'
+            lines.append(f"<tr{kind}>{name}{cells}</tr>")
+        notes = [f"<sup>{letter}</sup> {html.escape(_sentence(note))}" for letter, note in self._footnotes()]
+        notes += [html.escape(_sentence(note)) for note in self.notes]
+        below = [f'<p class="soft">{text}</p>' for text in (html.escape(self.caption), *notes)]
+        return "\n".join([*lines, "</tbody></table></div>", *below])
 
 
 def build_table(
@@ -196,7 +254,7 @@ def build_table(
     if scores is not None:
         for method in scores.methods:
             cells[method] = {
-                name: Cell(value=score.value, std_error=score.std_error, ci_low=score.ci_low, ci_high=score.ci_high)
+                name: _score_cell(score, scores.images_of(method))
                 for name in metrics
                 if (score := scores.summary.get((method, name))) is not None
             }
@@ -210,9 +268,41 @@ def build_table(
         columns += fill_preference_cells(study.preferences, cells)
     elif published:
         columns.append(ReportColumn("fooled", "fooled %", 100.0))
-    rows = [ReportRow(method, own) for method, own in cells.items()]
+    cautions = scores.cautions() if scores is not None else {}
+    rows = [ReportRow(method, own, notes=tuple(cautions.get(method, ()))) for method, own in cells.items()]
     rows += [ReportRow(row.method, _published_cells(row), published=True) for row in published]
-    return ReportTable(tuple(columns), tuple(rows), _caption(scores, study, bool(published)))
+    notes = list(cautions.get("", ()))
+    if study is not None and study.simulated:
+        notes.append("The answers come from simulated observers, not from people")
+    if published and scores is not None and "ab_auc_rebal" in metrics:
+        notes.append(
+            "Rebalanced AuC depends on the set of images; rows as published are of other images, so compare orders rather "
+            "than values"
+        )
+    of_cells = [note for row in rows for column in columns for note in row.cells.get(column.key, Cell()).notes]
+    return ReportTable(
+        columns=tuple(columns),
+        rows=tuple(rows),
+        caption=_caption(scores, study, bool(published)),
+        notes=tuple(notes),
+        cautions=tuple(dict.fromkeys([*(note for row in rows for note in row.notes), *of_cells])),
+    )
+
+
+def _score_cell(score: ScoreSummary, n_images: int) -> Cell:
+    """A metric's number; why it is missing, or that it rests on fewer images than the method's others."""
+    notes = [score.reason] if score.reason else []
+    if not score.reason and 0 < score.n_images < n_images:
+        notes.append(f"over {score.n_images} of {n_images} images")
+    return Cell(
+        value=score.value,
+        std_error=score.std_error,
+        ci_low=score.ci_low,
+        ci_high=score.ci_high,
+        n_images=score.n_images,
+        text="unscored" if math.isnan(score.value) and score.reason else "",
+        notes=tuple(notes),
+    )
 
 
 def _ordered_metrics(scores: ScoreFolder | None) -> list[str]:
@@ -253,9 +343,16 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
         mean = record.mean
         own = cells.setdefault(record.method, {})
         if mean is None:
-            own["fooled"] = Cell(text="too few")
+            own["fooled"] = Cell(text="too few", notes=(record.note,))
             continue
-        own["fooled"] = Cell(value=mean.estimate, std_error=mean.std_error)
+        own["fooled"] = Cell(
+            value=mean.estimate,
+            std_error=mean.std_error,
+            text=_found(mean)
+            if study.trials.preset == "real-vs-fake" and record.method not in study.trials.methods
+            else "",
+            notes=(record.note,) if record.note else (),
+        )
         own["interval"] = Cell(text=f"{factor * mean.ci_low:.{digits}f} to {factor * mean.ci_high:.{digits}f}")
         truth = against_truth.get(record.method)
         if truth is not None and truth.result is not None:
@@ -269,7 +366,9 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             own["equivalence"] = Cell(text="no verdict")
         compared = differences.get(record.method) if with_baseline else None
         if compared is not None and compared.result is not None:
-            own["difference"] = Cell(text=_difference_text(compared.result, factor))
+            own["difference"] = Cell(
+                text=_difference_text(compared.result, factor), notes=(compared.note,) if compared.note else ()
+            )
             if not math.isnan(compared.p_holm):
                 own["p_holm"] = Cell(text=p_text(compared.p_holm))
     columns = [
@@ -297,6 +396,12 @@ def _difference_text(result: Difference, factor: float) -> str:
         f"{factor * result.difference:+.{digits}f} "
         f"({factor * result.ci_low:+.{digits}f} to {factor * result.ci_high:+.{digits}f})"
     )
+
+
+def _found(mean: CrossedMean) -> str:
+    """Vigilance trials as the paper gives them: how many were found, not how many fooled."""
+    error = "" if math.isnan(mean.std_error) else f" ± {100 * mean.std_error:.1f}"
+    return f"found {100 * (1 - mean.estimate):.1f}{error}"
 
 
 def _published_cells(row: PublishedRow) -> dict[str, Cell]:
@@ -350,6 +455,16 @@ def _shown(cell: Cell, column: ReportColumn, plus_minus: str) -> str:
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
           "|": r"$|$"}  # fmt: skip
+
+
+def _sentence(note: str) -> str:
+    """A caution with a capital letter and a full stop, whatever it was in a list."""
+    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
+
+
+def _paragraphs(lines: Sequence[str]) -> list[str]:
+    """Lines of LaTeX that each end a paragraph but for the last."""
+    return [f"{line}\\par" for line in lines[:-1]] + list(lines[-1:])
 
 
 def _escape_latex(text: str) -> str:

@@ -9,10 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign, Labels
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
 
-__all__ = ["RankCorrelation", "krippendorff_alpha", "rank_correlation", "split_half"]
+__all__ = [
+    "CorrectedCorrelation",
+    "RankCorrelation",
+    "corrected_rank_correlation",
+    "krippendorff_alpha",
+    "rank_correlation",
+    "split_half",
+]
 
 
 def krippendorff_alpha(values: npt.ArrayLike, image: Labels) -> float:
@@ -145,3 +153,154 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.9
     half = float(ndtri(0.5 + confidence / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     z = math.atanh(rho)
     return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectedCorrelation:
+    """Spearman's rank correlation with what people think of images, freed from the noise of few answers.
+
+    Attributes
+    ----------
+    observed : float
+        With the means of the answers that were given; closer to 0 than the truth, however many images there are.
+    reliability : float
+        Share of the variance of these means that lies between images, 0 to 1.
+    noise_ceiling : float
+        sqrt(reliability): about the highest correlation that any metric can reach with these means.
+    corrected : float
+        observed / noise_ceiling, within -1 to 1; NaN where the answers do not tell images apart at all.
+    ci_low, ci_high : float
+        Percentile interval of `corrected` over images; NaN below ten images.
+    n : int
+        Images.
+    """
+
+    observed: float
+    reliability: float
+    noise_ceiling: float
+    corrected: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+def corrected_rank_correlation(
+    x: npt.ArrayLike,
+    values: npt.ArrayLike,
+    image: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 1_000,
+    seed: int = 0,
+) -> CorrectedCorrelation:
+    """Rank correlation of a metric with the rates of images, corrected for attenuation.
+
+    Parameters
+    ----------
+    x : array_like, shape (I,)
+        The metric of each image, without noise; NaN leaves the image out.
+    values : array_like, shape (n,)
+        Answers.
+    image : array_like of int, shape (n,)
+        Which image each answer is about, 0 .. I-1.
+    confidence : float
+        Nominal coverage.
+    n_resamples, seed : int
+        Bootstrap replicates of the images and the seed that draws them.
+
+    Returns
+    -------
+    CorrectedCorrelation
+
+    Notes
+    -----
+    An image's mean of k answers varies around what people think of it with variance s^2 / k, s^2 the variance of answers
+    within images, pooled. The reliability is 1 - mean(s^2 / k) / var(means), and a correlation with the means is sqrt of
+    it times the one with the truth [1]_. Shrinking the means does not repair this: it leaves their order, and so
+    Spearman's correlation, as it is wherever images have the same number of answers. The interval resamples images and
+    computes both parts anew.
+
+    References
+    ----------
+    .. [1] Spearman, The proof and measurement of association between two things, American Journal of Psychology 1904.
+    """
+    metric, y, code = np.asarray(x, dtype=np.float64), np.asarray(values, dtype=np.float64), np.asarray(image)
+    count = np.bincount(code, minlength=metric.size).astype(np.float64)
+    used = np.isfinite(metric) & (count > 0)
+    n = int(used.sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(code, y, minlength=metric.size) / count
+    within = np.bincount(code, (y - mean[code]) ** 2, minlength=metric.size)[used]
+    metric, mean, count = metric[used], mean[used], count[used]
+    parts = _Attenuated(metric, mean, within.astype(np.float64), count)
+    nothing = CorrectedCorrelation(observed=math.nan, reliability=math.nan, noise_ceiling=math.nan, corrected=math.nan,
+                                   ci_low=math.nan, ci_high=math.nan, n=n)  # fmt: skip
+    if n < 3 or np.ptp(metric) == 0 or np.ptp(mean) == 0 or np.sum(count - 1) == 0:
+        return nothing
+    observed, reliability = (float(part[0]) for part in parts.of(np.ones((1, n))))
+    corrected = _divided(np.array([observed]), np.array([reliability]))[0] if reliability > 0 else math.nan
+    low = high = math.nan
+    if n >= MINIMUM_IMAGES and reliability > 0:
+        rng = np.random.default_rng(seed)
+        block = max(1, 4_000_000 // n)  # replicates at a time: bounded memory for any number of images
+        drawn = [
+            _divided(*parts.of(rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)))
+            for size in (min(block, n_resamples - start) for start in range(0, n_resamples, block))
+        ]
+        tail = 50 * (1 - confidence)
+        low, high = np.percentile(np.nan_to_num(np.concatenate(drawn)), [tail, 100 - tail]).tolist()
+    return CorrectedCorrelation(
+        observed=observed,
+        reliability=max(reliability, 0.0),
+        noise_ceiling=math.sqrt(max(reliability, 0.0)),
+        corrected=float(corrected),
+        ci_low=low,
+        ci_high=high,
+        n=n,
+    )
+
+
+MINIMUM_IMAGES = 10
+"""Fewer images give no interval of a corrected correlation: their reliability is a guess."""
+LEAST_RELIABILITY = 1e-3
+"""What a resample without any reliability counts as: its correlation is then as far out as it can be."""
+
+
+def _divided(observed: FloatArray, reliability: FloatArray) -> FloatArray:
+    """Corrected correlations, not beyond -1 and 1."""
+    return np.clip(observed / np.sqrt(np.clip(reliability, LEAST_RELIABILITY, 1.0)), -1.0, 1.0)
+
+
+class _Attenuated:
+    """Correlation and reliability of images that occur a given number of times each."""
+
+    def __init__(self, metric: FloatArray, mean: FloatArray, within: FloatArray, count: FloatArray) -> None:
+        self._sides = [_Ranks(metric), _Ranks(mean)]
+        self._mean, self._within, self._count = mean, within, count
+
+    def of(self, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """For `times`, shape (replicates, I): Spearman's correlations and reliabilities, shape (replicates,) each."""
+        n = times.sum(axis=1)
+        ranks = [side.of(times) for side in self._sides]
+        centred = [rank - (np.sum(times * rank, axis=1) / n)[:, None] for rank in ranks]
+        cross = np.sum(times * centred[0] * centred[1], axis=1)
+        spread = [np.sum(times * side**2, axis=1) for side in centred]
+        variance = times @ self._mean**2 / n - (times @ self._mean / n) ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            noise = (times @ self._within) / (times @ (self._count - 1.0)) * (times @ (1.0 / self._count)) / n
+            reliability = 1.0 - noise / (variance * n / (n - 1))
+            return cross / np.sqrt(spread[0] * spread[1]), np.nan_to_num(reliability)
+
+
+class _Ranks:
+    """Mid-ranks of values that occur a given number of times each, without sorting again."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self._order = np.argsort(values, kind="stable")
+        distinct, self._code = np.unique(values, return_inverse=True)
+        self._starts = np.searchsorted(values[self._order], distinct)
+
+    def of(self, times: FloatArray) -> FloatArray:
+        """Shape (replicates, I)."""
+        tied = np.add.reduceat(times[:, self._order], self._starts, axis=1)
+        return np.asarray((np.cumsum(tied, axis=1) - (tied - 1.0) / 2.0)[:, self._code])

@@ -99,6 +99,11 @@ class SubsetAnalysis:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def simulated(self) -> bool:
+        """Whether all answers come from simulated observers."""
+        return bool("platform" in self.trials and np.all(self.trials["platform"] == "simulated"))
+
 
 @dataclass(frozen=True)
 class StudyAnalysis:
@@ -124,8 +129,7 @@ class StudyAnalysis:
     @property
     def simulated(self) -> bool:
         """Whether all answers come from simulated observers."""
-        trials = self.headline.trials
-        return bool("platform" in trials and np.all(trials["platform"] == "simulated"))
+        return self.headline.simulated
 
     @property
     def headline(self) -> SubsetAnalysis:

@@ -237,8 +237,11 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     "metric_agreement.csv": {
         "metric": "Metric.",
         "over": "`methods` (four or more), or the images of one method.",
-        "rank_correlation": "Spearman's, against the fool rate (of images: shrunken).",
-        "ci_low": "Lower end of the 95 % interval (Bonett and Wright); empty for a perfect order.",
+        "rank_correlation": "Spearman's, against the rate as observed; over images the noise of few answers dilutes it.",
+        "noise_ceiling": "About the highest correlation that any metric can reach with these answers; over images.",
+        "corrected": "rank_correlation / noise_ceiling: what it would be with very many answers; over images.",
+        "ci_low": "Lower end of the 95 % interval, over methods of rank_correlation (Bonett and Wright; empty for a "
+        "perfect order), over images of the corrected one (bootstrap over images; empty below ten).",
         "ci_high": "Upper end.",
         "n": "Pairs.",
     },

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from analysis.commands.report import report_command
+from analysis.report.document import ReportInput, methods_paragraphs
 from analysis.report.published_rows import PUBLISHED, published_rows
 from analysis.report.score_folder import read_score_folder
 from analysis.report.tables import build_table
@@ -344,10 +346,105 @@ def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pyte
         "method": np.repeat(["a", "b"], 60),
         "vgg16_top1": np.concatenate([right["a"], right["b"]]),
     }
-    scores = ScoreFolder(tmp_path, ("a", "b"), ("vgg16_top1",), {}, {}, {}, per_image, {})
+    scores = ScoreFolder(
+        folder=tmp_path,
+        methods=("a", "b"),
+        metrics=("vgg16_top1",),
+        summary={},
+        curves={},
+        curve_std_errors={},
+        per_image=per_image,
+        record={},
+    )
     (entry,) = metric_differences(scores, "b")
     counts = [[int(((right["a"] == i) & (right["b"] == j)).sum()) for j in (1, 0)] for i in (1, 0)]
     exact = counts[0][1] + counts[1][0] < 25
     assert entry.test == "McNemar"
     assert entry.p_value == pytest.approx(reference(counts, exact=exact, correction=True).pvalue)
     assert entry.p_holm == entry.p_value
+
+
+def test_every_caution_of_a_run_travels_with_its_number_into_every_form(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    """An image that is the truth itself, a grayscale truth, lightness that was changed: with number and method."""
+    import evalkit
+
+    rng = np.random.default_rng(2)
+    for name in ("truth", "same", "brighter"):
+        (tmp_path / name).mkdir()
+    for number in range(6):
+        pixels = rng.integers(60, 180, size=(24, 24, 3), dtype=np.uint8)
+        if number == 5:
+            pixels[:] = pixels[..., :1]
+        Image.fromarray(pixels).save(tmp_path / "truth" / f"i{number}.png")
+        other = pixels if number == 0 else np.roll(pixels, 1, axis=2)
+        Image.fromarray(other).save(tmp_path / "same" / f"i{number}.png")
+        Image.fromarray(pixels + 40).save(tmp_path / "brighter" / f"i{number}.png")
+    methods = {name: tmp_path / name for name in ("same", "brighter")}
+    evalkit.score(tmp_path / "truth", methods, metrics=("ab_auc", "psnr_rgb"), out=tmp_path / "scores", n_bootstrap=0)
+    run("--scores", tmp_path / "scores", "--trials", write_csv(study_rows), "--out", tmp_path / "out",
+        "--published", "zhang2016")  # fmt: skip
+    cautions = {
+        "L differs from the truth's by more than 1 on average in 6 of 6": "brighter",
+        "images are identical to the truth (infinite, counted apart)": "same",
+        "true photos are grayscale: ab metrics mean nothing on them": "",
+        "Rebalanced AuC depends on the set": None,
+    }
+    for name in ("table.md", "table.tex", "table.html", "report.html"):
+        text = " ".join(html.unescape((tmp_path / "out" / name).read_text(encoding="utf-8")).split())
+        for caution, method in cautions.items():
+            shown = caution in text
+            assert shown == (method is not None), (name, caution)
+    with (tmp_path / "out" / "table.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    for caution, method in cautions.items():
+        for name in ("same", "brighter"):
+            expected = method == "" or method == name
+            assert (caution in rows[name]["cautions"]) == expected, (caution, name)
+    assert rows["Full"]["cautions"] == ""
+    assert (rows["same"]["psnr_rgb_n_images"], rows["brighter"]["psnr_rgb_n_images"]) == ("4", "6")
+    markdown = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    letter = re.search(r"<sup>(\w)</sup> \d of 6 images are identical", markdown)
+    assert letter is not None
+    same = next(line for line in markdown.splitlines() if line.startswith("| same"))
+    assert re.search(rf"\d<sup>{letter[1]}</sup> \|", same), "the mark stands at the number that rests on fewer images"
+    tex = (tmp_path / "out" / "table.tex").read_text(encoding="utf-8")
+    assert re.search(rf"\$\^\{{{letter[1]}\}}\$ \d of 6 images are identical", tex)
+
+
+def test_methods_of_different_numbers_of_images_are_all_said(tmp_path: Path, scores: Path) -> None:
+    from dataclasses import replace
+
+    folder = read_score_folder(scores)
+    assert "computed on 10 images" in methods_paragraphs(ReportInput(scores=folder))[0]
+    fewer = {key: replace(score, n_images=7) if key[0] == "gray" else score for key, score in folder.summary.items()}
+    text = methods_paragraphs(ReportInput(scores=replace(folder, summary=fewer)))[0]
+    assert "gray: 7" in text
+    assert "mine: 10" in text
+
+
+def test_vigilance_is_given_as_found_and_unused_in_csv(write_csv: Write, study_rows: list[dict]) -> None:
+    study = analyze_study(read_trials(write_csv(study_rows)))
+    table = build_table(None, study.headline)
+    mean = study.headline.rates["vigilance"].mean
+    assert f"found {100 * (1 - mean.estimate):.1f}" in table.to_markdown()
+    record = next(row for row in table.records() if row["method"] == "vigilance")
+    assert record["fooled"] == mean.estimate
+
+
+def test_no_metric_is_called_best_unless_it_is_shown_to_agree() -> None:
+    from analysis.report.agreement import MetricAgreement, best_metric
+    from analysis.statistics.reliability import CorrectedCorrelation
+
+    def entry(metric: str, low: float, middle: float, high: float, method: str = "a") -> MetricAgreement:
+        pairs = CorrectedCorrelation(
+            observed=middle / 2, reliability=0.25, noise_ceiling=0.5, corrected=middle, ci_low=low, ci_high=high, n=50
+        )
+        return MetricAgreement(metric, f"images of {method}", pairs)
+
+    doubtful, wrong_way = entry("psnr_rgb", -0.1, 0.5, 0.9), entry("ab_auc", -0.9, -0.8, -0.6)
+    assert best_metric([doubtful, wrong_way]) == ""
+    assert best_metric([doubtful, wrong_way, entry("ssim_rgb", 0.1, 0.3, 0.5)]) == "ssim_rgb"
+    assert best_metric([entry("ciede2000", -0.6, -0.4, -0.2), entry("ssim_rgb", 0.1, 0.3, 0.5)]) == "ciede2000"
+    assert best_metric([entry("ssim_rgb", 0.1, 0.3, 0.5), entry("ssim_rgb", -0.2, 0.3, 0.6, "b")]) == ""
