@@ -186,7 +186,12 @@ def _compare(
         by_order = _by_order(a, b, estimand, confidence)
     else:
         p = equivalence(result.difference, result.std_error, result.df, margin=margin, target=0.0).p_value
-    note = result.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")
+    notes = [result.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")]
+    if result.n_shared_images == 0 and name_a != VIGILANCE:
+        notes.append(
+            "no image was shown for both, so nothing of the images cancels: the interval is as wide as that of two "
+            "separate sets of images"
+        )
     return Comparison(
         method_a=name_a,
         method_b=name_b,
@@ -195,7 +200,7 @@ def _compare(
         equivalence_p=p,
         probability_less=math.nan,
         superiority=by_order,
-        note=note,
+        note="; ".join(filter(None, notes)),
         subset=subset,
     )
 

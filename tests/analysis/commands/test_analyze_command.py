@@ -407,6 +407,19 @@ def test_the_screen_shows_t_and_the_unadjusted_p(tmp_path: Path, write_csv: Writ
     assert f"{float(row['p_value']):.4f}" in result.output
 
 
+def test_methods_without_a_common_image_are_said_to_be_unpaired(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    run(write_csv(study_rows), "--out", tmp_path)
+    assert rows_of(tmp_path / "comparisons.csv")[0]["note"] == ""
+    apart = [{**row, "image": f"{row['method']} {row['image']}"} for row in study_rows]
+    result = run(write_csv(apart), "--out", tmp_path)
+    row = rows_of(tmp_path / "comparisons.csv")[0]
+    assert row["n_shared_images"] == "0"
+    assert "no image was shown for both" in row["note"]
+    assert "no image was shown for both" in result.output
+
+
 def test_intervals_for_all_times(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
     from analysis.statistics.sequential import betting_confidence_sequence
 
