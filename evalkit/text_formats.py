@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["csv_text", "json_text", "unguarded"]
+__all__ = ["FORMULA_STARTS", "csv_text", "json_text", "unguarded"]
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a text for a formula, and run it."""

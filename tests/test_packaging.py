@@ -228,3 +228,16 @@ def test_the_import_rule_sees_what_runs_at_import_and_only_that():
     tree = ast.parse(textwrap.dedent(code))
     names = {name for node in at_import(tree) for name in imported(node)}
     assert names == {"torch", "typing", "scipy", "matplotlib", "numba"}
+
+
+def test_the_lowest_versions_that_are_tested_are_the_lowest_that_are_allowed() -> None:
+    import tomllib
+
+    root = Path(__file__).parents[1]
+    needs = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    floors = dict(need.split(">=") for need in needs)
+    lines = (root / "constraints-lowest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert pinned.keys() == floors.keys()
+    for name, floor in floors.items():
+        assert pinned[name] == floor or pinned[name].startswith(f"{floor}."), name

@@ -482,4 +482,6 @@ def _together(title: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\|*_`])", r"\\\1", text)
+    """Text that stands for itself in Markdown, which lets HTML through as it is."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|*_`\[\]])", r"\\\1", text)

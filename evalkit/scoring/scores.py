@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,7 @@ from evalkit.scoring.statistics_store import (
     read_vectors,
     rows_of_method,
 )
-from evalkit.text_formats import csv_text
+from evalkit.text_formats import FORMULA_STARTS, csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,10 +208,10 @@ class Scores:
         write_atomically(target / "per_image.parquet", buffer.getvalue())
         (target / "per_image.csv").unlink(missing_ok=True)
         if per_image_csv:
-            import pyarrow.csv as pc
+            from pyarrow.csv import write_csv
 
             text = io.BytesIO()
-            pc.write_csv(self.per_image, text)
+            write_csv(_without_formulas(self.per_image), text)
             write_atomically(target / "per_image.csv", text.getvalue())
         if statistics is not None:
             drop_notes(target / "statistics")
@@ -446,6 +447,18 @@ def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, r
         n_pixels=int(n_pixels[carries].sum()),
         signature=format_signature(one.metric, run_fields, one.fields, _release()),
     )
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before texts that a spreadsheet would run, as `csv_text` writes them."""
+    import pyarrow.compute as pc
+
+    starts = re.escape("".join(FORMULA_STARTS))
+    for k, column in enumerate(table.schema):
+        if column.type == pa.string():
+            guarded = pc.replace_substring_regex(table[k], pattern=f"^([{starts}])", replacement=r"'\1")
+            table = table.set_column(k, column, guarded)
+    return table
 
 
 def _scores_csv(scores: Sequence[Score]) -> str:

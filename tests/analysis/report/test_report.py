@@ -216,7 +216,7 @@ def test_names_cannot_break_any_format(write_csv: Write, study_rows: list[dict])
     analysis = analyze_study(read_trials(write_csv(rows)), (), AnalysisOptions(baseline="gray"))
     table = build_table(None, analysis.headline)
     assert r"a$|$b\_$<$i$>$\&50\%" in table.to_latex()
-    assert r"a\|b\_<i>&50%" in table.to_markdown()
+    assert r"a\|b\_&lt;i&gt;&amp;50%" in table.to_markdown()
     assert "a|b_&lt;i&gt;&amp;50%" in table.to_html()
     assert "<i>" not in table.to_html()
 
