@@ -102,10 +102,10 @@ def test_classification_is_ahead_of_regression(runs: dict[str, Path]) -> None:
     assert difference(runs, "l2", "classification", "ab_auc").ci_low > 0
 
 
-def test_rebalancing_gives_rare_colours_their_due(runs: dict[str, Path]) -> None:
-    assert difference(runs, "gray", "full", "ab_auc_rebal").ci_low > 0
-    # By less than the interval ahead of the network that it started from: the documentation says so.
-    assert difference(runs, "classification", "full", "ab_auc_rebal").difference > 0.02
+@pytest.mark.parametrize("anchor", ["gray", "tint"])
+def test_rebalancing_gives_rare_colours_their_due(anchor: str, runs: dict[str, Path]) -> None:
+    # Ahead of `classification` by less than the interval: the documentation says so, and nothing is claimed here.
+    assert difference(runs, anchor, "full", "ab_auc_rebal").ci_low > 0
 
 
 def test_rebalancing_makes_colours_more_saturated(runs: dict[str, Path]) -> None:
