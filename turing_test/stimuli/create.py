@@ -39,7 +39,6 @@ from turing_test.study.texts import OWN_TEXTS
 
 __all__ = ["Created", "create_study"]
 
-FORMULA = ("=", "+", "-", "@")
 LAPTOP_WINDOW = (1366, 625)
 """CSS pixels that a browser leaves to its page on a display of 1366 x 768, still the smallest common one."""
 
@@ -261,20 +260,9 @@ def _sources(
         )
     folders = {name: folder for name, folder in sorted(methods.items()) if folder is not None}
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
-    _refuse_formulas([*pairs.names, *methods])
     # Before any image is decoded: a mistake that is known early should not cost minutes.
     check_before_build(protocol, len(pairs), root)
     return Sources(pairs, builtin)
-
-
-def _refuse_formulas(names: Iterable[str]) -> None:
-    """A name in an exported table that a spreadsheet would take for a formula."""
-    formulas = [name for name in names if name.startswith(FORMULA)]
-    if formulas:
-        raise InputError(
-            f"{some_names(formulas)}: begins with one of {' '.join(FORMULA)}, which spreadsheets take for a formula; rename "
-            "the image or method."
-        )
 
 
 def _refuse_other_folder(root: Path, consent_file: str) -> None:

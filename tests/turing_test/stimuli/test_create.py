@@ -387,15 +387,8 @@ class TestAStudyWithAnswers:
             create_study(sources / "study")
 
 
-class TestNames:
-    def test_that_spreadsheets_take_for_formulas_are_refused(self, sources):
-        for name in ("truth", "mine", "other"):
-            (sources / name / "0.png").rename(sources / name / "=1+i027.png")
-        with pytest.raises(InputError, match=r"=1\+i027.*spreadsheets take for a formula"):
-            create(sources)
-        assert not (sources / "study").exists()
-
-    def test_say_nothing_to_others_on_the_machine(self, sources):
+class TestPermissions:
+    def test_which_image_is_real_is_the_owners_to_read(self, sources):
         create(sources)
         modes = {
             name: stat.S_IMODE((sources / "study" / name).stat().st_mode) for name in ("manifest.json", "secret.key")
