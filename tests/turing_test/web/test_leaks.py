@@ -171,7 +171,8 @@ class TestAsItIs:
 
     def test_the_end_tells_no_score(self, sessions):
         for session in sessions:
-            assert json.loads(session.others[-1].body)["outcome"].keys() == {"outcome", "code", "redirect", "form"}
+            outcome = json.loads(session.others[-1].body)["outcome"]
+            assert outcome.keys() == {"outcome", "code", "redirect", "form", "give_back"}
 
     def test_addresses_of_one_image_differ_in_every_session(self, study, sessions):
         seen = {}
