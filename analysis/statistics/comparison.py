@@ -15,7 +15,7 @@ from analysis.statistics.fool_rate import clopper_pearson, crossed_mean, logit_t
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
 
-__all__ = ["Difference", "McNemar", "compare", "compare_designs", "mcnemar"]
+__all__ = ["Difference", "McNemar", "OddsRatio", "compare", "compare_designs", "mcnemar", "odds_ratio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +197,51 @@ def compare_designs(
     )
 
 
+@dataclass(frozen=True)
+class OddsRatio:
+    """Odds of being fooled by A over those by B.
+
+    Attributes
+    ----------
+    ratio : float
+        NaN where either rate is 0 or 1.
+    ci_low, ci_high : float
+        Interval on the logarithmic scale.
+    """
+
+    ratio: float
+    ci_low: float
+    ci_high: float
+
+
+def odds_ratio(
+    values_a: npt.ArrayLike,
+    design_a: CrossedDesign,
+    values_b: npt.ArrayLike,
+    design_b: CrossedDesign,
+    *,
+    estimand: Estimand = "participants+images",
+    confidence: float = 0.95,
+) -> OddsRatio:
+    """Odds ratio of two rates over people and images, with the two-way interval of `compare_designs`.
+
+    Answers are divided by m (1 - m), the slope of the logit, so that their difference varies as that of the logits does.
+    It is the ratio of the marginal odds; that of a mixed logit model, for one and the same person and image, lies further
+    from 1.
+
+    Parameters and errors are those of `compare_designs`; answers in [0, 1].
+    """
+    y_a, y_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
+    means = float(y_a.mean()), float(y_b.mean())
+    if not all(0 < mean < 1 for mean in means):
+        return OddsRatio(math.nan, math.nan, math.nan)
+    scaled = [y / (mean * (1 - mean)) for y, mean in zip((y_a, y_b), means, strict=True)]
+    spread = compare_designs(scaled[0], design_a, scaled[1], design_b, estimand=estimand, confidence=confidence)
+    logit = math.log(means[0] / (1 - means[0])) - math.log(means[1] / (1 - means[1]))
+    half = t_quantile(0.5 + confidence / 2, spread.df) * spread.std_error
+    return OddsRatio(math.exp(logit), math.exp(logit - half), math.exp(logit + half))
+
+
 def t_two_sided(statistic: float, df: float) -> float:
     """Two-sided p-value of Student's t."""
     from scipy.special import stdtr
@@ -314,7 +359,7 @@ def _square_and_add(sides: Sequence[_Side], confidence: float) -> dict[str, Any]
         still = "A" if b.varies else "B"
         side = b if a.varies else a
         note = (
-            f"every answer of {still} is {side.rate:g}: no standard error; square-and-add limits, {still}'s exact as of "
+            f"every answer of {still} is {side.rate:g}: no standard error; square-and-add limits, those of {still} exact as of "
             f"{side.n_effective} independent answers"
         )
     return {"std_error": math.nan, "ci_low": low, "ci_high": high, "df": math.nan, "p_value": p, "note": note}

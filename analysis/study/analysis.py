@@ -13,7 +13,15 @@ from analysis.records import Row, replace_results
 from analysis.statistics.bootstrap import BootstrapSummary
 from analysis.statistics.crossed import Estimand
 from analysis.study.anytime import AnytimeResults, anytime_results
-from analysis.study.breakdowns import component_rows, diagnose, image_rows, participant_rows, straight_lining_note
+from analysis.study.breakdowns import (
+    component_rows,
+    covariate_rows,
+    diagnose,
+    image_rows,
+    model_rows,
+    participant_rows,
+    straight_lining_note,
+)
 from analysis.study.columns import ONLY_REAL_VS_FAKE, OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import Comparisons, against_truth, comparisons
 from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
@@ -222,6 +230,8 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetA
     rates = fool_rates(trials, **common)
     tables["per_image"] = image_rows(trials, confidence=options.confidence, subset=name)
     tables["variance_components"] = component_rows(trials, subset=name)
+    tables["covariates"] = covariate_rows(trials, confidence=options.confidence, subset=name)
+    tables["model_trials"] = model_rows(trials, subset=name)
     if options.bootstrap:
         tables["bootstrap"] = _bootstrap_rows(trials, name, options)
     differences = Comparisons(()) if lost else comparisons(trials, baseline=baseline, **common)

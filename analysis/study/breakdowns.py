@@ -26,7 +26,16 @@ from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
 from evalkit.wording import counted, some_names
 
-__all__ = ["component_rows", "diagnose", "image_rows", "participant_rows", "straight_lining_note", "vigilance_shares"]
+__all__ = [
+    "component_rows",
+    "covariate_rows",
+    "diagnose",
+    "image_rows",
+    "model_rows",
+    "participant_rows",
+    "straight_lining_note",
+    "vigilance_shares",
+]
 
 
 def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "all") -> list[Row]:
@@ -158,6 +167,51 @@ def component_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
             row |= {"pooled": "", "note": str(error)}
         rows.append({**row, "subset": subset})
     return rows
+
+
+def model_rows(trials: TrialTable, *, subset: str = "all") -> list[Row]:
+    """Rows of ``model_trials.csv``: the scored test trials in the form that lme4, glmmTMB and brms read."""
+    test = trials.of_kind("test")
+    names = ("participant", "image", "method", "real_position", "trial", "response_ms")
+    columns = {name: (test[name].tolist() if name in test else [""] * len(test)) for name in names}
+    columns["value"] = test.value.tolist()
+    return [{name: column[k] for name, column in columns.items()} | {"subset": subset} for k in range(len(test))]
+
+
+def covariate_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "all") -> list[Row]:
+    """Rows of ``covariates.csv``: whether the rate hangs on the side, the time in the session, or the device."""
+    rows: list[Row] = []
+    scale: Any = "linear" if trials.preset == "rating" else "logit"
+    for method in trials.of_kind("test").methods:
+        one = trials.of_method(method)
+        for covariate, entries in _covariates(one).items():
+            levels = [level for level in np.unique(entries).tolist() if level]
+            for level in levels if len(levels) > 1 else ():
+                part = one.where(entries == level)
+                row: Row = {"method": method, "covariate": covariate, "level": level, "note": "", "subset": subset}
+                row |= {"n_participants": part.design.n_participants, "n_trials": len(part)}
+                try:
+                    mean = crossed_mean(part.value, part.design, scale=scale, confidence=confidence)
+                    row |= {"rate": mean.estimate, "std_error": mean.std_error}
+                    row |= {"ci_low": mean.ci_low, "ci_high": mean.ci_high, "note": mean.note}
+                except InputError as error:
+                    row |= {
+                        "rate": float(part.value.mean()),
+                        "std_error": math.nan,
+                        "ci_low": math.nan,
+                        "ci_high": math.nan,
+                    }
+                    row["note"] = str(error)
+                rows.append(row)
+    return rows
+
+
+def _covariates(one: TrialTable) -> dict[str, np.ndarray[Any, Any]]:
+    """Levels of each covariate that the table has, as text, "" where missing."""
+    levels = {name: one[name] for name in ("real_position", "touch", "color_scheme") if name in one}
+    if "trial" in one and np.isfinite(one["trial"]).all():
+        levels["half"] = np.where(one["trial"] <= np.median(one["trial"]), "first", "second")
+    return levels
 
 
 def vigilance_shares(trials: TrialTable, of: TrialTable) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

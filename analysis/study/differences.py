@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.records import Row, Table
 from analysis.statistics.bootstrap import probability_less
-from analysis.statistics.comparison import Difference, compare_designs
+from analysis.statistics.comparison import Difference, OddsRatio, compare_designs, odds_ratio
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
@@ -35,6 +35,8 @@ class Comparison:
         Adjusted for the family of all rows of the table; NaN without a test.
     equivalence_p, equivalence_p_holm : float
         p-value of equivalence of the two methods at the declared margin, and the same adjusted for the family.
+    odds : OddsRatio or None
+        Of rates: the odds of A over those of B.
     superiority : Superiority or None
         Of ratings: how often a rating of A is higher than one of B, by their order alone.
     probability_less : float
@@ -52,6 +54,7 @@ class Comparison:
     equivalence_p: float
     probability_less: float
     equivalence_p_holm: float = math.nan
+    odds: OddsRatio | None = None
     superiority: Superiority | None = None
     note: str = ""
     subset: str = "all"
@@ -71,6 +74,9 @@ class Comparison:
             "p_holm": self.p_holm,
             "equivalence_p": self.equivalence_p,
             "equivalence_p_holm": self.equivalence_p_holm,
+            "odds_ratio": self.odds.ratio if self.odds else math.nan,
+            "odds_ratio_ci_low": self.odds.ci_low if self.odds else math.nan,
+            "odds_ratio_ci_high": self.odds.ci_high if self.odds else math.nan,
             "superiority": self.superiority.probability if self.superiority else math.nan,
             "superiority_ci_low": self.superiority.ci_low if self.superiority else math.nan,
             "superiority_ci_high": self.superiority.ci_high if self.superiority else math.nan,
@@ -181,10 +187,11 @@ def _compare(
             note=str(error),
             subset=subset,
         )
-    p, by_order = math.nan, None
+    p, by_order, odds = math.nan, None, None
     if a.preset == "rating":
         by_order = _by_order(a, b, estimand, confidence)
     else:
+        odds = odds_ratio(a.value, a.design, b.value, b.design, estimand=estimand, confidence=confidence)
         p = equivalence(result.difference, result.std_error, result.df, margin=margin, target=0.0).p_value
     notes = [result.note.replace(" A ", f" {name_a} ").replace(" B ", f" {name_b} ")]
     if result.n_shared_images == 0 and name_a != VIGILANCE:
@@ -199,6 +206,7 @@ def _compare(
         p_holm=math.nan,
         equivalence_p=p,
         probability_less=math.nan,
+        odds=odds,
         superiority=by_order,
         note="; ".join(filter(None, notes)),
         subset=subset,

@@ -479,3 +479,22 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path, write_csv: Write, stu
         assert a.mean is not None
         assert b.mean is not None
         assert (b.mean.estimate, b.mean.ci_low) == pytest.approx((a.mean.estimate, a.mean.ci_low))
+
+
+def test_covariates_and_the_table_for_mixed_models_are_written(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    run(write_csv(study_rows), "--out", tmp_path)
+    trials = [row for row in rows_of(tmp_path / "model_trials.csv") if row["method"] == "mine"]
+    test = [row for row in study_rows if row["kind"] == "test" and row["method"] == "mine"]
+    assert [float(row["value"]) for row in trials] == [row["fooled"] for row in test]
+    covariates = {
+        (r["covariate"], r["level"]): r for r in rows_of(tmp_path / "covariates.csv") if r["method"] == "mine"
+    }
+    for side in ("first", "second"):
+        own = [row["fooled"] for row in test if row["real_position"] == side]
+        assert float(covariates["real_position", side]["rate"]) == pytest.approx(np.mean(own))
+        assert int(covariates["real_position", side]["n_trials"]) == len(own)
+    assert {level for name, level in covariates if name == "half"} == {"first", "second"}
+    pair = rows_of(tmp_path / "comparisons.csv")[0]
+    assert float(pair["odds_ratio_ci_low"]) < float(pair["odds_ratio"]) < float(pair["odds_ratio_ci_high"])

@@ -13,7 +13,8 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from analysis.planning.assumptions import StudyDesign
 from analysis.planning.simulation import simulate_answers
-from analysis.statistics.comparison import compare, mcnemar
+from analysis.statistics.comparison import compare, mcnemar, odds_ratio
+from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.equivalence import equivalence, non_inferiority
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.sensitivity import dprime, dprime_unbiased
@@ -283,3 +284,50 @@ def test_perfect_observers_have_a_finite_unbiased_dprime() -> None:
     assert dprime_unbiased([18], [18], [0], [18]) == pytest.approx(expected)
     with pytest.raises(InputError, match="impossible"):
         dprime_unbiased([20], [18], [0], [18])
+
+
+def r_table() -> tuple[np.ndarray, ...]:
+    """12 people by 15 images, six people for each method: answers, people, images, and whose method is b."""
+    p, i = np.repeat(np.arange(12), 15), np.tile(np.arange(15), 12)
+    is_b = p % 2 == 1
+    return ((7 * p * p + 3 * i * i + 5 * p * i + 4 * is_b) % 11 < np.where(is_b, 5, 3)).astype(float), p, i, is_b
+
+
+def test_a_mixed_model_says_the_same() -> None:
+    """R 4.2.2 with lme4 1.1-31, once::
+
+    p <- rep(0:11, each=15); i <- rep(0:14, 12); m <- ifelse(p %% 2 == 0, "a", "b")
+    y <- as.numeric(((7*p*p + 3*i*i + 5*p*i + (m=="b")*4) %% 11) < ifelse(m=="b", 5, 3))
+    d <- data.frame(y, p=factor(p), i=factor(i), m)
+    summary(lmer(y ~ m + (1|p) + (1|i), d))$coefficients
+    f <- lmer(y ~ 1 + (1|p) + (1|i), d[d$m=="a",]); summary(f)$coefficients; VarCorr(f)
+    summary(glmer(y ~ m + (1|p) + (1|i), d, family=binomial))$coefficients
+    """
+    y, p, i, is_b = r_table()
+    a, b = (y[~is_b], p[~is_b], i[~is_b]), (y[is_b], p[is_b], i[is_b])
+    found = compare(*b, *a)
+    assert found.difference == pytest.approx(0.1666666667)
+    assert found.std_error == pytest.approx(0.08270030742, rel=1e-4)
+    mean = fool_rate(*a)
+    assert mean.estimate == pytest.approx(0.2222222222)
+    assert mean.std_error == pytest.approx(0.05879454963, rel=1e-4)
+    assert mean.components is not None
+    assert mean.components.image == pytest.approx(0.0, abs=1e-9)
+    assert mean.components.participant == pytest.approx(0.009629685, rel=0.1)
+    # Images vary by 0 in both; lmer fits the rest anew at that edge, moments leave it as it is.
+    assert mean.components.residual == pytest.approx(0.166666641, rel=0.05)
+    odds = odds_ratio(b[0], CrossedDesign.from_labels(*b[1:]), a[0], CrossedDesign.from_labels(*a[1:]))
+    # The mixed model's ratio is for one person and image, so a little further from 1 than that over people and images.
+    assert 1 < odds.ratio < np.exp(0.8176791263)
+    assert odds.ratio == pytest.approx(np.exp(0.8176791263), rel=0.05)
+    assert np.log(odds.ci_high / odds.ci_low) / 2 == pytest.approx(2.2 * 0.3810393357, rel=0.2)
+
+
+def test_the_odds_ratio_of_independent_answers_is_woolfs() -> None:
+    fooled = (np.arange(300) < 90).astype(float), (np.arange(300) < 150).astype(float)
+    designs = [CrossedDesign.from_labels(start + np.arange(300), start + np.arange(300)) for start in (0, 1000)]
+    odds = odds_ratio(fooled[0], designs[0], fooled[1], designs[1])
+    error = np.sqrt(1 / 90 + 1 / 210 + 1 / 150 + 1 / 150)
+    assert odds.ratio == pytest.approx((90 / 210) / (150 / 150))
+    assert np.log(odds.ci_high / odds.ci_low) / 2 == pytest.approx(1.96 * error, rel=0.02)
+    assert math.isnan(odds_ratio(np.zeros(300), designs[0], fooled[1], designs[1]).ratio)
