@@ -8,7 +8,6 @@ which layout the convolutions of a library are best at changes with their shapes
 from __future__ import annotations
 
 import copy
-import os
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,11 +17,12 @@ import torch
 from torch import nn
 
 from evalkit.colorizers.training.options import Compute
+from evalkit.scoring.workers import available_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Speed", "available_cores", "fastest", "mixed_precision"]
+__all__ = ["Speed", "fastest", "mixed_precision"]
 
 ROUNDS = 3
 """Passes that are timed for each candidate; the quickest counts, since other processes only ever slow one down."""
@@ -47,11 +47,6 @@ class Speed:
 
     compute: Compute
     images_per_second: float
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def mixed_precision(device: torch.device, compute: Compute) -> AbstractContextManager[Any]:

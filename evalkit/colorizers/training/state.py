@@ -21,10 +21,11 @@ from evalkit.colorizers.training.data import PhotoSurvey, survey_photos
 from evalkit.colorizers.training.objective import ClassificationLoss, L2Loss
 from evalkit.colorizers.training.options import Compute, TrainingOptions
 from evalkit.colorizers.training.processes import Processes
-from evalkit.colorizers.training.speed import Speed, available_cores, fastest
+from evalkit.colorizers.training.speed import Speed, fastest
 from evalkit.colorizers.training.validation import BestValidation, validation_photos
 from evalkit.colorizers.variants import VARIANTS, Variant
 from evalkit.errors import InputError
+from evalkit.scoring.workers import available_cores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
