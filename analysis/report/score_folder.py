@@ -99,6 +99,8 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
     """
     import pyarrow.parquet as pq
 
+    from evalkit.scoring.statistics_store import check_shards, shard_rows
+
     folder = Path(folder)
     if not (folder / "run.json").is_file() or not (folder / "summary.csv").is_file():
         raise InputError(
@@ -106,6 +108,8 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
         )
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     reasons = {(entry["method"], entry["metric"]): entry["reason"] for entry in record.get("unscored", ())}
+    if (folder / "statistics").is_dir() and "shards" in record:
+        check_shards(folder / "statistics", shard_rows(folder / "statistics"), record["shards"])
     summary = {
         (row["method"], row["metric"]): ScoreSummary(
             value=_number(row["value"]),

@@ -34,6 +34,7 @@ __all__ = [
     "read_vectors",
     "shard_name",
     "shard_paths",
+    "shard_rows",
     "write_shard",
 ]
 
@@ -317,6 +318,14 @@ def check_shards(folder: Path, shards: Mapping[str, int], recorded: Mapping[str,
             f"{folder}: of the {counted(len(recorded), 'shard')} that run.json lists, it {' and '.join(faults)}; copy the "
             "folder again, or score again with --overwrite"
         )
+
+
+def shard_rows(folder: Path) -> dict[str, int]:
+    """Rows of every shard by its file name, from the files' own footers."""
+    try:
+        return {path.name: pq.read_metadata(path).num_rows for path in shard_paths(folder)}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{folder}: holds a file that is no statistics shard ({error}); score again") from None
 
 
 def rows_of_method(table: pa.Table, method: str) -> pa.Table:

@@ -331,6 +331,7 @@ def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pyte
         method="b",
         other_method="a",
         metric="vgg16_top1",
+        n_images=60,
         first=0.5,
         second=0.6,
         difference=0.1,
@@ -338,6 +339,8 @@ def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pyte
         ci_low=0.0,
         ci_high=0.2,
         p_value=0.04,
+        p_holm=0.04,
+        is_at_floor=False,
     )
     monkeypatch.setattr("analysis.report.metric_differences.compare_methods", lambda *args, **options: [found])
     images = np.array([f"i{k}" for k in range(60)])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from scoring_folders import finished, photo_set, quick_score  # noqa: F401 (fixtures)
 
+from analysis.report.score_folder import read_score_folder
 from evalkit.errors import InputError
 from evalkit.scoring.merging import merge_runs
 from evalkit.scoring.score_comparison import compare_methods, compare_runs
@@ -94,6 +95,7 @@ def test_every_reader_refuses_a_run_that_lacks_a_shard(tmp_path: Path, finished:
         lambda: compare_runs(finished[0], out),
         lambda: compare_methods(out, "vivid"),
         lambda: merge_runs([out, finished[0]], tmp_path / "joined"),
+        lambda: read_score_folder(out),
     ]
     for read in readers:
         with pytest.raises(InputError, match=sentence):
