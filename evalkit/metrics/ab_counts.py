@@ -179,6 +179,10 @@ class AbErrorTable:
         return pooled.reshape(self.n_classes, N_BINS)
 
 
+KEPT_PIXELS = 1 << 24
+"""Photos of more pixels than this are counted part by part: their work space would be five times their pixels."""
+
+
 class PairCounter:
     """Counts the ab errors of pairs under given classes; reuses its work space, so one instance a thread.
 
@@ -199,6 +203,7 @@ class PairCounter:
         self._counts = np.empty(size, np.int64)
         self._per_class = np.empty((3, len(classes)), np.int64)
         self._owner: Photo | None = None
+        self._chroma_of: Photo | None = None
         self._lab = np.empty(0, np.float32)
         self._first_bins = np.empty(0, np.int32)
         self._chroma = 0.0
@@ -213,8 +218,14 @@ class PairCounter:
             self._make_room(truth.n_pixels)
             rgb = truth.rgb8.reshape(-1)
             self._chroma = float(self._kernel.prepare_truth(rgb, self._table, self._lab, self._first_bins))
-            self._owner = truth
+            self._owner = self._chroma_of = truth
         return self._lab, self._first_bins, self._chroma
+
+    def largest_chroma(self, truth: Photo) -> float:
+        """Largest chroma of the truth's pixels, CIE Lab units."""
+        if truth is not self._chroma_of:
+            self.prepare(truth)
+        return self._chroma
 
     def _make_room(self, n_pixels: int) -> None:
         self._owner = None
@@ -227,17 +238,34 @@ class PairCounter:
         return self.prepare(truth)[1] // np.int32(self._kernel.N_BINS)
 
     def count(self, truth: Photo, prediction: Photo) -> PairCounts:
-        """Count one pair; both photos have the same size."""
-        fresh = truth is not self._owner
-        if fresh:
+        """Count one pair; both photos have the same size.
+
+        What was found of the truth is kept for the next method, 16 bytes a pixel, unless the photo has more than
+        `KEPT_PIXELS`: of a large scan only the part that is being counted is held, and found anew for every method.
+        """
+        is_large = truth.n_pixels > KEPT_PIXELS
+        fresh = is_large or truth is not self._owner
+        if fresh and not is_large:
             self._make_room(truth.n_pixels)
         true_rgb, rgb = truth.rgb8.reshape(-1), prediction.rgb8.reshape(-1)
         parts = []
         lightness, newly, chroma = 0.0, 0, 0.0
         for begin in range(0, truth.n_pixels, self._kernel.MAX_PIXELS):
             end = min(begin + self._kernel.MAX_PIXELS, truth.n_pixels)
+            pixels, first, last = slice(None), begin, end
+            if is_large:
+                self._make_room(end - begin)
+                pixels, first, last = slice(3 * begin, 3 * end), 0, end - begin
             change, clipped, largest = self._kernel.count_pair(
-                true_rgb, self._table, self._lab, self._first_bins, fresh, rgb, begin, end, self._packed
+                true_rgb[pixels],
+                self._table,
+                self._lab,
+                self._first_bins,
+                fresh,
+                rgb[pixels],
+                first,
+                last,
+                self._packed,
             )
             chroma = max(chroma, largest)
             lightness += change
@@ -250,7 +278,8 @@ class PairCounter:
                 )
             )
         if fresh:
-            self._owner, self._chroma = truth, chroma
+            self._owner = None if is_large else truth
+            self._chroma_of, self._chroma = truth, chroma
         whole = parts[0] if len(parts) == 1 else _added(parts)
         return replace(whole, lightness_change=lightness / truth.n_pixels, newly_clipped=newly)
 

@@ -113,7 +113,7 @@ class BlockWorker:
             counts = self._counter.count(truth, prediction)
             diagnostics["l_change"] = counts.lightness_change
             diagnostics["newly_clipped"] = counts.newly_clipped
-            diagnostics["gray_truth"] = self._counter.prepare(truth)[2] < GRAYSCALE_CHROMA
+            diagnostics["gray_truth"] = self._counter.largest_chroma(truth) < GRAYSCALE_CHROMA
         may_be_identical = counts is None or int(counts.error_sum.sum()) == 0
         diagnostics["identical"] = may_be_identical and np.array_equal(truth.rgb8, prediction.rgb8)
         scalars: dict[str, float] = dict(self._missing)
