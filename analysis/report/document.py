@@ -17,7 +17,7 @@ from analysis.report import figures as draw
 from analysis.report.agreement import MetricAgreement, best_metric, image_pairs_of, metric_agreement
 from analysis.report.cells import p_text, share_text, with_minus
 from analysis.report.figures import save_figure
-from analysis.report.galleries import Gallery, ImageFolders, fooling_galleries, qualitative_grid
+from analysis.report.galleries import Gallery, ImageFolders, qualitative_grid, rate_galleries
 from analysis.report.metric_differences import MetricDifference, metric_differences
 from analysis.report.preference import (
     preference_cells,
@@ -503,9 +503,9 @@ def _galleries(content: ReportInput) -> list[Gallery]:
         return []
     grid = qualitative_grid(content.folders)
     galleries = [grid] if grid else []
-    if content.headline and content.headline.rates is not None and content.headline.trials.preset != "rating":
-        natural = content.headline.trials.preset == "naturalness"
-        galleries += fooling_galleries(content.headline.tables["per_image"], content.folders, natural=natural)
+    if content.headline and content.headline.trials.preset != "rating":
+        rows = content.headline.tables["per_image"]
+        galleries += rate_galleries(rows, content.folders, preset=content.headline.trials.preset)
     return galleries
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.records import Row
 from evalkit.errors import InputError
 
-__all__ = ["Gallery", "GalleryRow", "ImageFolders", "fooling_galleries", "qualitative_grid"]
+__all__ = ["Gallery", "GalleryRow", "ImageFolders", "qualitative_grid", "rate_galleries"]
 
 THUMBNAIL = 160
 """Largest side of an image in the report, pixels."""
@@ -70,13 +70,18 @@ class ImageFolders:
         return GalleryRow(image, note, tuple(pictures))
 
 
-def fooling_galleries(
-    rows: Iterable[Row], folders: ImageFolders, *, natural: bool = False, count: int = 6
+_WORDS = {
+    "real-vs-fake": ("fool people most", "fool people least", "fools"),
+    "naturalness": ("look natural most often", "look natural least often", "natural in"),
+    "preference": ("are preferred most often", "are preferred least often", "preferred in"),
+}
+
+
+def rate_galleries(
+    rows: Iterable[Row], folders: ImageFolders, *, preset: str = "real-vs-fake", count: int = 6
 ) -> list[Gallery]:
-    """Images of every method with the highest and the lowest shrunken rate: most fooling, or judged natural most often."""
-    most, least = ("look natural most often", "look natural least often") if natural else (
-        "fool people most", "fool people least")  # fmt: skip
-    verb = "natural in" if natural else "fools"
+    """Images of every method with the highest and the lowest shrunken rate: most fooling, natural, or preferred."""
+    most, least, verb = _WORDS[preset]
     found = []
     by_method: dict[str, list[Row]] = {}
     for row in rows:

@@ -217,6 +217,7 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetA
     if options.anytime:
         anytime = anytime_results(trials, baseline=None if lost else baseline, confidence=options.confidence)
     if trials.preset == "preference":
+        tables["per_image"] = image_rows(trials, confidence=options.confidence, subset=name)
         preferences = analyze_preferences(trials, baseline=None if lost else baseline, **common)
         return SubsetAnalysis(
             name=name,

@@ -39,16 +39,25 @@ __all__ = [
 
 
 def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "all") -> list[Row]:
-    """Rows of ``per_image.csv``: raw and shrunken rate of every image of every method, most fooling first."""
+    """Rows of ``per_image.csv``: raw and shrunken rate of every image of every method, highest first.
+
+    In a preference study the rate is the share of its trials that the method won, whatever it was shown with.
+    """
     test = trials.of_kind("test")
     rows: list[Row] = []
     for method in test.methods:
-        one = trials.of_method(method)
+        if test.preset == "preference":
+            shown_first = test["method_first"] == method
+            one = test.where(shown_first | (test["method_second"] == method))
+            value = np.where(one["method_first"] == method, one.value, 1.0 - one.value)
+        else:
+            one = trials.of_method(method)
+            value = one.value
         images, code = one.design.images, one.design.image
-        count, total = np.bincount(code), np.bincount(code, one.value)
+        count, total = np.bincount(code), np.bincount(code, value)
         rate, low, high = total / count, np.full(images.size, np.nan), np.full(images.size, np.nan)
         if one.preset != "rating" and images.size > 1:
-            shrunken = shrunken_rates(one.value, one["image"], confidence)
+            shrunken = shrunken_rates(value, one["image"], confidence)
             rate, low, high = shrunken.rate, shrunken.ci_low, shrunken.ci_high
         rows += [
             {

@@ -104,7 +104,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "method": "Method.",
         "image": "Image; most fooling first.",
         "n_trials": "Answers.",
-        "raw_rate": "Observed share (or mean rating).",
+        "raw_rate": "Observed share (or mean rating); preference: of its trials that the method won.",
         "shrunken_rate": "Beta-binomial posterior mean: order galleries by this.",
         "ci_low": "Lower end of its posterior interval.",
         "ci_high": "Upper end.",

@@ -211,6 +211,22 @@ def test_naturalness_and_ratings_have_a_report_of_their_own(tmp_path: Path, writ
         assert done.returncode == 0, done.stdout[-500:]
 
 
+def test_preference_studies_show_the_images_that_are_preferred(
+    tmp_path: Path, write_csv: Write, picture_folders: Path
+) -> None:
+    header = ["participant", "image", "method_first", "method_second", "response"]
+    rows = [
+        [f"p{p}", image, "gray", "mine", "first" if (p * 3 + k) % (k + 2) == 0 else "second"]
+        for p in range(8)
+        for k, image in enumerate(IMAGES)
+    ]
+    run("--trials", write_csv([header, *rows]), "--out", tmp_path / "out", "--truth", picture_folders / "truth",
+        "--method", f"gray={picture_folders / 'gray'}", "--method", f"mine={picture_folders / 'mine'}")  # fmt: skip
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "Images of mine that are preferred most often" in text
+    assert "fool people" not in text
+
+
 def test_names_cannot_break_any_format(write_csv: Write, study_rows: list[dict]) -> None:
     rows = [{**row, "method": "a|b_<i>&50%" if row["method"] == "mine" else row["method"]} for row in study_rows]
     analysis = analyze_study(read_trials(write_csv(rows)), (), AnalysisOptions(baseline="gray"))
