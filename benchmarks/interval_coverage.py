@@ -27,6 +27,7 @@ from analysis.statistics.comparison import compare
 from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import crossed_mean, t_quantile
 from analysis.statistics.preference import Preferences, pair_shares, preference_scale
+from analysis.statistics.reliability import corrected_rank_correlation, rank_correlation
 from analysis.statistics.sequential import group_sequential_bounds, nominal_levels
 from evalkit.arrays import FloatArray
 from evalkit.resampling.multiplicity import holm
@@ -383,6 +384,98 @@ reach.
 """
 
 
+@dataclass(frozen=True)
+class EdgeSetting:
+    """Two methods with the same low true rate, of which one happens never to fool anybody."""
+
+    name: str
+    people: int
+    rate: float
+
+
+EDGES = (
+    EdgeSetting("40 x 40, 0.5 %", 40, 0.005),
+    EdgeSetting("40 x 40, 2 %", 40, 0.02),
+    EdgeSetting("12 x 40, 2 %", 12, 0.02),
+)
+
+
+def edge_row(setting: EdgeSetting, n_studies: int, rng: np.random.Generator) -> list[str]:
+    """False alarms given that A never varies, and how often the interval holds the true difference, 0."""
+    person, image = np.repeat(np.arange(setting.people), 40), np.tile(np.arange(40), setting.people)
+    alarms = held = 0
+    for _ in range(n_studies):
+        y = draw_answers(np.full(person.size, math.log(setting.rate / (1 - setting.rate))), rng)
+        found = compare(np.zeros(person.size), person, image, y, person + 1000, image)
+        alarms += found.p_value <= 0.05
+        held += found.ci_low <= 0 <= found.ci_high
+    return [setting.name, f"{100 * alarms / n_studies:.1f}", f"{100 * held / n_studies:.1f}"]
+
+
+@dataclass(frozen=True)
+class AgreementSetting:
+    """A metric that goes with the true rates of images at a correlation of normal scores."""
+
+    name: str
+    images: int
+    answers: int
+    correlation: float
+
+
+AGREEMENTS = (
+    AgreementSetting("100 images, 4 answers, none", 100, 4, 0.0),
+    AgreementSetting("100 images, 4 answers, 0.58", 100, 4, 0.6),
+    AgreementSetting("100 images, 10 answers, 0.58", 100, 10, 0.6),
+    AgreementSetting("400 images, 4 answers, 0.58", 400, 4, 0.6),
+)
+
+
+def agreement_row(setting: AgreementSetting, n_studies: int, rng: np.random.Generator) -> list[str]:
+    """Mean observed and median corrected rank correlation, and the coverage of the two intervals."""
+    r = setting.correlation
+    truth = 6 / math.pi * math.asin(r / 2)  # Spearman's of a bivariate normal
+    image = np.repeat(np.arange(setting.images), setting.answers)
+    observed, corrected, held, held_naively = [], [], 0, 0
+    for _ in range(n_studies):
+        metric, wanted = rng.multivariate_normal([0, 0], [[1, r], [r, 1]], setting.images).T
+        y = draw_answers(wanted[image] - 0.8, rng)
+        found = corrected_rank_correlation(metric, y, image, n_resamples=400)
+        naive = rank_correlation(metric, np.bincount(image, y))
+        observed.append(found.observed)
+        corrected.append(found.corrected)
+        held += found.ci_low <= truth <= found.ci_high
+        held_naively += naive.ci_low <= truth <= naive.ci_high
+    shares = (f"{100 * count / n_studies:.1f}" for count in (held_naively, held))
+    return [setting.name, f"{np.mean(observed):z.2f}", f"{np.nanmedian(corrected):z.2f}", *shares]
+
+
+def edges(studies: int, seed: int) -> str:
+    """The page of methods that never vary and of metrics against few answers."""
+    constant = run(EDGES, edge_row, studies, seed)
+    agreement = run(AGREEMENTS, agreement_row, studies, seed + 1)
+    return f"""# Methods that never vary, and metrics against few answers
+
+Each row is {studies:,} simulated studies, analysed by the public functions. The Monte Carlo error of a figure near 5 or 95 % is
+{100 * math.sqrt(0.05 * 0.95 / studies):.1f} points. To run it again:
+
+    python benchmarks/interval_coverage.py --part edges --studies {studies} --seed {seed} --out docs/benchmarks/coverage-at-edges.md
+
+## One of two equally bad methods never fools anybody, percent
+
+Both have the same true rate. Counting only B's spread, nearly every such study was significant; with exact limits for A the
+test is deliberately conservative.
+
+{table(["people x images, true rate", "false alarms at 5 %", "coverage"], constant)}
+
+## A metric against the rates of images
+
+The noise of few answers dilutes the observed correlation; *corrected* is divided by the noise ceiling. The last two columns
+are the coverage of the usual 95 % interval of the observed one, and of the interval of the corrected one.
+
+{table(["images, answers, true correlation", "observed", "corrected", "usual", "of the corrected"], agreement)}
+"""
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" + "---:|" * (len(header) - 1)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
@@ -407,9 +500,17 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies per design")
     parser.add_argument("--seed", type=int, default=2016)
     parser.add_argument("--out", type=Path, help="write the Markdown tables there")
-    parser.add_argument("--part", choices=["rates", "others"], default="rates", help="fool rates, or all other studies")
+    parser.add_argument(
+        "--part",
+        choices=["rates", "others", "edges"],
+        default="rates",
+        help="fool rates, all other studies, or edges: no variation, few answers",
+    )
     options = parser.parse_args()
     t_quantile(0.9, 3)  # scipy is imported before anything is timed
+    if options.part == "edges":
+        write_page(edges(options.studies, options.seed), options.out)
+        return
     if options.part == "others":
         write_page(others(options.studies, options.seed), options.out)
         return
