@@ -74,7 +74,7 @@ def output_options(function: F) -> F:
 
 
 def run_command(*words: str) -> None:
-    """Run another command as the user would type it; found by its name, so that no floor imports those above.
+    """Run another command as the user would type it, and with whatever a plug-in of that name brings.
 
     Raises
     ------
