@@ -1,9 +1,9 @@
 """One image of a study as bytes that say nothing about which image it is, but for its pixels.
 
-The very same encoder makes the larger file of the real photo in 98 % of pairs (measured on 139 photos), and a
-reply's length is there for anybody to see: so all files of a study get the same length, by a private chunk
-before the end of the PNG. Its content is noise under the study's secret: files of equal pixels still differ, and
-nobody can look a file up by hashing a guess.
+The very same encoder makes the larger file of the real photo in 98 % of pairs (measured on 139 photos): so all files of a
+study get the same length, by a private chunk before the end of the PNG. Its content is noise under the study's secret: files
+of equal pixels still differ, and nobody can look a file up by hashing a guess. Participants get neither these files nor their
+bytes, but what `turing_test.stimuli.session_bytes` makes of their pixels for one session.
 """
 
 from __future__ import annotations
