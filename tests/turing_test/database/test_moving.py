@@ -21,6 +21,7 @@ from turing_test.server.local_server import local_server
 from turing_test.sessions.links import make_links
 from turing_test.simulation.observers import Population
 from turing_test.simulation.play import simulate
+from turing_test.study import lock
 from turing_test.study.lock import hold
 from turing_test.study.study_folder import MOVED
 from turing_test.web.app import create_app
@@ -188,6 +189,17 @@ def test_a_file_that_is_no_database_and_a_bad_port_are_sentences(study):
     study.database.unlink()
     wrong = command("people", study.folder, "--database", "postgresql://me:s3cret@host:54x2/study")
     assert (wrong.exit_code, "PORT a number" in wrong.output, "s3cret" in wrong.output) == (2, True, False)
+
+
+def test_a_folder_that_cannot_be_written_is_served_and_not_moved(study, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(lock.os, "open", refuse)
+    with hold(study.folder, alone=False):
+        pass
+    with pytest.raises(InputError, match="Read-only file system"), hold(study.folder, alone=True):
+        pass
 
 
 def test_a_backup_on_a_full_disk_is_a_sentence_and_leaves_nothing(study, tmp_path):
