@@ -430,7 +430,9 @@ def _scores_of_samples(
 def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, run_fields: Mapping[str, str]) -> Score:
     carries = np.isfinite(one.per_image)
     between = Interval.missing("no interval was asked for (--bootstrap 0)")
-    if record.n_bootstrap and carries.sum() < FEW_IMAGES:
+    if not carries.any():
+        between = Interval.missing("no image has this score")
+    elif record.n_bootstrap and carries.sum() < FEW_IMAGES:
         between = jackknife_interval(one.value, leave_one_out_scores(one.terms[carries], mean_score))
     elif record.n_bootstrap:
         between = interval(

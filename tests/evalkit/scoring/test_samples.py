@@ -117,6 +117,16 @@ def test_files_and_record_hold_them_and_they_are_computed_again(finished):
     )
 
 
+def test_a_number_that_no_image_has_is_unscored_and_without_interval(sampled):
+    # MS-SSIM needs images of 176 pixels; these are smaller.
+    scores = evalkit.score(
+        sampled / "truth", {"ours": sampled / "flat"}, metrics=("ms_ssim_ab", "ab_rmse"), n_bootstrap=200
+    )
+    best = value(scores, "ms_ssim_ab_best_of_3")
+    assert (best.n_images, np.isnan(best.value), np.isnan(best.ci_low)) == (0, True, True)
+    assert np.isfinite(value(scores, "error_of_best").ci_low)
+
+
 def test_the_terminal_shows_them(finished):
     from rich.console import Console
 
