@@ -150,6 +150,7 @@ def test_scale_order_effect_differences_and_omnibus_agree_with_r() -> None:
     one_way = preference_scale(formula_answers(), estimand="participants")
     assert one_way.difference("a", "b").std_error == pytest.approx(0.2530036596, rel=1e-7)
     assert one_way.difference("a", "b").df == pytest.approx(11)
+    assert (one_way.omnibus.statistic, one_way.omnibus.p_value) == pytest.approx((1.191060204, 0.343577634), rel=1e-6)
 
 
 def test_thurstone_with_clusters_agrees_with_statsmodels() -> None:
