@@ -82,7 +82,7 @@ def rate_galleries(
 ) -> list[Gallery]:
     """Images of every method with the highest and the lowest shrunken rate: most fooling, natural, or preferred."""
     most, least, verb = _WORDS[preset]
-    found = []
+    galleries = []
     by_method: dict[str, list[Row]] = {}
     for row in rows:
         by_method.setdefault(row["method"], []).append(row)
@@ -98,8 +98,8 @@ def rate_galleries(
             ]
             shown = tuple(entry for entry in entries if entry is not None)
             if shown:
-                found.append(Gallery(f"Images of {method} that {title}", shown))
-    return found
+                galleries.append(Gallery(f"Images of {method} that {title}", shown))
+    return galleries
 
 
 def qualitative_grid(folders: ImageFolders, *, count: int = 6) -> Gallery | None:

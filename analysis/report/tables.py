@@ -52,7 +52,7 @@ class ReportRow:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportTable:
     """The table of the report.
 

@@ -160,7 +160,7 @@ def vigilance_curve(
     return tuple(points)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slope:
     """Change of the answers with the number of the trial.
 
@@ -226,10 +226,18 @@ def fatigue_slope(fooled: npt.ArrayLike, trial: npt.ArrayLike, participant: Labe
     length = float(t.max() - t.min())
     half = t_quantile(0.5 + confidence / 2, groups - 1) * error * length
     p = t_two_sided(slope / error, groups - 1) if error > 0 else math.nan
-    return Slope(slope, slope * length, error * length, slope * length - half, slope * length + half, p, groups)
+    return Slope(
+        per_trial=slope,
+        over_session=slope * length,
+        std_error=error * length,
+        ci_low=slope * length - half,
+        ci_high=slope * length + half,
+        p_value=p,
+        n_participants=groups,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnswerTimes:
     """Answer times on the logarithmic scale.
 
@@ -304,7 +312,7 @@ def answer_times(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShrunkenRates:
     """Rates of single images, pulled towards the mean as far as their few answers leave them unsure.
 

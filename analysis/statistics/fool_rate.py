@@ -34,7 +34,7 @@ __all__ = [
 Scale = Literal["logit", "linear"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CrossedMean:
     """A mean over participants and images with its interval; for the human test, the fool rate.
 

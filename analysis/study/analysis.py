@@ -181,7 +181,7 @@ def analyze_study(
 
 def _not_in_rates(trials: TrialTable) -> tuple[LeftOut, ...]:
     """Kinds that enter no rate, and answers that are missing."""
-    found = []
+    left_out = []
     for kind, why in (
         ("practice", "practice"),
         ("vigilance", "vigilance (its own row)"),
@@ -189,14 +189,14 @@ def _not_in_rates(trials: TrialTable) -> tuple[LeftOut, ...]:
     ):
         count = int(np.sum(trials["kind"] == kind))
         if count:
-            found.append(LeftOut(why, count, 0))
+            left_out.append(LeftOut(why, count, 0))
     test = trials["kind"] == "test"
     for reason in np.unique(trials.unscored[test & (trials.unscored != "")]):
         missing = test & (trials.unscored == reason)
         scored = np.unique(trials["participant"][test & ~missing])
         people = np.setdiff1d(trials["participant"][missing], scored).size
-        found.append(LeftOut(f"unscored: {reason}", int(missing.sum()), people))
-    return tuple(found)
+        left_out.append(LeftOut(f"unscored: {reason}", int(missing.sum()), people))
+    return tuple(left_out)
 
 
 def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetAnalysis:

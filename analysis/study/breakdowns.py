@@ -110,11 +110,11 @@ def _same_answer(own: TrialTable) -> Row:
     given = given[in_order(answers)][given[in_order(answers)] != ""] if given.size else given
     if given.size == 0:
         return {"same_answer_share": math.nan, "longest_run": math.nan, "straight_lining": False}
-    found = straight_lining(given)
+    sided = straight_lining(given)
     return {
-        "same_answer_share": found.share,
-        "longest_run": found.longest_run,
-        "straight_lining": found.chance < STRAIGHT_LINING and own.preset != "naturalness",
+        "same_answer_share": sided.share,
+        "longest_run": sided.longest_run,
+        "straight_lining": sided.chance < STRAIGHT_LINING and own.preset != "naturalness",
     }
 
 

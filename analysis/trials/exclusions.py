@@ -188,8 +188,8 @@ def _same_answer_above(what: str) -> Callable[[TrialTable, Any], BoolArray]:
         person, response = trials.design.participant[order], trials["response"][order]
         beyond = np.zeros(trials.design.n_participants, dtype=bool)
         for who in np.unique(person):
-            found = straight_lining(response[person == who])
-            beyond[who] = (found.share if what == "share" else found.longest_run) > limit
+            sided = straight_lining(response[person == who])
+            beyond[who] = (sided.share if what == "share" else sided.longest_run) > limit
         return np.asarray(beyond[trials.design.participant])
 
     return find
