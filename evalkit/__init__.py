@@ -7,7 +7,7 @@
 
 Rooms, from the ground up. Each imports only from rooms before it in this list (``tests/test_imports.py`` holds that):
 
-- ``errors``, ``arrays``, ``files``, ``text_formats``, ``wording``, ``needs``: what every room uses
+- ``errors``, ``arrays``, ``files``, ``release``, ``text_formats``, ``wording``, ``needs``: what every room uses
 - ``color``: CIE Lab, ab classes, the kernel that counts ab errors
 - ``images``: image files, pairs of them, what is wrong in a folder
 - ``datasets``: ctest10k, synsets, labels
@@ -27,11 +27,11 @@ Rooms, from the ground up. Each imports only from rooms before it in this list (
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import lazy_loader
+
+from evalkit.release import release
 
 # Each name is loaded on first use, so that ``import evalkit`` costs nothing; ``__init__.pyi`` says where each lives.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__version__ = version("colorization-evalkit")
+__version__ = release()

@@ -21,12 +21,12 @@ from typing import Any
 import click
 
 from evalkit.errors import InputError
+from evalkit.release import DISTRIBUTION
 from evalkit.wording import nearest
 
 __all__ = ["SECTIONS", "CommandGroup", "main"]
 
 ENTRY_POINT_GROUP = "evalkit.commands"
-DISTRIBUTION = "colorization-evalkit"
 
 SECTIONS = {
     "Start here": ("demo",),

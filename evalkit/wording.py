@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from evalkit.release import DISTRIBUTION
+
 __all__ = [
     "N_NAMED",
     "counted",
@@ -19,8 +21,6 @@ __all__ = [
     "some_names",
     "unknown_name",
 ]
-
-DISTRIBUTION = "colorization-evalkit"
 
 N_NAMED = 3
 """How many names a sentence gives before it says "and 12 more"."""

@@ -71,9 +71,8 @@ def analyze_command(
     Rates come with an interval for new people and new images. The bootstrap of Zhang et al. stands beside it.
     All data are analysed, and what the declared exclusions leave; everything left out is counted.
     """
-    from importlib.metadata import version
-
     from analysis.commands._needs import need
+    from evalkit.release import release
 
     need("scipy")
     from analysis.study.analysis import write_analysis
@@ -93,7 +92,7 @@ def analyze_command(
         seed=seed,
         anytime=anytime,
     )
-    written = write_analysis(analysis, out, version=version("colorization-evalkit"))
+    written = write_analysis(analysis, out, version=release())
     print_summary(analysis)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {out}.")
 
@@ -115,11 +114,9 @@ def _only(table: TrialTable, methods: tuple[str, ...]) -> TrialTable:
 
 def print_summary(analysis: StudyAnalysis) -> None:
     """Print the tables of the headline subset, what was left out, and what one has to know."""
-    from rich.console import Console
+    from evalkit.commands._shared import table_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width
-        console = Console(highlight=False, width=120)
+    console = table_console(120)
     if analysis.simulated:
         console.print("\nThese answers come from [bold]simulated observers[/bold], not from people.")
     for subset in analysis.subsets:

@@ -42,15 +42,14 @@ def report_command(
 
     report.html holds everything and needs no network; table.tex is a booktabs table; figures are PDF and SVG.
     """
-    from importlib.metadata import version
-
     from analysis.commands._needs import need
+    from evalkit.release import release
 
     need("scipy", "matplotlib", "jinja2")
     from analysis.report.document import ReportInput, write_report
     from analysis.report.galleries import ImageFolders
-    from analysis.report.score_folder import read_score_folder
     from evalkit.errors import InputError
+    from evalkit.scoring.score_folder import read_score_folder
 
     score_folder = read_score_folder(scores) if scores else None
     if score_folder and baseline and trials is None and baseline not in score_folder.methods:
@@ -86,7 +85,7 @@ def report_command(
         baseline=baseline or "",
         folders=folders,
         title=title,
-        version=version("colorization-evalkit"),
+        version=release(),
     )
     written = write_report(content, out)
     click.echo(f"Wrote {written[0]} and {len(written) - 1} files beside it: table.csv, .md, .tex, .html, figures/.")

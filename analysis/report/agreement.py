@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.records import Row
-from analysis.report.score_folder import ScoreFolder
 from analysis.statistics.reliability import (
     CorrectedCorrelation,
     RankCorrelation,
@@ -20,6 +19,7 @@ from analysis.study.analysis import SubsetAnalysis
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.metrics import load_metric
+from evalkit.scoring.score_folder import ScoreFolder
 
 __all__ = ["MetricAgreement", "best_metric", "image_pairs_of", "metric_agreement"]
 

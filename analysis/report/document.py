@@ -27,12 +27,12 @@ from analysis.report.preference import (
     win_matrix_cells,
 )
 from analysis.report.published_rows import published_rows
-from analysis.report.score_folder import ScoreFolder
 from analysis.report.tables import ReportTable, build_table, metric_column
 from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import TRUTH, Comparison
 from evalkit.errors import InputError
+from evalkit.scoring.score_folder import ScoreFolder
 from evalkit.text_formats import csv_text, json_text
 from evalkit.wording import counted
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.records import Row
-from analysis.report.score_folder import ScoreFolder
 from analysis.statistics.comparison import mcnemar
 from evalkit.arrays import FloatArray
 from evalkit.resampling.multiplicity import holm
 from evalkit.scoring.score_comparison import Difference, compare_methods
+from evalkit.scoring.score_folder import ScoreFolder
 
 __all__ = ["MetricDifference", "metric_differences"]
 

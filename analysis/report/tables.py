@@ -13,12 +13,12 @@ from analysis.records import Row
 from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, with_minus
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
-from analysis.report.score_folder import ScoreFolder, ScoreSummary
 from analysis.statistics.comparison import Difference
 from analysis.statistics.fool_rate import CrossedMean
 from analysis.study.analysis import SubsetAnalysis
 from analysis.study.differences import TRUTH
 from evalkit.metrics import load_metric
+from evalkit.scoring.score_folder import ScoreFolder, ScoreSummary
 from evalkit.text_formats import csv_text
 
 __all__ = ["ReportRow", "ReportTable", "build_table", "metric_column"]

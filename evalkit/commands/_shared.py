@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from evalkit.color.ab_classes import AbClasses
     from evalkit.metrics.ab_counts import AbErrorOptions
 
-__all__ = ["AbChoices", "OutputChoices", "ab_options", "output_options", "progress_bar", "run_command"]
+__all__ = ["AbChoices", "OutputChoices", "ab_options", "output_options", "progress_bar", "run_command", "table_console"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,6 +94,14 @@ def run_command(*words: str) -> None:
     if command is None:
         raise click.ClickException(f"the command '{name}' is not installed")
     command.main(list(words[depth:]), prog_name=f"evalkit {name}", standalone_mode=False)
+
+
+def table_console(elsewhere: int = 200) -> Console:
+    """Where tables are printed: as wide as the terminal, or ``elsewhere`` columns into a file or a pipe, which have none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=elsewhere)
 
 
 @contextmanager

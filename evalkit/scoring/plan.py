@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.base import Metric
 from evalkit.metrics.blocks import BlockMetric, RunInputs
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files
 from evalkit.scoring.signature import DEFINITIONS
@@ -105,7 +105,7 @@ class Plan(RunDefinition):
             "labels": labels_digest(self.labels),
             # Another version may decode or measure otherwise: a resumed run is made by one alone.
             "definitions": DEFINITIONS,
-            "versions": {"evalkit": version("colorization-evalkit"), **decoder_versions()},
+            "versions": {"evalkit": release(), **decoder_versions()},
         }
         return json.dumps(decisive, sort_keys=True)
 

@@ -30,6 +30,7 @@ from evalkit.metrics import create_metrics
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, SumMetric, mean_score
+from evalkit.release import DISTRIBUTION, release
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
 from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
 from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate, intervals
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Curve", "Score", "Scores", "load_statistics", "summarise"]
-
-DISTRIBUTION = "colorization-evalkit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +306,7 @@ def summarise(
         for one, own, between in zip(
             estimates, fields, intervals(estimates, record.n_bootstrap, record.seed), strict=True
         ):
-            summary.append(_score(method, one, between, format_signature(one.metric.name, of_method, own, _release())))
+            summary.append(_score(method, one, between, format_signature(one.metric.name, of_method, own, release())))
             cautions[one.metric.caution(method, one.value, one.n_scored)] = None
             if method in record.own_methods:
                 by_metric[one.metric.name][method] = one
@@ -323,10 +322,6 @@ def summarise(
         samples=_scores_of_samples(table, metrics, record, run_fields) if record.samples else (),
         first_rank={name: first_rank(estimates) for name, estimates in by_metric.items()},
     )
-
-
-def _release() -> str:
-    return version(DISTRIBUTION)
 
 
 def _run_fields(stored: StoredStatistics, record: RunRecord) -> dict[str, str]:
@@ -447,7 +442,7 @@ def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, r
         ci_high=between.high,
         n_images=int(carries.sum()),
         n_pixels=int(n_pixels[carries].sum()),
-        signature=format_signature(one.metric, run_fields, one.fields, _release()),
+        signature=format_signature(one.metric, run_fields, one.fields, release()),
     )
 
 

@@ -210,8 +210,9 @@ def people_command(
 
 
 def _print_people(listed: Sequence[Person]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from evalkit.commands._shared import table_console
 
     table = Table(
         "participant", "platform", "id", "outcome", "code", "min", "test", "vigilance", "suggestion", box=None
@@ -228,7 +229,7 @@ def _print_people(listed: Sequence[Person]) -> None:
             f"{person.vigilance_right}/{person.vigilance_answered}",
             f"{person.decision}: {person.reason}" if person.decision else person.reason,
         )
-    Console(highlight=False, width=None if Console().is_terminal else 200).print(table)
+    table_console().print(table)
 
 
 @click.command("find", short_help="A participant by code, link, label or worker.")

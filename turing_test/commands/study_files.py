@@ -131,10 +131,9 @@ def audit_command(study: Path, out: Path | None) -> None:
     from dataclasses import asdict, fields
     from statistics import fmean
 
-    from rich.console import Console
     from rich.table import Table
 
-    from evalkit.commands._shared import progress_bar
+    from evalkit.commands._shared import progress_bar, table_console
     from evalkit.files import write_atomically
     from evalkit.text_formats import csv_text
     from evalkit.wording import counted, some_names
@@ -158,7 +157,7 @@ def audit_command(study: Path, out: Path | None) -> None:
             f"{fmean(pair.chroma_method for pair in of_method):.1f}",
             f"{fmean(pair.chroma_truth for pair in of_method):.1f}",
         )
-    console = Console(highlight=False, width=None if Console().is_terminal else 200)
+    console = table_console()
     console.print(table)
     for finding, meaning in FINDINGS.items():
         confounded = [pair for pair in pairs if finding in pair.findings]

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,17 +21,14 @@ from evalkit.errors import InputError
 from turing_test.database.group_commit import GroupCommit
 
 __all__ = [
-    "DISTRIBUTION",
     "Storage",
     "StorageUnavailable",
     "as_unavailable",
     "default_url",
-    "package_version",
     "private_file",
 ]
 
 T = TypeVar("T")
-DISTRIBUTION = "colorization-evalkit"
 
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for another process that writes."""
@@ -43,11 +39,6 @@ ASSIGNMENT_LOCK = 0x5EA1
 
 class StorageUnavailable(RuntimeError):
     """The database cannot be used now (locked, full, unreachable); nothing was changed, and trying later helps."""
-
-
-def package_version() -> str:
-    """Version of the distribution."""
-    return version(DISTRIBUTION)
 
 
 def default_url(folder: Path) -> str:

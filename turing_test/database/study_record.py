@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from evalkit.errors import InputError
+from evalkit.release import release
 from turing_test.database import schema as tables
-from turing_test.database.storage import Storage, package_version
+from turing_test.database.storage import Storage
 from turing_test.study.study_folder import Study
 
 __all__ = [
@@ -80,7 +81,7 @@ def register(storage: Storage, study: Study) -> None:
         now = time.time()
         row = connection.execute(sa.select(_R)).mappings().first()
         if row is None:
-            first = {**identity, "running": json.dumps(running), "version": package_version(), "created_at": now}
+            first = {**identity, "running": json.dumps(running), "version": release(), "created_at": now}
             connection.execute(sa.insert(_R).values(id=1, **first))
             return
         if row["admission"] == "moved":
@@ -99,7 +100,7 @@ def register(storage: Storage, study: Study) -> None:
                     f"differs by {' and '.join(what[name] for name in changed)}; serve the study as it was, or name "
                     "another --database."
                 )
-            values |= {**identity, "version": package_version(), "unlocked_at": None}
+            values |= {**identity, "version": release(), "unlocked_at": None}
         if changed or row["running"] != values["running"]:
             connection.execute(sa.update(_R).values(values))
 

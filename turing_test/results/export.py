@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.release import release
 from evalkit.text_formats import csv_text
 from turing_test.database import schema as tables
-from turing_test.database.storage import Storage, package_version
+from turing_test.database.storage import Storage
 from turing_test.database.study_record import Change, changes_while_running
 from turing_test.results.columns import Column, TrialRecord, columns_of, iso_time
 from turing_test.sessions.states import ACTIVE
@@ -291,7 +292,7 @@ def _dictionary(
         f"# Data dictionary of {table}",
         "",
         f"Study {study.protocol.name}, preset {study.protocol.preset}. Sessions: {counted}.",
-        f"Exported {made} by evalkit {package_version()}.",
+        f"Exported {made} by evalkit {release()}.",
         f"Stimuli {study.manifest.digest}; protocol {study.protocol.asked_digest}.",
         "",
         *_changes(changes),

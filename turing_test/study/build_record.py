@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.release import release
 
 __all__ = ["BuildRecord", "Methods"]
 
@@ -61,7 +61,7 @@ class BuildRecord:
     def to_json(self) -> str:
         """The text of the file; folders become absolute, so that the command works from anywhere."""
         content = {
-            "evalkit": version("colorization-evalkit"),
+            "evalkit": release(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "truth": str(Path(self.truth).resolve()),
             "methods": {

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.release import release
 from turing_test.study.study_folder import Study
 from turing_test.study.texts import own_texts_digest
 
@@ -146,7 +146,7 @@ def _stamp(study: Study) -> Stamp:
         protocol=study.protocol.asked_digest,
         consent="" if consent is None else hashlib.sha256(consent.encode()).hexdigest(),
         stimuli=study.manifest.digest,
-        evalkit=version("colorization-evalkit"),
+        evalkit=release(),
         texts=own_texts_digest(study.folder, study.protocol.language),
         frozen_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

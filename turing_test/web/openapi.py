@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from turing_test.database.storage import package_version
+from evalkit.release import release
 from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.study.protocol import Protocol
@@ -262,7 +262,7 @@ def describe(protocol: Protocol) -> Schema:
             operations["parameters"] = parameters
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Timed real-vs-fake test: participants", "version": package_version()},
+        "info": {"title": "Timed real-vs-fake test: participants", "version": release()},
         "paths": paths,
         "components": {"schemas": _COMPONENTS},
     }

@@ -18,11 +18,11 @@ from PIL import Image
 from analysis.commands.report import report_command
 from analysis.report.document import ReportInput, methods_paragraphs
 from analysis.report.published_rows import PUBLISHED, published_rows
-from analysis.report.score_folder import read_score_folder
 from analysis.report.tables import build_table
 from analysis.study.analysis import AnalysisOptions, analyze_study
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
+from evalkit.scoring.score_folder import read_score_folder
 from tests.conftest import require
 
 Write = Callable[..., Path]
@@ -338,8 +338,8 @@ def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pyte
     from statsmodels.stats.contingency_tables import mcnemar as reference
 
     from analysis.report.metric_differences import metric_differences
-    from analysis.report.score_folder import ScoreFolder
     from evalkit.scoring.score_comparison import Difference
+    from evalkit.scoring.score_folder import ScoreFolder
 
     rng = np.random.default_rng(5)
     right = {"a": rng.integers(0, 2, 60).astype(float), "b": rng.integers(0, 2, 60).astype(float)}

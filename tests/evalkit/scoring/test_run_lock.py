@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from scoring_folders import finished, photo_set, quick_score  # noqa: F401 (fixtures)
 
-from analysis.report.score_folder import read_score_folder
 from evalkit.errors import InputError
 from evalkit.scoring.merging import merge_runs
 from evalkit.scoring.score_comparison import compare_methods, compare_runs
+from evalkit.scoring.score_folder import read_score_folder
 from evalkit.scoring.scores import Scores
 
 Finished = tuple[Path, Scores]

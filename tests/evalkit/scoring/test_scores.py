@@ -314,7 +314,7 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, finished: Finished
 
 
 def test_curves_of_single_images_add_up_to_the_curve_and_their_spread_is_the_bootstraps(finished: Finished) -> None:
-    from analysis.report.score_folder import read_score_folder
+    from evalkit.scoring.score_folder import read_score_folder
     from evalkit.scoring.statistics_store import image_curves
 
     out, scores = finished

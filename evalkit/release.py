@@ -1,0 +1,15 @@
+"""Which release, or development version, of the toolkit this is."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+__all__ = ["DISTRIBUTION", "release"]
+
+DISTRIBUTION = "colorization-evalkit"
+"""The name that pip knows the three packages by."""
+
+
+def release() -> str:
+    """The version of the installed distribution, for example ``0.2.0.dev0``."""
+    return version(DISTRIBUTION)
