@@ -14,10 +14,10 @@ from evalkit.colorizers.variants import PUBLISHED, VARIANTS
 if TYPE_CHECKING:
     from evalkit.colorizers.folder import FolderReport
 
-__all__ = ["colorize"]
+__all__ = ["colorize_command"]
 
 
-@click.command(short_help="Colour a folder of photos with a built-in method or a trained network.")
+@click.command("colorize", short_help="Colour a folder of photos with a built-in method or a trained network.")
 @click.argument("method", type=click.Choice([*BUILTIN_METHODS, *CLASSICAL, *VARIANTS, *PUBLISHED]))
 @click.option(
     "--input",
@@ -83,7 +83,7 @@ __all__ = ["colorize"]
               help="Rectangle of the photo = rectangle of the example (top, left, height, width); for welsh2002.")  # fmt: skip
 @click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
-def colorize(
+def colorize_command(
     method: str,
     source: Path,
     target: Path,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["completion"]
+__all__ = ["completion_command"]
 
 
-@click.command(short_help="Print the script that completes evalkit in your shell.")
+@click.command("completion", short_help="Print the script that completes evalkit in your shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+def completion_command(ctx: click.Context, shell: str) -> None:
     """Print the script that completes evalkit's commands and options in SHELL.
 
     Put it where the shell reads it, once, then open a new terminal:

@@ -9,10 +9,10 @@ import click
 from evalkit.commands._decoding import decode_options, make_decode_options
 from evalkit.commands._shared import progress_bar
 
-__all__ = ["lint"]
+__all__ = ["lint_command"]
 
 
-@click.command(short_help="Find mistakes in the folders before any number is computed.")
+@click.command("lint", short_help="Find mistakes in the folders before any number is computed.")
 @click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
 @click.option(
     "--method", "methods", required=True, multiple=True, metavar="NAME=DIR", help="Folder of a method; repeat for more."
@@ -21,7 +21,7 @@ __all__ = ["lint"]
 @click.option("--strict", is_flag=True, help="Exit with status 2 on warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all images.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing; the exit status tells.")
-def lint(
+def lint_command(
     truth: Path,
     methods: tuple[str, ...],
     max_megapixels: float | None,

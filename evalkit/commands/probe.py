@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-__all__ = ["probe"]
+__all__ = ["probe_command"]
 
 
-@click.command(short_help="Test a colorizer's activations with linear classifiers.")
+@click.command("probe", short_help="Test a colorizer's activations with linear classifiers.")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -38,7 +38,7 @@ __all__ = ["probe"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the parts, and of the random network.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def probe(
+def probe_command(
     weights: Path | None,
     source: Path,
     out: Path | None,
@@ -69,11 +69,11 @@ def probe(
     from evalkit.colorizers.training.probing import (
         colorizer_features,
         labelled_photos,
+        probe,
         random_network,
         supervised_features,
         table_rows,
     )
-    from evalkit.colorizers.training.probing import probe as run
     from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
     from evalkit.files import write_atomically
@@ -106,7 +106,7 @@ def probe(
     results = []
     for kind, features in kinds.items():
         with progress_bar(kind, "photos", hidden=quiet) as show:
-            results.append((kind, run(photos, features, folds=folds, seed=seed, progress=show)))
+            results.append((kind, probe(photos, features, folds=folds, seed=seed, progress=show)))
     rows = table_rows(results)
     if out is not None:
         write_atomically(out, csv_text(rows))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evalkit.colorizers.training.run_folder import LogLine
     from evalkit.colorizers.training.speed import Speed
 
-__all__ = ["train"]
+__all__ = ["train_command"]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "full": {"steps": 100_000, "batch_size": 32, "crop_size": 176, "learning_rate": 3e-4},
@@ -27,7 +27,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What an option is where it is not given, by network."""
 
 
-@click.command(short_help="Train the reference colorizer, or a variant, on a folder of photos.")
+@click.command("train", short_help="Train the reference colorizer, or a variant, on a folder of photos.")
 @click.option(
     "--input",
     "source",
@@ -154,7 +154,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option("--resume", is_flag=True, help="Continue the run in OUT; the result is that of one never stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT by a new one.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
-def train(
+def train_command(
     source: Path,
     out: Path,
     variant: str,
@@ -204,7 +204,7 @@ def train(
 
     need_torch()
     from evalkit.colorizers.training.options import Compute, TrainingOptions
-    from evalkit.colorizers.training.train import train as run
+    from evalkit.colorizers.training.train import train
     from evalkit.commands._shared import progress_bar
 
     given = {
@@ -230,7 +230,7 @@ def train(
         **chosen,
     )
     with progress_bar("looking at photos", "photos", hidden=quiet) as survey, training_bar(variant, quiet) as show:
-        report = run(
+        report = train(
             source,
             out,
             options,

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
-from evalkit.commands.lint import lint
+from evalkit.commands.lint import lint_command
 from evalkit.errors import InputError
 from evalkit.images.folder_lint import CHECKS, lint_folders
 
@@ -187,7 +187,7 @@ def test_every_finding_of_this_file_is_one_of_the_checks(folders):
 class TestTheCommand:
     def run(self, folders, *words):
         return CliRunner().invoke(
-            lint, ["--truth", str(folders / "truth"), "--method", f"mine={folders / 'mine'}", *words]
+            lint_command, ["--truth", str(folders / "truth"), "--method", f"mine={folders / 'mine'}", *words]
         )
 
     def test_clean_folders_exit_with_0(self, folders):
@@ -211,7 +211,7 @@ class TestTheCommand:
         assert [(row["code"], row["images"]) for row in found] == [("missing", ["coffee"])]
 
     def test_methods_without_a_folder_are_refused(self, folders):
-        result = CliRunner().invoke(lint, ["--truth", str(folders / "truth"), "--method", "gray"])
+        result = CliRunner().invoke(lint_command, ["--truth", str(folders / "truth"), "--method", "gray"])
         assert isinstance(result.exception, InputError)
 
 
