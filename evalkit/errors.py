@@ -9,5 +9,12 @@ class InputError(ValueError):
     """Bad input: the message says what, where (file, row, key) and what is allowed.
 
     The command line prints the message as it stands and exits with status 2; Python callers catch it like any
-    ``ValueError``.
+    ``ValueError``. Every message ends in a full stop, which is put there where it is missing.
+
+    >>> str(InputError("photos/a.png: has no pixels"))
+    'photos/a.png: has no pixels.'
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if not text or text.endswith((".", "?", "!")) else f"{text}.")

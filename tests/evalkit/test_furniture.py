@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import doctest
 import io
+import pickle
 import stat
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import text_formats, wording
+from evalkit import errors, text_formats, wording
+from evalkit.errors import InputError
 from evalkit.files import atomic_file, write_atomically
 
 
@@ -57,6 +59,7 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 def test_examples_of_the_sentences():
     assert doctest.testmod(wording) == (0, 6)
     assert doctest.testmod(text_formats) == (0, 3)
+    assert doctest.testmod(errors) == (0, 1)
 
 
 def test_the_install_command_names_where_the_installation_came_from():
@@ -89,3 +92,9 @@ def test_what_a_spreadsheet_would_run_is_guarded_and_comes_back_as_it_was(name):
     assert image == f"'{name}"
     assert text_formats.unguarded(image) == name
     assert value == "-1.5"
+
+
+@pytest.mark.parametrize("message", ["a.png: has no pixels", "a.png: has no pixels.", "is it a.png?", ""])
+def test_every_error_sentence_ends_once_also_after_a_worker_sent_it(message):
+    sent = pickle.loads(pickle.dumps(InputError(message)))
+    assert str(sent) == (message if message.endswith((".", "?")) or not message else f"{message}.")
