@@ -113,7 +113,7 @@ class WorkerPool:
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")
-        processes: list[BaseProcess] = []
+        processes: dict[int, BaseProcess] = {}
         running: set[Future[tuple[int, set[str]]]] = set()
         queue = iter(blocks)
         try:
@@ -121,15 +121,16 @@ class WorkerPool:
             while True:
                 for index in islice(queue, 4 * self._workers - len(running)):
                     running.add(self._pool.submit(_measure_block, index))
+                    # At once: a worker that fails while it starts may have broken the pool by the next block.
+                    processes.update(self._pool._processes or {})
                 if not running:
                     return
-                processes = list((self._pool._processes or {}).values()) or processes
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for count, notes in [future.result() for future in finished]:
                     self.notes |= notes
                     yield count
         except BrokenProcessPool:
-            raise InputError(_why_workers_ended(processes)) from None
+            raise InputError(_why_workers_ended(list(processes.values()))) from None
 
 
 def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:

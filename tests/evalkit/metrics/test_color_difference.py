@@ -192,4 +192,4 @@ def test_what_is_no_lab_is_refused_in_plain_words(first, second, message):
 
 
 def test_the_signature_names_the_parametric_factors():
-    assert Ciede2000().fields == {"agg": "image", "kLCH": "1"}
+    assert Ciede2000().fields == {"lab": "sk-D65", "agg": "image", "kLCH": "1"}

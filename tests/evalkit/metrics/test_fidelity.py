@@ -133,6 +133,7 @@ def test_an_unscored_image_leaves_the_rest_alone(photo_pairs, statistics_for):
 
 
 def test_signatures_name_the_conventions():
-    assert AbRmse().fields == {"agg": "pixel", "rmse": "per-channel"}
-    assert PsnrRgb().fields == PsnrAb().fields == {"agg": "image", "peak": "255"}
-    assert LMae().fields == {"agg": "image"}
+    assert AbRmse().fields == {"lab": "sk-D65", "agg": "pixel", "rmse": "per-channel"}
+    assert PsnrRgb().fields == {"agg": "image", "peak": "255", "inf": "apart"}
+    assert PsnrAb().fields == {"lab": "sk-D65", **PsnrRgb().fields}
+    assert LMae().fields == {"lab": "sk-D65", "agg": "image"}

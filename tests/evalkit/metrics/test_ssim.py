@@ -171,6 +171,7 @@ def test_signatures_name_the_conventions():
     }
     assert MsSsimAb().fields == {
         **SsimRgb().fields,
+        "lab": "sk-D65",
         "chan": "ab-mean",
         "scales": "5",
         "neg": "0",

@@ -371,5 +371,5 @@ def test_a_run_begun_by_another_version_is_begun_anew(
 
     today = digest()
     assert digest() == today
-    monkeypatch.setattr("evalkit.scoring.plan.version", lambda name: "0.0.0")
+    monkeypatch.setattr("evalkit.scoring.plan.release", lambda: "0.0.0")
     assert digest() != today

@@ -291,7 +291,8 @@ def test_a_run_leaves_weights_log_panels_and_what_became_of_the_photos(crops: Pa
     run = tmp_path / "run"
     assert log_of(run)[:, 0].tolist() == [2, 4, 6]
     waiting = np.genfromtxt(run / "log.csv", delimiter=",", names=True)["waiting_share"]
-    assert ((waiting > 0) & (waiting < 1)).all()
+    # A crop may be ready whenever it is asked for: nothing is waited for then.
+    assert ((waiting >= 0) & (waiting < 1)).all()
     assert [path.name for path in sorted((run / "panels").iterdir())] == ["0000003.png", "0000006.png"]
     assert decode(run / "panels" / "0000006.png").rgb8.shape == (6 * 192, 3 * 192, 3)
     assert "gray.png,gray" in (run / "photos.csv").read_text()
