@@ -59,6 +59,9 @@ def exists(dotted: str) -> bool:
     parts = dotted.split(".")
     for length in range(len(parts), 0, -1):
         base = ROOT.joinpath(*parts[:length])
+        stub = base / "__init__.pyi"  # the public names of a package
+        if stub.is_file() and set(parts[length : length + 1]) & names_in(stub):
+            return True
         module = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
         if base.is_dir() and length == len(parts):
             return True

@@ -130,13 +130,13 @@ class WorkerPool:
                     self.notes |= notes
                     yield count
         except BrokenProcessPool:
+            # The pool's own thread collects the exit statuses; each can be read once, and a second reader is told 255.
+            self._pool.shutdown(wait=True, cancel_futures=True)
             raise InputError(_why_workers_ended(list(processes.values()))) from None
 
 
 def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
     """The sentence about workers that are gone, by their exit status."""
-    for process in processes:
-        process.join(timeout=5)
     statuses = {process.exitcode for process in processes} - {None, 0, -signal.SIGTERM}
     if UNGUARDED in statuses:
         return (

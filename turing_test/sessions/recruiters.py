@@ -131,7 +131,7 @@ class Recruiter(Interface):
         ----------
         outcome : str
             ``failed_checks`` (completed, but left out by a declared rule), or one of
-            `turing_test.sessions.snapshot.ENDED`. It must be decided and stored.
+            `turing_test.sessions.states.ENDED`. It must be decided and stored.
         code : str
             The session's own completion code.
         handles : mapping

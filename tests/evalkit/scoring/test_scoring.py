@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from scoring_folders import contents, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
+from scoring_folders import contents, killed, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
 import evalkit
 from evalkit.errors import InputError
@@ -226,7 +225,7 @@ def test_a_run_that_fails_before_its_first_block_leaves_no_trace(
 def test_a_killed_worker_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_set: Path, quick_score: Callable[..., Scores]
 ) -> None:
-    monkeypatch.setattr("evalkit.scoring.workers._measure_block", os._exit)
+    monkeypatch.setattr("evalkit.scoring.workers._measure_block", killed)
     with pytest.raises(InputError, match="a worker process was killed"):
         quick_score(photo_set, tmp_path / "out", workers=2)
 
