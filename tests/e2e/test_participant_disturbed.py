@@ -38,6 +38,9 @@ def test_a_pair_that_a_reload_interrupted_is_replaced(serve, tab):
     person.page.reload()
     person.press("instructions")
     person.is_asked()
+    # The question does not wait until the server has stored what was shown.
+    while here.trials[-1]["state"] != "shown":
+        person.page.wait_for_timeout(50)
     old, new = here.trials
     assert old["number"] == interrupted["number"]
     assert (old["state"], happened(old), old["replaced_by"]) == ("replaced", {"interrupted"}, new["number"])
