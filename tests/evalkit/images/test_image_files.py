@@ -16,6 +16,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from image_bytes import chunk, encoded, nearest_8_bit, tiff, with_pillow
 from PIL import Image, ImageCms, ImageOps
 
 from evalkit.errors import InputError
@@ -36,25 +37,6 @@ NOISE = RNG.integers(0, 256, (29, 37, 3), dtype=np.uint8)
 NOISE_16 = RNG.integers(0, 65536, (29, 37, 3), dtype=np.uint16)
 
 
-def encoded(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
-    """A file of Pillow's."""
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def tiff(pixels: np.ndarray, **options: object) -> bytes:
-    """A file of tifffile's."""
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)
-    return buffer.getvalue()
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
@@ -69,10 +51,6 @@ def png(
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, color_type, 0, 0, interlaced)
     body = chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + after
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
-def with_pillow(data: bytes) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 @pytest.fixture
@@ -170,11 +148,6 @@ def test_png_written_here_reads_back_the_same(rgb8: np.ndarray) -> None:
 
 
 # --- 16 bits -----------------------------------------------------------------------------------------------------
-
-
-def nearest_8_bit(samples: np.ndarray) -> np.ndarray:
-    """Plain rounding in integers: 2 * 255 x + 65535 over 2 * 65535, rounded down."""
-    return ((2 * 255 * samples.astype(np.int64) + 65535) // (2 * 65535)).astype(np.uint8)
 
 
 def test_every_16_bit_value_is_rounded_to_the_nearest_of_8_bits() -> None:

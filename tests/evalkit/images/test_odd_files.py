@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
+from image_bytes import chunk, encoded, nearest_8_bit, tiff, with_pillow
 from PIL import Image, ImageCms
 from rare_jpegs import RARE_JPEGS
 
@@ -28,27 +28,6 @@ Y, X = np.mgrid[0:61, 0:83]
 PIXELS = np.stack([X * 3, Y * 4, 255 - X - Y], axis=-1).astype(np.uint8)
 PIXELS[10:30, 20:50] = (200, 30, 60)
 NOISE_16 = RNG.integers(0, 65536, (29, 37, 3), dtype=np.uint16)
-
-
-def encoded(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def tiff(pixels: np.ndarray, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)
-    return buffer.getvalue()
-
-
-def with_pillow(data: bytes) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def nearest_8_bit(samples: np.ndarray) -> np.ndarray:
-    return ((2 * 255 * samples.astype(np.int64) + 65535) // (2 * 65535)).astype(np.uint8)
 
 
 @pytest.fixture(params=["fast decoders", "Pillow alone"])
@@ -211,10 +190,6 @@ def test_missing_scans_are_lost_data(what: str) -> None:
 
 
 # --- PNG of video --------------------------------------------------------------------------------------------------
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_with(before: bytes, pixels: np.ndarray = PIXELS) -> bytes:
