@@ -58,7 +58,11 @@ CONTRADICTED = 1
     type=click.IntRange(1),
     help="Size of the family that Holm's adjustment is for.  [default: methods - 1, or 1]",
 )
-@click.option("--within-subject", is_flag=True, help="Everybody judges all methods; the trials are divided among them.")
+@click.option(
+    "--within-subject",
+    is_flag=True,
+    help="Everybody judges all methods (preference: all pairs); the trials are divided among them.",
+)
 @click.option("--images", type=click.IntRange(2), help="Images to choose from; several numbers are shown without it.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, help="Trials of a participant.")
 @click.option(
@@ -126,6 +130,8 @@ def plan_command(context: click.Context, /, pilot: Path | None, out: Path | None
     trials = read_trials(pilot) if pilot is not None else None
     plan = plan_study(request, pilot=trials)
     _print_plan(plan)
+    if settings := request.study_settings():
+        click.echo(f"In study.toml of this study: {', '.join(settings)}.")
     if out is not None:
         _write(out, plan)
     if plan.disagreement:

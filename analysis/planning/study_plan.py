@@ -244,6 +244,25 @@ class PlanOptions:
         """Methods of the study; two where nothing is said."""
         return self.methods or 2
 
+    @property
+    def n_vigilance(self) -> int:
+        """Vigilance trials of a participant."""
+        return (4 if self.preset == "real-vs-fake" else 0) if self.vigilance is None else self.vigilance
+
+    @property
+    def n_parts(self) -> int:
+        """Methods (preference: pairs of methods) among which a participant's trials are divided."""
+        if not self.within_subject:
+            return 1
+        return math.comb(self.n_methods, 2) if self.preset == "preference" else self.n_methods
+
+    def study_settings(self) -> tuple[str, ...]:
+        """What the study file has to say, beyond its preset, so that the study is the one that was planned."""
+        if not self.within_subject:
+            return ()
+        test_trials = self.design().n_trials * self.n_parts + self.n_vigilance
+        return ('methods_per_person = "all"', f"test_trials = {test_trials}", f"vigilance_trials = {self.n_vigilance}")
+
     def goal(self) -> Goal:
         """What has to be shown.
 
@@ -276,20 +295,17 @@ class PlanOptions:
         InputError
             When no test trial is left for each method (preference: pair).
         """
-        vigilance = (4 if self.preset == "real-vs-fake" else 0) if self.vigilance is None else self.vigilance
-        if vigilance >= self.trials:
+        if self.n_vigilance >= self.trials:
             raise InputError(
-                f"--vigilance {vigilance} leaves none of {self.trials} trials; fewer vigilance trials are allowed."
+                f"--vigilance {self.n_vigilance} leaves none of {self.trials} trials; fewer vigilance trials are allowed."
             )
-        trials = self.trials - vigilance
-        if self.within_subject:
-            parts = math.comb(self.n_methods, 2) if self.preset == "preference" else self.n_methods
-            if trials < parts:
-                what = "pairs of methods" if self.preset == "preference" else "methods"
-                raise InputError(
-                    f"{trials} test trials cannot be divided among {parts} {what}; more --trials are needed."
-                )
-            trials //= parts
+        trials = self.trials - self.n_vigilance
+        if trials < self.n_parts:
+            what = "pairs of methods" if self.preset == "preference" else "methods"
+            raise InputError(
+                f"{trials} test trials cannot be divided among {self.n_parts} {what}; more --trials are needed."
+            )
+        trials //= self.n_parts
         return StudyDesign(
             n_participants=self.participants or 40,
             n_trials=trials,

@@ -45,7 +45,11 @@ SUSPECT_FLAGS = ("too_fast", "implausible", "not_fetched", "looked_again")
 COLUMNS: tuple[Column, ...] = (
     Column("participant", "Label of the person.", presets=_ALL),
     Column("image", "Name of the photo; the same for every method.", presets=_ALL),
-    Column("method", "The colorization method shown.", presets=("real-vs-fake", "naturalness", "rating")),
+    Column(
+        "method",
+        "The colorization method shown; may be empty for vigilance and catch trials.",
+        presets=("real-vs-fake", "naturalness", "rating"),
+    ),
     Column("method_first", "Preference: the method shown first.", presets=("preference",)),
     Column("method_second", "Preference: the method shown second.", presets=("preference",)),
     Column("fooled", "1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", "number"),

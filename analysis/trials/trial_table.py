@@ -236,7 +236,10 @@ def check_trials(
             columns[name] = _parse(raw, _BY_NAME[name], column)
     for column_ in COLUMNS:
         if preset in column_.presets or column_.name == "kind":
-            _refuse_where(raw, columns[column_.name] == "", f"has no {column_.name}; every trial needs one")
+            absent = columns[column_.name] == ""
+            if column_.name == "method":  # images of no method: whoever judges several sees them once for all
+                absent &= ~np.isin(columns["kind"], ("vigilance", "catch"))
+            _refuse_where(raw, absent, f"has no {column_.name}; every trial needs one")
     value, unscored = _VALUES[preset](raw, columns)
     table = TrialTable(
         source=raw.source,

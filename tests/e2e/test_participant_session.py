@@ -101,6 +101,21 @@ def test_other_presets(serve, tab, preset, answers):
         assert all(trial["first_on_ms"] == trial["second_on_ms"] for trial in trials)
 
 
+@pytest.mark.parametrize(("preset", "answer"), [("zhang2016", "first"), ("naturalness", "yes")])
+def test_one_person_judges_every_method(serve, tab, preset, answer):
+    here = serve(preset, methods_per_person="all", practice_trials=0, test_trials=6, reserve_trials=1)
+    person = Participant(tab()).open(here.url)
+    person.begin()
+    for _ in range(6):
+        person.answer(answer)
+    assert person.code() == here.session["completion_code"]
+    trials = here.trials
+    assert sorted(trial["method"] for trial in trials) == ["pale"] * 3 + ["turned"] * 3
+    for k in (0, 2, 4):
+        assert {trial["method"] for trial in trials[k : k + 2]} == {"pale", "turned"}
+    assert len({trial["image"] for trial in trials}) == 6
+
+
 def test_colour_vision_comes_first_where_it_is_wanted(serve, tab):
     here = serve(color_vision=True)
     page = tab()

@@ -134,7 +134,7 @@ COLUMNS = (
     _text("session", "Random label of the session.", lambda record: f"s{record.row['session_label']}"),
     _text("participant", "Random label of the person; one session per person.",
           lambda record: f"p{record.row['session_label']}"),
-    _text("method", column_meaning("method"), _stored("session_method"), (*REAL_VS_FAKE, "naturalness")),
+    _text("method", column_meaning("method"), _stored("trial_method"), (*REAL_VS_FAKE, "naturalness")),
     _text("method_first", column_meaning("method_first"), _stored("trial_method"), ("preference",)),
     _text("method_second", column_meaning("method_second"), _stored("trial_other_method"), ("preference",)),
     _text("image", column_meaning("image"), _stored("trial_image")),

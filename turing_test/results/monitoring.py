@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions import clock
-from turing_test.sessions.assignment import Arm, arms, practice_pool
+from turing_test.sessions.assignment import Arm, arm_of_trial, arms, from_columns, practice_pool
 from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.sessions.timing_flags import FLAGS, SUSPECT
 from turing_test.sessions.validity import invalid_sessions
@@ -192,7 +192,8 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         what = "active" if state in ACTIVE else "left"
         if state == "completed":
             what = "excluded" if row.id in invalid else "valid"
-        by_arm.setdefault((row.method, row.other_method), Counter())[what] += 1
+        for arm in from_columns(study, row.method, row.other_method):
+            by_arm.setdefault(arm, Counter())[what] += 1
     counted = {row.id for row in sessions if states[row.id] in (*ACTIVE, "completed")} - invalid
     return Progress(
         at=now,
@@ -232,13 +233,14 @@ def _exposures(
     images = sorted(set(study.manifest.images) - set(practice_pool(study)))
     counts = {arm: dict.fromkeys(images, 0) for arm in every}
     rows = connection.execute(
-        sa.select(_S.id, _S.method, _S.other_method, _T.image)
+        sa.select(_S.id, _T.method, _T.other_method, _T.image)
         .join_from(tables.session, tables.trial, _S.id == _T.session_id)
         .where(_S.simulated == simulated, _T.kind == "test", _T.state != "replaced")
     )
     for session_id, method, other, image in rows:
-        if session_id in counted and image in counts.get((method, other), ()):
-            counts[method, other][image] += 1
+        arm = arm_of_trial(study, method, other)
+        if arm is not None and session_id in counted and image in counts.get(arm, ()):
+            counts[arm][image] += 1
     return tuple(Exposures(_name(arm), shown) for arm, shown in counts.items())
 
 

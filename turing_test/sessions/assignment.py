@@ -1,12 +1,15 @@
 """Who sees what, in which order, on which side: the pure part.
 
 Methods are handed out evenly, ties at random; within a method the images shown least come first; in each session the
-real photo comes first in exactly half of the pairs. `turing_test.sessions.lifecycle` runs this inside one write transaction.
+real photo comes first in exactly half of the pairs. Whoever judges several methods judges each in equally many trials, one
+of each in every stretch of the test. `turing_test.sessions.lifecycle` runs this inside one write transaction.
 """
 
 from __future__ import annotations
 
+import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -14,10 +17,30 @@ from itertools import combinations
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.study_folder import Study
 
-__all__ = ["Arm", "PlannedTrial", "arms", "choose_arm", "place_trial", "plan_session", "practice_pool"]
+__all__ = [
+    "Arm",
+    "Judged",
+    "PlannedTrial",
+    "Shown",
+    "arm_of_trial",
+    "arms",
+    "as_columns",
+    "choose_arms",
+    "from_columns",
+    "per_arm",
+    "place_trial",
+    "plan_session",
+    "practice_pool",
+]
 
 Arm = tuple[str, str | None]
-"""What one session judges: a method, or with the preset preference a pair of methods."""
+"""What a trial is about: a method, or with the preset preference a pair of methods."""
+
+Judged = tuple[Arm, ...]
+"""What one session judges: one arm in the paper's design, several in a within-person design."""
+
+Shown = Mapping[tuple[Arm | None, str, str], int]
+"""How often an image was shown, by arm (None for trials that are about no single method), kind of trial and image."""
 
 FIRST, SECOND = "first", "second"
 
@@ -59,18 +82,65 @@ def arms(study: Study) -> list[Arm]:
     return [(method, None) for method in study.manifest.methods]
 
 
-def choose_arm(candidates: Sequence[Arm], sessions: Mapping[Arm, int], rng: random.Random) -> Arm:
-    """The arm with the fewest valid and running sessions; one at random among equals.
+def as_columns(judged: Judged) -> tuple[str, str | None]:
+    """What a session judges, as its two columns in the database hold it: one arm as it is, several as JSON."""
+    return judged[0] if len(judged) == 1 else (json.dumps(judged), None)
+
+
+def from_columns(study: Study, method: str, other_method: str | None) -> Judged:
+    """The reverse of `as_columns`."""
+    if study.protocol.arms_per_person(len(arms(study))) == 1:
+        return ((method, other_method),)
+    return tuple((name, other) for name, other in json.loads(method))
+
+
+def arm_of_trial(study: Study, method: str | None, other_method: str | None) -> Arm | None:
+    """The arm of a trial's methods, in whichever order it showed them; None when it is about no single method."""
+    if method is None or other_method is None:
+        return None if method is None else (method, None)
+    one, two = sorted((method, other_method), key=study.manifest.methods.index)
+    return one, two
+
+
+def per_arm(sessions: Mapping[Judged, int]) -> Counter[Arm]:
+    """How many of the sessions judge each arm."""
+    counts: Counter[Arm] = Counter()
+    for judged, count in sessions.items():
+        counts.update(dict.fromkeys(judged, count))
+    return counts
+
+
+def choose_arms(candidates: Sequence[Arm], sessions: Mapping[Judged, int], count: int, rng: random.Random) -> Judged:
+    """The arms with the fewest valid and running sessions.
 
     Parameters
     ----------
     candidates : sequence of Arm
-    sessions : mapping of Arm to int
-        Absent arms have none.
+    sessions : mapping of Judged to int
+        What is absent has none.
+    count : int
+        How many arms the session judges.
     rng : random.Random
+        Decides among equals.
+
+    Returns
+    -------
+    Judged
+        In the order of the candidates. Among arms with equally many sessions come first those that were judged least often
+        together with the ones chosen before, so that every two methods share about equally many people.
     """
-    fewest = min(sessions.get(arm, 0) for arm in candidates)
-    return rng.choice([arm for arm in candidates if sessions.get(arm, 0) == fewest])
+    taken = per_arm(sessions)
+    together: Counter[frozenset[Arm]] = Counter()
+    if count > 1:
+        for judged, n_sessions in sessions.items():
+            together.update({frozenset(pair): n_sessions for pair in combinations(judged, 2)})
+    chosen: list[Arm] = []
+    for _ in range(count):
+        left = [arm for arm in candidates if arm not in chosen]
+        rank = {arm: (taken[arm], sum(together[frozenset((arm, other))] for other in chosen)) for arm in left}
+        lowest = min(rank.values())
+        chosen.append(rng.choice([arm for arm in left if rank[arm] == lowest]))
+    return tuple(sorted(chosen, key=candidates.index))
 
 
 def practice_pool(study: Study) -> list[str]:
@@ -82,77 +152,90 @@ def practice_pool(study: Study) -> list[str]:
     return by_digest[: study.protocol.practice_trials]
 
 
-def plan_session(
-    study: Study, arm: Arm, shown: Mapping[tuple[str, str], int], rng: random.Random
-) -> list[PlannedTrial]:
+def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random) -> list[PlannedTrial]:
     """All trials of a session: practice, test, and the reserve.
 
     Parameters
     ----------
     study : Study
-    arm : Arm
-    shown : mapping of (kind, image) to int
-        How often the arm's valid and running sessions show an image in trials of a kind; absent is 0.
+    judged : Judged
+    shown : mapping of (Arm or None, kind, image) to int
+        How often valid and running sessions show an image of an arm in trials of a kind; absent is 0. When people judge one
+        arm each, of the sessions of that arm alone.
     rng : random.Random
 
     Returns
     -------
     list of PlannedTrial
-        In order of position, then the reserve. No image comes twice, and practice has images of its own. Each image of ``test`` trials is among those shown
-        least, so the counts of an arm's images never differ by more than 1 while nobody drops out.
+        In order of position, then the reserve. No image comes twice, and practice has images of its own. Each image of
+        ``test`` trials is among those shown least for its arm, so the counts of an arm's images never differ by more than 1
+        while nobody drops out.
     """
     protocol = study.protocol
-    n_method = protocol.test_trials - protocol.vigilance_trials
+    per_arm = (protocol.test_trials - protocol.vigilance_trials) // len(judged)
     practice_images = practice_pool(study)
     free = sorted(set(study.manifest.images) - set(practice_images))
     rng.shuffle(free)  # ties at random
     rng.shuffle(practice_images)
+    images = _deal(free, judged, per_arm, shown, rng)
+    free = [image for image in free if all(image not in own for own in images.values())]
 
     def take(kind: str, count: int) -> list[str]:
-        free.sort(key=lambda image: shown.get((kind, image), 0))  # stable
+        times: Counter[str] = Counter()
+        for (_, shown_kind, image), n_shown in shown.items():
+            if shown_kind == kind:
+                times[image] += n_shown
+        free.sort(key=times.__getitem__)  # stable
         taken, free[:] = free[:count], free[count:]
         rng.shuffle(free)
         rng.shuffle(taken)
         return taken
 
-    images = {kind: take(kind, count) for kind, count in (
-        ("test", n_method), ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials),
-        ("reserve", protocol.reserve_trials),
+    special_images = {kind: take(kind, count) for kind, count in (
+        ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials), ("reserve", protocol.reserve_trials),
     )}  # fmt: skip
     halves = _Halves(rng)
-    plain = [("test", image, side) for image, side in zip(images["test"], halves.of(n_method), strict=True)]
+    plain = _in_stretches({arm: list(zip(own, halves.of(per_arm), strict=True)) for arm, own in images.items()}, rng)
+    # An image of no method is about the method that the session judges, where that is one.
+    own_arm = judged[0] if len(judged) == 1 else None
     special = [
-        (kind, image, side)
+        _Dealt(kind, image, side, own_arm)
         for kind in ("vigilance", "catch")
-        for image, side in zip(images[kind], halves.of(len(images[kind])), strict=True)
+        for image, side in zip(special_images[kind], halves.of(len(special_images[kind])), strict=True)
     ]
     rng.shuffle(special)
     test = _spread(special, plain, rng)
     practice_sides = _Halves(rng).of(protocol.practice_trials)
-    practice = [("practice", image, side) for image, side in zip(practice_images, practice_sides, strict=True)]
+    practice = [
+        _Dealt("practice", image, side, judged[k % len(judged)])
+        for k, (image, side) in enumerate(zip(practice_images, practice_sides, strict=True))
+    ]
     planned = []
-    for position, (kind, image, side) in enumerate([*practice, *test], start=1):
+    for position, dealt in enumerate([*practice, *test], start=1):
         phase = "practice" if position <= protocol.practice_trials else "test"
-        planned.append(place_trial(study, arm, PlannedTrial(position, phase, kind, image), side))
-    return planned + [PlannedTrial(None, "reserve", "reserve", image) for image in images["reserve"]]
+        planned.append(
+            place_trial(study, dealt.arm, PlannedTrial(position, phase, dealt.kind, dealt.image), dealt.side)
+        )
+    return planned + [PlannedTrial(None, "reserve", "reserve", image) for image in special_images["reserve"]]
 
 
-def place_trial(study: Study, arm: Arm, trial: PlannedTrial, side: str) -> PlannedTrial:
+def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str) -> PlannedTrial:
     """Give a trial its two images.
 
     Parameters
     ----------
     study : Study
-    arm : Arm
+    arm : Arm or None
+        None for a vigilance or catch trial of a session that judges several methods.
     trial : PlannedTrial
         With position, phase, kind and image.
     side : {"first", "second"}
         Where the truth is; with preference where the arm's first method is.
     """
-    method, other = arm
+    method, other = arm or (None, None)
     if study.protocol.preset == "naturalness":
         return replace(trial, method=method, first_sha=study.find(trial.image, "method", method))
-    if other is not None:
+    if method is not None and other is not None:
         ordered = (method, other) if side == FIRST else (other, method)
         shas = [study.find(trial.image, "method", name) for name in ordered]
         return replace(trial, method=ordered[0], other_method=ordered[1], first_sha=shas[0], second_sha=shas[1])
@@ -161,6 +244,65 @@ def place_trial(study: Study, arm: Arm, trial: PlannedTrial, side: str) -> Plann
     fake = study.find(trial.image, role, method if role == "method" else None)
     first, second = (truth, fake) if side == FIRST else (fake, truth)
     return replace(trial, method=method, real_position=side, first_sha=first, second_sha=second)
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """A trial of the test before it has a place: its kind, image, side and arm."""
+
+    kind: str
+    image: str
+    side: str
+    arm: Arm | None
+
+
+def _deal(free: Sequence[str], judged: Judged, count: int, shown: Shown, rng: random.Random) -> dict[Arm, list[str]]:
+    """``count`` images for every arm, none for two, each among those shown least for its arm.
+
+    Two arms may want the same image. Then those images are preferred that all arms together have shown least: whatever is
+    left at the end of a round could not be dealt without showing an image twice in a session.
+    """
+    times = {arm: [shown.get((arm, "test", image), 0) for image in free] for arm in judged}
+    if len(judged) == 1:
+        order = sorted(range(len(free)), key=times[judged[0]].__getitem__)  # stable: ties are at random
+        dealt = {judged[0]: [free[k] for k in order[:count]]}
+    else:
+        together: Counter[str] = Counter()
+        for (_, kind, image), n_shown in shown.items():
+            if kind == "test":
+                together[image] += n_shown
+        dealt = {
+            arm: [free[k] for k in own]
+            for arm, own in _cheapest(times, [together[image] for image in free], count).items()
+        }
+    for own in dealt.values():
+        rng.shuffle(own)
+    return dealt
+
+
+def _cheapest(times: Mapping[Arm, Sequence[int]], together: Sequence[int], count: int) -> dict[Arm, list[int]]:
+    """Positions of ``count`` images per arm, all different, with the smallest sum of ``times``, then of ``together``."""
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    n_needed = count * len(times)
+    own, of_all = np.array(list(times.values())), np.array(together)
+    # One time more than least outweighs whatever all the images of a session differ by in their sums.
+    cost = (own - own.min(axis=1, keepdims=True)) * (n_needed * (int(np.ptp(of_all)) + 1)) + (of_all - of_all.min())
+    # The other arms cannot take more than these, so no arm ever needs a dearer one.
+    candidates = np.unique(np.argsort(cost, axis=1, kind="stable")[:, :n_needed])
+    seats, chosen = linear_sum_assignment(np.repeat(cost[:, candidates], count, axis=0))
+    return {arm: candidates[chosen[seats // count == k]].tolist() for k, arm in enumerate(times)}
+
+
+def _in_stretches(dealt: Mapping[Arm, list[tuple[str, str]]], rng: random.Random) -> list[_Dealt]:
+    """Trials of all arms in one order: every stretch of as many trials as there are arms has one of each."""
+    order = []
+    for trials in zip(*([(arm, *trial) for trial in own] for arm, own in dealt.items()), strict=True):
+        stretch = [_Dealt("test", image, side, arm) for arm, image, side in trials]
+        rng.shuffle(stretch)
+        order += stretch
+    return order
 
 
 class _Halves:
@@ -179,9 +321,7 @@ class _Halves:
         return sides
 
 
-def _spread(
-    special: list[tuple[str, str, str]], plain: list[tuple[str, str, str]], rng: random.Random
-) -> list[tuple[str, str, str]]:
+def _spread(special: list[_Dealt], plain: list[_Dealt], rng: random.Random) -> list[_Dealt]:
     """Put one special trial at a random place of each of as many equal stretches."""
     total = len(special) + len(plain)
     edges = [round(k * total / max(len(special), 1)) for k in range(len(special) + 1)]

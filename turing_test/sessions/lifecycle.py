@@ -19,8 +19,16 @@ from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, StorageUnavailable
 from turing_test.database.study_record import admission
 from turing_test.sessions import clock
-from turing_test.sessions.assignment import PlannedTrial, arms, choose_arm, plan_session
-from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arm
+from turing_test.sessions.assignment import (
+    PlannedTrial,
+    arms,
+    as_columns,
+    choose_arms,
+    from_columns,
+    per_arm,
+    plan_session,
+)
+from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
@@ -294,8 +302,10 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
     ended = snapshot.effective_state(study.protocol)
     if ended not in ("expired", "incompatible") or snapshot.method is None:
         return
-    counts = sessions_by_arm(connection, holds_a_place(connection, study, simulated=snapshot.simulated, now=now))
-    if counts.get((snapshot.method, snapshot.other_method), 0) >= study.protocol.sessions_per_method:
+    holding = holds_a_place(connection, study, simulated=snapshot.simulated, now=now)
+    taken = per_arm(sessions_by_arms(connection, study, holding))
+    own_arms = from_columns(study, snapshot.method, snapshot.other_method)
+    if all(taken[arm] >= study.protocol.sessions_per_method for arm in own_arms):
         return
     trial = snapshot.current
     if trial is not None and (snapshot.position > 1 or trial.state != "pending"):
@@ -312,17 +322,19 @@ def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_lin
     """Store a session and its trials; None when the study is full."""
     now, simulated = row["created_at"], row["simulated"]
     holding = holds_a_place(connection, study, simulated=simulated, now=now)
-    counts = sessions_by_arm(connection, holding)
-    if not has_room(connection, study, counts, by_link=by_link, simulated=simulated):
+    sessions = sessions_by_arms(connection, study, holding)
+    if not has_room(connection, study, sessions, by_link=by_link, simulated=simulated):
         return None
     seed = secrets.token_hex(16)
     rng = random.Random(seed)
-    arm = choose_arm(arms(study), counts, rng)
-    trials = plan_session(study, arm, images_shown(connection, arm, holding), rng)
+    every = arms(study)
+    judged = choose_arms(every, sessions, study.protocol.arms_per_person(len(every)), rng)
+    trials = plan_session(study, judged, images_shown(connection, study, judged, holding), rng)
+    method, other_method = as_columns(judged)
     row = row | {
         "state": "consented",
-        "method": arm[0],
-        "other_method": arm[1],
+        "method": method,
+        "other_method": other_method,
         "seed": seed,
         "n_trials": study.protocol.session_trials,
     }

@@ -7,59 +7,75 @@ has not expired goes on all the same, so an arm may end with a few sessions more
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
-from turing_test.sessions.assignment import Arm, arms
+from turing_test.sessions.assignment import Arm, Judged, arm_of_trial, arms, from_columns, per_arm
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
 
-__all__ = ["has_room", "holds_a_place", "images_shown", "sessions_by_arm"]
+__all__ = ["has_room", "holds_a_place", "images_shown", "sessions_by_arms"]
 
 _S, _T, _L = tables.session, tables.trial, tables.link
 
 
-def sessions_by_arm(connection: Connection, holding: sa.ColumnElement[bool]) -> dict[Arm, int]:
-    """Sessions that hold a place (`holds_a_place`), by arm; arms without any are absent."""
+def sessions_by_arms(connection: Connection, study: Study, holding: sa.ColumnElement[bool]) -> dict[Judged, int]:
+    """Sessions that hold a place (`holds_a_place`), by the arms that they judge; what has none is absent."""
     rows = connection.execute(
         sa.select(_S.c.method, _S.c.other_method, sa.func.count())
-        .where(holding)
+        .where(holding, _S.c.method.is_not(None))
         .group_by(_S.c.method, _S.c.other_method)
     )
-    return {(method, other_method): count for method, other_method, count in rows}
+    return {from_columns(study, method, other_method): count for method, other_method, count in rows}
 
 
-def images_shown(connection: Connection, arm: Arm, holding: sa.ColumnElement[bool]) -> dict[tuple[str, str], int]:
-    """How often the sessions of an arm that hold a place show an image, by kind of trial and image."""
-    rows = connection.execute(
-        sa.select(_T.c.kind, _T.c.image, sa.func.count())
+def images_shown(
+    connection: Connection, study: Study, judged: Judged, holding: sa.ColumnElement[bool]
+) -> Counter[tuple[Arm | None, str, str]]:
+    """How often sessions that hold a place show an image, by arm, kind of trial and image.
+
+    Of sessions that judge one arm each, those of that arm; otherwise of all sessions.
+    """
+    query = (
+        sa.select(_T.c.method, _T.c.other_method, _T.c.kind, _T.c.image, sa.func.count())
         .join_from(_S, _T, _T.c.session_id == _S.c.id)
         .where(holding)
-        .where(_S.c.method == arm[0], _S.c.other_method.is_not_distinct_from(arm[1]))
         .where(_T.c.state != "replaced", _T.c.phase == "test")
-        .group_by(_T.c.kind, _T.c.image)
+        .group_by(_T.c.method, _T.c.other_method, _T.c.kind, _T.c.image)
     )
-    return {(kind, image): count for kind, image, count in rows}
+    if len(judged) == 1:
+        method, other_method = judged[0]
+        query = query.where(_S.c.method == method, _S.c.other_method.is_not_distinct_from(other_method))
+    shown: Counter[tuple[Arm | None, str, str]] = Counter()
+    for method, other_method, kind, image, count in connection.execute(query):
+        shown[arm_of_trial(study, method, other_method), kind, image] += count
+    return shown
 
 
-def has_room(connection: Connection, study: Study, counts: dict[Arm, int], *, by_link: bool, simulated: bool) -> bool:
+def has_room(
+    connection: Connection, study: Study, sessions: Mapping[Judged, int], *, by_link: bool, simulated: bool
+) -> bool:
     """Whether one more session is wanted.
 
     Parameters
     ----------
     connection : Connection
     study : Study
-    counts : dict of Arm to int
-        From `sessions_by_arm`.
+    sessions : mapping of Judged to int
+        From `sessions_by_arms`.
     by_link : bool
         Whoever comes by a one-time link takes the place that every unused link keeps free.
     simulated : bool
         No link keeps places from simulated participants.
     """
-    wanted = study.protocol.sessions_per_method
-    free = sum(max(0, wanted - counts.get(arm, 0)) for arm in arms(study))
+    wanted, every, counts = study.protocol.sessions_per_method, arms(study), per_arm(sessions)
+    missing = sum(max(0, wanted - counts[arm]) for arm in every)
+    free = -(-missing // study.protocol.arms_per_person(len(every)))
     if by_link or simulated or not free:
         return free > 0
     unused = connection.execute(sa.select(sa.func.count()).select_from(_L).where(_L.c.used_at.is_(None))).scalar_one()

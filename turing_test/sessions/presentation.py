@@ -21,7 +21,7 @@ from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.answer_statement import answer_at_once
-from turing_test.sessions.assignment import PlannedTrial, place_trial
+from turing_test.sessions.assignment import PlannedTrial, arm_of_trial, place_trial
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
 from turing_test.sessions.states import ACTIVE
@@ -355,14 +355,14 @@ def _replace(
     )
     if reserve is None:  # this trial is lost; the export says so
         return _advance(connection, study, snapshot, now)
-    assert snapshot.method is not None
-    side = spoiled.real_position or _preferred_side(connection, snapshot, spoiled)
-    planned = place_trial(
-        study,
-        (snapshot.method, snapshot.other_method),
-        PlannedTrial(spoiled.position, spoiled.phase, spoiled.kind, reserve.image),
-        side,
-    )
+    method, other_method = connection.execute(
+        sa.select(_T.c.method, _T.c.other_method).where(_T.c.session_id == snapshot.id, _T.c.number == spoiled.number)
+    ).one()
+    arm = arm_of_trial(study, method, other_method)
+    # With preference no image is real: the side is where the first method of the pair was.
+    side = spoiled.real_position or ("first" if arm is None or method == arm[0] else "second")
+    trial = PlannedTrial(spoiled.position, spoiled.phase, spoiled.kind, reserve.image)
+    planned = place_trial(study, arm, trial, side)
     values = asdict(planned)
     values.pop("image")
     connection.execute(
@@ -386,14 +386,6 @@ def _replace(
     )
     snapshot = _touch(connection, snapshot, now)
     return snapshot.changed(upcoming=(substitute, *snapshot.upcoming[1:]))
-
-
-def _preferred_side(connection: Connection, snapshot: Snapshot, spoiled: Upcoming) -> str:
-    """With preference: where the pair's first method was."""
-    first = connection.execute(
-        sa.select(_T.c.method).where(_T.c.session_id == snapshot.id, _T.c.number == spoiled.number)
-    ).scalar_one()
-    return "first" if first == snapshot.method else "second"
 
 
 def _advance(connection: Connection, study: Study, snapshot: Snapshot, now: float) -> Snapshot:

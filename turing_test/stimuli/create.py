@@ -261,8 +261,9 @@ def _sources(
     folders = {name: folder for name, folder in sorted(methods.items()) if folder is not None}
     pairs = pair_folders(truth, folders, allow_missing=allow_missing)
     # Before any image is decoded: a mistake that is known early should not cost minutes.
-    check_before_build(protocol, len(pairs), root)
-    return Sources(pairs, builtin)
+    sources = Sources(pairs, builtin)
+    check_before_build(protocol, len(pairs), len(sources.methods), root)
+    return sources
 
 
 def _refuse_other_folder(root: Path, consent_file: str) -> None:

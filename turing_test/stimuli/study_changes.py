@@ -15,7 +15,7 @@ from evalkit.wording import some_names
 from turing_test.database.session_counts import sessions_in_database, sessions_in_file
 from turing_test.study.freeze import FROZEN
 from turing_test.study.manifest import Manifest
-from turing_test.study.protocol import RUNNING, Protocol
+from turing_test.study.protocol import NEWER, RUNNING, Protocol
 from turing_test.study.study_folder import DATABASE, MOVED, stimulus_path
 
 __all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed"]
@@ -30,10 +30,12 @@ def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
         `Protocol.as_dict` of the last build.
     after : Protocol
     """
+    # An option that the version of the last build did not have was as it is by default.
+    earlier = {**{name: value for name, value in Protocol().as_dict().items() if name in NEWER}, **before}
     return [
-        f"{name}: {_word(before.get(name))} -> {_word(value)}"
+        f"{name}: {_word(earlier.get(name))} -> {_word(value)}"
         for name, value in after.as_dict().items()
-        if value != before.get(name)
+        if value != earlier.get(name)
     ]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.wording import unknown_name
 
-__all__ = ["PRESETS", "RUNNING", "SECTIONS", "Option", "Protocol", "options", "parse_setting"]
+__all__ = ["NEWER", "PRESETS", "RUNNING", "SECTIONS", "Option", "Protocol", "options", "parse_setting"]
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "zhang2016": {},
@@ -43,11 +43,14 @@ RUNNING = (
 )  # fmt: skip
 """Options that say how a study is run, not what is asked: they may change while it runs, and every change is logged."""
 
+NEWER = ("methods_per_person",)
+"""Options that came after studies had been run: at their default they ask what was asked before, so digests leave them out."""
+
 SECTIONS: Mapping[str, str] = {
     "": "",
     "stimuli": "How the images are made. A change here means building the stimuli again.",
     "timing": "What is shown when, in milliseconds.",
-    "session": "What one participant does. One participant judges one method (preference: one pair of methods).",
+    "session": "What one participant does.",
     "exclusion": "Who is left out of the analysis, declared before the data come in. Zhang et al. excluded nobody.",
     "consent": "What participants are told before they agree.",
     "recruiting": "Where participants come from.",
@@ -55,7 +58,7 @@ SECTIONS: Mapping[str, str] = {
 """Sections of the study file, in order, with the comment that opens each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Option:
     """How one field of `Protocol` stands in the study file.
 
@@ -69,22 +72,28 @@ class Option:
         The comment in the file.
     kind : type
         bool, int, str, or tuple (of str; an array in the file).
+    default : object
+        Of the preset ``zhang2016``.
     low, high : int or None
         Range of a whole number, ends included.
     pattern : str or None
         Regular expression that the whole of a text (each of several texts) must match.
     allowed : str
         What is allowed, in words.
+    word : str or None
+        A word that may stand in the place of a number.
     """
 
     name: str
     section: str
     meaning: str
     kind: type
+    default: object
     low: int | None
     high: int | None
     pattern: str | None
     allowed: str
+    word: str | None = None
 
     def check(self, value: object) -> None:
         """Refuse a value of the wrong type or outside the range.
@@ -94,6 +103,8 @@ class Option:
         InputError
             Naming the key, the value and what is allowed.
         """
+        if self.word is not None and value == self.word:
+            return
         # bool is a kind of int to Python, never to a person: hence type(), not isinstance().
         good = type(value) is self.kind
         if good and self.kind is int:
@@ -109,6 +120,11 @@ class Option:
 
 def _number(section: str, default: int, low: int, high: int, meaning: str) -> Any:
     return _field(section, default, meaning, f"a whole number from {low} to {high}", low=low, high=high)
+
+
+def _number_or_word(section: str, default: int, low: int, high: int, word: str, meaning: str) -> Any:
+    allowed = f'a whole number from {low} to {high}, or "{word}"'
+    return _field(section, default, meaning, allowed, low=low, high=high, word=word)
 
 
 def _flag(section: str, default: bool, meaning: str) -> Any:
@@ -199,6 +215,11 @@ class Protocol:
         "timing", 45, 1, 240, "Trials on a display that refreshes less often are flagged (low_refresh)."
     )  # fmt: skip
 
+    methods_per_person: int | str = _number_or_word(
+        "session", 1, 1, 100, "all",
+        "How many methods one participant judges (preference: pairs of methods). 1 in the paper. With more, each gets\n"
+        "equally many of the person's trials; test_trials - vigilance_trials must be a multiple.",
+    )  # fmt: skip
     practice_trials: int = _number("session", 10, 0, 200, "Pairs before the test, left out of the analysis.")
     test_trials: int = _number("session", 40, 1, 1000, "Pairs of the test, vigilance pairs included.")
     vigilance_trials: int = _number(
@@ -365,6 +386,10 @@ class Protocol:
         """Images of one trial: 2, or 1 for naturalness."""
         return 1 if self.preset == "naturalness" else 2
 
+    def arms_per_person(self, n_arms: int) -> int:
+        """Methods (preference: pairs of methods) that one participant judges, of ``n_arms`` that the study has."""
+        return n_arms if isinstance(self.methods_per_person, str) else self.methods_per_person
+
     @property
     def shown_test_trials(self) -> int:
         """Trials of the test phase as the participant counts them: test and catch."""
@@ -403,7 +428,7 @@ class Protocol:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over all values: two studies with the same digest do the same."""
-        return _sha256(self.as_dict())
+        return _sha256(_without_newer(self.as_dict()))
 
     @property
     def running(self) -> dict[str, Any]:
@@ -413,7 +438,8 @@ class Protocol:
     @property
     def asked_digest(self) -> str:
         """SHA-256 (hex) over all other values: what participants are asked, which never changes once there are answers."""
-        return _sha256({name: value for name, value in self.as_dict().items() if name not in RUNNING})
+        asked = {name: value for name, value in self.as_dict().items() if name not in RUNNING}
+        return _sha256(_without_newer(asked))
 
     def _check_combinations(self) -> None:
         if self.vigilance_trials >= self.test_trials:
@@ -458,6 +484,11 @@ class Protocol:
                 )
 
 
+def _without_newer(values: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = {option.name: option.default for option in options()}
+    return {name: value for name, value in values.items() if name not in NEWER or value != defaults[name]}
+
+
 def _sha256(values: Mapping[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -467,14 +498,16 @@ def options() -> tuple[Option, ...]:
     """How each field of `Protocol` stands in the study file, in order."""
     return tuple(
         Option(
-            field.name,
-            field.metadata["section"],
-            field.metadata["meaning"],
-            type(field.default),
-            field.metadata.get("low"),
-            field.metadata.get("high"),
-            field.metadata.get("pattern"),
-            field.metadata["allowed"],
+            name=field.name,
+            section=field.metadata["section"],
+            meaning=field.metadata["meaning"],
+            kind=type(field.default),
+            default=field.default,
+            low=field.metadata.get("low"),
+            high=field.metadata.get("high"),
+            pattern=field.metadata.get("pattern"),
+            allowed=field.metadata["allowed"],
+            word=field.metadata.get("word"),
         )
         for field in dataclasses.fields(Protocol)
     )
@@ -514,6 +547,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     option = by_name[name]
     if option.kind is bool and value in ("true", "false"):
         return name, value == "true"
+    if option.word is not None and value == option.word:
+        return name, value
     if option.kind is int and re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII):
         return name, int(value)
     if option.kind is str:

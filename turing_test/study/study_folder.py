@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -203,10 +204,10 @@ def check_study(protocol: Protocol, manifest: Manifest, folder: Path) -> None:
         raise InputError(
             f'{where}: preset = "preference" compares two methods, and the study has {len(manifest.methods)}.'
         )
-    check_before_build(protocol, len(manifest.images), folder)
+    check_before_build(protocol, len(manifest.images), len(manifest.methods), folder)
 
 
-def check_before_build(protocol: Protocol, n_images: int, folder: Path) -> None:
+def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder: Path) -> None:
     """Refuse a protocol whose texts are not there or cannot be shown, or that needs more photos than there are: nobody sees one twice.
 
     The part of `check_study` that is known before any image is decoded.
@@ -217,6 +218,7 @@ def check_before_build(protocol: Protocol, n_images: int, folder: Path) -> None:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     read_texts(protocol.language, folder)
+    _check_methods_per_person(protocol, n_methods, where)
     if n_images < protocol.images_needed:
         parts = {
             "practice_trials": protocol.practice_trials,
@@ -229,3 +231,29 @@ def check_before_build(protocol: Protocol, n_images: int, folder: Path) -> None:
             f"{where}: {total} need {protocol.images_needed} different photos, and there are {n_images}; lower these "
             "numbers or add photos."
         )
+
+
+def _check_methods_per_person(protocol: Protocol, n_methods: int, where: Path) -> None:
+    """Refuse designs in which somebody would judge one method more often than another."""
+    in_pairs = protocol.preset == "preference"
+    n_arms, what = (math.comb(n_methods, 2), "pairs of methods") if in_pairs else (n_methods, "methods")
+    per_person = protocol.arms_per_person(n_arms)
+    if per_person > n_arms:
+        raise InputError(
+            f"{where}: methods_per_person is {per_person}, and the study has {n_arms} {what}; allowed is at most {n_arms}, "
+            'or "all".'
+        )
+    n_trials = protocol.test_trials - protocol.vigilance_trials
+    if n_trials % max(per_person, 1):
+        said = f"{protocol.methods_per_person} ({per_person} {what})"
+        raise InputError(
+            f"{where}: methods_per_person is {said if per_person == n_arms else per_person}, and test_trials - "
+            f"vigilance_trials is {n_trials}; allowed is a multiple of {per_person}, so that each gets equally many trials, "
+            f"such as test_trials = {protocol.vigilance_trials + _next_multiple(n_trials, per_person)}."
+        )
+
+
+def _next_multiple(number: int, of: int) -> int:
+    """The next even multiple, so that the real photo can come first in half of the pairs."""
+    step = math.lcm(of, 2)
+    return -(-number // step) * step

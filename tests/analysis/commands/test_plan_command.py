@@ -87,6 +87,8 @@ def test_the_direction_is_said_aloud() -> None:
         (["--preset", "naturalness", "--difference", 5, "--images", 100], "Rate of natural 90 %"),
         (["--preset", "naturalness", "--equivalence-margin", 5, "--images", 200, "--within-subject"], "20 test trials of each method"),
         (["--difference", 10, "--images", 400, "--within-subject"], "18 test trials of each method"),
+        (["--difference", 10, "--images", 400, "--within-subject", "--methods", 5], 'In study.toml of this study: methods_per_person = "all", '
+         "test_trials = 39, vigilance_trials = 4."),
     ],
 )  # fmt: skip
 def test_every_kind_of_plan_is_simulated(options: list, expected: str) -> None:

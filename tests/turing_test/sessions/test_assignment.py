@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.turing_test.studies import make_study
-from turing_test.sessions.assignment import arms, choose_arm, plan_session, practice_pool
+from turing_test.sessions.assignment import arms, choose_arms, plan_session, practice_pool
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def study(tmp_path_factory):
 
 
 def plan(study, seed=0, shown=None, arm=("method a", None)):
-    return plan_session(study, arm, shown or {}, random.Random(seed))
+    return plan_session(study, (arm,), shown or {}, random.Random(seed))
 
 
 @given(st.integers(0, 10**6))
@@ -81,7 +81,7 @@ def test_vigilance_and_catch_trials_are_spread_over_the_test(study):
 
 def test_the_images_shown_least_come_first(study):
     images = sorted(set(study.manifest.images) - set(practice_pool(study)))
-    shown = {("test", image): 1 for image in images[40:]}
+    shown = {(("method a", None), "test", image): 1 for image in images[40:]}
     fresh = set(images[:40])
     assert {trial.image for trial in plan(study, shown=shown) if trial.kind == "test"} <= fresh
 
@@ -104,11 +104,9 @@ def test_orders_and_pairs_differ_between_seeds_and_repeat_with_one(study):
 def test_arms_are_handed_out_evenly_and_ties_at_random(study):
     candidates = arms(study)
     assert candidates == [("method a", None), ("method b", None), ("method c", None)]
-    assert (
-        choose_arm(candidates, {candidates[0]: 2, candidates[1]: 1, candidates[2]: 2}, random.Random(0))
-        == candidates[1]
-    )
-    chosen = Counter(choose_arm(candidates, {}, random.Random(seed)) for seed in range(300))
+    sessions = {(candidates[0],): 2, (candidates[1],): 1, (candidates[2],): 2}
+    assert choose_arms(candidates, sessions, 1, random.Random(0)) == (candidates[1],)
+    chosen = Counter(choose_arms(candidates, {}, 1, random.Random(seed)) for seed in range(300))
     assert min(chosen.values()) > 60
 
 
