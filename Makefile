@@ -7,9 +7,13 @@ WORKERS ?= 2
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# One lock for every platform and every Python that is allowed; a hash for each file that may be installed.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+# What builds the package, one requirement per line.
+BUILD_NEEDS := $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs bench clean
+.PHONY: help demo test lint format types docs locks bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +39,11 @@ types: $(VENV)/.for-test  ## Check types (mypy --strict on the packages)
 docs: $(VENV)/.for-test  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 
+locks: | $(BIN)/python  ## Write the lock files anew, with the newest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade uv
+	$(BUILD_NEEDS) | $(LOCK) --extra test --extra docs --extra report --extra study --output-file .ci/test.lock pyproject.toml -
+	$(BUILD_NEEDS) | $(LOCK) --extra study --output-file deploy/study.lock pyproject.toml -
+
 bench: $(VENV)/.for-test  ## Measure speed and memory side by side, write the tables for the docs
 	$(BIN)/python -m benchmarks
 
@@ -54,7 +63,9 @@ $(VENV)/.for-demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[demo]"
 	@touch $@
 
-$(VENV)/.for-test: pyproject.toml constraints.txt | $(BIN)/python
+# First what the lock file holds, file by file the same everywhere; then PyTorch, whose builds differ from machine to machine.
+$(VENV)/.for-test: pyproject.toml constraints.txt .ci/test.lock | $(BIN)/python
 	@echo "Setting up $(VENV) (the first time this downloads packages for a few minutes) ..."
+	$(PIP) --require-hashes --requirement .ci/test.lock
 	$(PIP) --editable ".[test,docs,report,networks,study]"
 	@touch $@
