@@ -44,7 +44,7 @@ from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.training.data import survey_photos
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.accumulator import Accumulator
+from evalkit.scoring.accumulator import Accumulator
 from evalkit.scoring.score_comparison import compare_methods
 
 N_FOLDS = 4

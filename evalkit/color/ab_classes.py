@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,12 @@ class AbClasses:
 
     def __len__(self) -> int:
         return len(self.centers)
+
+    def __reduce__(self) -> tuple[Callable[..., AbClasses], tuple[Any, ...]]:
+        # Without the cells, a megabyte that whoever receives them has already or makes in milliseconds.
+        if self.name in PRESETS and self is preset(self.name):
+            return preset, (self.name,)
+        return AbClasses, tuple(getattr(self, one.name) for one in fields(self))
 
     @property
     def neutral(self) -> int:

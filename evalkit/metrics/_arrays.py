@@ -6,7 +6,10 @@ function on arrays, which takes one image or a batch.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +18,14 @@ from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
 from evalkit.metrics.photo import Photo
 
-__all__ = ["as_rgb8", "check_pair", "each_image", "each_pair", "require_same_size"]
+__all__ = ["DataRange", "as_rgb8", "check_pair", "each_image", "each_pair", "require_same_size", "to_rgb8"]
+
+DataRange = tuple[float, float]
+"""What black and white are in floats: (0.0, 1.0), say, or (-1.0, 1.0)."""
+
+MOST_OUTSIDE = 0.5
+"""How far floats may lie outside of their range, as a share of its width. A network overshoots a little, which a file
+clips; values of another range lie further out: those from -1 to 1 that are called 0 to 1 by 1, those to 255 by 254."""
 
 
 def as_rgb8(name: str, image: npt.ArrayLike) -> Rgb8:
@@ -26,7 +36,7 @@ def as_rgb8(name: str, image: npt.ArrayLike) -> Rgb8:
     name : str
         What the argument is called in the error message.
     image : array_like of uint8, shape (H, W, 3) or (N, H, W, 3)
-        sRGB pixels, 0 to 255.
+        sRGB pixels, 0 to 255. A torch tensor has its channels first: (3, H, W) or (N, 3, H, W).
 
     Returns
     -------
@@ -39,16 +49,101 @@ def as_rgb8(name: str, image: npt.ArrayLike) -> Rgb8:
         If the type is not uint8 (values are never rescaled or rounded unasked), the shape is another, or an
         image has no pixels.
     """
-    try:
-        array = np.asarray(image)
-    except ValueError as error:
-        raise InputError(f"{name}: the images of a batch must have one size") from error
+    array = _channels_last(name, image)
     if array.dtype != np.uint8:
-        raise InputError(f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; scale and round them first")
+        raise InputError(
+            f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; evalkit.to_rgb8 rounds floats of a stated "
+            "range as a file would"
+        )
     if array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise InputError(f"{name}: expected shape (H, W, 3) or (N, H, W, 3), got {array.shape}")
     if 0 in array.shape[-3:]:
         raise InputError(f"{name}: an image of shape {array.shape[-3:]} has no pixels")
+    return array
+
+
+def to_rgb8(images: Any, data_range: DataRange | None = None, *, name: str = "images") -> Rgb8:
+    """Images as an 8-bit file would hold them: clipped to their range, scaled to 0..255, rounded to the nearest.
+
+    Truncating in place of rounding would change four colours in five.
+
+    Parameters
+    ----------
+    images : array_like or torch.Tensor
+        sRGB. An array has shape (H, W, 3) or (N, H, W, 3), a tensor (3, H, W) or (N, 3, H, W), on any device; one that
+        carries a gradient is detached. Values of type uint8 stay as they are.
+    data_range : (float, float), optional
+        What black and white are in floats, for example ``(0, 1)`` or ``(-1, 1)``. Needed for floats: nothing is guessed
+        from the values.
+    name : str
+        What error messages call the images.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3) or (N, H, W, 3)
+
+    Raises
+    ------
+    InputError
+        If the shape or type is another, the range of floats is not given, a value is not finite, or values lie outside of
+        the range by more than half its width, which no network's overshoot does but every confusion of ranges.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_rgb8(np.full((1, 1, 3), 0.5), data_range=(0, 1)).tolist()
+    [[[128, 128, 128]]]
+    """
+    array = _channels_last(name, images)
+    if array.dtype == np.uint8 or array.dtype.kind != "f":
+        return as_rgb8(name, array)
+    if data_range is None:
+        raise InputError(
+            f"{name}: holds floats ({array.dtype}); say what black and white are: data_range=(0, 1), or (-1, 1)"
+        )
+    low, high = _checked_range(data_range)
+    values = array.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: holds values that are not finite (NaN or infinite)")
+    if values.size:
+        smallest, largest = float(values.min()), float(values.max())
+        slack = MOST_OUTSIDE * (high - low)
+        if smallest < low - slack or largest > high + slack:
+            raise InputError(
+                f"{name}: holds values from {smallest:g} to {largest:g}, far outside of the data_range ({low:g}, {high:g})"
+            )
+    return as_rgb8(name, np.rint((values.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8))
+
+
+def _checked_range(data_range: DataRange) -> DataRange:
+    try:
+        low, high = (float(end) for end in data_range)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(
+            f"data_range {data_range!r}: expected two numbers, black and white, the first below the second: (0, 1)"
+        )
+    return low, high
+
+
+def _channels_last(name: str, images: Any) -> npt.NDArray[Any]:
+    """An array as it is; a tensor as an array on the CPU with its channels last."""
+    torch = sys.modules.get("torch")  # what is no tensor yet needs no torch
+    if torch is None or not isinstance(images, torch.Tensor):
+        try:
+            return np.asarray(images)
+        except ValueError as error:
+            raise InputError(f"{name}: the images of a batch must have one size") from error
+    if images.ndim not in (3, 4) or images.shape[-3] != 3:
+        raise InputError(
+            f"{name}: a tensor has shape (3, H, W) or (N, 3, H, W), channels first; got {tuple(images.shape)} (an array may "
+            "have its channels last)"
+        )
+    tensor = images.detach().cpu()
+    if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no bfloat16
+        tensor = tensor.float()
+    array: npt.NDArray[Any] = np.moveaxis(tensor.numpy(), -3, -1)
     return array
 
 

@@ -208,6 +208,10 @@ class PairCounter:
         self._first_bins = np.empty(0, np.int32)
         self._chroma = 0.0
 
+    def __reduce__(self) -> tuple[type[PairCounter], tuple[AbClasses]]:
+        # A copy, also in another process, has work space of its own.
+        return PairCounter, (self.classes,)
+
     def prepare(self, truth: Photo) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], float]:
         """Lab (float32, L then a then b), number of the class's first bin, and largest chroma of the truth's pixels.
 

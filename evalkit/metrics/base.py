@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -39,6 +39,7 @@ __all__ = [
     "SetMetric",
     "SetScore",
     "SumMetric",
+    "exact_parts",
     "exact_sum",
     "mean_score",
     "mean_terms",
@@ -259,3 +260,40 @@ def exact_sum(terms: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if np.issubdtype(terms.dtype, np.integer):
         return np.asarray(terms.sum(axis=0, dtype=np.int64))
     return np.array([math.fsum(column) for column in terms.T], dtype=np.float64)
+
+
+N_PARTS = 40
+"""As many doubles as hold any sum of doubles exactly: 2,098 binary places, 53 in each."""
+
+
+def exact_parts(values: Iterable[float]) -> FloatArray:
+    """The sum of numbers without any rounding, as the sum of a few doubles: what can be added to later, in any order.
+
+    Parameters
+    ----------
+    values : iterable of float
+
+    Returns
+    -------
+    ndarray of float64, shape (40,)
+        Each is the correctly rounded rest that those before it leave; zeros follow the last. The first is the sum as
+        `exact_sum` gives it.
+
+    References
+    ----------
+    J. R. Shewchuk, "Adaptive Precision Floating-Point Arithmetic and Fast Robust Geometric Predicates", Discrete &
+    Computational Geometry 18, 1997 (expansions); the sums themselves are those of `math.fsum`.
+
+    Examples
+    --------
+    >>> exact_parts([1e16, 1.0, 1e-3])[:3].tolist()
+    [1e+16, 1.001, 0.0]
+    """
+    rest = list(values)
+    parts = np.zeros(N_PARTS)
+    for k in range(N_PARTS):
+        parts[k] = part = math.fsum(rest)
+        if part == 0 or not math.isfinite(part):
+            break
+        rest.append(-part)
+    return parts

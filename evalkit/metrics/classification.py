@@ -23,13 +23,15 @@ import numpy.typing as npt
 from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
 from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
+from evalkit.metrics._arrays import as_rgb8
+from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, IntervalKind, SumMetric, share_of_sums
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.classifiers import Classifier, set_up_classifier
 from evalkit.networks.devices import BatchRunner, chosen_batch_size
-from evalkit.networks.options import Setup
+from evalkit.networks.options import NetworkOptions, Setup
 
-__all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers"]
+__all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers", "classify"]
 
 ACCURACY_NAME = re.compile(r"(?P<network>\w+?)_top(?P<k>[15])(?P<kept>_kept)?")
 
@@ -275,4 +277,49 @@ def accuracy_metric(name: str) -> type[TopAccuracy]:
             "companions": () if kept else (f"{name}_kept",),
             "details": (f"{network}_class", f"{network}_probability", f"{network}_rank"),
         },
+    )
+
+
+def classify(
+    rgb8: npt.ArrayLike, labels: npt.ArrayLike, *, network: str = "vgg16", networks: NetworkOptions | None = None
+) -> Answers:
+    """What a classifier says about images: predicted class, probability and rank of the true class.
+
+    Accuracy is the share of ranks that are 1; ``evalkit.Accumulator("vgg16_top1")`` sums it up over batches. The network
+    stays loaded for the next call.
+
+    Parameters
+    ----------
+    rgb8 : array_like of uint8, shape (N, H, W, 3) or (H, W, 3)
+        8-bit sRGB.
+    labels : array_like of int, shape (N,)
+        True classes: indices of the sorted synset ids, 0 to 999, for classifiers of ImageNet.
+    network : str
+        ``vgg16``, ``vgg16_caffe``, any classifier of torchvision, or one of ``networks.classifiers``.
+    networks : NetworkOptions, optional
+        Weights, preprocessing, device, batch size, precision.
+
+    Returns
+    -------
+    Answers
+
+    Raises
+    ------
+    InputError
+        If the images are of another type or shape, labels are missing or out of range, the classifier is unknown, or
+        weights or packages are missing.
+
+    References
+    ----------
+    R. Zhang, P. Isola, A. A. Efros, "Colorful Image Colorization", ECCV 2016, section 4.2.
+    """
+    images = as_rgb8("rgb8", rgb8)
+    batch = images[np.newaxis] if images.ndim == 3 else images
+    measurer = kept_measurer(accuracy_metric(f"{network}_top1"), networks)
+    classes = [int(one) for one in np.atleast_1d(np.asarray(labels))]
+    columns = measurer.measure([(image, image) for image in batch], classes).columns
+    return Answers(
+        columns[f"{network}_class"].astype(np.int64),
+        columns[f"{network}_probability"],
+        columns[f"{network}_rank"].astype(np.int64),
     )

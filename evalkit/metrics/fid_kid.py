@@ -17,13 +17,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import BoolArray, FloatArray, Rgb8
 from evalkit.errors import InputError
+from evalkit.metrics._arrays import as_rgb8
+from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.catalogue import published_inception
@@ -33,7 +35,9 @@ from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.weight_files import file_digest
 
-__all__ = ["Fid", "FidClean", "Kid", "KidClean", "frechet_distance", "kernel_distance"]
+__all__ = ["Convention", "Fid", "FidClean", "Kid", "KidClean", "fid", "frechet_distance", "kernel_distance", "kid"]
+
+Convention = Literal["torch-fidelity", "clean-fid"]
 
 KERNEL_BLOCK = 1024
 """Rows of a kernel matrix at a time: 80 MB at 10,000 images."""
@@ -285,3 +289,93 @@ class KidClean(Kid):
     summary = (
         "kernel Inception distance to the true photos, unbiased over all images, clean-fid's convention (Parmar 2022)"
     )
+
+
+def fid(
+    truth_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    pred_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    *,
+    convention: Convention = "torch-fidelity",
+    networks: NetworkOptions | None = None,
+) -> float:
+    """Frechet Inception distance between true photos and their colorizations.
+
+    Parameters
+    ----------
+    truth_rgb8, pred_rgb8 : array_like of uint8, shape (N, H, W, 3), or sequence of N arrays of shape (H, W, 3)
+        8-bit sRGB. Images of a sequence may differ in size; the two of a pair may not.
+    convention : {"torch-fidelity", "clean-fid"}
+        How images are brought to 299 x 299 pixels; two different metrics.
+    networks : NetworkOptions, optional
+        ``weights={"inception_fid": PATH}``, device, batch size, precision. The network stays loaded for the next call.
+
+    Returns
+    -------
+    float
+        At least 0; NaN below two pairs. Biased below some thousand images: compare at the same number, or use `kid`.
+
+    Raises
+    ------
+    InputError
+        If the images are of another type or shape, the convention is unknown, or weights or packages are missing.
+
+    References
+    ----------
+    M. Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS 2017.
+    """
+    kinds: dict[str, type[_InceptionMetric]] = {"torch-fidelity": Fid, "clean-fid": FidClean}
+    return _distance_on_arrays(kinds, convention, truth_rgb8, pred_rgb8, networks)
+
+
+def kid(
+    truth_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    pred_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    *,
+    convention: Convention = "torch-fidelity",
+    networks: NetworkOptions | None = None,
+) -> float:
+    """Kernel Inception distance between true photos and their colorizations, unbiased over all images.
+
+    Parameters and errors as in `fid`.
+
+    Returns
+    -------
+    float
+        Near 0, also below it, for equal sets; NaN below two pairs.
+
+    References
+    ----------
+    M. Binkowski, D. J. Sutherland, M. Arbel, A. Gretton, "Demystifying MMD GANs", ICLR 2018.
+    """
+    kinds: dict[str, type[_InceptionMetric]] = {"torch-fidelity": Kid, "clean-fid": KidClean}
+    return _distance_on_arrays(kinds, convention, truth_rgb8, pred_rgb8, networks)
+
+
+def _distance_on_arrays(
+    kinds: Mapping[str, type[_InceptionMetric]],
+    convention: str,
+    truth_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    pred_rgb8: npt.ArrayLike | Sequence[Rgb8],
+    networks: NetworkOptions | None,
+) -> float:
+    if convention not in kinds:
+        raise InputError(f"convention {convention!r}: allowed are {' and '.join(kinds)}")
+    truth, prediction = _image_list("truth_rgb8", truth_rgb8), _image_list("pred_rgb8", pred_rgb8)
+    if len(truth) != len(prediction):
+        raise InputError(f"truth_rgb8 has {len(truth)} images but pred_rgb8 has {len(prediction)}; give pairs")
+    measurer = kept_measurer(kinds[convention], networks)
+    (metric,) = measurer.metrics
+    statistics = measurer.measure(list(zip(truth, prediction, strict=True)))
+    return metric.set_score(statistics).value if isinstance(metric, SetMetric) else float("nan")
+
+
+def _image_list(name: str, images: npt.ArrayLike | Sequence[Rgb8]) -> list[Rgb8]:
+    if isinstance(images, Sequence):
+        each = [as_rgb8(f"{name}[{i}]", image) for i, image in enumerate(images)]
+    else:
+        batch = as_rgb8(name, images)
+        each = [batch] if batch.ndim == 3 else list(batch)
+    wrong = next((i for i, image in enumerate(each) if image.ndim != 3), None)
+    if wrong is not None:
+        raise InputError(f"{name}[{wrong}]: expected shape (H, W, 3), got {each[wrong].shape}")
+    return each

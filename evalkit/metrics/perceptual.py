@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import Rgb8
+from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import check_pair
+from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ColumnMeanMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
@@ -34,7 +35,7 @@ from evalkit.networks.weight_files import load_state
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Lpips", "LpipsAlex", "LpipsVgg"]
+__all__ = ["Lpips", "LpipsAlex", "LpipsVgg", "lpips"]
 
 VERSION = "0.1"
 
@@ -249,3 +250,44 @@ class LpipsVgg(_LpipsMetric):
     net = "vgg"
     needs = ("weights:vgg16",)
     summary = "LPIPS v0.1 on features of VGG-16, mean over images (Zhang 2018, eq. 1)"
+
+
+def lpips(
+    truth_rgb8: npt.ArrayLike,
+    pred_rgb8: npt.ArrayLike,
+    *,
+    net: Literal["alex", "vgg"] = "alex",
+    networks: NetworkOptions | None = None,
+) -> float | FloatArray:
+    """LPIPS v0.1 of one pair, or of each pair of a batch. The network stays loaded for the next call.
+
+    Parameters
+    ----------
+    truth_rgb8, pred_rgb8 : array_like of uint8, shape (H, W, 3) or (N, H, W, 3)
+        8-bit sRGB; both of one shape.
+    net : {"alex", "vgg"}
+        Whose features; two different metrics.
+    networks : NetworkOptions, optional
+        ``weights`` by classifier name (``alexnet``, ``vgg16``), device, precision.
+
+    Returns
+    -------
+    float or ndarray of float64, shape (N,)
+        0 for identical images; NaN (unscored) where a side is below 31 pixels (alex) or 16 (vgg).
+
+    Raises
+    ------
+    InputError
+        If the images are of another type or shape, the net is unknown, or weights or packages are missing.
+
+    References
+    ----------
+    R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, equation 1.
+    """
+    kinds: dict[str, type[_LpipsMetric]] = {"alex": LpipsAlex, "vgg": LpipsVgg}
+    if net not in kinds:
+        raise InputError(f"net {net!r}: allowed are alex and vgg")
+    truth, prediction, single = check_pair(truth_rgb8, pred_rgb8)
+    measurer = kept_measurer(kinds[net], networks)
+    values = measurer.measure(list(zip(truth, prediction, strict=True))).columns[f"lpips_{net}"]
+    return float(values[0]) if single else np.asarray(values, dtype=np.float64)

@@ -14,7 +14,7 @@ from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.metrics.accumulator import Accumulator
+from evalkit.scoring.accumulator import Accumulator
 
 if TYPE_CHECKING:
     import torch

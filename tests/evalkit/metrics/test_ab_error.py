@@ -28,9 +28,9 @@ from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, table_of
 from evalkit.metrics.ab_error import AbAuc, AbAucRebalanced, ab_auc, ab_auc_rebal, curve
-from evalkit.metrics.accumulator import Accumulator
 from evalkit.metrics.base import ImageStatistics
 from evalkit.metrics.photo import Photo
+from evalkit.scoring.accumulator import Accumulator
 
 ZHANG, SEED = preset("zhang2016"), preset("seed2024")
 Pair = tuple[Rgb8, Rgb8]
