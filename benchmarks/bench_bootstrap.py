@@ -202,13 +202,16 @@ def candidates(estimate: float, replicates: FloatArray, leave_one_out: FloatArra
     plain = interval(estimate, replicates)
     jackknife = jackknife_interval(estimate, leave_one_out)
     se, jackknife_se = plain.std_error, jackknife.std_error
+    bca_low, bca_high = bca(estimate, replicates, leave_one_out)
     return {
         "percentile": plain,
         "percentile, bias corrected": interval(estimate, replicates, correct_bias=True),
-        "basic": Interval(se, 2 * estimate - plain.high, 2 * estimate - plain.low),
-        "BCa": Interval(se, *bca(estimate, replicates, leave_one_out)),
-        "bootstrap, normal": Interval(se, estimate - 1.96 * se, estimate + 1.96 * se),
-        "jackknife, normal": Interval(jackknife_se, estimate - 1.96 * jackknife_se, estimate + 1.96 * jackknife_se),
+        "basic": Interval(std_error=se, low=2 * estimate - plain.high, high=2 * estimate - plain.low),
+        "BCa": Interval(std_error=se, low=bca_low, high=bca_high),
+        "bootstrap, normal": Interval(std_error=se, low=estimate - 1.96 * se, high=estimate + 1.96 * se),
+        "jackknife, normal": Interval(
+            std_error=jackknife_se, low=estimate - 1.96 * jackknife_se, high=estimate + 1.96 * jackknife_se
+        ),
         "jackknife, t": jackknife,
     }
 

@@ -132,7 +132,7 @@ def color_and_score(parts: Sequence[tuple[Path, Path | None]], out: Path) -> Non
         for variant in RECIPE:
             colored = out / "parts" / f"{networks.name if networks else 'shipped'}-{photos.name}-{variant}"
             weights = networks / variant / "weights.pt" if networks else None
-            colorize_photos(Recipe(variant, weights=weights), photos, colored, device="cpu", resume=True)
+            colorize_photos(Recipe(method=variant, weights=weights), photos, colored, device="cpu", resume=True)
             (out / variant).mkdir(exist_ok=True)
             for path in colored.glob("*.png"):
                 shutil.copy(path, out / variant)
@@ -220,7 +220,7 @@ def draw_page(photos: Path, out: Path, page: Path, side: int = 96, n_photos: int
     link_photos([find_images(photos)[name].name for name in names], photos, out / "page")
     columns = [{name: tinted(truth[name], (0, 0)) for name in names}]
     for variant in ("l2", "l2-finetuned", "classification", "full"):
-        colorize_photos(Recipe(variant), out / "page", out / f"page-{variant}", device="cpu", overwrite=True)
+        colorize_photos(Recipe(method=variant), out / "page", out / f"page-{variant}", device="cpu", overwrite=True)
         columns.append(read_photos(out / f"page-{variant}"))
     columns.append(truth)
     sheet = Image.new("RGB", (len(columns) * (side + 4) - 4, len(names) * (side + 4) - 4), "white")

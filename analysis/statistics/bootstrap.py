@@ -84,7 +84,7 @@ class BootstrapDistribution:
         return float(low / self.denominator), float(high / self.denominator)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BootstrapSummary:
     """What a paper prints of a bootstrap.
 
@@ -379,7 +379,13 @@ def summarise_samples(samples: npt.ArrayLike, *, ddof: int = 1, confidence: floa
     x = np.asarray(samples, dtype=np.float64)
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(x, [tail, 1.0 - tail])
-    return BootstrapSummary(float(x.mean()), float(x.std(ddof=ddof)), float(low), float(high), x.size)
+    return BootstrapSummary(
+        mean=float(x.mean()),
+        std_error=float(x.std(ddof=ddof)),
+        ci_low=float(low),
+        ci_high=float(high),
+        n_resamples=x.size,
+    )
 
 
 def _spread(pmf: FloatArray, position: FloatArray, mass: FloatArray) -> None:

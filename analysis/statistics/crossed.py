@@ -227,7 +227,7 @@ def one_way_variances(values: npt.ArrayLike, design: CrossedDesign) -> OneWayVar
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VarianceComponents:
     """How much participants, images and everything else vary, and what that makes of the mean.
 
@@ -331,7 +331,7 @@ def variance_components(values: npt.ArrayLike, design: CrossedDesign) -> Varianc
     else:
         a, b, e = (nu_p * s_p + s_e) / n, (nu_i * s_i + s_e) / n, s_e / n
         df = variance**2 / (a**2 / (n_p - 1) + b**2 / (n_i - 1) + e**2 / max(design.residual_df, 1))
-    return VarianceComponents(s_p, s_i, s_e, variance, df, pooled)
+    return VarianceComponents(participant=s_p, image=s_i, residual=s_e, variance=variance, df=df, pooled=pooled)
 
 
 def _within(y: FloatArray, level: IntArray, count: FloatArray) -> float:

@@ -34,7 +34,7 @@ LARGEST_LOGIT = 20.0
 """A fitted value beyond this is on its way to infinity: the answers are separated."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preferences:
     """The answers of a preference study as arrays, checked.
 
@@ -98,7 +98,14 @@ class Preferences:
             )
         names, codes = np.unique(np.concatenate(shown), return_inverse=True)
         codes = codes.astype(np.int64)
-        return cls(tuple(names.tolist()), codes[: y.size], codes[y.size :], y, people, pictures)
+        return cls(
+            methods=tuple(names.tolist()),
+            first=codes[: y.size],
+            second=codes[y.size :],
+            value=y,
+            participant=people,
+            image=pictures,
+        )
 
     def of_methods(self, methods: tuple[str, ...]) -> Preferences:
         """The trials in which two of these methods met."""
@@ -106,12 +113,12 @@ class Preferences:
         code = np.array([position.get(name, -1) for name in self.methods], dtype=np.int64)
         keep = (code[self.first] >= 0) & (code[self.second] >= 0)
         return Preferences(
-            methods,
-            code[self.first[keep]],
-            code[self.second[keep]],
-            self.value[keep],
-            self.participant[keep],
-            self.image[keep],
+            methods=methods,
+            first=code[self.first[keep]],
+            second=code[self.second[keep]],
+            value=self.value[keep],
+            participant=self.participant[keep],
+            image=self.image[keep],
         )
 
 

@@ -368,7 +368,8 @@ def bootstrap_rate(
         samples = nested_bootstrap_samples(*counts, n_resamples=n_resamples, seed=seed, resample_trials=nested)
         return summarise_samples(samples, confidence=confidence)
     exact = nested_bootstrap(*counts, resample_trials=nested)
-    return BootstrapSummary(exact.mean, exact.std_error, *exact.interval(confidence), n_resamples=0)
+    low, high = exact.interval(confidence)
+    return BootstrapSummary(mean=exact.mean, std_error=exact.std_error, ci_low=low, ci_high=high, n_resamples=0)
 
 
 def _counts(trials: TrialTable) -> Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]] | None:

@@ -10,7 +10,7 @@ __all__ = ["COLUMNS", "POSITIONS", "SUSPECT_FLAGS", "Column", "Preset", "column_
 Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """One column of the trial table.
 
@@ -43,36 +43,44 @@ SUSPECT_FLAGS = ("too_fast", "implausible", "not_fetched", "looked_again")
 """Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
 COLUMNS: tuple[Column, ...] = (
-    Column("participant", "Label of the person.", presets=_ALL),
-    Column("image", "Name of the photo; the same for every method.", presets=_ALL),
+    Column(name="participant", meaning="Label of the person.", presets=_ALL),
+    Column(name="image", meaning="Name of the photo; the same for every method.", presets=_ALL),
     Column(
-        "method",
-        "The colorization method shown; may be empty for vigilance and catch trials.",
+        name="method",
+        meaning="The colorization method shown; may be empty for vigilance and catch trials.",
         presets=("real-vs-fake", "naturalness", "rating"),
     ),
-    Column("method_first", "Preference: the method shown first.", presets=("preference",)),
-    Column("method_second", "Preference: the method shown second.", presets=("preference",)),
-    Column("fooled", "1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", "number"),
-    Column("real_position", "Where the real photo was.", choices=POSITIONS),
+    Column(name="method_first", meaning="Preference: the method shown first.", presets=("preference",)),
+    Column(name="method_second", meaning="Preference: the method shown second.", presets=("preference",)),
+    Column(name="fooled", meaning="1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", kind="number"),
+    Column(name="real_position", meaning="Where the real photo was.", choices=POSITIONS),
     Column(
-        "response",
-        "The image chosen (real-vs-fake: as the fake; preference: as the more natural, or tie), or yes/no (naturalness).",
+        name="response",
+        meaning="The image chosen (real-vs-fake: as the fake; preference: as the more natural, or tie), or yes/no (naturalness).",
         choices=(*POSITIONS, "tie", "yes", "no"),
     ),
-    Column("rating", "A rating on any numeric scale.", "number"),
-    Column("kind", "What the trial is for; test when absent.", choices=("practice", "test", "vigilance", "catch")),
-    Column("study", "Name of the study; one per table."),
-    Column("manifest", "Digest of the study's stimuli; one per table."),
-    Column("platform", "How the participant came; simulated ones never mix with people."),
-    Column("session", "Label of the session; one per participant."),
-    Column("session_state", "How the session ended."),
-    Column("trial", "Number of the trial within the session.", "number"),
-    Column("response_ms", "Time from the question to the answer, milliseconds.", "number"),
-    Column("first_shown_ms", "Measured display time of the first image, milliseconds.", "number"),
-    Column("second_shown_ms", "Measured display time of the second image, milliseconds.", "number"),
-    Column("flags", "Timing flags, separated by spaces, commas or semicolons."),
-    Column("excluded", "1 when a rule of the study file excludes the trial.", choices=("0", "1", "true", "false")),
-    Column("exclusion_rule", "The name of that rule."),
+    Column(name="rating", meaning="A rating on any numeric scale.", kind="number"),
+    Column(
+        name="kind",
+        meaning="What the trial is for; test when absent.",
+        choices=("practice", "test", "vigilance", "catch"),
+    ),
+    Column(name="study", meaning="Name of the study; one per table."),
+    Column(name="manifest", meaning="Digest of the study's stimuli; one per table."),
+    Column(name="platform", meaning="How the participant came; simulated ones never mix with people."),
+    Column(name="session", meaning="Label of the session; one per participant."),
+    Column(name="session_state", meaning="How the session ended."),
+    Column(name="trial", meaning="Number of the trial within the session.", kind="number"),
+    Column(name="response_ms", meaning="Time from the question to the answer, milliseconds.", kind="number"),
+    Column(name="first_shown_ms", meaning="Measured display time of the first image, milliseconds.", kind="number"),
+    Column(name="second_shown_ms", meaning="Measured display time of the second image, milliseconds.", kind="number"),
+    Column(name="flags", meaning="Timing flags, separated by spaces, commas or semicolons."),
+    Column(
+        name="excluded",
+        meaning="1 when a rule of the study file excludes the trial.",
+        choices=("0", "1", "true", "false"),
+    ),
+    Column(name="exclusion_rule", meaning="The name of that rule."),
 )
 """Columns that are read; others are kept as text."""
 

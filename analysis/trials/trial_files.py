@@ -25,7 +25,7 @@ __all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColumnMapping:
     """How the columns of a foreign table become ours.
 
@@ -276,7 +276,7 @@ def _read_csv(path: Path) -> RawTable:
     columns = {
         name: np.char.strip(np.array(cells)) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
     }
-    return RawTable(path.name, columns, np.array(numbers, dtype=np.int64))
+    return RawTable(source=path.name, columns=columns, row=np.array(numbers, dtype=np.int64))
 
 
 def _read_parquet(path: Path) -> RawTable:
@@ -315,7 +315,7 @@ def table_of_records(source: str, records: Mapping[str, list[Any]]) -> RawTable:
     """
     columns = {name: np.array([_as_text(cell) for cell in cells], dtype=np.str_) for name, cells in records.items()}
     size = max((column.size for column in columns.values()), default=0)
-    return RawTable(source, columns, np.arange(1, size + 1, dtype=np.int64))
+    return RawTable(source=source, columns=columns, row=np.arange(1, size + 1, dtype=np.int64))
 
 
 def _as_text(cell: Any) -> str:

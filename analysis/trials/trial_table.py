@@ -26,7 +26,7 @@ __all__ = ["LeftOut", "RawTable", "TrialTable", "check_trials", "in_order"]
 _BY_NAME = {column.name: column for column in COLUMNS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RawTable:
     """Text cells as they stand in a file, before any meaning.
 

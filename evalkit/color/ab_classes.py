@@ -48,7 +48,7 @@ _SEED2024_ROWS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AbClasses:
     """Class centres in the ab plane, with the parameters that go with them.
 
@@ -161,9 +161,23 @@ def preset(name: str) -> AbClasses:
         If the name is neither.
     """
     if name == "zhang2016":
-        return AbClasses(name, _from_rows(_ZHANG2016_ROWS, 10), 5.0, 5.0, 0.5, 0.38)
+        return AbClasses(
+            name=name,
+            centers=_from_rows(_ZHANG2016_ROWS, 10),
+            sigma=5.0,
+            smoothing_sigma=5.0,
+            rebalancing=0.5,
+            temperature=0.38,
+        )
     if name == "seed2024":
-        return AbClasses(name, _from_rows(_SEED2024_ROWS, 12), 6.0, 6.0, 0.25, 0.45)
+        return AbClasses(
+            name=name,
+            centers=_from_rows(_SEED2024_ROWS, 12),
+            sigma=6.0,
+            smoothing_sigma=6.0,
+            rebalancing=0.25,
+            temperature=0.45,
+        )
     raise InputError(f"unknown ab classes {name!r}; allowed: {', '.join(PRESETS)}, or a .npy file of shape (Q, 2)")
 
 
@@ -193,8 +207,8 @@ def load_classes(spec: str) -> AbClasses:
     for name in PRESETS:
         if np.array_equal(centers, preset(name).centers):
             return preset(name)
-    classes = AbClasses("file", centers)
-    return AbClasses(f"file@{classes.digest}", centers)
+    classes = AbClasses(name="file", centers=centers)
+    return AbClasses(name=f"file@{classes.digest}", centers=centers)
 
 
 def _load_npy(path: Path) -> FloatArray:

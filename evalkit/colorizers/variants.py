@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["PUBLISHED", "VARIANTS", "Variant"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """What distinguishes one variant from the others.
 
@@ -35,10 +35,20 @@ class Variant:
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant("l2", "regression of ab, from scratch", classifies=False),
-        Variant("l2-finetuned", "regression of ab, from the classification network", classifies=False, needs_init=True),
-        Variant("classification", "distribution over ab classes, all pixels alike", classifies=True),
-        Variant("full", "distribution over ab classes, rare colours weighted up", classifies=True, rebalanced=True),
+        Variant(name="l2", summary="regression of ab, from scratch", classifies=False),
+        Variant(
+            name="l2-finetuned",
+            summary="regression of ab, from the classification network",
+            classifies=False,
+            needs_init=True,
+        ),
+        Variant(name="classification", summary="distribution over ab classes, all pixels alike", classifies=True),
+        Variant(
+            name="full",
+            summary="distribution over ab classes, rare colours weighted up",
+            classifies=True,
+            rebalanced=True,
+        ),
     )
 }
 """The rows of the table of variants, by name."""

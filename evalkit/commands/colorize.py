@@ -155,7 +155,16 @@ def colorize_command(
         from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 
         classes = None if preset is None else load_classes(preset)
-        recipe = Recipe(method, weights, classes, temperature, network_size, samples, coherence, seed)
+        recipe = Recipe(
+            method=method,
+            weights=weights,
+            classes=classes,
+            temperature=temperature,
+            input_size=network_size,
+            samples=samples,
+            coherence=coherence,
+            seed=seed,
+        )
         with progress_bar(method, "images") as show:
             report = colorize_photos(
                 recipe,

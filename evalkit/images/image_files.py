@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DecodedImage:
     """One decoded file.
 
@@ -176,7 +176,12 @@ def decode_bytes(data: bytes, name: str = "image", options: DecodeOptions = DEFA
         rgb8 = turned(rgb8, stored.orientation)
         notes = (*notes, f"EXIF orientation {stored.orientation} applied")
     return DecodedImage(
-        rgb8, kind, stored.is_gray, notes, hashlib.sha256(data).hexdigest(), max(stored.orientation, stored.turned_by)
+        rgb8=rgb8,
+        format=kind,
+        is_gray=stored.is_gray,
+        notes=notes,
+        sha256=hashlib.sha256(data).hexdigest(),
+        orientation=max(stored.orientation, stored.turned_by),
     )
 
 

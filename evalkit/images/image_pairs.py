@@ -38,7 +38,7 @@ RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary
 """Words that head a row or column of some table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairTable:
     """The files of a run: one row per image, in the order of ``names``.
 
@@ -247,11 +247,11 @@ def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow
             f"{len(truth_scan.images)} truth images; score fewer methods at once."
         )
     return PairTable(
-        tuple(names),
-        tuple(truth_scan.images[key] for key in names),
-        {method: tuple(scan.images[key] for key in names) for method, scan in scans.items()},
-        tuple(missing),
-        tuple(path for scan in (truth_scan, *scans.values()) for path in scan.ignored),
+        names=tuple(names),
+        truth=tuple(truth_scan.images[key] for key in names),
+        methods={method: tuple(scan.images[key] for key in names) for method, scan in scans.items()},
+        missing=tuple(missing),
+        ignored=tuple(path for scan in (truth_scan, *scans.values()) for path in scan.ignored),
     )
 
 

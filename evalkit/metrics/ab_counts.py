@@ -23,7 +23,7 @@ __all__ = ["AbErrorOptions", "AbErrorTable", "PairCounter", "PairCounts", "Quadr
 Quadrature = Literal["exact", "thresholds"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AbErrorOptions:
     """How the ab-error metrics are computed; every field shows in the signature.
 
@@ -73,7 +73,7 @@ class AbErrorOptions:
         return "exact150" if self.quadrature == "exact" else f"mean0-{self.max_threshold}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AbErrorTable:
     """Stored ab errors of n images under Q classes, sparse by image.
 
@@ -278,7 +278,13 @@ class PairCounter:
             class_id, class_count, error_sum = self._per_class[:, :classes].copy()
             parts.append(
                 PairCounts(
-                    class_id, class_count, error_sum, self._keys[:cells].copy(), self._counts[:cells].copy(), 0.0, 0
+                    class_id=class_id,
+                    class_count=class_count,
+                    error_sum=error_sum,
+                    bin_key=self._keys[:cells].copy(),
+                    bin_count=self._counts[:cells].copy(),
+                    lightness_change=0.0,
+                    newly_clipped=0,
                 )
             )
         if fresh:
@@ -288,7 +294,7 @@ class PairCounter:
         return replace(whole, lightness_change=lightness / truth.n_pixels, newly_clipped=newly)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairCounts:
     """Ab errors of one pair, sparse: see `AbErrorTable`; with two diagnostics that cost nothing on the way.
 
@@ -318,7 +324,15 @@ def _added(parts: list[PairCounts]) -> PairCounts:
     np.add.at(class_count, position, np.concatenate([part.class_count for part in parts]))
     np.add.at(error_sum, position, np.concatenate([part.error_sum for part in parts]))
     np.add.at(bin_count, cell, np.concatenate([part.bin_count for part in parts]))
-    return PairCounts(class_id, class_count, error_sum, bin_key, bin_count, 0.0, 0)
+    return PairCounts(
+        class_id=class_id,
+        class_count=class_count,
+        error_sum=error_sum,
+        bin_key=bin_key,
+        bin_count=bin_count,
+        lightness_change=0.0,
+        newly_clipped=0,
+    )
 
 
 def table_of(counts: list[PairCounts], n_classes: int) -> AbErrorTable:

@@ -22,7 +22,7 @@ from evalkit.wording import counted
 __all__ = ["PriorCounts", "class_counts", "count_folder"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PriorCounts:
     """Pixels per ab class over a photo set.
 
@@ -55,11 +55,11 @@ class PriorCounts:
         if self.classes_digest != other.classes_digest or len(self.counts) != len(other.counts):
             raise InputError(f"cannot merge priors of different ab classes ({self.classes} and {other.classes})")
         return PriorCounts(
-            self.classes,
-            self.classes_digest,
-            self.counts + other.counts,
-            self.n_images + other.n_images,
-            self.unreadable + other.unreadable,
+            classes=self.classes,
+            classes_digest=self.classes_digest,
+            counts=self.counts + other.counts,
+            n_images=self.n_images + other.n_images,
+            unreadable=self.unreadable + other.unreadable,
         )
 
     def to_json(self) -> str:
@@ -90,7 +90,11 @@ class PriorCounts:
                 raise ValueError("counts are not a list of two or more numbers of pixels")
             unreadable = tuple(map(str, record.get("unreadable", ())))
             return cls(
-                str(record["classes"]), str(record["classes_digest"]), counts, int(record["n_images"]), unreadable
+                classes=str(record["classes"]),
+                classes_digest=str(record["classes_digest"]),
+                counts=counts,
+                n_images=int(record["n_images"]),
+                unreadable=unreadable,
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error!r})") from None
@@ -160,4 +164,10 @@ def count_folder(
     if len(survey.unreadable) == len(files):
         raise InputError(f"{folder}: none of its {counted(len(files), 'image')} can be read: {survey.notice()}")
     n_images = len(files) - len(survey.unreadable)
-    return PriorCounts(classes.name, classes.digest, counts, n_images, tuple(survey.unreadable.values()))
+    return PriorCounts(
+        classes=classes.name,
+        classes_digest=classes.digest,
+        counts=counts,
+        n_images=n_images,
+        unreadable=tuple(survey.unreadable.values()),
+    )

@@ -60,7 +60,7 @@ CAFFE_RENAMED = {"classifier.1.": "classifier.0.", "classifier.4.": "classifier.
 """Layers that the usual conversion of the Caffe VGG-16 numbers differently from torchvision."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """What is done to an image before a classifier sees it.
 
@@ -110,11 +110,11 @@ class Preprocessing:
                 "-bilinear or -bicubic and -imagenet, -half or -caffe, for example short256-crop224 or warp227."
             )
         return cls(
-            cast('Literal["short", "warp"]', match["resize"]),
-            int(match["size"]),
-            int(match["crop"]) if match["crop"] else None,
-            cast('Literal["bilinear", "bicubic"]', match["filter"] or "bilinear"),
-            cast(Normalization, match["normalization"] or default),
+            resize=cast('Literal["short", "warp"]', match["resize"]),
+            size=int(match["size"]),
+            crop=int(match["crop"]) if match["crop"] else None,
+            filter=cast('Literal["bilinear", "bicubic"]', match["filter"] or "bilinear"),
+            normalization=cast(Normalization, match["normalization"] or default),
         )
 
     def __str__(self) -> str:
@@ -160,7 +160,13 @@ PixelsFunction = Callable[[Rgb8], npt.NDArray[Any]]
 
 def _default_preprocessing(network: str) -> Preprocessing:
     preset = published_release(network).transforms()
-    return Preprocessing("short", preset.resize_size[0], preset.crop_size[0], preset.interpolation.value, "imagenet")
+    return Preprocessing(
+        resize="short",
+        size=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        filter=preset.interpolation.value,
+        normalization="imagenet",
+    )
 
 
 def _base(network: str) -> str:

@@ -58,7 +58,7 @@ One image alone has weight 0 in 0.37 of replicates, two together in 0.13.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interval:
     """How far a number may be off.
 
@@ -83,7 +83,7 @@ class Interval:
     @classmethod
     def missing(cls, reason: str, n_undefined: int = 0) -> Interval:
         """No interval, and why."""
-        return cls(math.nan, math.nan, math.nan, n_undefined, reason)
+        return cls(std_error=math.nan, low=math.nan, high=math.nan, n_undefined=n_undefined, reason=reason)
 
 
 def interval(
@@ -128,10 +128,12 @@ def interval(
     # From the first replicate, so that equal replicates have a deviation of exactly 0.
     std_error = float(np.std(defined - defined[0], ddof=1))
     if std_error == 0 and math.isclose(defined[0], estimate, rel_tol=1e-9):
-        return Interval(0.0, estimate, estimate, n_undefined)  # replicates agree to the grid of `TermMatrix` only
+        return Interval(
+            std_error=0.0, low=estimate, high=estimate, n_undefined=n_undefined
+        )  # replicates agree to the grid of `TermMatrix` only
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     shift = float(defined.mean()) - estimate if correct_bias else 0.0
-    return Interval(std_error, float(low) - shift, float(high) - shift, n_undefined)
+    return Interval(std_error=std_error, low=float(low) - shift, high=float(high) - shift, n_undefined=n_undefined)
 
 
 def paired_difference(
@@ -259,14 +261,16 @@ def jackknife_interval(
         return Interval.missing("One image alone carries this number.", n_undefined)
     error = jackknife_error(scores)
     if error.std_error == 0:
-        return Interval(0.0, estimate, estimate)
+        return Interval(std_error=0.0, low=estimate, high=estimate)
     to_scale, from_scale, low_end, high_end = SCALES[scale]
     if scale != "linear" and not (low_end < min(estimate, scores.min()) and max(estimate, scores.max()) < high_end):
         return jackknife_interval(estimate, scores, level)
     on_scale = error if scale == "linear" else jackknife_error(to_scale(scores))
     center = float(to_scale(np.float64(estimate)))
     margin = _student_t_quantile((1 + level) / 2, on_scale.freedom) * on_scale.std_error
-    return Interval(error.std_error, float(from_scale(center - margin)), float(from_scale(center + margin)))
+    return Interval(
+        std_error=error.std_error, low=float(from_scale(center - margin)), high=float(from_scale(center + margin))
+    )
 
 
 @dataclass(frozen=True)
@@ -334,7 +338,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
         return Interval.missing("No image carries this share.")
     z = NormalDist().inv_cdf((1 + level) / 2)
     low, high = _wilson_ends(successes, n, z)
-    return Interval((high - low) / (2 * z), low, high)
+    return Interval(std_error=(high - low) / (2 * z), low=low, high=high)
 
 
 def _wilson_ends(successes: float, n: float, z: float) -> tuple[float, float]:
@@ -368,7 +372,7 @@ def paired_ratio_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: fl
     low_a, high_a = _wilson_ends(n_a, n_either, k)
     low_b, high_b = _wilson_ends(n_b, n_either, k)
     low, high = low_a / high_b, high_a / low_b if low_b > 0 else math.inf
-    return Interval((high - low) / (2 * z), low, high)
+    return Interval(std_error=(high - low) / (2 * z), low=low, high=high)
 
 
 def paired_share_difference_interval(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -407,7 +411,7 @@ def paired_share_difference_interval(first: npt.ArrayLike, second: npt.ArrayLike
     up = (high_b - share_b) ** 2 - 2 * phi * (high_b - share_b) * (share_a - low_a) + (share_a - low_a) ** 2
     difference = share_b - share_a
     low, high = difference - math.sqrt(max(down, 0.0)), difference + math.sqrt(max(up, 0.0))
-    return Interval((high - low) / (2 * z), low, high)
+    return Interval(std_error=(high - low) / (2 * z), low=low, high=high)
 
 
 def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -445,7 +449,7 @@ def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, lev
     influence = (top - ratio * bottom) / bottom.mean()
     power = float(influence @ influence)
     if power <= (1e-14 * ratio * n) ** 2:  # numerators proportional to denominators, to rounding
-        return Interval(0.0, ratio, ratio)
+        return Interval(std_error=0.0, low=ratio, high=ratio)
     sigma = math.sqrt(power) / n
     acceleration = float((influence**3).sum()) / (6 * power**1.5)
     direction = influence / (n**2 * sigma)  # of the least favourable family through the sample
@@ -457,7 +461,7 @@ def abc_interval_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, lev
         step = z / (1 - acceleration * z) ** 2
         return float((top.mean() + step * slope_top) / (bottom.mean() + step * slope_bottom))
 
-    return Interval(sigma, end((1 - level) / 2), end((1 + level) / 2))
+    return Interval(std_error=sigma, low=end((1 - level) / 2), high=end((1 + level) / 2))
 
 
 def _check_level(level: float) -> None:

@@ -30,7 +30,7 @@ HumanScores = Mapping[tuple[str, str], float]
 MIN_PAIRS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How one metric agrees with people.
 
@@ -171,7 +171,15 @@ def _agreement(
             replicates.append(spearman(values[rows], judged[rows]))
         low, high = (float(end) for end in np.nanpercentile(replicates, [2.5, 97.5]))
     within = sum(finite) / len(finite) if finite else math.nan
-    return Agreement(metric, len(values), len(names), correlation, low, high, within)
+    return Agreement(
+        metric=metric,
+        n_pairs=len(values),
+        n_images=len(names),
+        correlation=correlation,
+        ci_low=low,
+        ci_high=high,
+        within_image=within,
+    )
 
 
 def agreement_rows(agreements: Sequence[Agreement]) -> list[dict[str, object]]:

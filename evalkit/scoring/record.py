@@ -168,7 +168,7 @@ def _options_to_json(options: AbErrorOptions) -> dict[str, Any]:
 def _options_from_json(data: Mapping[str, Any]) -> AbErrorOptions:
     name, centers, shares = data["classes"], data["class_centers"], data["prior_shares"]
     return AbErrorOptions(
-        classes=preset(name) if centers is None else AbClasses(name, np.array(centers, dtype=np.float64)),
+        classes=preset(name) if centers is None else AbClasses(name=name, centers=np.array(centers, dtype=np.float64)),
         prior=None if shares is None else Prior(data["prior"], np.array(shares)),
         quadrature=data["quadrature"],
         max_threshold=data["max_threshold"],

@@ -258,7 +258,7 @@ def _interval_of_shares(metric: SumMetric, first: npt.NDArray[Any], second: npt.
     # Both are divided by the same number of recognised true photos, which is taken as given.
     per_truth = len(first) / float(first[:, 1].sum())
     shares = paired_share_difference_interval(first[:, 0], second[:, 0])
-    return Interval(shares.std_error * per_truth, shares.low * per_truth, shares.high * per_truth)
+    return Interval(std_error=shares.std_error * per_truth, low=shares.low * per_truth, high=shares.high * per_truth)
 
 
 def _without_intervals(folder: Path) -> Scores:

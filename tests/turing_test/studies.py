@@ -50,7 +50,15 @@ def make_study(
         for method in methods:
             stimuli[store((image, method))] = Stimulus(image, "method", method)
     plates = tuple(Plate(store(("plate", i)), f"{i}2") for i in range(1, 6)) if protocol.color_vision else ()
-    manifest = Manifest(protocol.name, STIMULUS_BYTES, protocol.size, images, methods, stimuli, plates)
+    manifest = Manifest(
+        study=protocol.name,
+        stimulus_bytes=STIMULUS_BYTES,
+        size=protocol.size,
+        images=images,
+        methods=methods,
+        stimuli=stimuli,
+        plates=plates,
+    )
     (folder / "manifest.json").write_text(manifest.to_json())
     (folder / "study.toml").write_text(format_protocol(protocol))
     (folder / "secret.key").write_text(secrets.token_hex(32))

@@ -87,7 +87,18 @@ def serve_command(
 
     try:
         with hold(opened.folder, alone=False):
-            serve(Server(opened, database, workers, threads, simulation_key, proxy), listening, ready)
+            serve(
+                Server(
+                    study=opened,
+                    database_url=database,
+                    workers=workers,
+                    threads=threads,
+                    simulation_key=simulation_key,
+                    proxy=proxy,
+                ),
+                listening,
+                ready,
+            )
     except StorageUnavailable as error:
         raise InputError(str(error)) from error
     finally:

@@ -27,7 +27,7 @@ _S, _T = tables.session.c, tables.trial.c
 DAY_S = 86_400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArmProgress:
     """Recruitment of a method, or of a pair of methods.
 
@@ -96,7 +96,7 @@ class Checks:
     sessions: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Display times of all trials that were shown, but for people who have withdrawn.
 
@@ -146,7 +146,7 @@ class Day:
     completed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """All of it, at one moment."""
 
@@ -199,7 +199,12 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         at=now,
         arms=tuple(
             ArmProgress(
-                _name(arm), study.protocol.sessions_per_method, c["valid"], c["excluded"], c["active"], c["left"]
+                name=_name(arm),
+                target=study.protocol.sessions_per_method,
+                valid=c["valid"],
+                excluded=c["excluded"],
+                active=c["active"],
+                left=c["left"],
             )
             for arm, c in by_arm.items()
         ),

@@ -28,7 +28,7 @@ LONGEST_END_S = 10.0
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server:
     """How a study is served.
 

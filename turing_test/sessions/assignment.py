@@ -45,7 +45,7 @@ Shown = Mapping[tuple[Arm | None, str, str], int]
 FIRST, SECOND = "first", "second"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
     """One trial of a session, before it is shown.
 
@@ -214,9 +214,16 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
     for position, dealt in enumerate([*practice, *test], start=1):
         phase = "practice" if position <= protocol.practice_trials else "test"
         planned.append(
-            place_trial(study, dealt.arm, PlannedTrial(position, phase, dealt.kind, dealt.image), dealt.side)
+            place_trial(
+                study,
+                dealt.arm,
+                PlannedTrial(position=position, phase=phase, kind=dealt.kind, image=dealt.image),
+                dealt.side,
+            )
         )
-    return planned + [PlannedTrial(None, "reserve", "reserve", image) for image in special_images["reserve"]]
+    return planned + [
+        PlannedTrial(position=None, phase="reserve", kind="reserve", image=image) for image in special_images["reserve"]
+    ]
 
 
 def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str) -> PlannedTrial:

@@ -361,7 +361,7 @@ def _replace(
     arm = arm_of_trial(study, method, other_method)
     # With preference no image is real: the side is where the first method of the pair was.
     side = spoiled.real_position or ("first" if arm is None or method == arm[0] else "second")
-    trial = PlannedTrial(spoiled.position, spoiled.phase, spoiled.kind, reserve.image)
+    trial = PlannedTrial(position=spoiled.position, phase=spoiled.phase, kind=spoiled.kind, image=reserve.image)
     planned = place_trial(study, arm, trial, side)
     values = asdict(planned)
     values.pop("image")

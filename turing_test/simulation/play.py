@@ -51,7 +51,7 @@ class UnexpectedReply(RuntimeError):
         self.body = body
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SentAnswer:
     """An answer that the server acknowledged.
 
@@ -80,7 +80,7 @@ class SentAnswer:
     response_ms: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Participation:
     """One observer's way through the study.
 
@@ -202,7 +202,7 @@ def participate(
     OSError
         When the server stays away.
     """
-    played = Participation(observer.index, observer.kind)
+    played = Participation(index=observer.index, kind=observer.kind)
     recognition = recognition or Recognition(study)
     client = Client(url)
     try:
@@ -275,8 +275,9 @@ def _answer(
     names = [stimulus.method or stimulus.role for stimulus in shown]
     played.answers.append(
         SentAnswer(
-            observer.index, number, trial["phase"], shown[0].image, names[0], names[1] if len(names) > 1 else "",
-            answer.response, answer.response_ms,
+            participant=observer.index, trial=number, phase=trial["phase"], image=shown[0].image,
+            first=names[0], second=names[1] if len(names) > 1 else "",
+            response=answer.response, response_ms=answer.response_ms,
         )
     )  # fmt: skip
     return view

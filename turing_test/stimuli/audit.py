@@ -39,7 +39,7 @@ LIGHTNESS_CHANGE = 2.0
 BLOCKINESS_GAP = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairAudit:
     """One pair, measured.
 
@@ -103,14 +103,14 @@ def audit_study(study: Study, on_pair: Callable[[int, int], None] | None = None)
                 "blocks_in_method": fake.blockiness - truth.blockiness > BLOCKINESS_GAP,
             }
             yield PairAudit(
-                image,
-                method,
-                tuple(name for name, here in differences.items() if here),
-                change,
-                truth.chroma,
-                fake.chroma,
-                truth.blockiness,
-                fake.blockiness,
+                image=image,
+                method=method,
+                findings=tuple(name for name, here in differences.items() if here),
+                lightness_change=change,
+                chroma_truth=truth.chroma,
+                chroma_method=fake.chroma,
+                blockiness_truth=truth.blockiness,
+                blockiness_method=fake.blockiness,
             )
             n_audited += 1
             if on_pair is not None:

@@ -43,7 +43,7 @@ LAPTOP_WINDOW = (1366, 625)
 """CSS pixels that a browser leaves to its page on a display of 1366 x 768, still the smallest common one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Created:
     """What `create_study` did.
 
@@ -141,14 +141,24 @@ def _create(
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, root)
         study = Study(root, protocol, manifest, key)
-        _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=True)
+        _write(
+            study,
+            BuildRecord(
+                truth=truth,
+                methods=methods,
+                allow_missing=allow_missing,
+                left_out=left_out,
+                protocol=protocol.as_dict(),
+            ),
+            is_new=True,
+        )
     except BaseException:
         if not existed:
             shutil.rmtree(root, ignore_errors=True)
         else:
             _prune(root, ())
         raise
-    return Created(study, True, (), left_out, (*notes, *_window_notes(protocol)))
+    return Created(study=study, is_new=True, changes=(), left_out=left_out, notes=(*notes, *_window_notes(protocol)))
 
 
 def _update(
@@ -186,10 +196,16 @@ def _update(
             manifest = before
     check_study(protocol, manifest, root)
     study = Study(root, protocol, manifest, key)
-    _write(study, BuildRecord(truth, methods, allow_missing, left_out, protocol.as_dict()), is_new=False)
+    _write(
+        study,
+        BuildRecord(
+            truth=truth, methods=methods, allow_missing=allow_missing, left_out=left_out, protocol=protocol.as_dict()
+        ),
+        is_new=False,
+    )
     _prune(root, _files(manifest))
     notes += _window_notes(protocol) if changed else []
-    return Created(study, False, tuple(changed), left_out, tuple(notes))
+    return Created(study=study, is_new=False, changes=tuple(changed), left_out=left_out, notes=tuple(notes))
 
 
 def _window_notes(protocol: Protocol) -> list[str]:

@@ -19,7 +19,7 @@ Methods = Mapping[str, str | os.PathLike[str] | None]
 """Folder by method; None for the methods that need none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRecord:
     """What a study was built from.
 
@@ -53,7 +53,11 @@ class BuildRecord:
             content = json.loads(path.read_text(encoding="utf-8"))
             folders = {name: None if folder is None else Path(folder) for name, folder in content["methods"].items()}
             return cls(
-                Path(content["truth"]), folders, content["allow_missing"], content["left_out"], content["protocol"]
+                truth=Path(content["truth"]),
+                methods=folders,
+                allow_missing=content["allow_missing"],
+                left_out=content["left_out"],
+                protocol=content["protocol"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: cannot be read ({error}); it says what the study was built from.") from None

@@ -24,7 +24,7 @@ __all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "rea
 FROZEN = "freeze.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stamp:
     """What a study was when it was frozen.
 

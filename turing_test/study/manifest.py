@@ -48,7 +48,7 @@ class Plate:
     answer: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The stimuli of a study, by the SHA-256 of their bytes.
 

@@ -28,7 +28,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "load_tensors", "save_tensors", "shi
 FORMAT = "evalkit-colorizer/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A trained variant.
 
@@ -139,13 +139,15 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
         raise InputError(f"{path} is not a checkpoint of 'evalkit train' (format {record.get('format')!r})")
     try:
         checkpoint = Checkpoint(
-            record["variant"],
-            _classes(record["classes"]),
-            tuple(record["widths"]),
-            record["input_size"],
-            {key: value.float() if value.is_floating_point() else value for key, value in record["state"].items()},
-            json.loads(record["training"]),
-            record.get("encoder", ""),
+            variant=record["variant"],
+            classes=_classes(record["classes"]),
+            widths=tuple(record["widths"]),
+            input_size=record["input_size"],
+            state={
+                key: value.float() if value.is_floating_point() else value for key, value in record["state"].items()
+            },
+            training=json.loads(record["training"]),
+            encoder=record.get("encoder", ""),
         )
         checkpoint.network()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -164,9 +166,9 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
 def _classes(record: Mapping[str, Any]) -> AbClasses:
     name = str(record["name"])
     classes = AbClasses(
-        name,
-        np.asarray(record["centers"], dtype=np.float64),
-        *(float(record[key]) for key in ("sigma", "smoothing_sigma", "rebalancing", "temperature")),
+        name=name,
+        centers=np.asarray(record["centers"], dtype=np.float64),
+        **{key: float(record[key]) for key in ("sigma", "smoothing_sigma", "rebalancing", "temperature")},
     )
     if name in PRESETS and classes.digest != preset(name).digest:
         raise ValueError(f"its centres are not those of {name}")

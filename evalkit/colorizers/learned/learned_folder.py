@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "colorize_photos"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How photos are coloured.
 

@@ -44,7 +44,7 @@ EXPOSURE = 0.25
 """Largest logarithm of the gamma and of the contrast that L of a crop is changed by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PhotoSurvey:
     """What a folder holds for training.
 
@@ -116,9 +116,13 @@ def survey_photos(
             f"{folder}: {n_colour} colour photos, {n_gray} gray ones and {len(names_by_use['unreadable'])} that cannot be "
             "read; training needs a folder of colour photos"
         )
-    prior = PriorCounts(classes.name, classes.digest, counts, n_colour)
+    prior = PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=n_colour)
     return PhotoSurvey(
-        folder, tuple(names_by_use["trained"]), tuple(names_by_use["gray"]), tuple(names_by_use["unreadable"]), prior
+        folder=folder,
+        photos=tuple(names_by_use["trained"]),
+        gray=tuple(names_by_use["gray"]),
+        unreadable=tuple(names_by_use["unreadable"]),
+        prior=prior,
     )
 
 

@@ -178,7 +178,15 @@ class TrainingState:
         weights = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
         encoder = ENCODER if options.layout == ENCODER else ""
         widths = self.network.widths
-        return Checkpoint(options.variant, options.classes, widths, options.crop_size, weights, training, encoder)
+        return Checkpoint(
+            variant=options.variant,
+            classes=options.classes,
+            widths=widths,
+            input_size=options.crop_size,
+            state=weights,
+            training=training,
+            encoder=encoder,
+        )
 
     def as_record(self, step: int, best: BestValidation) -> dict[str, Any]:
         """All that the run needs to continue after an update."""

@@ -240,7 +240,7 @@ def test_a_pilot_says_how_far_it_can_be_trusted() -> None:
             "method": np.repeat(["one", "two"], value.size // 2),
             "fooled": value.astype(int).astype(str),
         }
-        pilot = check_trials(RawTable("pilot.csv", columns, np.arange(value.size)))
+        pilot = check_trials(RawTable(source="pilot.csv", columns=columns, row=np.arange(value.size)))
         numbers = [participants_needed(goal, m, target) or 5001 for m in pilot_models(pilot, n_models=25, seed=number)]
         low, suffices, high = np.quantile(numbers, [0.05, 0.8, 0.95])
         held += low <= right <= high

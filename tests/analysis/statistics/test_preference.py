@@ -90,12 +90,12 @@ def test_the_share_of_a_pair_is_the_two_way_mean() -> None:
 def test_both_orders_of_a_pair_on_one_image_are_one_answer() -> None:
     once = answers(7, n_participants=8, n_images=8, strength={"x": 0.5, "y": 0.0})
     twice = Preferences(
-        once.methods,
-        np.concatenate([once.first, once.second]),
-        np.concatenate([once.second, once.first]),
-        np.concatenate([once.value, 1 - once.value]),
-        np.tile(once.participant, 2),
-        np.tile(once.image, 2),
+        methods=once.methods,
+        first=np.concatenate([once.first, once.second]),
+        second=np.concatenate([once.second, once.first]),
+        value=np.concatenate([once.value, 1 - once.value]),
+        participant=np.tile(once.participant, 2),
+        image=np.tile(once.image, 2),
     )
     one, two = pair_shares(once)[0].mean, pair_shares(twice)[0].mean
     assert one is not None
@@ -108,12 +108,12 @@ def test_strengths_agree_with_choix() -> None:
 
     preferences = answers(0)
     turned = Preferences(  # every trial also in the other order: nothing is left for the order to explain
-        preferences.methods,
-        np.concatenate([preferences.first, preferences.second]),
-        np.concatenate([preferences.second, preferences.first]),
-        np.concatenate([preferences.value, 1 - preferences.value]),
-        np.tile(preferences.participant, 2),
-        np.tile(preferences.image, 2),
+        methods=preferences.methods,
+        first=np.concatenate([preferences.first, preferences.second]),
+        second=np.concatenate([preferences.second, preferences.first]),
+        value=np.concatenate([preferences.value, 1 - preferences.value]),
+        participant=np.tile(preferences.participant, 2),
+        image=np.tile(preferences.image, 2),
     )
     scale = preference_scale(turned)
     pairs = [
@@ -190,12 +190,12 @@ def test_the_order_effect_is_found_and_taken_out() -> None:
     fixed = answers(12, strength={"x": 0.5, "y": 0.0})
     keep = fixed.first == 0  # x always first: its strength and the order cannot be told apart
     one_sided = Preferences(
-        fixed.methods,
-        fixed.first[keep],
-        fixed.second[keep],
-        fixed.value[keep],
-        fixed.participant[keep],
-        fixed.image[keep],
+        methods=fixed.methods,
+        first=fixed.first[keep],
+        second=fixed.second[keep],
+        value=fixed.value[keep],
+        participant=fixed.participant[keep],
+        image=fixed.image[keep],
     )
     scale = preference_scale(one_sided)
     assert scale.order is None
@@ -265,7 +265,14 @@ def test_a_method_that_always_won_does_not_keep_the_others_from_their_scale() ->
 @given(seed=st.integers(0, 2**32 - 1))
 def test_exchanging_winner_and_loser_flips_the_scale(seed: int) -> None:
     one = answers(seed)
-    flipped = Preferences(one.methods, one.first, one.second, 1 - one.value, one.participant, one.image)
+    flipped = Preferences(
+        methods=one.methods,
+        first=one.first,
+        second=one.second,
+        value=1 - one.value,
+        participant=one.participant,
+        image=one.image,
+    )
     scale, other = preference_scale(one), preference_scale(flipped)
     assert other.strength == pytest.approx(-scale.strength, abs=1e-8)
     assert other.difference("a", "b").std_error == pytest.approx(scale.difference("a", "b").std_error, rel=1e-6)

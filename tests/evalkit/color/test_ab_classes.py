@@ -102,7 +102,7 @@ class TestClassOfAColour:
         np.testing.assert_array_equal(classes.nearest(ab), cKDTree(classes.centers).query(ab)[1])
 
     def test_a_tie_goes_to_the_lower_index(self) -> None:
-        classes = AbClasses("test", np.array([[10.0, 0.0], [-10.0, 0.0]]))
+        classes = AbClasses(name="test", centers=np.array([[10.0, 0.0], [-10.0, 0.0]]))
         assert classes.nearest([0.0, 5.0]) == 0
 
     def test_every_centre_is_its_own_class(self) -> None:
@@ -113,7 +113,7 @@ class TestClassOfAColour:
         """Few classes leave cells without a boundary, many make several candidates per cell."""
         colours = cube_slice(90)
         for q in (2, 4000):
-            classes = AbClasses("test", np.random.default_rng(q).uniform(-100, 100, (q, 2)))
+            classes = AbClasses(name="test", centers=np.random.default_rng(q).uniform(-100, 100, (q, 2)))
             fast = PairCounter(classes).classes_of(Photo(colours[None]))
             np.testing.assert_array_equal(fast, cKDTree(classes.centers).query(lab_of(colours)[:, 1:])[1])
 

@@ -91,7 +91,7 @@ class TestCounts:
             np.testing.assert_array_equal(counted(photo, prediction).histogram(), expected)
 
     def test_centres_off_the_grid(self, photos: dict[str, Rgb8]) -> None:
-        classes = AbClasses("test", np.random.default_rng(3).uniform(-60, 60, (200, 2)))
+        classes = AbClasses(name="test", centers=np.random.default_rng(3).uniform(-60, 60, (200, 2)))
         truth, prediction = photos["coffee"][:128, :128], photos["coffee"][100:228, 100:228]
         expected = histogram_of(truth, prediction, classes.centers)
         np.testing.assert_array_equal(counted(truth, prediction, classes).histogram(), expected)
@@ -409,7 +409,13 @@ def test_signature_fields_name_what_changes_the_number() -> None:
         "lam": "0",
     }
     other = AbAucRebalanced(
-        AbErrorOptions(SEED, Prior("file@01234567", np.ones(256) / 256), "thresholds", 100, rebalancing=0.25)
+        AbErrorOptions(
+            classes=SEED,
+            prior=Prior("file@01234567", np.ones(256) / 256),
+            quadrature="thresholds",
+            max_threshold=100,
+            rebalancing=0.25,
+        )
     )
     assert other.fields["quad"] == "mean0-100"
     assert other.fields["classes"] == "seed2024-256"

@@ -80,7 +80,9 @@ def test_counts_of_different_classes_do_not_add_up(folder: Path) -> None:
     one, two = (count_folder(folder, preset(name)) for name in ("zhang2016", "seed2024"))
     with pytest.raises(InputError, match=r"different ab classes \(zhang2016 and seed2024\)"):
         one.merge(two)
-    cut = PriorCounts(one.classes, one.classes_digest, one.counts[:-1], one.n_images)
+    cut = PriorCounts(
+        classes=one.classes, classes_digest=one.classes_digest, counts=one.counts[:-1], n_images=one.n_images
+    )
     with pytest.raises(InputError, match="different ab classes"):
         one.merge(cut)
 
@@ -193,7 +195,11 @@ def test_the_figure_of_one_class_alone_is_drawn_and_the_same_every_time(ending: 
     counts = np.zeros(313, np.int64)
     counts[classes.neutral] = 7
     for name in ("one", "two"):
-        draw_prior(PriorCounts(classes.name, classes.digest, counts, 1), classes, tmp_path / f"{name}.{ending}")
+        draw_prior(
+            PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=1),
+            classes,
+            tmp_path / f"{name}.{ending}",
+        )
     assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
 
 
@@ -209,7 +215,11 @@ def test_a_figure_that_cannot_be_drawn_is_one_sentence_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     classes = preset("zhang2016")
-    Path("counts.json").write_text(PriorCounts(classes.name, classes.digest, np.ones(313, np.int64), 3).to_json())
+    Path("counts.json").write_text(
+        PriorCounts(
+            classes=classes.name, classes_digest=classes.digest, counts=np.ones(313, np.int64), n_images=3
+        ).to_json()
+    )
     result = CliRunner().invoke(main, ["prior", "--merge", "counts.json", "--out", "new.json", *words])
     assert result.exit_code == 2
     assert sentence in result.stderr

@@ -186,7 +186,7 @@ def test_a_crop_of_nothing_is_refused_not_taken_for_no_crop(resize):
     from evalkit.networks.classifiers import Preprocessing
 
     with pytest.raises(InputError, match="sizes are 16 to 4096 pixels"):
-        Preprocessing(resize, 256, 0)
+        Preprocessing(resize=resize, size=256, crop=0)
 
 
 class TestMistakes:

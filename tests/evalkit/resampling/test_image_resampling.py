@@ -219,7 +219,7 @@ def test_equal_images_give_an_interval_of_width_zero(value):
     estimate = float(ratio(terms.sum(axis=0)))
     for n_replicates in (500, 1000, 3000):
         replicates = replicate_scores([(terms, ratio)], n_replicates)[:, 0]
-        assert interval(estimate, replicates) == Interval(0.0, estimate, estimate)
+        assert interval(estimate, replicates) == Interval(std_error=0.0, low=estimate, high=estimate)
     jackknife = jackknife_interval(value, leave_one_out_scores(terms, ratio))
     assert jackknife.low == pytest.approx(value, abs=1e-12)
     assert jackknife.high == pytest.approx(value, abs=1e-12)
@@ -260,7 +260,7 @@ def test_an_undefined_score_has_no_interval():
 
 def test_a_column_differs_from_itself_by_exactly_nothing(skewed):
     replicates = replicate_scores([(means(skewed), ratio), (means(skewed.copy()), ratio)], 300)
-    assert paired_difference(replicates[:, 0], replicates[:, 1], 0.0) == Interval(0.0, 0.0, 0.0)
+    assert paired_difference(replicates[:, 0], replicates[:, 1], 0.0) == Interval(std_error=0.0, low=0.0, high=0.0)
 
 
 def test_pairing_removes_what_the_images_share(skewed):

@@ -293,7 +293,7 @@ def test_an_update_after_a_result_goes_on(pairs: list[Pair]) -> None:
     "other",
     [
         Accumulator("ab_auc"),
-        Accumulator("ab_auc_rebal", AbErrorOptions(preset("seed2024"))),
+        Accumulator("ab_auc_rebal", AbErrorOptions(classes=preset("seed2024"))),
         Accumulator("ab_auc_rebal", AbErrorOptions(prior=Prior("test", np.ones(313)))),
         Accumulator("ab_auc_rebal", AbErrorOptions(rebalancing=0.5)),
         Accumulator("ab_auc_rebal", AbErrorOptions(quadrature="thresholds")),

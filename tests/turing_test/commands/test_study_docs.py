@@ -50,10 +50,18 @@ def test_the_reference_page_is_that_of_the_options():
 def test_every_file_of_a_study_and_every_key_and_column_is_documented():
     text = (PAGE.parent / "study-folder.md").read_text()
     files = {STUDY_FILE, MANIFEST, KEY, BUILT, DATABASE, FROZEN, f"{RECRUITING}/"}
-    manifest = Manifest("", 0, 0, (), (), {}, (Plate("", ""),))
+    manifest = Manifest(study="", stimulus_bytes=0, size=0, images=(), methods=(), stimuli={}, plates=(Plate("", ""),))
     keys = {*json.loads(manifest.to_json()), *ROLES, *asdict(manifest.plates[0])}
     stamp = {field.name for field in fields(Stamp)} | {"stamp"}
-    row = next(Participation(0, "", answers=[SentAnswer(0, 0, "", "", "", "", "", 0)]).rows())
+    row = next(
+        Participation(
+            index=0,
+            kind="",
+            answers=[
+                SentAnswer(participant=0, trial=0, phase="", image="", first="", second="", response="", response_ms=0)
+            ],
+        ).rows()
+    )
     assert {name for name in (files | keys | stamp | row.keys()) if f"`{name}`" not in text} == set()
 
 

@@ -46,7 +46,8 @@ class Server:
         program = (
             "from pathlib import Path; from turing_test.study.study_folder import read_study;"
             "from turing_test.server.serving import Server, open_socket, serve; import turing_test.web.app, waitress.server;"
-            f"serve(Server(read_study(Path({str(study.folder)!r})), {database_url!r}, threads=8, simulation_key={KEY!r}),"
+            f"server = Server(study=read_study(Path({str(study.folder)!r})), database_url={database_url!r},"
+            f"threads=8, simulation_key={KEY!r}); serve(server,"
             f"open_socket('127.0.0.1', {self.port}), lambda: None)"
         )
         self.words = [sys.executable, "-c", program]

@@ -20,7 +20,14 @@ def checkpoint(variant: str = "full", classes: AbClasses | None = None) -> Check
     n = 2 if variant.startswith("l2") else len(classes)
     torch.manual_seed(0)
     state = ColorizationNet(n, LAYOUTS["tiny"]).state_dict()
-    return Checkpoint(variant, classes, LAYOUTS["tiny"], 64, state, {"n_photos": 3, "data_source": "nowhere"})
+    return Checkpoint(
+        variant=variant,
+        classes=classes,
+        widths=LAYOUTS["tiny"],
+        input_size=64,
+        state=state,
+        training={"n_photos": 3, "data_source": "nowhere"},
+    )
 
 
 @pytest.mark.parametrize("variant", ["full", "l2"])
@@ -50,7 +57,14 @@ def test_half_precision_halves_the_file_and_hardly_changes_the_scores(tmp_path: 
 
 
 def test_classes_of_ones_own_travel_with_the_weights(tmp_path: Path) -> None:
-    own = AbClasses("file@12345678", np.array([[0.0, 0], [20, 0], [0, 20]]), 7.0, 8.0, 0.3, 0.6)
+    own = AbClasses(
+        name="file@12345678",
+        centers=np.array([[0.0, 0], [20, 0], [0, 20]]),
+        sigma=7.0,
+        smoothing_sigma=8.0,
+        rebalancing=0.3,
+        temperature=0.6,
+    )
     checkpoint(classes=own).save(tmp_path / "weights.pt")
     read = load_checkpoint(tmp_path / "weights.pt").classes
     assert dataclasses.astuple(read)[2:] == (7.0, 8.0, 0.3, 0.6)

@@ -77,7 +77,15 @@ def test_stem_and_first_stages_stay_as_they_are(network: EncoderColorizationNet)
 
 
 def test_the_checkpoint_says_that_there_is_an_encoder(network: EncoderColorizationNet, tmp_path: Path) -> None:
-    written = Checkpoint("full", preset("seed2024"), (DECODER_WIDTH,), 64, network.state_dict(), {}, "lite0")
+    written = Checkpoint(
+        variant="full",
+        classes=preset("seed2024"),
+        widths=(DECODER_WIDTH,),
+        input_size=64,
+        state=network.state_dict(),
+        training={},
+        encoder="lite0",
+    )
     written.save(tmp_path / "weights.pt")
     read = load_checkpoint(tmp_path / "weights.pt")
     assert (read.encoder, read.widths) == ("lite0", (DECODER_WIDTH,))

@@ -34,7 +34,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         network.output_layer.weight.data *= gain
         network.output_layer.bias.data.zero_()
         found[variant] = folder / f"{variant}.pt"
-        Checkpoint(variant, preset("seed2024"), LAYOUTS["tiny"], 32, network.state_dict()).save(found[variant])
+        Checkpoint(
+            variant=variant,
+            classes=preset("seed2024"),
+            widths=LAYOUTS["tiny"],
+            input_size=32,
+            state=network.state_dict(),
+        ).save(found[variant])
     return found
 
 
@@ -93,13 +99,13 @@ def test_colours_depend_on_lightness_alone(photos: dict[str, np.ndarray], weight
     from evalkit.colorizers.anchors import Gray
 
     photo = np.ascontiguousarray(photos["astronaut"][:96, :96])
-    colorizer = Recipe("full", weights["full"]).load()
+    colorizer = Recipe(method="full", weights=weights["full"]).load()
     of_colour, of_gray = colorizer.predict_ab([photo]), colorizer.predict_ab([Gray().colorize(photo, None)[0]])
     assert (of_colour - of_gray).abs().mean() < 0.5
 
 
 def test_batches_change_nothing(scans: Path, tmp_path: Path, weights: dict[str, Path]) -> None:
-    recipe = Recipe("full", weights["full"])
+    recipe = Recipe(method="full", weights=weights["full"])
     for size in (1, 4):
         colorize_photos(recipe, scans, tmp_path / str(size), batch_size=size)
     first, second = pictures(tmp_path / "1"), pictures(tmp_path / "4")
@@ -204,7 +210,7 @@ def test_mistakes_are_told_in_one_sentence(scans: Path, tmp_path: Path, weights:
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
-        colorize_photos(Recipe("full", weights["full"]), tmp_path / "empty", tmp_path / "out")
+        colorize_photos(Recipe(method="full", weights=weights["full"]), tmp_path / "empty", tmp_path / "out")
 
 
 def test_too_little_memory_is_answered_with_advice(
@@ -215,7 +221,7 @@ def test_too_little_memory_is_answered_with_advice(
 
     monkeypatch.setattr(LearnedColorizer, "predict_ab", fail)
     with pytest.raises(InputError, match=r"at 16 photos a batch: give a smaller --batch-size or --network-size"):
-        colorize_photos(Recipe("full", weights["full"]), scans, tmp_path / "out")
+        colorize_photos(Recipe(method="full", weights=weights["full"]), scans, tmp_path / "out")
 
 
 def test_without_torch_the_extra_is_named(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

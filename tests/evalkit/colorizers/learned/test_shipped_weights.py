@@ -52,7 +52,7 @@ def runs(comparison: Path, truth: dict[str, np.ndarray], tmp_path_factory: pytes
             for name, photo in truth.items():
                 write_png(target / f"{name}.png", tinted(photo, tints[method]))
         else:
-            colorize_photos(Recipe(method), comparison / "gt", target, device="cpu", resume=True)
+            colorize_photos(Recipe(method=method), comparison / "gt", target, device="cpu", resume=True)
     found = {}
     for method in ("gray", "tint", "l2", "l2-finetuned", "classification", "full"):
         found[method] = folder / f"scores-{method}"

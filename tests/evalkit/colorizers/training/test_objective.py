@@ -97,7 +97,7 @@ def test_the_loss_is_the_papers_pixel_by_pixel(name: str, rebalanced: bool, phot
 @pytest.mark.parametrize("rebalanced", [False, True])
 def test_the_gradient_is_that_of_finite_differences(rebalanced: bool) -> None:
     centers = np.array([(a, b) for a in range(-30, 31, 15) for b in range(-30, 31, 15)], dtype=float)
-    classes = AbClasses("few", centers, 8.0, 8.0, 0.25, 0.45)
+    classes = AbClasses(name="few", centers=centers, sigma=8.0, smoothing_sigma=8.0, rebalancing=0.25, temperature=0.45)
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(2, 25, 2, 3, dtype=torch.float64, generator=generator, requires_grad=True)
     ab = 60 * torch.rand(2, 2, 2, 3, dtype=torch.float64, generator=generator) - 30

@@ -155,7 +155,9 @@ def test_every_class_is_spread_over_the_folds() -> None:
 
 def test_the_command_compares_with_random_weights(lit: Path, network: ColorizationNet, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
-    Checkpoint("full", preset("seed2024"), LAYOUTS["tiny"], SIDE, network.state_dict()).save(weights)
+    Checkpoint(
+        variant="full", classes=preset("seed2024"), widths=LAYOUTS["tiny"], input_size=SIDE, state=network.state_dict()
+    ).save(weights)
     words = ["probe", "--weights", str(weights), "--input", str(lit), "--out", str(tmp_path / "probe.csv")]
     result = CliRunner().invoke(main, [*words, "--folds", "2"])
     assert result.exit_code == 0, result.output
