@@ -23,7 +23,7 @@ demo: $(VENV)/.for-demo  ## Scores, a simulated study and a report on photos tha
 
 # pytest runs last: its closing lines say, in one line each, what was absent and how many tests were skipped for it.
 test: lint types docs  ## Lint, check types, build the docs with warnings as errors, run all tests
-	$(BIN)/python -m pytest -r fE -p tests.absences -p tests.kernel_cache --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest -r fER -p tests.absences -p tests.kernel_cache --numprocesses $(WORKERS)
 
 lint: $(VENV)/.for-test  ## Check style and formatting (ruff)
 	$(BIN)/ruff check .

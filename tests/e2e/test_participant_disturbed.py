@@ -6,7 +6,7 @@ import time
 
 from tests.e2e.participants import ON_SCREEN, Participant
 
-SLOW = {"image_ms": 1500, "gap_ms": 400, "practice_trials": 0, "test_trials": 2}
+SLOW = {"image_ms": 3000, "gap_ms": 400, "practice_trials": 0, "test_trials": 2}
 
 
 def begun(server):
@@ -19,7 +19,7 @@ def happened(trial):
     return set(trial["flags"].split()) - {"first_duration", "second_duration"}
 
 
-def wait_until(condition, seconds=15):
+def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

@@ -174,7 +174,7 @@ def test_images_are_whole_in_a_frame_of_400_pixels(serve, platform, tab):
 
 
 def test_a_frame_of_which_a_part_is_out_of_view_is_waited_for(serve, platform, tab):
-    here = serve(practice_trials=0, test_trials=2, image_ms=900, platforms=("mturk",))
+    here = serve(practice_trials=0, test_trials=2, image_ms=3000, platforms=("mturk",))
     page = tab()
     page.route(f"{here.url}/**", lambda route: let_in(route, platform))
     person = enter(page, platform, here, WORKER, height=600, above=100)
@@ -190,7 +190,7 @@ def test_a_frame_of_which_a_part_is_out_of_view_is_waited_for(serve, platform, t
     page.evaluate("scrollTo(0, 100)")
     person.page.wait_for_function(ON_SCREEN, arg="second")
     page.evaluate("scrollTo(0, 500)")
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(600)
     page.evaluate("scrollTo(0, 100)")
     person.answer()
     person.answer()

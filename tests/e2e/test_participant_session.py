@@ -217,7 +217,8 @@ def test_a_window_that_is_too_small_is_waited_for(serve, tab):
     page.set_viewport_size({"width": 740, "height": 360})  # the phone turned sideways
     person.press("instructions")
     person.answer()
-    page.set_viewport_size(NARROW)  # and back, in the middle
+    person.is_asked()
+    page.set_viewport_size(NARROW)  # and back, in the middle: what is asked may still be answered
     person.answer()
     person.sees("window")
     assert not page.is_visible('[data-part="leave"]')  # who wants to leave now withdraws

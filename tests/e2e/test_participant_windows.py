@@ -113,13 +113,13 @@ def test_what_a_session_needs_is_checked_when_the_study_is_made():
 
 
 def test_a_window_made_smaller_while_an_image_is_shown_is_flagged(serve, tab):
-    here = serve(image_ms=1500, gap_ms=400, practice_trials=0, test_trials=2)
+    here = serve(image_ms=4000, gap_ms=400, practice_trials=0, test_trials=2)
     page = tab()
     person = Participant(page).open(here.url)
     person.begin()
     page.wait_for_function(ON_SCREEN, arg="first")
     page.set_viewport_size({"width": 1280, "height": 250})
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1000)
     page.set_viewport_size({"width": 1280, "height": 800})
     person.answer()
     person.answer()
