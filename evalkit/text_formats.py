@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["FORMULA_STARTS", "csv_text", "json_text", "unguarded"]
+from evalkit.errors import InputError
+
+__all__ = [
+    "FORMULA_STARTS",
+    "SpreadsheetText",
+    "csv_text",
+    "json_text",
+    "spreadsheet_text",
+    "unguarded",
+    "with_decimal_point",
+]
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a text for a formula, and run it."""
@@ -67,6 +81,61 @@ def unguarded(cell: str) -> str:
     ('=1+1.png', "'quoted'", 'plain')
     """
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+@dataclass(frozen=True)
+class SpreadsheetText:
+    """A table as a spreadsheet writes it.
+
+    Attributes
+    ----------
+    text : str
+        From the header on.
+    delimiter : str
+        Comma, semicolon, tab, or what the file says.
+    header_row : int
+        Row of the header in the file: 2 after a line such as ``sep=;``, else 1.
+    """
+
+    text: str
+    delimiter: str
+    header_row: int
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether numbers may have a decimal comma: where commas do not separate the cells."""
+        return self.delimiter != ","
+
+
+def spreadsheet_text(path: Path) -> SpreadsheetText:
+    """Read the text of a table: UTF-8, or UTF-16 with a mark in front (the "Unicode text" of spreadsheets).
+
+    Raises
+    ------
+    InputError
+        When it is neither.
+    """
+    content = path.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        encoding = "UTF-16" if is_utf16 else "UTF-8"
+        raise InputError(f"{path.name} is not {encoding} text (byte {error.start}); save it as UTF-8.") from None
+    first, _, rest = text.partition("\n")
+    said = re.fullmatch(r'"?sep=(.)"?\r?', first)
+    if said is not None:
+        return SpreadsheetText(rest, said[1], 2)
+    return SpreadsheetText(text, max(",;\t", key=first.count), 1)
+
+
+def with_decimal_point(cell: str) -> str:
+    """A number with a decimal comma as one with a point; every other text as it is.
+
+    >>> with_decimal_point("-0,5"), with_decimal_point("1.000,5"), with_decimal_point("a,b")
+    ('-0.5', '1.000,5', 'a,b')
+    """
+    return cell.replace(",", ".") if re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell.strip()) else cell
 
 
 def _cell(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +45,13 @@ _OPTIONS = (
         default="error",
         show_default=True,
         help="When a participant met an image of a method twice.",
+    ),
+    click.option(
+        "--rejected",
+        type=click.Choice(["leave-out", "keep"]),
+        default="leave-out",
+        show_default=True,
+        help="MTurk: assignments that were rejected; left out, they are counted apart.",
     ),
 )
 
@@ -116,7 +123,7 @@ def trial_options(function: F) -> F:
 
 
 def read_with_options(
-    path: Path,
+    paths: Sequence[Path],
     *,
     file_format: str,
     practice: int,
@@ -127,20 +134,23 @@ def read_with_options(
     missing: tuple[str, ...],
     mapping: Path | None,
     duplicates: Any,
+    rejected: Any,
 ) -> TrialTable:
-    """Read a trial table as the options say."""
+    """Read a trial table, or several as one, as the options say."""
     from analysis.trials.amt_results import read_amt_results
     from analysis.trials.trial_files import read_trials
 
     if file_format == "amt-real-vs-fake":
         return read_amt_results(
-            path,
+            paths,
             practice=practice,
             truth_folder=truth_folder,
             vigilance_folder=vigilance_folder,
             duplicates=duplicates,
+            rejected=rejected,
         )
-    return read_trials(path, mapping=_mapping(mapping, columns, constants, missing), duplicates=duplicates)
+    mapped = _mapping(mapping, columns, constants, missing)
+    return read_trials(paths, mapping=mapped, duplicates=duplicates, rejected=rejected)
 
 
 def _mapping(

@@ -24,7 +24,7 @@ __all__ = ["analyze_command", "print_summary"]
 
 
 @click.command("analyze", short_help="Fool rates, comparisons and diagnostics of a human test.")
-@click.argument("trials", type=click.Path(path_type=Path))
+@click.argument("trials", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="TRIALS...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results.")
 @click.option("--baseline", metavar="METHOD", help="Compare every method with this one, instead of all pairs.")
 @click.option(
@@ -50,7 +50,7 @@ __all__ = ["analyze_command", "print_summary"]
 )
 @trial_options
 def analyze_command(
-    trials: Path,
+    trials: tuple[Path, ...],
     out: Path,
     baseline: str | None,
     bootstrap: tuple[Any, ...],
@@ -64,7 +64,7 @@ def analyze_command(
     confidence: float,
     **reading: Any,
 ) -> None:
-    """Analyse TRIALS: a CSV, Parquet or JSON file with one row per trial, or a study folder.
+    """Analyse TRIALS: a CSV, Parquet or JSON file with one row per trial, or a study folder; several become one table.
 
     Of a study folder, the answers that its database holds now are read; nothing is written into it.
 

@@ -14,7 +14,10 @@ __all__ = ["report_command"]
 
 @click.command("report", short_help="Table, figures and galleries as one HTML file, LaTeX, Markdown, CSV.")
 @click.option("--scores", type=click.Path(path_type=Path), metavar="DIR", help="Results of `evalkit score`.")
-@click.option("--trials", type=click.Path(path_type=Path), metavar="FILE", help="Trial table or study folder.")
+@click.option(
+    "--trials", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
+    help="Trial table or study folder; may be repeated, several become one table.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the report.")
 @click.option("--published", type=click.Choice(["zhang2016"]), help="Put the rows of this paper beside one's own.")
 @click.option("--baseline", metavar="METHOD", help="Show differences to this method.")
@@ -25,7 +28,7 @@ __all__ = ["report_command"]
 @click.option("--title", default="Colorization: scores and human judgement", show_default=True, help="Heading.")
 def report_command(
     scores: Path | None,
-    trials: Path | None,
+    trials: tuple[Path, ...],
     out: Path,
     published: str | None,
     baseline: str | None,
@@ -52,10 +55,10 @@ def report_command(
     from evalkit.scoring.score_folder import read_score_folder
 
     score_folder = read_score_folder(scores) if scores else None
-    if score_folder and baseline and trials is None and baseline not in score_folder.methods:
+    if score_folder and baseline and not trials and baseline not in score_folder.methods:
         raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
     study = None
-    if trials is not None:
+    if trials:
         table = read_with_options(trials, **reading)
         # A baseline of the scores alone (gray, say) leaves the people's comparisons to all pairs.
         of_scores_alone = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from analysis.trials.trial_files import read_raw_table
+from analysis.trials.trial_files import check_together, read_raw_tables, without_rejected
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
 
@@ -22,19 +23,20 @@ _PREFIXES = ("Input.gt_side", "Input.images_left", "Input.images_right", "Answer
 
 
 def read_amt_results(
-    path: Path | str,
+    paths: Path | str | Sequence[Path | str],
     *,
     practice: int = 10,
     truth_folder: str | None = None,
     vigilance_folder: str | None = None,
     duplicates: Literal["error", "first"] = "error",
+    rejected: Literal["leave-out", "keep"] = "leave-out",
 ) -> TrialTable:
-    """Read an MTurk results CSV of AMT_Real_vs_Fake.
+    """Read MTurk results of AMT_Real_vs_Fake, as they come: also several batches, and answers as JSON.
 
     Parameters
     ----------
-    path : Path or str
-        With columns ``Input.gt_sideN``, ``Input.images_leftN``, ``Input.images_rightN`` and
+    paths : Path or str, or a sequence of these
+        CSV files with columns ``Input.gt_sideN``, ``Input.images_leftN``, ``Input.images_rightN`` and
         ``Answer.selectionN``, N counted from 0 or from 1.
     practice : int
         The first so many trials of a session are practice.
@@ -44,6 +46,8 @@ def read_amt_results(
         Folder of vigilance images; they become trials of kind ``vigilance``.
     duplicates : {"error", "first"}
         See `analysis.trials.trial_table.check_trials`; the tool's Python branch draws images with replacement.
+    rejected : {"leave-out", "keep"}
+        What becomes of assignments whose status is ``Rejected``: by default they are left out and counted.
 
     Returns
     -------
@@ -57,7 +61,18 @@ def read_amt_results(
         Missing columns, sides that are neither left nor right, a pair without exactly one image of the truth
         folder.
     """
-    raw = read_raw_table(Path(path))
+
+    def check(raw: RawTable) -> TrialTable:
+        one = _one_row_per_trial(raw, practice, truth_folder, vigilance_folder)
+        return check_trials(one, duplicates=duplicates)
+
+    trials = check_together(read_raw_tables(paths), check)
+    return without_rejected(trials) if rejected == "leave-out" else trials
+
+
+def _one_row_per_trial(
+    raw: RawTable, practice: int, truth_folder: str | None, vigilance_folder: str | None
+) -> RawTable:
     numbers = _trial_numbers(raw)
     if not 0 <= practice < len(numbers):
         raise InputError(
@@ -113,8 +128,7 @@ def read_amt_results(
     columns = {name: np.array(column) for name, column in cells.items()}
     if state is not None:
         columns["session_state"] = np.array(states)
-    trials = replace(raw, columns=columns, row=np.array(rows, dtype=np.int64))
-    return check_trials(trials, duplicates=duplicates)
+    return replace(raw, columns=columns, row=np.array(rows, dtype=np.int64))
 
 
 def _trial_numbers(raw: RawTable) -> list[int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,9 +19,14 @@ import numpy.typing as npt
 
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
-from evalkit.text_formats import unguarded
+from evalkit.text_formats import spreadsheet_text, unguarded
 
-__all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", "table_of_records"]
+__all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", "table_of_records", "without_rejected"]
+
+MTURK_ONLY = {"HITId", "AssignmentId", "AssignmentStatus"}
+"""Columns by which a results file of MTurk is known."""
+
+TASK_ANSWERS = "Answer.taskAnswers"
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".json")
 
@@ -83,22 +89,25 @@ class ColumnMapping:
 
 
 def read_trials(
-    path: Path | str,
+    paths: Path | str | Sequence[Path | str],
     *,
     mapping: ColumnMapping | None = None,
     duplicates: Literal["error", "first"] = "error",
+    rejected: Literal["leave-out", "keep"] = "leave-out",
 ) -> TrialTable:
     """Read and check a trial table.
 
     Parameters
     ----------
-    path : Path or str
+    paths : Path or str, or a sequence of these
         A CSV (comma, semicolon or tab), Parquet or JSON file; the folder of a study, whose answers are read from its
-        database as it is now; or a folder that `evalkit study export` wrote.
+        database as it is now; or a folder that `evalkit study export` wrote. Several become one table.
     mapping : ColumnMapping
         For the tables of other tools.
     duplicates : {"error", "first"}
         See `analysis.trials.trial_table.check_trials`.
+    rejected : {"leave-out", "keep"}
+        What becomes of assignments that were rejected at MTurk.
 
     Returns
     -------
@@ -111,8 +120,52 @@ def read_trials(
         One plain sentence: what is wrong, in which file and row, and what is allowed.
     """
     mapping = mapping or ColumnMapping()
-    raw = apply_mapping(read_raw_table(Path(path)), mapping)
-    return check_trials(raw, missing=mapping.missing, duplicates=duplicates)
+    tables = [apply_mapping(raw, mapping) for raw in read_raw_tables(paths)]
+
+    def check(raw: RawTable) -> TrialTable:
+        return check_trials(raw, missing=mapping.missing, duplicates=duplicates)
+
+    trials = check_together(tables, check)
+    return without_rejected(trials) if rejected == "leave-out" else trials
+
+
+def read_raw_tables(paths: Path | str | Sequence[Path | str]) -> list[RawTable]:
+    """`read_raw_table` of one path, or of each of several."""
+    several = [paths] if isinstance(paths, Path | str) else paths
+    return [read_raw_table(Path(path)) for path in several]
+
+
+def check_together(tables: Sequence[RawTable], check: Callable[[RawTable], TrialTable]) -> TrialTable:
+    """Check one table, or several as one; what is wrong in one of several is said of that one.
+
+    Parameters
+    ----------
+    tables : sequence of RawTable
+        At least one.
+    check : callable
+        Gives the cells their meaning.
+    """
+    if len(tables) == 1:
+        return check(tables[0])
+    for raw in tables:
+        check(raw)
+    return check(joined(tables))
+
+
+def joined(tables: Sequence[RawTable]) -> RawTable:
+    """Several tables as one: all their columns, empty where a table lacks one; rows are counted through."""
+    names = dict.fromkeys(name for raw in tables for name in raw.columns)
+    columns = {
+        name: np.concatenate([raw.columns.get(name, np.full(raw.row.size, "")) for raw in tables]) for name in names
+    }
+    return RawTable(
+        source=" + ".join(raw.source for raw in tables),
+        columns=columns,
+        row=np.arange(1, sum(raw.row.size for raw in tables) + 1, dtype=np.int64),
+        digest=hashlib.sha256("".join(raw.digest for raw in tables).encode()).hexdigest(),
+        notes=tuple(dict.fromkeys(note for raw in tables for note in raw.notes)),
+        decimal_comma=any(raw.decimal_comma for raw in tables),
+    )
 
 
 def read_raw_table(path: Path) -> RawTable:
@@ -123,7 +176,56 @@ def read_raw_table(path: Path) -> RawTable:
     reader = {".parquet": _read_parquet, ".json": _read_json}.get(file.suffix, _read_csv)
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return replace(reader(file), digest=digest)
+    return replace(with_task_answers(reader(file)), digest=digest)
+
+
+def with_task_answers(raw: RawTable) -> RawTable:
+    """The answers of MTurk's crowd forms, which come as JSON in one column, as columns of their own.
+
+    ``[{"selection0": "left", "sure": {"on": true}}]`` in ``Answer.taskAnswers`` becomes ``Answer.selection0`` and
+    ``Answer.sure``; of a group of buttons the one that was chosen.
+    """
+    if TASK_ANSWERS not in raw.columns:
+        return raw
+    answers = [
+        _task_answers(cell, f"{raw.source} row {row}")
+        for cell, row in zip(raw.columns[TASK_ANSWERS], raw.row, strict=True)
+    ]
+    names = dict.fromkeys(f"Answer.{name}" for own in answers for name in own)
+    new = {
+        name: np.array([own.get(name.removeprefix("Answer."), "") for own in answers], dtype=np.str_) for name in names
+    }
+    kept = {name: column for name, column in raw.columns.items() if name != TASK_ANSWERS}
+    return replace(raw, columns=kept | new)
+
+
+def _task_answers(cell: str, where: str) -> dict[str, str]:
+    if not cell:
+        return {}
+    try:
+        content = json.loads(cell)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} has {TASK_ANSWERS} that is no JSON ({error}).") from None
+    forms = content if isinstance(content, list) else [content]
+    if not all(isinstance(form, dict) for form in forms):
+        raise InputError(f'{where} has {TASK_ANSWERS} {cell[:60]!r}; [{{"NAME": "ANSWER", ...}}] is allowed.')
+    return {name: _chosen(answer) for form in forms for name, answer in form.items()}
+
+
+def _chosen(answer: Any) -> str:
+    """One answer as text; of buttons, which come as ``{"left": true, "right": false}``, those that were chosen."""
+    if isinstance(answer, dict):
+        return " ".join(name for name, is_chosen in answer.items() if is_chosen is True)
+    return _as_text(answer)
+
+
+def without_rejected(trials: TrialTable) -> TrialTable:
+    """Leave out the trials of assignments that were rejected at MTurk, counted; their answers were not accepted."""
+    for name in ("session_state", "AssignmentStatus"):
+        if name in trials:
+            is_rejected = np.char.lower(trials[name]) == "rejected"
+            return trials.where(~is_rejected, "assignment rejected at MTurk") if is_rejected.any() else trials
+    return trials
 
 
 def is_study_folder(path: Path) -> bool:
@@ -194,7 +296,8 @@ def _scored_pairs(raw: RawTable, mapping: ColumnMapping) -> dict[str, npt.NDArra
         )
     image, method, position, fooled = [], [], [], []
     cells = zip(
-        *(raw.columns[c].tolist() for c in ("file_first", "file_second", "score_first", "score_second")),
+        *(raw.columns[c].tolist() for c in ("file_first", "file_second")),
+        *(raw.with_points(raw.columns[c]).tolist() for c in ("score_first", "score_second")),
         strict=True,
     )
     for row, (first, second, score_first, score_second) in zip(raw.row, cells, strict=True):
@@ -247,27 +350,25 @@ def _look_up(raw: RawTable, other: RawTable, key: str) -> dict[str, npt.NDArray[
 
 
 def _read_csv(path: Path) -> RawTable:
+    sheet = spreadsheet_text(path)
+    reader = csv.reader(io.StringIO(sheet.text, newline=""), delimiter=sheet.delimiter, strict=True)
+    above = sheet.header_row - 1
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header_line = file.readline()
-            delimiter = max(",;\t", key=header_line.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            rows, numbers = [], []
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise InputError(
-                        f"{path.name} row {reader.line_num} has {len(cells)} cells, but the header has {len(header)}."
-                    )
-                rows.append([unguarded(cell) for cell in cells])
-                numbers.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+        header = [name.strip() for name in next(reader, [])]
+        rows, numbers = [], []
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) < len(header) and set(header) >= MTURK_ONLY:
+                cells += [""] * (len(header) - len(cells))  # MTurk leaves out what is empty at the end of a row
+            if len(cells) != len(header):
+                raise InputError(
+                    f"{path.name} row {above + reader.line_num} has {len(cells)} cells, but the header has {len(header)}."
+                )
+            rows.append([unguarded(cell) for cell in cells])
+            numbers.append(above + reader.line_num)
     except csv.Error as error:
-        raise InputError(f"{path.name} row {reader.line_num} is no CSV: {error}.") from error
+        raise InputError(f"{path.name} row {above + reader.line_num} is no CSV: {error}.") from error
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated or "" in header:
         raise InputError(f"{path.name} row 1 names a column {(repeated or [''])[0]!r} twice or not at all.")
@@ -276,7 +377,12 @@ def _read_csv(path: Path) -> RawTable:
     columns = {
         name: np.char.strip(np.array(cells)) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
     }
-    return RawTable(source=path.name, columns=columns, row=np.array(numbers, dtype=np.int64))
+    return RawTable(
+        source=path.name,
+        columns=columns,
+        row=np.array(numbers, dtype=np.int64),
+        decimal_comma=sheet.decimal_comma,
+    )
 
 
 def _read_parquet(path: Path) -> RawTable:

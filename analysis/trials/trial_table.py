@@ -15,6 +15,7 @@ from analysis.statistics.crossed import CrossedDesign
 from analysis.trials.columns import COLUMNS, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
+from evalkit.text_formats import with_decimal_point
 from evalkit.wording import did_you_mean, some_names
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class RawTable:
         SHA-256 of the file, in hexadecimal; of a study, of the file that its export would be.
     notes : tuple of str
         Sentences about what the table does not hold.
+    decimal_comma : bool
+        Whether numbers may have a decimal comma: in files whose cells are not separated by commas.
     """
 
     source: str
@@ -49,6 +52,13 @@ class RawTable:
     row: IntArray
     digest: str = ""
     notes: tuple[str, ...] = ()
+    decimal_comma: bool = False
+
+    def with_points(self, cells: TextArray) -> TextArray:
+        """Cells of numbers with a decimal point; those that are no number with a comma stay as they are."""
+        if not self.decimal_comma:
+            return cells
+        return np.array([with_decimal_point(cell) for cell in cells.tolist()])
 
 
 @dataclass(frozen=True)
@@ -309,6 +319,7 @@ def _check_columns(source: str, columns: Mapping[str, npt.NDArray[Any]], preset:
 
 def _parse(raw: RawTable, spec: Column, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if spec.kind == "number":
+        cells = raw.with_points(cells)
         try:
             return np.where(cells == "", "nan", cells).astype(np.float64)
         except ValueError:

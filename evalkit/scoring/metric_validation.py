@@ -7,6 +7,7 @@ Rows of one image share its content, so intervals are from a bootstrap over imag
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
+from evalkit.text_formats import spreadsheet_text, with_decimal_point
 
 if TYPE_CHECKING:
     from evalkit.scoring.scores import Scores
@@ -72,17 +74,18 @@ def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
         If the file cannot be read, lacks a column, or a score is no finite number.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+        sheet = spreadsheet_text(Path(path))
+        with io.StringIO(sheet.text, newline="") as file:
+            reader = csv.DictReader(file, delimiter=sheet.delimiter)
             missing = {"image", "method", "score"} - set(reader.fieldnames or ())
             if missing:
                 raise InputError(
                     f"{path}: has no column {sorted(missing)[0]}; human scores need image, method and score."
                 )
             answers: dict[tuple[str, str], list[float]] = {}
-            for number, row in enumerate(reader, start=2):
+            for number, row in enumerate(reader, start=sheet.header_row + 1):
                 try:
-                    score = float(row["score"])
+                    score = float(with_decimal_point(row["score"]) if sheet.decimal_comma else row["score"])
                 except (TypeError, ValueError):
                     score = math.nan
                 if not math.isfinite(score):
@@ -90,7 +93,7 @@ def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
                         f"{path}, row {number}: the score is {row['score']!r}; a finite number is expected."
                     )
                 answers.setdefault((row["image"], row["method"]), []).append(score)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read as a table ({error}).") from error
     if not answers:
         raise InputError(f"{path}: holds no scores.")

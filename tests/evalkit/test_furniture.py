@@ -58,7 +58,7 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 
 def test_examples_of_the_sentences():
     assert doctest.testmod(wording) == (0, 6)
-    assert doctest.testmod(text_formats) == (0, 3)
+    assert doctest.testmod(text_formats) == (0, 4)
     assert doctest.testmod(errors) == (0, 1)
 
 

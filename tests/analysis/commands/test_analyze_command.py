@@ -498,3 +498,16 @@ def test_covariates_and_the_table_for_mixed_models_are_written(
     assert {level for name, level in covariates if name == "half"} == {"first", "second"}
     pair = rows_of(tmp_path / "comparisons.csv")[0]
     assert float(pair["odds_ratio_ci_low"]) < float(pair["odds_ratio"]) < float(pair["odds_ratio_ci_high"])
+
+
+def test_several_tables_are_analysed_as_one(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
+    people = sorted({row["participant"] for row in study_rows})
+    half = set(people[: len(people) // 2])  # the rows stay in their order, so that sums are rounded alike
+    one = write_csv([row for row in study_rows if row["participant"] in half], "one.csv")
+    two = write_csv([row for row in study_rows if row["participant"] not in half], "two.csv")
+    assert run(write_csv(study_rows), "--out", tmp_path / "whole").exit_code == 0
+    assert run(one, two, "--out", tmp_path / "parts").exit_code == 0
+    for name in ("fool_rates.csv", "comparisons.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    with pytest.raises(InputError, match="two trials of participant"):
+        run(one, one, "--out", tmp_path / "twice")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.trials.amt_results import read_amt_results
+from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 
 Write = Callable[..., Path]
@@ -112,3 +114,74 @@ def test_a_worker_with_two_assignments_is_refused(write_csv: Write) -> None:
     rows[1]["WorkerId"] = "W0"
     with pytest.raises(InputError, match="2 sessions of participant W0"):
         read_amt_results(write_csv(rows), practice=3)
+
+
+# --- results as MTurk sends them -------------------------------------------------------------------------------------
+
+
+def as_downloaded(rows: list[dict]) -> list[list[str]]:
+    """With the two columns for the requester's decision, whose empty cells MTurk leaves out."""
+    header = ["HITId", *rows[0], "Approve", "Reject"]
+    return [header, *(["H", *row.values()] for row in rows)]
+
+
+def test_rows_that_end_before_the_columns_for_the_decision_are_read(write_csv: Write) -> None:
+    downloaded = read_amt_results(write_csv(as_downloaded(results(0))), practice=3)
+    plain = read_amt_results(write_csv(results(0), "plain.csv"), practice=3)
+    assert np.array_equal(downloaded.value, plain.value)
+    assert np.array_equal(downloaded["method"], plain["method"])
+
+
+def test_short_rows_of_any_other_table_are_still_a_mistake(write_csv: Write) -> None:
+    with pytest.raises(InputError, match="row 2 has 2 cells, but the header has 3"):
+        read_trials(write_csv([["participant", "image", "method"], ["p", "i"]]))
+
+
+def test_rejected_assignments_are_left_out_and_counted_unless_asked_for(write_csv: Write) -> None:
+    rows = results(0)
+    rows[1]["AssignmentStatus"] = "Rejected"
+    rows[3]["AssignmentStatus"] = "Submitted"
+    trials = read_amt_results(write_csv(rows), practice=3)
+    assert set(trials["participant"]) == {"W0", "W2", "W3", "W4", "W5"}
+    assert [(e.reason, e.n_trials, e.n_participants) for e in trials.left_out] == [
+        ("assignment rejected at MTurk", 9, 1)
+    ]
+    assert len(read_amt_results(write_csv(rows), practice=3, rejected="keep")) == 6 * 9
+
+
+def test_batches_become_one_table_and_a_worker_of_both_is_found(write_csv: Write) -> None:
+    one, two = results(0), results(0, seed=1)
+    for row in two:
+        row |= {"AssignmentId": f"B{row['AssignmentId']}", "WorkerId": f"B{row['WorkerId']}"}
+    paths = [write_csv(one, "one.csv"), write_csv(as_downloaded(two), "two.csv")]
+    both = read_amt_results(paths, practice=3)
+    assert len(both) == 2 * 6 * 9
+    assert both.source == "one.csv + two.csv"
+    two[0]["WorkerId"] = "W0"
+    write_csv(two, "two.csv")
+    with pytest.raises(InputError, match=r"one.csv \+ two.csv has 2 sessions of participant W0"):
+        read_amt_results(paths, practice=3)
+    two[0] |= {"WorkerId": "BW0", "Input.gt_side4": "up"}
+    write_csv(two, "two.csv")
+    with pytest.raises(InputError, match=r"^two\.csv row 2 trial 4 has gt_side 'up'"):
+        read_amt_results(paths, practice=3)
+
+
+def test_answers_of_a_crowd_form_are_read_from_their_json(write_csv: Write) -> None:
+    rows = results(0)
+    packed = []
+    for k, row in enumerate(rows):
+        answers = {name.removeprefix("Answer."): cell for name, cell in row.items() if name.startswith("Answer.")}
+        if k == 0:  # buttons come as one truth value each
+            answers = {name: {"left": side == "left", "right": side == "right"} for name, side in answers.items()}
+        rest = {name: cell for name, cell in row.items() if not name.startswith("Answer.")}
+        packed.append({**rest, "Answer.taskAnswers": json.dumps([answers])})
+    packed_trials = read_amt_results(write_csv(packed, "packed.csv"), practice=3)
+    plain = read_amt_results(write_csv(rows), practice=3)
+    assert np.array_equal(packed_trials.value, plain.value)
+    packed[2]["Answer.taskAnswers"] = "[{"
+    with pytest.raises(InputError, match=r"packed.csv row 4 has Answer.taskAnswers that is no JSON"):
+        read_amt_results(write_csv(packed, "packed.csv"), practice=3)
+    packed[2]["Answer.taskAnswers"] = '["left"]'
+    with pytest.raises(InputError, match=r"packed.csv row 4 has Answer.taskAnswers"):
+        read_amt_results(write_csv(packed, "packed.csv"), practice=3)

@@ -264,3 +264,42 @@ def test_the_design_of_a_selection_is_the_one_its_labels_give(write_csv: Write, 
     anew = CrossedDesign.from_labels([*one["participant"], *other["participant"]], [*one["image"], *other["image"]])
     for name in ("participant", "image", "participants", "images"):
         assert getattr(joined, name).tolist() == getattr(anew, name).tolist(), name
+
+
+# --- tables from spreadsheets ----------------------------------------------------------------------------------------
+
+GERMAN = "participant;image;method;rating\np1;äpfel;a;3,5\np1;birne;a;-,25\np2;äpfel;a;1e2\np2;birne;b;2\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GERMAN.encode(),
+        b"\xef\xbb\xbf" + GERMAN.encode(),
+        ("sep=;\r\n" + GERMAN.replace("\n", "\r\n")).encode(),
+        GERMAN.replace(";", "\t").encode("utf-16"),
+        b"\xfe\xff" + ('"sep=|"\n' + GERMAN.replace(";", "|")).encode("utf-16-be"),
+    ],
+)  # fmt: skip
+def test_decimal_commas_utf_16_and_a_line_that_names_the_separator(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(content)
+    trials = read_trials(path)
+    assert trials.value.tolist() == [3.5, -0.25, 100.0, 2.0]
+    assert trials["image"].tolist() == ["äpfel", "birne", "äpfel", "birne"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"participant,image,method,rating\np,i,a,\"3,5\"\n", "row 2 has rating '3,5'; a number"),
+        (b"sep=;\nparticipant;image;method;rating\np;i;a;1.000,5\n", "row 3 has rating '1.000,5'; a number"),
+        (b"participant,image,method,rating\np,\xe4,a,1\n", "is not UTF-8 text"),
+        (b"\xff\xfea", "is not UTF-16 text"),
+    ],
+)  # fmt: skip
+def test_what_may_be_read_in_two_ways_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_trials(path)

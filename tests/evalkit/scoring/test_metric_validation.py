@@ -88,6 +88,12 @@ def test_bad_tables_are_told(tmp_path, text, message):
         read_human_scores(tmp_path / "none.csv")
 
 
+def test_a_table_from_a_german_spreadsheet_is_read(tmp_path):
+    path = tmp_path / "human.csv"
+    path.write_bytes("sep=;\nimage;method;score\na;m;1,5\na;m;2,5\n".encode("utf-16"))
+    assert read_human_scores(path) == {("a", "m"): 2.0}
+
+
 def test_names_that_do_not_match_are_told(finished):
     with pytest.raises(InputError, match=r"0 rows of the run have a human score.*for example i00, vivid"):
         validate_metrics(finished[1], {("a", "x"): 1.0})
