@@ -22,6 +22,7 @@ from evalkit.color.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _
 __all__ = [
     "CELLS",
     "ERROR_SCALE",
+    "LIGHTNESS_SCALE",
     "MAX_ERROR",
     "MAX_PIXELS",
     "N_BINS",
@@ -38,6 +39,8 @@ N_BINS = MAX_ERROR + 2
 """Bin 0: d = 0; bin k: k - 1 < d <= k; the last one: d > 150. So the curve is exact at integer thresholds."""
 ERROR_SCALE = 65536
 """Fixed-point steps per unit of ab error. Integer sums are the same in any order and number of workers."""
+LIGHTNESS_SCALE = 4096
+"""Fixed-point steps per unit of L: 100 * 4096 * `_CHUNK` fits int32."""
 UNSURE = np.float32(4e-4)
 """Twice a bound on |float32 path - float64 reference| in a, b and d over the sRGB cube (measured: 7e-5)."""
 ORIGIN = 128
@@ -178,11 +181,15 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bin
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
-    """Sum of the absolute differences."""
-    total: Any = np.float32(0.0)
+    """Sum of the absolute differences of L in fixed point.
+
+    A sum of floats would depend on the order that the compiler gives it, which differed between a process that
+    compiled this kernel itself and one that read it from numba's cache.
+    """
+    total: Any = np.int32(0)
     for i in range(size):
-        total += abs(one[i] - other[i])
-    return total
+        total = np.int32(total + np.int32(abs(one[i] - other[i]) * np.float32(LIGHTNESS_SCALE) + np.float32(0.5)))
+    return np.int64(total)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
@@ -285,19 +292,19 @@ def prepare_truth(rgb: Any, table: Any, lab: Any, first_bins: Any) -> Any:
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def count_pair(
     truth_rgb: Any, table: Any, lab: Any, first_bins: Any, prepare: bool, rgb: Any, begin: int, end: int, packed: Any
-) -> tuple[float, int, float]:
+) -> tuple[int, int, float]:
     """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
 
     With `prepare` it does the work of `prepare_truth` on the way, chunk by chunk while the chunk is in the cache.
-    Returns the sum of |dL|, the number of pixels with a channel newly at 0 or 255, and, with `prepare`, the largest
-    chroma of the truth.
+    Returns the sum of |dL| in steps of 1 / `LIGHTNESS_SCALE`, the number of pixels with a channel newly at 0 or 255,
+    and, with `prepare`, the largest chroma of the truth.
     """
     n = first_bins.size
     linear = np.empty(3 * _CHUNK, np.float32)
     lightness, a, b = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
     error = np.empty(_CHUNK, np.float32)
     bins, fixed = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
-    total_dl = 0.0
+    total_dl: Any = 0
     newly: Any = 0
     largest: Any = np.float32(0.0)
     for start in range(begin, end, _CHUNK):

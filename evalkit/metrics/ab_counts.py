@@ -253,7 +253,7 @@ class PairCounter:
             self._make_room(truth.n_pixels)
         true_rgb, rgb = truth.rgb8.reshape(-1), prediction.rgb8.reshape(-1)
         parts = []
-        lightness, newly, chroma = 0.0, 0, 0.0
+        lightness, newly, chroma = 0, 0, 0.0
         for begin in range(0, truth.n_pixels, self._kernel.MAX_PIXELS):
             end = min(begin + self._kernel.MAX_PIXELS, truth.n_pixels)
             pixels, first, last = slice(None), begin, end
@@ -291,7 +291,8 @@ class PairCounter:
             self._owner = None if is_large else truth
             self._chroma_of, self._chroma = truth, chroma
         whole = parts[0] if len(parts) == 1 else _added(parts)
-        return replace(whole, lightness_change=lightness / truth.n_pixels, newly_clipped=newly)
+        change_of_l = lightness / (self._kernel.LIGHTNESS_SCALE * truth.n_pixels)
+        return replace(whole, lightness_change=change_of_l, newly_clipped=newly)
 
 
 @dataclass(frozen=True, kw_only=True)

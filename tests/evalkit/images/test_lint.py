@@ -192,7 +192,7 @@ class TestTheCommand:
 
     def test_clean_folders_exit_with_0(self, folders):
         result = self.run(folders)
-        assert (result.exit_code, result.output) == (0, "No mistakes found.\n")
+        assert (result.exit_code, result.stdout) == (0, "No mistakes found.\n")
 
     def test_errors_exit_with_2_and_warnings_only_when_strict(self, folders):
         lab = srgb8_to_lab(image(folders / "truth" / "china.png"))
@@ -203,7 +203,7 @@ class TestTheCommand:
         (folders / "mine" / "coffee.png").unlink()
         result = self.run(folders)
         assert result.exit_code == 2
-        assert result.output.splitlines()[0].startswith("error: mine: 1 of 6 true photos has no file there (coffee)")
+        assert result.stdout.splitlines()[0].startswith("error: mine: 1 of 6 true photos has no file there (coffee)")
 
     def test_json_lists_every_image(self, folders):
         (folders / "mine" / "coffee.png").unlink()

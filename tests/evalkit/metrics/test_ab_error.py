@@ -158,6 +158,15 @@ class TestCounts:
         at_end = [np.any((image == 0) | (image == 255), axis=2) for image in (truth, prediction)]
         assert counts.newly_clipped == np.count_nonzero(at_end[1] & ~at_end[0])
 
+    def test_the_change_of_lightness_is_the_same_to_the_last_bit_in_any_order_of_pixels(self) -> None:
+        truth, prediction = noise((1, 1000), 5), noise((1, 1000), 6)
+        shuffled = np.random.default_rng(0).permutation(1000)
+        in_order, out_of_order = (
+            PairCounter(ZHANG).count(Photo(truth[:, pixels]), Photo(prediction[:, pixels])).lightness_change
+            for pixels in (np.arange(1000), shuffled)
+        )
+        assert in_order == out_of_order
+
 
 class TestTruthAgainstItself:
     @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (23, 89), (1, 2049), (300, 300)])

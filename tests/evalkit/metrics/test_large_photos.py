@@ -27,9 +27,10 @@ def test_a_large_photo_has_the_counts_of_a_small_one(
         counter = PairCounter(preset("zhang2016"))
         for prediction, counts in zip((first, second), expected, strict=True):
             found = counter.count(truth, prediction)
-            for name in ("class_id", "class_count", "error_sum", "bin_key", "bin_count", "newly_clipped"):
+            for name in (
+                "class_id", "class_count", "error_sum", "bin_key", "bin_count", "newly_clipped", "lightness_change"
+            ):  # fmt: skip
                 np.testing.assert_array_equal(getattr(found, name), getattr(counts, name))
-            assert found.lightness_change == pytest.approx(counts.lightness_change, rel=1e-6)  # float32 within a part
             assert counter.largest_chroma(truth) == kept.largest_chroma(truth)
 
 

@@ -12,10 +12,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from scoring_folders import contents, killed, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
+from scoring_folders import (  # noqa: F401 (fixtures)
+    QUICK_METRICS,
+    contents,
+    killed,
+    photo_copy,
+    photo_set,
+    quick_score,
+)
 
 import evalkit
 from evalkit.errors import InputError
+from evalkit.metrics import DEFAULT_METRICS
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import BLOCK_SIZE, make_plan
 from evalkit.scoring.scores import Scores
@@ -29,16 +37,17 @@ def methods_of(root: Path) -> dict[str, Path | None]:
     return {"vivid": root / "vivid", "random": None}
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize(("workers", "metrics"), [(2, QUICK_METRICS), (3, QUICK_METRICS), (2, DEFAULT_METRICS)])
 def test_result_does_not_depend_on_the_number_of_workers(
     workers: int,
+    metrics: tuple[str, ...],
     tmp_path: Path,
     photo_set: Path,
     quick_score: Callable[..., Scores],
     contents: Callable[[Path], dict[str, bytes]],
 ) -> None:
-    quick_score(photo_set, tmp_path / "one", methods_of(photo_set))
-    quick_score(photo_set, tmp_path / "many", methods_of(photo_set), workers=workers)
+    quick_score(photo_set, tmp_path / "one", methods_of(photo_set), metrics=metrics)
+    quick_score(photo_set, tmp_path / "many", methods_of(photo_set), metrics=metrics, workers=workers)
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
 
 
