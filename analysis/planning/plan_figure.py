@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.planning.power import needed_std_error, tested_std_error
 from analysis.planning.study_plan import IMAGE_COUNTS, Plan
+from evalkit.files import atomic_file
 
 __all__ = ["write_plan_figure"]
 
@@ -61,4 +62,5 @@ def write_plan_figure(path: Path, plan: Plan) -> None:
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="images", fontsize=7, title_fontsize=7, frameon=False)
-    figure.savefig(path, dpi=200)
+    with atomic_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=200)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -89,8 +88,8 @@ def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def save_figure(figure: Figure, target: Path | BinaryIO, kind: str) -> None:
-    """Write PDF, SVG or PNG (`kind` in small letters) to a path or an open file, without a time stamp."""
+def save_figure(figure: Figure, target: BinaryIO, kind: str) -> None:
+    """Write PDF, SVG or PNG (`kind` in small letters) to an open file, without a time stamp."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.wording import needs_package
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def draw_curves(curves: Path, picture: Path) -> None:
             _draw_panel(axes, _read_curves(curves, column), title)
         left.set_ylabel("share of pixels with at most this error")
         figure.supxlabel("ab error, in CIE Lab units (square-root scale)", size=8, color=INK)
-        figure.savefig(picture, dpi=200)
+        with atomic_file(picture) as file:
+            figure.savefig(file, format="png", dpi=200)
 
 
 def _read_curves(path: Path, column: str) -> dict[str, tuple[FloatArray, FloatArray]]:

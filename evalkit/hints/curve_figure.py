@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.hints.curve import HintCurve
 from evalkit.wording import needs_package
 
@@ -91,4 +92,5 @@ def draw_hint_curve(curve: HintCurve, pictures: list[Path]) -> None:
         for picture in pictures:
             # Without the date of drawing the same scores give the same bytes.
             metadata: Any = {"CreationDate": None} if picture.suffix == ".pdf" else {}
-            figure.savefig(picture, dpi=200, metadata=metadata)
+            with atomic_file(picture) as file:
+                figure.savefig(file, format=picture.suffix.lower()[1:], dpi=200, metadata=metadata)

@@ -15,6 +15,7 @@ import numpy as np
 
 from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
+from evalkit.files import atomic_file
 from evalkit.metrics.prior_counts import PriorCounts
 from evalkit.wording import needs_package
 
@@ -105,4 +106,5 @@ def draw_prior(prior: PriorCounts, classes: AbClasses, path: Path) -> None:
         )
         # Without the date of drawing the same counts give the same bytes.
         metadata: Any = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower(), {})
-        figure.savefig(path, dpi=200, metadata=metadata)
+        with atomic_file(path) as file:
+            figure.savefig(file, format=path.suffix.lower()[1:], dpi=200, metadata=metadata)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import doctest
 import io
 import pickle
+import re
 import stat
 import subprocess
 import sys
@@ -98,3 +100,53 @@ def test_what_a_spreadsheet_would_run_is_guarded_and_comes_back_as_it_was(name):
 def test_every_error_sentence_ends_once_also_after_a_worker_sent_it(message):
     sent = pickle.loads(pickle.dumps(InputError(message)))
     assert str(sent) == (message if message.endswith((".", "?")) or not message else f"{message}.")
+
+
+# --- who writes how -------------------------------------------------------------------------------------------
+
+WRITTEN_OTHERWISE = {
+    "evalkit/files.py": "the atomic writer itself",
+    "evalkit/networks/weight_files.py": "a download that goes on where it broke off; renamed when its digest is right",
+    "evalkit/scoring/statistics_store.py": "the note beside a shard, which only --resume reads and which tells half a one",
+    "evalkit/colorizers/training/run_folder.py": "a log that lines are added to",
+    "turing_test/stimuli/build.py": "a folder that is moved as a whole when it is complete",
+}
+"""Files that write without `evalkit.files`, and why that is whole all the same."""
+
+
+IN_MEMORY_OR_ATOMIC = frozenset({"file", "buffer", "sink", "target", "text"})
+"""What the code calls an open file of the atomic writer, or one in memory."""
+PLACE_OF_TARGET = {"savefig": 0, "write_table": 1, "write_csv": 1, "torch.save": 1, "np.save": 0, "np.savez": 0}
+
+
+def plain_writes(source: str) -> list[str]:
+    """Calls that write to a path of their own: open for writing, write_text, savefig and their like."""
+    calls = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        whole = ast.unparse(node.func)
+        name = whole.rpartition(".")[2]
+        place = PLACE_OF_TARGET.get(whole, PLACE_OF_TARGET.get(name))
+        constants = (part for arg in node.args for part in ast.walk(arg) if isinstance(part, ast.Constant))
+        modes = {part.value for part in constants if isinstance(part.value, str)}
+        if (
+            name in {"write_text", "write_bytes"}
+            or (name == "open" and any(re.fullmatch("[wax]b?", mode) for mode in modes))
+            or (place is not None and ast.unparse(node.args[place]) not in IN_MEMORY_OR_ATOMIC)
+        ):
+            calls.append(ast.unparse(node))
+    return calls
+
+
+def test_results_are_written_by_the_one_atomic_writer():
+    assert len(plain_writes("figure.savefig(path, dpi=200)\nPath(a).open('w')\nb.write_text(c)\nPath(a).open()")) == 3
+    root = Path(__file__).parents[2]
+    by_file = {
+        path.relative_to(root).as_posix(): calls
+        for package in ("evalkit", "analysis", "turing_test")
+        for path in sorted((root / package).rglob("*.py"))
+        if (calls := plain_writes(path.read_text(encoding="utf-8")))
+    }
+    assert {name: calls for name, calls in by_file.items() if name not in WRITTEN_OTHERWISE} == {}
+    assert set(WRITTEN_OTHERWISE) <= set(by_file), "no longer needed"
