@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.colorizers.variants import VARIANTS
+from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from evalkit.colorizers.training.options import Compute
@@ -153,6 +155,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option("--data-source", default="", metavar="TEXT", help="Where the photos come from, for the checkpoint.")
 @click.option("--resume", is_flag=True, help="Continue the run in OUT; the result is that of one never stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in OUT by a new one.")
+@decode_options
+@max_unreadable_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
 def train_command(
     source: Path,
@@ -187,6 +191,9 @@ def train_command(
     data_source: str,
     resume: bool,
     overwrite: bool,
+    max_megapixels: float | None,
+    convert_cmyk: bool,
+    max_unreadable: int,
     quiet: bool,
 ) -> None:
     """Train the reference network on your photos.
@@ -196,7 +203,7 @@ def train_command(
     evalkit train --input photos/ --variant full --network small --out run/ --resume
     torchrun --nproc-per-node 8 --no-python evalkit train --input photos/ --device cuda --amp bf16 --out run/
 
-    Gray photos and files that cannot be read are skipped and counted (OUT/photos.csv). The weights are in
+    Gray photos and files that cannot be read are passed over and counted (OUT/photos.csv); --convert-cmyk reads CMYK too. The weights are in
     OUT/weights.pt, the log in OUT/log.csv, pictures of the progress in OUT/panels.
     """  # noqa: D301
     from evalkit.color.ab_classes import load_classes
@@ -247,6 +254,8 @@ def train_command(
             panel_every=panel_every,
             resume=resume,
             overwrite=overwrite,
+            max_unreadable=max_unreadable,
+            decoding=make_decode_options(max_megapixels, convert_cmyk),
             on_survey=survey,
             on_compute=_say_nothing if quiet else _say_compute,
             on_step=show,
@@ -258,13 +267,13 @@ def train_command(
             if names
         ]
         click.echo(
-            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {report.last_step} steps on "
-            f"{len(report.survey.photos)} photos" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
+            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {counted(report.last_step, 'step')} on "
+            f"{counted(len(report.survey.photos), 'photo')}" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
         )
         if validation is not None:
             metric = "rebalanced AuC" if VARIANTS[variant].rebalanced else "AuC"
             click.echo(
-                f"best {metric} on the validation photos: {100 * report.best.score:.2f} after {report.best.step} steps"
+                f"best {metric} on the validation photos: {100 * report.best.score:.2f} after {counted(report.best.step, 'step')}"
                 + ("; these are the weights" if patience is not None else "")
             )
 

@@ -20,7 +20,7 @@ from evalkit.color.ab_classes import AbClasses
 from evalkit.color.colorspace import lab_planes
 from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
 from evalkit.errors import InputError
-from evalkit.images.image_files import decode
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
 from evalkit.images.image_pairs import find_images
 from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
@@ -77,6 +77,7 @@ def survey_photos(
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: int = 1,
     max_unreadable: int = MAX_UNREADABLE,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
 ) -> PhotoSurvey:
     """Decode every photo once: set gray and unreadable ones apart, count the ab classes of the others.
 
@@ -87,7 +88,7 @@ def survey_photos(
         cannot be read.
     """
     files = list(find_images(folder).values())
-    survey = Survey(folder, max_unreadable)
+    survey = Survey(folder, max_unreadable, decoding)
     own = threading.local()  # a counter reuses its work space: one for each thread
 
     def look(path: Path) -> tuple[str, IntArray | None]:
@@ -167,6 +168,8 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         what `tensors_of` makes of them, so that a photo is decoded, resized and converted to Lab once.
     whole : bool
         A crop is the whole photo, mirrored half of the time, in its own exposure.
+    decoding : DecodeOptions
+        How large a photo may be, and whether CMYK is converted.
     """
 
     def __init__(
@@ -177,12 +180,14 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         seed: int,
         cache_bytes: int = 512 * 2**20,
         whole: bool = False,
+        decoding: DecodeOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.folder = folder
         self.photos = tuple(photos)
         self.size = size
         self.seed = seed
         self.whole = whole
+        self.decoding = decoding
         self._photo_cache: _Cache[Rgb8] = _Cache(cache_bytes)
         self._whole_cache: _Cache[_WholePhoto] = _Cache(cache_bytes)
         self._epoch = -1
@@ -231,7 +236,7 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         return _WholePhoto(lightness, (ab, tensors_of(np.ascontiguousarray(square[:, ::-1]))[1]))
 
     def _load(self, name: str) -> Rgb8:
-        photo = decode(self.folder / name).rgb8
+        photo = decode(self.folder / name, self.decoding).rgb8
         height, width = photo.shape[:2]
         if min(height, width) > 2 * self.size:
             scale = 2 * self.size / min(height, width)

@@ -10,6 +10,7 @@ from evalkit.colorizers.learned.checkpoints import Checkpoint, load_tensors, sav
 from evalkit.colorizers.training.panels import write_panel
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,9 +127,16 @@ class RunFolder:
         with self.log.open("a") as file:
             file.write(line.as_csv())
 
-    def draw(self, step: int, photos: Sequence[Path], checkpoint: Checkpoint, device: torch.device) -> None:
+    def draw(
+        self,
+        step: int,
+        photos: Sequence[Path],
+        checkpoint: Checkpoint,
+        device: torch.device,
+        decoding: DecodeOptions = DEFAULT_OPTIONS,
+    ) -> None:
         """Write a panel of photos: gray, coloured by the checkpoint, true."""
-        write_panel(self.panels / f"{step:07d}.png", photos, checkpoint, device)
+        write_panel(self.panels / f"{step:07d}.png", photos, checkpoint, device, decoding)
 
     def save(self, record: Mapping[str, Any], checkpoint: Checkpoint | None) -> None:
         """Write the state to continue from, and the weights unless better ones are kept."""

@@ -25,6 +25,8 @@ from evalkit.colorizers.training.speed import Speed, fastest
 from evalkit.colorizers.training.validation import BestValidation, validation_photos
 from evalkit.colorizers.variants import VARIANTS, Variant
 from evalkit.errors import InputError
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.surveys import MAX_UNREADABLE
 from evalkit.scoring.workers import available_cores
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class Request:
         Folder of photos to validate on.
     data_source : str
         Where the photos come from, in words.
+    max_unreadable : int
+        Photos that may be passed over because they cannot be read.
+    decoding : DecodeOptions
+        How large a photo may be, and whether CMYK is converted.
     """
 
     source: Path
@@ -64,6 +70,8 @@ class Request:
     init: Path | None = None
     validation: Path | None = None
     data_source: str = ""
+    max_unreadable: int = MAX_UNREADABLE
+    decoding: DecodeOptions = DEFAULT_OPTIONS
 
     @property
     def variant(self) -> Variant:
@@ -233,10 +241,14 @@ def prepare(
     if saved is not None:
         _refuse_other_options(request, json.loads(saved["options"]))
         compute = _continued(compute, Compute(**json.loads(saved["compute"])))
-    survey = survey_photos(request.source, options.classes, on_survey, available_cores())
+    survey = survey_photos(
+        request.source, options.classes, on_survey, available_cores(), request.max_unreadable, request.decoding
+    )
     if saved is not None and list(saved["photos"]) != list(survey.photos):
         raise InputError(f"the photos in {request.source} are not those that the run was started with")
-    validation = () if request.validation is None else validation_photos(request.validation, request.source)
+    validation = (
+        () if request.validation is None else validation_photos(request.validation, request.source, request.decoding)
+    )
     shares = survey.prior.counts.astype(np.float64)
     if request.prior is not None:
         shares = load_prior(request.prior, options.classes).shares

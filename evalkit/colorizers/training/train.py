@@ -29,6 +29,8 @@ from evalkit.colorizers.training.speed import Speed, mixed_precision
 from evalkit.colorizers.training.state import Request, TrainingState, prepare
 from evalkit.colorizers.training.validation import BestValidation, validate
 from evalkit.errors import InputError
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.surveys import MAX_UNREADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +84,8 @@ def train(
     panel_every: int = 500,
     resume: bool = False,
     overwrite: bool = False,
+    max_unreadable: int = MAX_UNREADABLE,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
     on_survey: Callable[[int, int], None] = lambda done, total: None,
     on_compute: Callable[[Compute, tuple[Speed, ...]], None] = lambda compute, measured: None,
     on_step: Callable[[LogLine], None] = lambda line: None,
@@ -117,6 +121,10 @@ def train(
         Continue the run in ``out`` from its last save; the result is that of a run that was never stopped.
     overwrite : bool
         Replace the run in ``out`` by a new one; a folder that holds anything else is refused.
+    max_unreadable : int
+        Photos that may be passed over because they cannot be read (those to validate on are refused by name).
+    decoding : DecodeOptions
+        How large a photo may be, and whether CMYK is converted.
     on_survey : callable
         Called with photos looked at, and photos in all.
     on_compute : callable
@@ -137,8 +145,9 @@ def train(
     if resume and overwrite:
         raise InputError("a run is continued (--resume) or replaced (--overwrite), not both")
     request = Request(
-        source=source, options=options, prior=prior, init=init, validation=validation, data_source=data_source
-    )
+        source=source, options=options, prior=prior, init=init, validation=validation, data_source=data_source,
+        max_unreadable=max_unreadable, decoding=decoding,
+    )  # fmt: skip
     processes = Processes.join(device)
     threads_before = torch.get_num_threads()
     advice = (
@@ -214,7 +223,7 @@ def _run_steps(
             line = _log_line(state, processes, meter, steps_done)
             if processes.is_first:
                 if validated:
-                    found = validate(state.checkpoint(), state.validation, state.device)
+                    found = validate(state.checkpoint(), state.validation, state.device, state.request.decoding)
                     line = replace(line, validation=found)
                     best = best.after(found.score(options.variant), steps_done)
                     if patience is not None and best.step == steps_done:
@@ -225,7 +234,7 @@ def _run_steps(
                 stopped = processes.first_says(_has_waited_enough(best, patience))
         if processes.is_first:
             if steps_done % every.panel == 0 or last or stopped:
-                folder.draw(steps_done, panel_photos, state.checkpoint(), state.device)
+                folder.draw(steps_done, panel_photos, state.checkpoint(), state.device, state.request.decoding)
             if steps_done % every.save == 0 or last or stopped:
                 # With patience the weights are the best ones, which are there already.
                 folder.save(state.as_record(steps_done, best), state.checkpoint() if patience is None else None)
@@ -246,7 +255,10 @@ def _batches(state: TrainingState, processes: Processes, workers: int) -> Iterat
     """Parts of the batches of this process, in order, from the first step on; made while the network computes."""
     options, survey = state.request.options, state.survey
     size = options.batch_size // (processes.n * options.accumulate)
-    crops = Crops(survey.folder, survey.photos, options.crop_size, options.seed, whole=options.crops == "whole")
+    crops = Crops(
+        survey.folder, survey.photos, options.crop_size, options.seed,
+        whole=options.crops == "whole", decoding=state.request.decoding,
+    )  # fmt: skip
     numbers = [
         list(range(start, start + size))
         for step in range(state.first_step, options.steps)

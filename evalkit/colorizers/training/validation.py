@@ -12,7 +12,7 @@ from evalkit.colorizers.learned.checkpoints import Checkpoint
 from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
-from evalkit.images.image_files import decode
+from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
 from evalkit.images.image_pairs import find_images
 from evalkit.scoring.accumulator import Accumulator
 
@@ -70,7 +70,7 @@ class BestValidation:
         return BestValidation(self.score, self.step, self.n_since + 1)
 
 
-def validation_photos(folder: Path, trained: Path) -> tuple[Path, ...]:
+def validation_photos(folder: Path, trained: Path, decoding: DecodeOptions = DEFAULT_OPTIONS) -> tuple[Path, ...]:
     """Photos to validate on.
 
     Raises
@@ -83,12 +83,17 @@ def validation_photos(folder: Path, trained: Path) -> tuple[Path, ...]:
     shared = next((path for path in photos if path.resolve() in learnt), None)
     if shared is not None:
         raise InputError(f"{shared} is trained on and validated on: the two folders must not share photos")
-    for _ in _batches(photos):  # hours later would be a bad time to learn that one cannot be read
+    for _ in _batches(photos, decoding):  # hours later would be a bad time to learn that one cannot be read
         pass
     return photos
 
 
-def validate(checkpoint: Checkpoint, photos: Sequence[Path], device: torch.device | str = "cpu") -> Validation:
+def validate(
+    checkpoint: Checkpoint,
+    photos: Sequence[Path],
+    device: torch.device | str = "cpu",
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
+) -> Validation:
     """Colour the photos with a network in training and score the pictures.
 
     Parameters
@@ -96,6 +101,8 @@ def validate(checkpoint: Checkpoint, photos: Sequence[Path], device: torch.devic
     checkpoint : Checkpoint
     photos : sequence of Path
     device : torch.device or str
+    decoding : DecodeOptions
+        How large a photo may be, and whether CMYK is converted.
 
     Returns
     -------
@@ -108,14 +115,14 @@ def validate(checkpoint: Checkpoint, photos: Sequence[Path], device: torch.devic
     """
     colorizer = LearnedColorizer(as_ab_network(checkpoint), checkpoint.input_size, device)
     scores = [Accumulator("ab_auc"), Accumulator("ab_auc_rebal")]
-    for truths in _batches(photos):
+    for truths in _batches(photos, decoding):
         for truth, (colored, _) in zip(truths, colorizer(truths), strict=True):
             for score in scores:
                 score.update(truth, colored)
     return Validation(*(score.compute() for score in scores))
 
 
-def _batches(photos: Sequence[Path]) -> Iterator[list[Rgb8]]:
+def _batches(photos: Sequence[Path], decoding: DecodeOptions) -> Iterator[list[Rgb8]]:
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(photos), BATCH):
-            yield list(pool.map(lambda path: decode(path).rgb8, photos[start : start + BATCH]))
+            yield list(pool.map(lambda path: decode(path, decoding).rgb8, photos[start : start + BATCH]))

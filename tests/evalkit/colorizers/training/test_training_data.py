@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +46,38 @@ def test_gray_and_unreadable_photos_are_set_apart_and_counted(tmp_path: Path, cr
     expected = count_folder(crops, preset("seed2024"))  # the class counts are those of the colour photos alone
     np.testing.assert_array_equal(survey.prior.counts, expected.counts)
     assert survey.prior.n_images == 12
+
+
+def test_how_many_photos_may_be_unreadable_and_whether_cmyk_is_read_is_the_users(tmp_path: Path, crops: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(crops.iterdir())[:6]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    with Image.open(crops / "coffee-0.png") as photo:
+        for k in range(2):
+            photo.convert("CMYK").save(photos / f"print-{k}.jpg", quality=95)
+
+    def train(out: str, *words: str) -> subprocess.CompletedProcess[str]:
+        options = (
+            "--variant classification --network tiny --steps 2 --batch-size 2 --crop-size 16 --amp off --threads 1"
+        )
+        command = ["train", "--input", str(photos), "--out", str(tmp_path / out), *options.split(), "--channels-first"]
+        return subprocess.run(
+            [sys.executable, "-m", "evalkit", *command, *words], capture_output=True, text=True, check=False
+        )
+
+    refused = train("refused", "--max-unreadable", "1")
+    assert refused.returncode == 2
+    assert "2 files cannot be read, more than the 1 that may be passed over (--max-unreadable)" in refused.stderr
+    assert "CMYK" in refused.stderr
+    assert not (tmp_path / "refused" / "weights.pt").exists()
+    passed_over = train("passed-over")
+    assert passed_over.returncode == 0, passed_over.stderr
+    assert "2 steps on 6 photos (skipped: 2 unreadable)" in passed_over.stdout
+    converted = train("converted", "--convert-cmyk", "--max-unreadable", "0", "--validation", str(crops))
+    assert converted.returncode == 0, converted.stderr
+    assert "2 steps on 8 photos" in converted.stdout
+    assert (tmp_path / "converted" / "photos.csv").read_text().count("trained") == 8
 
 
 def test_a_folder_of_black_and_white_photos_is_refused(tmp_path: Path, crops: Path) -> None:
@@ -136,7 +170,9 @@ def test_whole_photos_from_the_cache_are_those_made_anew(crops: Path) -> None:
 
 def test_a_cached_photo_is_decoded_once(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Path] = []
-    monkeypatch.setattr("evalkit.colorizers.training.data.decode", lambda path: decoded.append(path) or decode(path))
+    monkeypatch.setattr(
+        "evalkit.colorizers.training.data.decode", lambda path, options: decoded.append(path) or decode(path, options)
+    )
     for whole in (True, False):
         stream = Crops(crops, names_of(crops), 32, seed=3, whole=whole)
         decoded.clear()
