@@ -49,7 +49,8 @@ def report_command(
     from evalkit.release import release
 
     need("scipy", "matplotlib", "jinja2")
-    from analysis.report.document import ReportInput, write_report
+    from analysis.report.content import ReportInput
+    from analysis.report.document import write_report
     from analysis.report.galleries import ImageFolders
     from evalkit.errors import InputError
     from evalkit.scoring.score_folder import read_score_folder

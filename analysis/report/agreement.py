@@ -21,7 +21,7 @@ from evalkit.errors import InputError
 from evalkit.metrics import load_metric
 from evalkit.scoring.score_folder import ScoreFolder
 
-__all__ = ["MetricAgreement", "best_metric", "image_pairs_of", "metric_agreement"]
+__all__ = ["ImagePairs", "MetricAgreement", "best_metric", "image_pairs_of", "metric_agreement"]
 
 MINIMUM_METHODS = 4
 """Fewer methods always agree perfectly with some metric."""
@@ -142,13 +142,34 @@ def _by_image(scores: ScoreFolder, metric: str, method: str) -> dict[str, float]
     return dict(zip(scores.per_image["image"][own].tolist(), scores.per_image[metric][own].tolist(), strict=True))
 
 
-def image_pairs_of(scores: ScoreFolder, images: list[Row], metric: str, method: str) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True)
+class ImagePairs:
+    """Images of one method that have both a metric's value and a rate.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Names, in the order of the values.
+    values, rates : float array, shape (n_images,)
+        The metric in its own unit; the shrunken rate, 0 to 1.
+    """
+
+    images: tuple[str, ...]
+    values: FloatArray
+    rates: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def image_pairs_of(scores: ScoreFolder, images: list[Row], metric: str, method: str) -> ImagePairs:
     """Metric value and shrunken rate of the images that have both."""
-    if metric not in scores.per_image:
-        return np.empty(0), np.empty(0)
-    value = _by_image(scores, metric, method)
+    value = _by_image(scores, metric, method) if metric in scores.per_image else {}
     rows = [row for row in images if row["method"] == method and str(row["image"]) in value]
-    x = np.array([value[str(row["image"])] for row in rows], dtype=np.float64)
-    y = np.array([row["shrunken_rate"] for row in rows], dtype=np.float64)
-    keep = np.isfinite(x) & np.isfinite(y)
-    return x[keep], y[keep]
+    pairs = [(str(row["image"]), value[str(row["image"])], float(row["shrunken_rate"])) for row in rows]
+    finite = [pair for pair in pairs if math.isfinite(pair[1]) and math.isfinite(pair[2])]
+    return ImagePairs(
+        images=tuple(pair[0] for pair in finite),
+        values=np.array([pair[1] for pair in finite], dtype=np.float64),
+        rates=np.array([pair[2] for pair in finite], dtype=np.float64),
+    )

@@ -160,6 +160,10 @@ def curve_figure(curves: Mapping[str, FloatArray], std_errors: Mapping[str, Floa
     return figure
 
 
+POINTS = "points-"
+"""How the ids of groups of markers begin in the SVG of a scatter; the number of the method follows."""
+
+
 def image_scatter_figure(
     values: Mapping[str, tuple[FloatArray, FloatArray]], metric_title: str, rho: Mapping[str, float]
 ) -> Figure:
@@ -169,7 +173,10 @@ def image_scatter_figure(
             correlation = rho.get(method, math.nan)
             label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
             look = {**_look(number), "linestyle": ""}
-            axes.plot(x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label)
+            (points,) = axes.plot(
+                x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label
+            )
+            points.set_gid(f"{POINTS}{number}")
         axes.set_xlabel(metric_title)
         axes.set_ylabel("rate of the image, % (shrunken)")
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)

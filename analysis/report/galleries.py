@@ -13,7 +13,7 @@ from evalkit.errors import InputError
 
 __all__ = ["Gallery", "GalleryRow", "ImageFolders", "qualitative_grid", "rate_galleries"]
 
-THUMBNAIL = 160
+THUMBNAIL = 192
 """Largest side of an image in the report, pixels."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -29,7 +29,7 @@ class GalleryRow:
     note : str
         What was measured on it.
     pictures : tuple of (str, str)
-        Heading and data URI.
+        Heading and data URI, "" where the method has no such image.
     """
 
     image: str
@@ -61,12 +61,14 @@ class ImageFolders:
         self.truth = _index(truth)
         self.methods = {name: _index(folder) for name, folder in methods.items()}
 
-    def row(self, image: str, note: str) -> GalleryRow | None:
-        """Thumbnails of one image; None when the truth is not there."""
+    def row(self, image: str, note: str, *, side: int = THUMBNAIL) -> GalleryRow | None:
+        """Thumbnails of one image, `side` pixels at most; None when the truth is not there."""
         if image not in self.truth:
             return None
-        pictures = [("truth", _thumbnail(self.truth[image])), ("input", _thumbnail(self.truth[image], gray=True))]
-        pictures += [(name, _thumbnail(files[image])) for name, files in self.methods.items() if image in files]
+        truth = self.truth[image]
+        pictures = [("truth", _thumbnail(truth, side)), ("input", _thumbnail(truth, side, gray=True))]
+        for name, files in self.methods.items():
+            pictures.append((name, _thumbnail(files[image], side) if image in files else ""))
         return GalleryRow(image, note, tuple(pictures))
 
 
@@ -126,12 +128,12 @@ def _index(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in reversed(files)}
 
 
-def _thumbnail(path: Path, *, gray: bool = False) -> str:
+def _thumbnail(path: Path, side: int, *, gray: bool = False) -> str:
     from PIL import Image
 
     with Image.open(path) as picture:
         small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     if gray:
         small = small.convert("L")
     buffer = io.BytesIO()

@@ -99,7 +99,7 @@ class ReportTable:
 
     def _marks(self, notes: Sequence[str]) -> str:
         """Letters of some cautions, "a,c"."""
-        return ",".join(mark_of(self.cautions.index(note)) for note in notes)
+        return ",".join(mark_of(number) for number in sorted({self.cautions.index(note) for note in notes}))
 
     def _footnotes(self) -> list[tuple[str, str]]:
         """Letter and text of the cautions of what this table (or section) shows."""
@@ -198,17 +198,26 @@ class ReportTable:
         return "\n".join(lines) + "\n"
 
     def to_html(self) -> str:
-        """Table elements, one a section, each in a box that scrolls when the page is narrow, with its caption below."""
-        return "\n".join(section._html() for section in self.sections())
+        """Table elements, one a section, each in a box that scrolls when the page is narrow, with its caption below.
 
-    def _html(self) -> str:
+        A caution that stands below one section is not said again below the next.
+        """
+        said: set[str] = set()
+        parts = []
+        for section in self.sections():
+            footnotes = [(letter, note) for letter, note in section._footnotes() if note not in said]
+            parts.append(section._html(footnotes))
+            said |= {note for _, note in footnotes}
+        return "\n".join(parts)
+
+    def _html(self, footnotes: Sequence[tuple[str, str]]) -> str:
         def raised(notes: Sequence[str]) -> str:
             return f"<sup>{self._marks(notes)}</sup>" if notes else ""
 
         head = "".join(
             f'<th scope="col" class="number">{html.escape(_together(column.title))}</th>' for column in self.columns
         )
-        lines = ['<div class="scroll"><table class="results">']
+        lines = ['<div class="scroll" role="region" tabindex="0" aria-label="Results"><table class="results">']
         lines.append(f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>')
         for row in self.rows:
             mark = ' <span class="published">published</span>' if row.published else ""
@@ -220,7 +229,7 @@ class ReportTable:
             kind = ' class="published-row"' if row.published else ""
             name = f'<th scope="row">{html.escape(row.method)}{mark}{raised(row.notes)}</th>'
             lines.append(f"<tr{kind}>{name}{cells}</tr>")
-        notes = [f"<sup>{letter}</sup> {html.escape(_sentence(note))}" for letter, note in self._footnotes()]
+        notes = [f"<sup>{letter}</sup> {html.escape(_sentence(note))}" for letter, note in footnotes]
         notes += [html.escape(_sentence(note)) for note in self.notes]
         below = [f'<p class="soft">{text}</p>' for text in (html.escape(self.caption), *notes)]
         return "\n".join([*lines, "</tbody></table></div>", *below])

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from analysis.commands.report import report_command
-from analysis.report.document import ReportInput, methods_paragraphs
+from analysis.report.content import ReportInput
+from analysis.report.methods_text import methods_paragraphs
 from analysis.report.published_rows import PUBLISHED, published_rows
 from analysis.report.tables import build_table
 from analysis.study.analysis import AnalysisOptions, analyze_study
@@ -95,7 +96,7 @@ def test_one_file_holds_everything_and_loads_nothing(
     assert "report.html" in output
     page = read_page(tmp_path / "out" / "report.html")
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.loads)
-    assert "script" not in page.tags
+    assert "link" not in page.tags
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 8
     assert page.tags.count("img") > 40

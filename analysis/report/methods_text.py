@@ -1,0 +1,101 @@
+"""Paragraphs to paste into a paper: what was measured, how, and with which uncertainty."""
+
+from __future__ import annotations
+
+from analysis.report.content import ReportInput
+from analysis.report.preference import preference_paragraph
+from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
+from evalkit.scoring.score_folder import ScoreFolder
+
+__all__ = ["methods_paragraphs"]
+
+
+def methods_paragraphs(content: ReportInput) -> list[str]:
+    """Paragraphs to paste into a paper: what was measured, how, and with which uncertainty."""
+    paragraphs = []
+    if content.scores is not None:
+        scores = content.scores
+        paragraphs.append(
+            f"Metric scores were computed on {_image_counts(scores)} with colorization-evalkit {content.version}; standard "
+            "errors and intervals are over images. Signatures below say how each number was made."
+        )
+    if content.study is not None:
+        paragraphs += _study_paragraphs(content.study, content.version)
+    return paragraphs
+
+
+def _image_counts(scores: ScoreFolder) -> str:
+    """Images of the methods: one number where they have as many, each method's own where not."""
+    counts = {method: scores.images_of(method) for method in scores.methods}
+    if len(set(counts.values())) <= 1:
+        return f"{next(iter(counts.values()), 0):,} images"
+    return "images of different number (" + ", ".join(f"{name}: {count:,}" for name, count in counts.items()) + ")"
+
+
+def _declared(study: StudyAnalysis) -> str:
+    days = sorted({rule.declared for rule in study.rules if rule.declared})
+    return f"on {' and '.join(days)}" if days else "beforehand (on a day that their file does not name)"
+
+
+def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
+    headline, options = study.headline, study.options
+    test = headline.trials.of_kind("test")
+    people, images = test.design.n_participants, test.design.n_images
+    asked = {
+        "real-vs-fake": "saw each photo and one of its colorizations in turn and said which had fake colours",
+        "preference": "saw two colorizations of a photo and said which looked more natural",
+        "naturalness": "saw one image at a time and said whether its colours looked natural",
+        "rating": "rated single images",
+    }[headline.trials.preset]
+    who = "Simulated observers" if study.simulated else "Participants"
+    first = f"{who} (n = {people}) {asked}; {len(test):,} answers on {images} images are analysed."
+    excluded = "; ".join(f"{entry.reason}: {entry.n_trials} trials" for entry in study.left_out)
+    if excluded:
+        first += f" Not included: {excluded}."
+    if study.rules:
+        first += f" Exclusion rules declared {_declared(study)}: {'; '.join(rule.name for rule in study.rules)}."
+    if headline.preferences is not None:
+        both = options.estimand == "participants+images"
+        claim = "new participants and new images" if both else "new participants on these images"
+        return [first, preference_paragraph(headline.preferences, claim, options.confidence)]
+    percent = f"{100 * options.confidence:g} %"
+    if options.estimand == "participants+images":
+        claim = (
+            f"Standard errors and {percent} intervals are for new participants and new images: variance components of "
+            "participants and images, crossed, were estimated by moments, the variance of the mean has Satterthwaite "
+            "degrees of freedom, and t intervals were formed on the logit scale."
+        )
+    else:
+        claim = (
+            f"Standard errors and {percent} intervals are for new participants on these images: they rest on the spread "
+            "of participants, with t intervals on the logit scale."
+        )
+    if headline.trials.preset == "rating":
+        claim = claim.replace("on the logit scale", "on the rating scale")
+    return [first, claim + _comparison_words(headline, options)]
+
+
+def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str:
+    """How methods were compared, with one another and with what counts as success."""
+    compared = (
+        " Methods were compared by a two-way test, paired by images where the same ones were shown for both; p-values are "
+        "adjusted by Holm's method for the family of comparisons, intervals are not adjusted."
+    )
+    margin = f"{100 * options.equivalence_margin:g} points"
+    if headline.trials.preset == "rating":
+        by_order = (
+            " Beside the means, ratings were compared by their order alone: the probability that one of A is higher than "
+            "one of B (Mann-Whitney, ties half), with the same two-way variance."
+        )
+        return compared.replace("Methods", "Mean ratings", 1) + by_order
+    if headline.trials.preset == "real-vs-fake":
+        return compared + (
+            f" A method counts as equal to 50 % when two one-sided tests with a margin of {margin} are significant at 5 %; "
+            "this is not adjusted for the number of methods."
+        )
+    if headline.against_truth is None:
+        return compared
+    return compared + (
+        f" A method counts as equal to the photos themselves when two one-sided tests of the difference of the rates, with a "
+        f"margin of {margin}, are significant at 5 % after Holm's adjustment."
+    )

@@ -1,0 +1,225 @@
+"""Every figure of the report in its order: when there is one, what stands below it, how it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.report import figures as draw
+from analysis.report.agreement import best_metric
+from analysis.report.content import ReportInput
+from analysis.report.preference import preference_figure
+from analysis.report.tables import metric_column
+from analysis.study.analysis import SubsetAnalysis
+from analysis.study.differences import TRUTH
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURES", "ReportFigure", "report_figures"]
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A drawn figure with its caption; `name` is the file name without suffix, `wide` one over the whole page."""
+
+    name: str
+    caption: str
+    figure: Figure
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """One figure of the report: when there is one, what stands below it, and how it is drawn.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix.
+    applies : callable
+        Whether the data of a report have it.
+    caption, draw : callable
+        For a report to which it applies.
+    """
+
+    name: str
+    applies: Callable[[ReportInput], bool]
+    caption: Callable[[ReportInput], str]
+    draw: Callable[[ReportInput], Figure]
+
+
+def report_figures(content: ReportInput) -> list[ReportFigure]:
+    """All figures for which there are data, in the order of `FIGURES`."""
+    return [
+        ReportFigure(section.name, section.caption(content), section.draw(content))
+        for section in FIGURES
+        if section.applies(content)
+    ]
+
+
+def _shown_study(content: ReportInput) -> SubsetAnalysis:
+    """The study of a report that has one: sections ask for it only where they apply."""
+    assert content.headline is not None
+    return content.headline
+
+
+def _curve_caption(content: ReportInput) -> str:
+    bands = "; bands: 95 % over images" if content.scores and content.scores.curve_std_errors else ""
+    return f"Cumulative ab-error curves: share of pixels within each error threshold{bands}."
+
+
+def _draw_curves(content: ReportInput) -> Figure:
+    assert content.scores is not None
+    return draw.curve_figure(content.scores.curves, content.scores.curve_std_errors)
+
+
+def _forest_caption(content: ReportInput) -> str:
+    return f"Rates with {_percent(content)} intervals for {_claim(content)}."
+
+
+def _percent(content: ReportInput) -> str:
+    assert content.study is not None
+    return f"{100 * content.study.options.confidence:g} %"
+
+
+def _claim(content: ReportInput) -> str:
+    assert content.study is not None
+    both = content.study.options.estimand == "participants+images"
+    return "new participants and new images" if both else "new participants on these images"
+
+
+def _draw_forest(content: ReportInput) -> Figure:
+    assert content.study is not None
+    study = _shown_study(content)
+    preset, rates = study.trials.preset, list(study.rates or ())
+    truth = next((record.mean.estimate for record in rates if record.method == TRUTH and record.mean), None)
+    return draw.forest_figure(
+        rates,
+        target=0.5 if preset == "real-vs-fake" else truth,
+        margin=content.study.options.equivalence_margin,
+        rating=preset == "rating",
+    )
+
+
+def _preference_scale_shown(content: ReportInput) -> bool:
+    preferences = content.headline.preferences if content.headline else None
+    return preferences is not None and preferences.scale is not None
+
+
+def _draw_preference_scale(content: ReportInput) -> Figure:
+    preferences = _shown_study(content).preferences
+    assert preferences is not None
+    return preference_figure(preferences)
+
+
+def _has_vigilance_curve(content: ReportInput) -> bool:
+    if not content.rates_shown:
+        return False
+    diagnosed = _shown_study(content).diagnostics.get("methods", {})
+    return any("estimate" in point for entry in diagnosed.values() for point in entry.get("vigilance_curve", []))
+
+
+def _has_fatigue(content: ReportInput) -> bool:
+    if not content.rates_shown:
+        return False
+    study = _shown_study(content)
+    of_answers = study.trials.preset != "rating" and "fatigue" in study.diagnostics
+    return of_answers and bool(np.ptp(study.trials.of_kind("test")["trial"]) > 0)
+
+
+def _has_sides(content: ReportInput) -> bool:
+    if content.headline is None:
+        return False
+    return any(not math.isnan(row["first_share"]) for row in _shown_study(content).tables["per_participant"])
+
+
+def _draw_scatter(content: ReportInput) -> Figure:
+    scatter = content.scatter
+    assert scatter is not None
+    column = metric_column(scatter.metric)
+    rho = {entry.over: entry.observed for entry in content.agreement if entry.metric == scatter.metric}
+    return draw.image_scatter_figure(
+        {method: (column.factor * pairs.values, pairs.rates) for method, pairs in scatter.pairs.items()},
+        column.title,
+        {method: rho[f"images of {method}"] for method in scatter.pairs if f"images of {method}" in rho},
+    )
+
+
+def _scatter_caption(content: ReportInput) -> str:
+    assert content.scatter is not None
+    title = metric_column(content.scatter.metric).title
+    best = " (of the metrics that are shown to agree with people, the one that does most)"
+    return (
+        f"{title} of single images against how often they fool people{best if best_metric(content.agreement) else ''}."
+    )
+
+
+FIGURES = (
+    Section(
+        "curves",
+        lambda content: bool(content.scores and content.scores.curves),
+        _curve_caption,
+        _draw_curves,
+    ),
+    Section(
+        "preference_scale",
+        lambda content: _preference_scale_shown(content),
+        lambda content: (
+            f"Bradley-Terry strengths with {_percent(content)} intervals for {_claim(content)}; methods that always won or "
+            "always lost have none."
+        ),
+        _draw_preference_scale,
+    ),
+    Section("forest", lambda content: content.rates_shown, _forest_caption, _draw_forest),
+    Section(
+        "variance_components",
+        lambda content: content.rates_shown,
+        lambda content: "Variance of one answer: participants, images, and the rest.",
+        lambda content: draw.component_figure(_shown_study(content).tables["variance_components"]),
+    ),
+    Section(
+        "vigilance",
+        _has_vigilance_curve,
+        lambda content: (
+            "Fool rate of the participants who reach each share of vigilance trials; the left end is everybody."
+        ),
+        lambda content: draw.vigilance_figure(_shown_study(content).diagnostics["methods"]),
+    ),
+    Section(
+        "fatigue",
+        _has_fatigue,
+        lambda content: (
+            f"{'Share judged natural' if _shown_study(content).trials.preset == 'naturalness' else 'Fool rate'} over the "
+            "session, all methods together; bars: 95 %, participants as clusters."
+        ),
+        lambda content: draw.fatigue_figure(_shown_study(content).trials.of_kind("test")),
+    ),
+    Section(
+        "side_bias",
+        _has_sides,
+        lambda content: (
+            "How often each participant preferred the first image."
+            if _shown_study(content).trials.preset == "preference"
+            else "How often each participant answered that the first image was the fake."
+        ),
+        lambda content: draw.side_bias_figure(_shown_study(content).tables["per_participant"]),
+    ),
+    Section(
+        "answer_times",
+        lambda content: content.headline is not None and "answer_times" in content.headline.diagnostics,
+        lambda content: "Times from the question to the answer.",
+        lambda content: draw.answer_time_figure(_shown_study(content).trials.of_kind("test")),
+    ),
+    Section(
+        "metric_scatter",
+        lambda content: content.scatter is not None,
+        _scatter_caption,
+        _draw_scatter,
+    ),
+)
+"""Every figure of the report, in its order; a new one is one entry."""
