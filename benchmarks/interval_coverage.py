@@ -235,7 +235,7 @@ PREFERENCES = (
     PreferenceSetting("12 x 12, 4 methods", 12, 12, 4),
     PreferenceSetting("20 x 40, 3 methods", 20, 40, 3),
     PreferenceSetting("40 x 40, 5 methods", 40, 40, 5),
-    PreferenceSetting("30 x 30, 3 methods, one pair a person", 30, 30, 3, one_pair=True),
+    PreferenceSetting("30 x 30, 3 methods, one pair per person", 30, 30, 3, one_pair=True),
     PreferenceSetting("20 x 40, 3 methods, all of one taste", 20, 40, 3, 0.0, 0.0),
 )
 

@@ -525,7 +525,9 @@ def preference_scale(
     expand[:size, : size - 1] = basis
     if with_order:
         expand[size, size - 1] = 1.0
-    parts, coefficients = _sandwich(x, preferences.value, beta, link, design, estimand, expand)
+    parts, coefficients = _sandwich(
+        x, preferences.value, beta, link=link, design=design, estimand=estimand, expand=expand
+    )
     return PreferenceScale(
         methods=preferences.methods,
         strength=basis @ beta[: size - 1],
@@ -572,6 +574,7 @@ def _sandwich(
     x: FloatArray,
     value: FloatArray,
     beta: FloatArray,
+    *,
     link: Link,
     design: CrossedDesign,
     estimand: Estimand,

@@ -141,7 +141,17 @@ def colorize_command(
     if (method in BUILTIN_METHODS or method in CLASSICAL) and for_networks:
         raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
     if method in CLASSICAL:
-        report = _colorize_classically(method, source, target, hints, example, swatches, seed, resume, overwrite)
+        report = _colorize_classically(
+            method,
+            source,
+            target,
+            hints=hints,
+            example=example,
+            swatches=swatches,
+            seed=seed,
+            resume=resume,
+            overwrite=overwrite,
+        )
     elif method in BUILTIN_METHODS:
         with progress_bar(method, "images") as show:
             report = colorize_folder(
@@ -191,6 +201,7 @@ def _colorize_classically(
     method: str,
     source: Path,
     target: Path,
+    *,
     hints: Path | None,
     example: Path | None,
     swatches: tuple[str, ...],

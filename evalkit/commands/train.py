@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evalkit.colorizers.training.options import Compute
     from evalkit.colorizers.training.run_folder import LogLine
     from evalkit.colorizers.training.speed import Speed
+    from evalkit.colorizers.training.train import TrainingReport
 
 __all__ = ["train_command"]
 
@@ -261,21 +262,26 @@ def train_command(
             on_step=show,
         )
     if not quiet:
-        skipped = [
-            f"{len(names)} {what}"
-            for names, what in ((report.survey.gray, "gray"), (report.survey.unreadable, "unreadable"))
-            if names
-        ]
+        _say_report(report, variant, validated=validation is not None, stops_early=patience is not None)
+
+
+def _say_report(report: TrainingReport, variant: str, *, validated: bool, stops_early: bool) -> None:
+    """What was trained, on how much, and how good it is."""
+    skipped = [
+        f"{len(names)} {what}"
+        for names, what in ((report.survey.gray, "gray"), (report.survey.unreadable, "unreadable"))
+        if names
+    ]
+    click.echo(
+        f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {counted(report.last_step, 'step')} on "
+        f"{counted(len(report.survey.photos), 'photo')}" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
+    )
+    if validated:
+        metric = "rebalanced AuC" if VARIANTS[variant].rebalanced else "AuC"
         click.echo(
-            f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {counted(report.last_step, 'step')} on "
-            f"{counted(len(report.survey.photos), 'photo')}" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
+            f"best {metric} on the validation photos: {100 * report.best.score:.2f} after {counted(report.best.step, 'step')}"
+            + ("; these are the weights" if stops_early else "")
         )
-        if validation is not None:
-            metric = "rebalanced AuC" if VARIANTS[variant].rebalanced else "AuC"
-            click.echo(
-                f"best {metric} on the validation photos: {100 * report.best.score:.2f} after {counted(report.best.step, 'step')}"
-                + ("; these are the weights" if patience is not None else "")
-            )
 
 
 def _say_nothing(chosen: Compute, measured: Sequence[Speed]) -> None:

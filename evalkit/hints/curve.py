@@ -198,7 +198,7 @@ def read_curve(out: Path, methods: Sequence[str], counts: Sequence[int], *, n_bo
             values = [scores[method_of_count(method, k), metric.name].value for k in counts]
             if not any(map(math.isnan, values)):
                 terms[method] = [metric.terms(stored.methods[method_of_count(method, k)]) for k in counts]
-        areas += _areas(metric, scores, terms, methods, counts, n_bootstrap, seed)
+        areas += _areas(metric, scores, terms, methods=methods, counts=counts, n_bootstrap=n_bootstrap, seed=seed)
     return HintCurve(tuple(points), tuple(areas))
 
 
@@ -222,6 +222,7 @@ def _areas(
     metric: Any,
     scores: Scores,
     terms: Mapping[str, list[Any]],
+    *,
     methods: Sequence[str],
     counts: Sequence[int],
     n_bootstrap: int,

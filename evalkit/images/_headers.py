@@ -155,7 +155,16 @@ def read_png_header(data: bytes) -> PngHeader:
                 break
             if kind == b"IEND":
                 plain = plain and width > 0 and height > 0
-                return PngHeader(width, height, bit_depth, color_type, icc, orientation, cicp, plain)
+                return PngHeader(
+                    width=width,
+                    height=height,
+                    bit_depth=bit_depth,
+                    color_type=color_type,
+                    icc=icc,
+                    orientation=orientation,
+                    cicp=cicp,
+                    plain=plain,
+                )
             body = position + 8
             if kind == b"iCCP":
                 icc = _unpack_icc(data[body : body + length])

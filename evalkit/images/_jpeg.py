@@ -89,7 +89,16 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             width, height, components, plain, progressive = frame
             icc, notes = _join_icc(icc_segments)
             several_scans = progressive or data[position + 4] < components
-            return JpegHeader(width, height, components, icc, orientation, plain, several_scans, notes)
+            return JpegHeader(
+                width=width,
+                height=height,
+                components=components,
+                icc=icc,
+                orientation=orientation,
+                plain=plain,
+                several_scans=several_scans,
+                notes=notes,
+            )
         if marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # markers without a length have no place here
             return None
         body = position + 4

@@ -106,7 +106,7 @@ def start(
             if earlier is not None and not _forget_turned_away(connection, earlier.id, earlier.state):
                 return _enter_again(connection, study, earlier.id, token, now)
         if person is not None:
-            returned = _return_of_person(connection, study, arrival, person, place, token, now)
+            returned = _return_of_person(connection, study, arrival, person=person, place=place, token=token, now=now)
             if returned is not None:
                 return returned
         if state == "moved":  # by somebody who left this server running
@@ -266,7 +266,7 @@ def _open_link(connection: Connection, study: Study, link: str, token: str, now:
 
 
 def _return_of_person(
-    connection: Connection, study: Study, arrival: Arrival, person: str, place: str | None, token: str, now: float
+    connection: Connection, study: Study, arrival: Arrival, *, person: str, place: str | None, token: str, now: float
 ) -> Snapshot | None:
     row = connection.execute(
         sa.select(_S.c.id, _S.c.state, _S.c.arrival_hash).where(_S.c.person_hash == person)

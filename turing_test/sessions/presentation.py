@@ -143,7 +143,7 @@ def shown(
     Parameters
     ----------
     exposures : sequence of Exposure
-        One an image, in order.
+        One per image, in order.
     interval_ms : float, optional
         Time between frames, measured now; without it the refresh rate that the page found at the beginning.
     resolution_ms : float

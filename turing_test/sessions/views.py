@@ -75,7 +75,7 @@ def image_addresses(token: str, trial: Upcoming, n_images: int) -> list[str]:
 
 
 def images_ahead(storage: Storage, token: str, snapshot: Snapshot, n_images: int) -> list[str]:
-    """Addresses of the images of the next `FAR` trials, in order: for pages on lines too slow to fetch one pair a trial."""
+    """Addresses of the images of the next `FAR` trials, in order: for pages on lines too slow to fetch one pair per trial."""
     if snapshot.state not in ACTIVE[1:]:
         return []
     columns = [_T.first_token, _T.second_token][:n_images]

@@ -115,7 +115,16 @@ def create_study(
     protocol = _protocol(root, preset, settings or {}, earlier)
     if earlier is None:
         return _create(root, truth, methods, protocol, allow_missing, on_image)
-    return _update(root, earlier, truth, methods, protocol, allow_missing, database_url, on_image)
+    return _update(
+        root,
+        earlier,
+        truth,
+        methods,
+        protocol,
+        allow_missing=allow_missing,
+        database_url=database_url,
+        on_image=on_image,
+    )
 
 
 def _create(
@@ -167,6 +176,7 @@ def _update(
     truth: str | os.PathLike[str] | None,
     methods: Methods | None,
     protocol: Protocol,
+    *,
     allow_missing: bool,
     database_url: str | None,
     on_image: Callable[[int, int], None] | None,

@@ -154,9 +154,16 @@ def shown(token: str, position: int) -> Response:
     body = _body(server, "shown")
     exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
     presentation.shown(
-        server.storage, server.study, token, position, body["load"], exposures, body.get("interval_ms"),
-        body.get("resolution_ms", 0.0), body.get("proofs", ()),
-    )  # fmt: skip
+        server.storage,
+        server.study,
+        token,
+        position,
+        load=body["load"],
+        exposures=exposures,
+        interval_ms=body.get("interval_ms"),
+        resolution_ms=body.get("resolution_ms", 0.0),
+        proofs=body.get("proofs", ()),
+    )
     return json_response({"stored": True})
 
 
@@ -165,7 +172,13 @@ def answer(token: str, position: int) -> Response:
     server = context()
     body = _body(server, "answer")
     answered = presentation.answer(
-        server.storage, server.study, token, position, body["load"], body["response"], body["response_ms"]
+        server.storage,
+        server.study,
+        token,
+        position,
+        load=body["load"],
+        response=body["response"],
+        response_ms=body["response_ms"],
     )
     feedback = (
         None if answered.feedback is None else {"correct": answered.feedback.correct, "fake": answered.feedback.fake}

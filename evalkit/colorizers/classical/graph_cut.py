@@ -92,7 +92,9 @@ def alpha_expansion(unary: FloatArray, distance: FloatArray, right: FloatArray, 
     for move in range(MAX_SWEEPS * n_labels):
         if unchanged == n_labels:
             break
-        candidate = _best_expansion(move % n_labels, labels, data, distance, first, second, weights)
+        candidate = _best_expansion(
+            move % n_labels, labels, data, distance, first=first, second=second, weights=weights
+        )
         reached = energy(candidate)
         if reached < lowest:
             labels, lowest, unchanged = candidate, reached, 0
@@ -106,6 +108,7 @@ def _best_expansion(
     labels: IntArray,
     data: IntArray,
     distance: FloatArray,
+    *,
     first: IntArray,
     second: IntArray,
     weights: FloatArray,

@@ -173,7 +173,9 @@ def train(
                 trained = torch.compile(trained)  # type: ignore[assignment]
             every = _Intervals(save=save_every, log=log_every, panel=panel_every)
             with _batches(state, processes, workers) as parts:
-                last_step, best = _run_steps(state, trained, parts, folder, processes, every, on_step)
+                last_step, best = _run_steps(
+                    state, trained, parts, folder=folder, processes=processes, every=every, on_step=on_step
+                )
         return TrainingReport(
             weights=folder.weights,
             survey=state.survey,
@@ -200,6 +202,7 @@ def _run_steps(
     state: TrainingState,
     trained: nn.Module,
     parts: Iterator[tuple[Tensor, Tensor]],
+    *,
     folder: RunFolder,
     processes: Processes,
     every: _Intervals,
