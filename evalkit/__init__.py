@@ -16,6 +16,7 @@ Rooms, from the ground up. Each imports only from rooms before it in this list (
 - ``resampling``: intervals and tests of scores
 - ``colorizers``: what a method is; the built-in ones
 - ``scoring``: the run over folders, its store, its results
+- ``torchmetrics``: metrics as `torchmetrics.Metric`, for training loops
 - ``hints``: points and patches of true colour for colorizers that take them
 - ``colorizers.classical``: baselines from the literature
 - ``colorizers.learned``: networks that colour

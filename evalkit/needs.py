@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
 
-__all__ = ["need_scipy", "need_sklearn", "need_torch"]
+__all__ = ["need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
 
 
 def need_scipy(purpose: str) -> None:
@@ -34,6 +34,12 @@ def need_sklearn(purpose: str) -> None:
 def need_torch(purpose: str = "the network") -> None:
     """Refuse to go on without torch; as `need_scipy`."""
     _need("torch", "torch", purpose, "networks")
+
+
+def need_torchmetrics(purpose: str) -> None:
+    """Refuse to go on without torch and torchmetrics; as `need_scipy`."""
+    need_torch(purpose)
+    _need("torchmetrics", "torchmetrics", purpose, "training")
 
 
 def _need(module: str, package: str, purpose: str, extra: str) -> None:

@@ -8,7 +8,8 @@ saturation) and `other` (hues turned by 40 degrees). Its blocks run in order:
 - ``python``: run as a program of its own.
 
 A hidden line before a block changes that: ``% test: skip because REASON`` for commands that need weights, the
-internet or much time, ``% test: exit 2`` for a block whose last command is meant to fail. In README.md, where ``%`` would
+internet or much time, ``% test: exit 2`` for a block whose last command is meant to fail, ``% test: warnings because
+REASON`` where another package's own warnings are no error. In README.md, where ``%`` would
 show, the same stands in an HTML comment.
 """
 
@@ -45,7 +46,9 @@ PAGES = [
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_relative_to(ROOT / "docs" / "_build")),
 ]
 FENCE = re.compile(r"\s*(`{3,})(console|python)\s*")
-DIRECTIVE = re.compile(r"\s*(?:%|<!--) test: (?:exit (?P<status>\d+)|skip because (?P<reason>.+?))\s*(?:-->)?\s*")
+DIRECTIVE = re.compile(
+    r"\s*(?:%|<!--) test: (?:exit (?P<status>\d+)|skip because (?P<reason>.+?)|warnings because (?P<warner>.+?))\s*(?:-->)?\s*"
+)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -59,6 +62,7 @@ class Example:
     shown: str = ""
     status: int = 0
     skipped: bool = False
+    may_warn: bool = False
 
 
 def examples(text: str, page: str) -> Iterator[Example]:
@@ -76,11 +80,12 @@ def examples(text: str, page: str) -> Iterator[Example]:
         before = next((line for line in reversed(lines[: start - 1]) if line.strip()), "")
         directive = DIRECTIVE.fullmatch(before)
         skipped = directive is not None and directive["reason"] is not None
+        may_warn = directive is not None and directive["warner"] is not None
         status = int(directive["status"]) if directive and directive["status"] else 0
         block = textwrap.dedent("\n".join(lines[start:k])).splitlines()
         if fence[2] == "python":
             command = (sys.executable, "-c", "\n".join(block))
-            yield Example(page, start + 1, command, "", status, skipped)
+            yield Example(page, start + 1, command, "", status, skipped, may_warn)
             continue
         found = list(console_commands(block))
         for number, (offset, command, shown) in enumerate(found, start=1):
@@ -127,7 +132,7 @@ def play(example: Example, folder: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "110",
         "NO_COLOR": "1",
-        "PYTHONWARNINGS": "error",
+        "PYTHONWARNINGS": "default" if example.may_warn else "error",
     }
     result = subprocess.run(example.command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     printed = result.stdout + result.stderr

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 ADVISORIES = tomllib.loads((ROOT / ".ci" / "advisories.toml").read_text())["advisory"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS_OF_LOCK = {".ci/test.lock": ("test", "docs", "report", "study"), "deploy/study.lock": ("study",)}
-BY_CONSTRAINT = {"torch", "torchvision", "lpips", "torch-fidelity"}
+BY_CONSTRAINT = {"torch", "torchvision", "lpips", "torch-fidelity", "torchmetrics", "lightning", "tensorboard"}
 """In no lock file: builds of PyTorch differ from machine to machine, and these come with it (constraints.txt)."""
 
 

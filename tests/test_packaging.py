@@ -44,7 +44,7 @@ TORCH_ROOMS = frozenset(
         "training.train",
         "training.validation",
     )
-)
+) | {"evalkit.torchmetrics"}
 """Modules that may import torch when they are imported themselves; callers import these inside functions."""
 
 HEAVY = {"numpy", "numba", "PIL", "pyarrow", "torch", "torchvision", "scipy", "pandas", "matplotlib", "rich"}

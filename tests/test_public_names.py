@@ -10,7 +10,7 @@ from types import FunctionType
 import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
-PUBLIC = ("evalkit", "analysis", "evalkit.metrics")
+PUBLIC = ("evalkit", "analysis", "evalkit.metrics", "evalkit.torchmetrics")
 
 
 def documented(module: str) -> set[str]:

@@ -16,8 +16,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.array_pairs import PairMeasurer, check_measurable
 from evalkit.metrics.base import ImageStatistics, Metric, SetMetric, SumMetric, exact_parts
 from evalkit.networks.options import NetworkOptions
-from evalkit.release import release
-from evalkit.scoring.signature import format_signature
+from evalkit.scoring.signature import format_run_free_signature
 from evalkit.wording import counted
 
 __all__ = ["Accumulator", "AccumulatorCollection", "RunningSet", "RunningSum"]
@@ -292,9 +291,8 @@ class AccumulatorCollection:
     @property
     def signatures(self) -> dict[str, str]:
         """How each number is made, by metric; the set is ``arrays``, for nothing is known of their names."""
-        run = {"set": "arrays", "n": str(self.n_images), "size": "native"}
         return {
-            metric.name: format_signature(metric.name, run, metric.fields, release())
+            metric.name: format_run_free_signature(metric.name, self.n_images, metric.fields)
             for metric in self._measurer.metrics
         }
 

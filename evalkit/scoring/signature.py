@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["DEFINITIONS", "differing_fields", "format_signature", "parse_signature"]
+from evalkit.release import release as this_release
+
+__all__ = ["DEFINITIONS", "differing_fields", "format_run_free_signature", "format_signature", "parse_signature"]
 
 DEFINITIONS = 1
 """Number of the definitions: whoever changes what any metric, colour conversion or resizing gives raises it by one.
@@ -44,6 +46,12 @@ def format_signature(metric: str, run: Mapping[str, str], own: Mapping[str, str]
         if set("|:\n") & set(key) or set("|\n") & set(value):
             raise ValueError(f"signature field {key}:{value} holds a separator")
     return "|".join([metric, *(f"{key}:{value}" for key, value in fields.items())])
+
+
+def format_run_free_signature(metric: str, n_images: int, own: Mapping[str, str]) -> str:
+    """The signature of a number that was made of arrays: the set is ``arrays``, for nothing is known of their names."""
+    run = {"set": "arrays", "n": str(n_images), "size": "native"}
+    return format_signature(metric, run, own, this_release())
 
 
 def parse_signature(signature: str) -> dict[str, str]:
