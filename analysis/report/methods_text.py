@@ -49,6 +49,7 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     }[headline.trials.preset]
     who = "Simulated observers" if study.simulated else "Participants"
     first = f"{who} (n = {people}) {asked}; {len(test):,} answers on {images} images are analysed."
+    first += _departures(headline)
     excluded = "; ".join(f"{entry.reason}: {entry.n_trials} trials" for entry in study.left_out)
     if excluded:
         first += f" Not included: {excluded}."
@@ -73,6 +74,16 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
     if headline.trials.preset == "rating":
         claim = claim.replace("on the logit scale", "on the rating scale")
     return [first, claim + _comparison_words(headline, options)]
+
+
+def _departures(headline: SubsetAnalysis) -> str:
+    """What was shown and asked otherwise than the preset has it; nothing where the table does not tell."""
+    if "departures" not in headline.trials:
+        return ""
+    said = sorted({str(entry) for entry in headline.trials["departures"]})
+    if said == [""]:
+        return " The study followed its preset in everything that was shown and asked."
+    return f" The study differed from its preset in: {' / '.join(entry or 'nothing' for entry in said)}."
 
 
 def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str:

@@ -63,7 +63,7 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         simulated=study is not None and study.simulated,
         table=Markup(table.to_html()) if table.columns else "",
         other_table=Markup(build_table(None, before).to_html()) if before else "",
-        notes=_notes(content.headline),
+        notes=[*_notes(content.headline), *_pixel_notes(content)],
         left_out=study.left_out if study else (),
         **_comparison_parts(content.headline),
         preferences=_preference_parts(content.headline),
@@ -97,6 +97,22 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
     if headline.preferences is not None:
         notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.preferences.differences if r.note]
     return notes
+
+
+def _pixel_notes(content: ReportInput) -> list[str]:
+    """One sentence when people and metrics did not see the same pixels, as far as the files tell."""
+    if content.scores is None or content.headline is None or "shown_as" not in content.headline.trials:
+        return []
+    scored = content.scores.size_field
+    shown = sorted({str(entry) for entry in content.headline.trials["shown_as"]} - {"", scored})
+    if not shown:
+        return []
+    size, fit = shown[0].split("-")[:2]
+    same = (
+        f" The pixels are the same only where files are {size} x {size}; evalkit score --size {size} --fit {fit} scores what "
+        "people saw."
+    )
+    return [f"People and metrics did not see the same: people {' and '.join(shown)}, metrics {scored}.{same}"]
 
 
 def _comparison_parts(headline: SubsetAnalysis | None) -> dict[str, Any]:

@@ -67,6 +67,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(name="study", meaning="Name of the study; one per table."),
     Column(name="manifest", meaning="Digest of the study's stimuli; one per table."),
+    Column(
+        name="shown_as",
+        meaning="What files became for people, in the words of the field `size` of signatures: `256-warp-bicubic`.",
+    ),
+    Column(
+        name="departures",
+        meaning="What was shown and asked otherwise than the preset of the study has it; separated by `;`.",
+    ),
     Column(name="platform", meaning="How the participant came; simulated ones never mix with people."),
     Column(name="session", meaning="Label of the session; one per participant."),
     Column(name="session_state", meaning="How the session ended."),

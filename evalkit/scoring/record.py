@@ -57,12 +57,17 @@ class RunDefinition:
     @property
     def size_field(self) -> str:
         """Signature field: ``native``, or for example ``256-warp-bicubic``."""
-        return "native" if self.size is None else f"{self.size}-{self.fit}-{self.resample}"
+        return size_field(self.size, self.fit, self.resample)
 
     @property
     def own_methods(self) -> tuple[str, ...]:
         """Methods that are neither anchors nor the truth."""
         return tuple(name for name in self.methods if name not in self.builtins and name != "truth")
+
+
+def size_field(size: int | None, fit: str, resample: str) -> str:
+    """How images were resized, as signatures say it: ``native``, or for example ``256-warp-bicubic``."""
+    return "native" if size is None else f"{size}-{fit}-{resample}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
+from evalkit.scoring.record import size_field
 
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
 
@@ -74,6 +75,13 @@ class ScoreFolder:
     curve_std_errors: Mapping[str, FloatArray]
     per_image: Mapping[str, npt.NDArray[Any]]
     record: Mapping[str, Any]
+
+    @property
+    def size_field(self) -> str:
+        """How images were resized before they were scored, as signatures say it."""
+        return size_field(
+            self.record.get("size"), self.record.get("fit", "warp"), self.record.get("resample", "bicubic")
+        )
 
     def images_of(self, method: str) -> int:
         """Images of one method: the most that any of its metrics rests on."""

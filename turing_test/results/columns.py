@@ -187,6 +187,8 @@ COLUMNS = (
           lambda record: iso_time(record.row["trial_begun_at"])),
     _text("answered_at", "When the answer was stored, UTC, ISO 8601.",
           lambda record: iso_time(record.row["trial_answered_at"])),
+    _text("shown_as", column_meaning("shown_as"), lambda record: record.study.protocol.shown_as),
+    _text("departures", column_meaning("departures"), lambda record: "; ".join(record.study.protocol.departures)),
     _text("manifest", "Digest of the study's stimuli.", lambda record: record.study.manifest.digest),
 )
 # fmt: on

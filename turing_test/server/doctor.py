@@ -83,6 +83,7 @@ def examine(
     yield Check(
         "study", True, f"{len(manifest.images)} photos, {len(manifest.methods)} methods, {study.protocol.preset}"
     )
+    yield _check_departures(study)
     yield _check_stimuli(study, on_file)
     yield _check_consent(study)
     yield _check_stamp(study)
@@ -94,6 +95,15 @@ def examine(
         yield Check("server", None, "not looked at: give --url, or set public_url in study.toml")
         return
     yield from _check_server(url)
+
+
+def _check_departures(study: Study) -> Check:
+    protocol = study.protocol
+    said = ", ".join(protocol.departures)
+    finding = f"differs from {protocol.preset} in {said}" if said else f"as {protocol.preset} has it"
+    if protocol.preset == "zhang2016" and said:
+        finding += "; say so where you name the paper (the report's methods paragraph does)"
+    return Check("protocol", None if said else True, finding)
 
 
 def _check_stimuli(study: Study, on_file: Callable[[int, int], None] | None) -> Check:

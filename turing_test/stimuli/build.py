@@ -129,13 +129,13 @@ class _Notes:
     def __init__(self, size: int) -> None:
         self._size = size
         self._enlarged: list[str] = []
-        self._cut: list[str] = []
+        self._not_square: dict[str, list[str]] = {"crop": [], "warp": []}
 
     def look_at(self, image: str, height: int, width: int, fit: str) -> None:
         if min(height, width) < self._size:
             self._enlarged.append(image)
-        if height != width and fit == "crop":
-            self._cut.append(image)
+        if height != width:
+            self._not_square[fit].append(image)
 
     def sentences(self) -> Iterator[str]:
         if self._enlarged:
@@ -143,8 +143,12 @@ class _Notes:
                 f"{len(self._enlarged)} photos are smaller than {self._size} pixels and were enlarged (first "
                 f"{self._enlarged[0]}); enlarged photos look soft, so set size lower or leave them out."
             )
-        if self._cut:
-            yield f"{len(self._cut)} photos are not square and were cut to their centre (fit, first {self._cut[0]})."
+        for fit, done in (("crop", "cut to their centre"), ("warp", "scaled to a square, out of proportion")):
+            if names := self._not_square[fit]:
+                yield (
+                    f'{len(names)} photos are not square and were {done} (fit = "{fit}", first {names[0]}); metrics see the '
+                    f"same pixels with evalkit score --size {self._size} --fit {fit}."
+                )
 
 
 def _encode_all(

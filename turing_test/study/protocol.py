@@ -194,9 +194,9 @@ class Protocol:
 
     size: int = _number("stimuli", 256, 64, 1024, "Side of every image in pixels; on the page, CSS pixels.")
     fit: str = _choice(
-        "stimuli", "crop", ("crop", "warp"),
-        "How an image of another size becomes square. crop: scale the short side, cut out the centre.\n"
-        "warp: scale both sides. Truth and methods are treated alike.",
+        "stimuli", "warp", ("warp", "crop"),
+        "How an image of another size becomes square. warp: scale both sides, as evalkit score does by default.\n"
+        "crop: scale the short side, cut out the centre. Truth and methods are treated alike.",
     )  # fmt: skip
     seed: int = _number(
         "stimuli", 0, 0, 2**31 - 1, "Which other photo lends its colours to each vigilance image."
@@ -420,6 +420,26 @@ class Protocol:
     def window_height(self) -> int:
         """Lowest window for a session, CSS pixels: ``min_height``, or room for an image and the question above it."""
         return self.min_height or self.size + QUESTION_HEIGHT
+
+    @property
+    def shown_as(self) -> str:
+        """What files became for people, in the words of the field ``size`` of signatures, such as ``256-warp-bicubic``."""
+        return f"{self.size}-{self.fit}-bicubic"
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """What is shown and asked otherwise than the preset has it, as ``option = value``."""
+        of_preset = Protocol.of_preset(self.preset)
+        told = [
+            option.name
+            for option in options()
+            if option.section in ("stimuli", "timing", "session") and option.name not in (*RUNNING, "seed")
+        ]
+        return tuple(
+            f"{name} = {json.dumps(getattr(self, name))}"
+            for name in told
+            if getattr(self, name) != getattr(of_preset, name)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Values by field, as JSON has them (lists for tuples)."""

@@ -238,13 +238,15 @@ def _check_methods_per_person(protocol: Protocol, n_methods: int, where: Path) -
     in_pairs = protocol.preset == "preference"
     n_arms, what = (math.comb(n_methods, 2), "pairs of methods") if in_pairs else (n_methods, "methods")
     per_person = protocol.arms_per_person(n_arms)
+    if not n_arms:  # said better by what needs two methods
+        return
     if per_person > n_arms:
         raise InputError(
             f"{where}: methods_per_person is {per_person}, and the study has {n_arms} {what}; allowed is at most {n_arms}, "
             'or "all".'
         )
     n_trials = protocol.test_trials - protocol.vigilance_trials
-    if n_trials % max(per_person, 1):
+    if n_trials % per_person:
         said = f"{protocol.methods_per_person} ({per_person} {what})"
         raise InputError(
             f"{where}: methods_per_person is {said if per_person == n_arms else per_person}, and test_trials - "

@@ -468,3 +468,23 @@ def test_no_metric_is_called_best_unless_it_is_shown_to_agree() -> None:
     assert best_metric([doubtful, wrong_way, entry("ssim_rgb", 0.1, 0.3, 0.5)]) == "ssim_rgb"
     assert best_metric([entry("ciede2000", -0.6, -0.4, -0.2), entry("ssim_rgb", 0.1, 0.3, 0.5)]) == "ciede2000"
     assert best_metric([entry("ssim_rgb", 0.1, 0.3, 0.5), entry("ssim_rgb", -0.2, 0.3, 0.6, "b")]) == ""
+
+
+@pytest.mark.parametrize(
+    ("shown_as", "said"),
+    [
+        ("256-warp-bicubic", "people 256-warp-bicubic, metrics native. The pixels are the same only where files are 256 x 256; "
+         "evalkit score --size 256 --fit warp"),
+        ("native", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_report_says_when_people_and_metrics_saw_other_pixels(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, shown_as: str, said: str
+) -> None:
+    rows = [{**row, "shown_as": shown_as, "departures": "image_ms = 500"} for row in study_rows]
+    run("--scores", scores, "--trials", write_csv(rows), "--out", tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("did not see the same" in page) == bool(said)
+    assert said in page
+    assert "The study differed from its preset in: image_ms = 500." in page

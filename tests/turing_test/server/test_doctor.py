@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.turing_test.studies import make_study
 from turing_test.commands import study_files
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, default_url
@@ -18,6 +19,7 @@ from turing_test.server.doctor import examine
 from turing_test.server.local_server import local_server
 from turing_test.stimuli.create import create_study
 from turing_test.study.freeze import freeze
+from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import read_study
 
 SETTINGS = {
@@ -100,7 +102,7 @@ class TestTheFiles:
     def test_of_a_healthy_study_are_well(self, study):
         found = {check.name: check.ok for check in examine(study.folder)}
         assert found == {
-            "study": True, "stimuli": True, "consent": True, "freeze": None, "secret": True, "disk": True,
+            "study": True, "protocol": None, "stimuli": True, "consent": True, "freeze": None, "secret": True, "disk": True,
             "database": None, "server": None,
         }  # fmt: skip
 
@@ -163,12 +165,28 @@ class TestTheDatabase:
         assert check(study, "database", database="postgresql://nobody@127.0.0.1:1/none").ok is False
 
 
+def test_what_differs_from_the_preset_is_told(tmp_path):
+    as_it_is = make_study(tmp_path / "study", methods_per_person="all", image_ms=500)
+    found = check(as_it_is, "protocol")
+    assert found.ok is None
+    for said in (
+        "differs from zhang2016 in",
+        'methods_per_person = "all"',
+        "image_ms = 500",
+        "the report's methods paragraph",
+    ):
+        assert said in found.finding
+    assert "sessions_per_method" not in found.finding
+    assert Protocol.of_preset("preference", name="x", seed=4).departures == ()
+
+
 class TestTheServer:
     def test_of_this_toolkit_is_well(self, study):
         with local_server(study) as url:
             assert {check.name for check in examine(study.folder, url=url) if check.ok is not True} == {
                 "freeze",
                 "HTTPS",
+                "protocol",  # a small study of the tests
             }
 
     def test_that_sends_what_it_should_is_well(self, study, server):

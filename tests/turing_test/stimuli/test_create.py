@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from evalkit.commands.score import score_command
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.images import image_files
+from evalkit.scoring.record import size_field
 from turing_test.commands import study_files
 from turing_test.server.local_server import local_server
 from turing_test.simulation.observers import Population
@@ -123,7 +125,17 @@ class TestANewStudy:
         notes = create(sources).notes
         assert len(notes) == 2
         assert notes[0].startswith("1 photos are smaller than 64 pixels and were enlarged (first 3)")
-        assert notes[1].startswith("1 photos are not square and were cut")
+        assert notes[1] == (
+            '1 photos are not square and were scaled to a square, out of proportion (fit = "warp", first 3); metrics see the '
+            "same pixels with evalkit score --size 64 --fit warp."
+        )
+        cut = create(sources, settings={**SETTINGS, "fit": "crop"}).notes
+        assert cut[1].startswith("1 photos are not square and were cut to their centre")
+
+    def test_shows_people_what_metrics_see_by_default(self, sources):
+        of_score = {option.name: option.default for option in score_command.params}
+        assert Protocol().fit == of_score["fit"]
+        assert Protocol().shown_as == size_field(Protocol().size, of_score["fit"], of_score["resample"])
 
     def test_needs_folders(self, sources):
         with pytest.raises(InputError, match="needs --truth DIR and at least one --method"):

@@ -143,7 +143,7 @@ class TestOtherSizes:
         manifest = build(folders)
         name = manifest.images[0]
         fake = np.asarray(Image.open(folders / "mine" / f"{name}.png"))
-        assert np.array_equal(pixels(folders / "study", manifest, name, "method", "mine"), resize(fake, 64, "crop"))
+        assert np.array_equal(pixels(folders / "study", manifest, name, "method", "mine"), resize(fake, 64, "warp"))
 
     @pytest.mark.parametrize(
         ("size", "fit", "message"),

@@ -53,7 +53,7 @@ class TestImpossibleStudiesAreRefused:
             ({"image_ms": True}, "image_ms is true; allowed is a whole number"),
             ({"image_ms": 0}, "image_ms is 0; allowed is a whole number from 20"),
             ({"color_vision": 1}, "color_vision is 1; allowed is true or false"),
-            ({"fit": "stretch"}, 'fit is "stretch"; allowed is "crop" or "warp"'),
+            ({"fit": "stretch"}, 'fit is "stretch"; allowed is "warp" or "crop"'),
             ({"name": ""}, 'name is ""; allowed is 1 to 64 letters'),
             ({"name": "../x"}, "name is"),
             ({"consent_file": "../../secret"}, "consent_file is"),
