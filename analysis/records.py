@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.shown import ShownAsTable
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +24,8 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Table(Generic[T]):
+@dataclass(frozen=True, repr=False)
+class Table(ShownAsTable, Generic[T]):
     """A sequence of records that knows its rows.
 
     Attributes
@@ -33,6 +35,19 @@ class Table(Generic[T]):
     """
 
     records: tuple[T, ...]
+
+    title: ClassVar[str] = "Results"
+    """What the records are, for whoever prints them."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Columns that are printed; all where none is named."""
+
+    def shown_title(self) -> str:
+        """What the records are, and how many."""
+        return f"{self.title}: {counted(len(self), 'row')}"
+
+    def shown_rows(self) -> list[Row]:
+        """The columns that people read first; `to_frame` has all."""
+        return [{name: row[name] for name in self.shown or row} for row in self.rows()]
 
     def __len__(self) -> int:
         return len(self.records)

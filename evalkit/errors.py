@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "NoSuchResultError"]
 
 
 class InputError(ValueError):
@@ -18,3 +18,9 @@ class InputError(ValueError):
     def __init__(self, message: object = "") -> None:
         text = str(message)
         super().__init__(text if not text or text.endswith((".", "?", "!")) else f"{text}.")
+
+
+class NoSuchResultError(InputError, KeyError):
+    """A result was asked for by a name that it does not have; caught like any ``KeyError`` too."""
+
+    __str__ = ValueError.__str__

@@ -69,14 +69,20 @@ def did_you_mean(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
     return f" (did you mean '{near}'?)" if near else ""
 
 
-def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:
+def unknown_name(what: str, name: str, allowed: Iterable[str], preferred: Iterable[str] = ()) -> str:
     """The sentence about a name that does not exist: the nearest that does, and all of them.
+
+    The beginning of one of the `preferred` names means that one.
 
     >>> unknown_name("preset", "zhang2015", ["zhang2016", "ct2-2022"])
     "there is no preset 'zhang2015' (did you mean 'zhang2016'?); allowed are zhang2016, ct2-2022."
+    >>> unknown_name("metric", "psnr", ["psnr_ab", "psnr_rgb"], preferred=["psnr_rgb"])
+    "there is no metric 'psnr' (did you mean 'psnr_rgb'?); allowed are psnr_ab, psnr_rgb."
     """
     names = list(allowed)
-    return f"there is no {what} '{name}'{did_you_mean(name, names)}; allowed are {', '.join(names)}."
+    begun = next((one for one in preferred if one.startswith(f"{name.casefold()}_")), None)
+    meant = f" (did you mean '{begun}'?)" if begun else did_you_mean(name, names)
+    return f"there is no {what} '{name}'{meant}; allowed are {', '.join(names)}."
 
 
 def install_command(extra: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -28,6 +28,10 @@ from analysis.records import Row
 from analysis.statistics.sequential import BoundKind
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.shown import ShownAsTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["DISAGREEMENT", "IMAGE_COUNTS", "PilotRange", "Plan", "PlanOptions", "PlanRow", "plan_study"]
 
@@ -105,8 +109,8 @@ class PlanRow:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(ShownAsTable):
     """The answer to "how many participants?".
 
     Attributes
@@ -143,6 +147,21 @@ class Plan:
     advice: PurchaseAdvice
     other_rate: float
     simulated: SimulatedPower | None
+
+    def shown_title(self) -> str:
+        """The question, and the simulation's answer."""
+        simulated = "" if self.simulated is None else f"; simulated power {100 * self.simulated.power:.0f} %"
+        return f"Participants per {self.unit} for {self.goal.question}, {100 * self.goal.size:g} points{simulated}"
+
+    def shown_rows(self) -> list[Row]:
+        """One row per number of images."""
+        return [row.row() for row in self.rows]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.shown_rows())
 
     @property
     def unit(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from analysis.records import Row, Table
 from analysis.statistics.bootstrap import probability_less
@@ -14,9 +14,13 @@ from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
 from analysis.study.rates import VIGILANCE, paper_bootstrap
+from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 from evalkit.resampling.multiplicity import holm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["TRUTH", "Comparison", "Comparisons", "against_truth", "comparisons"]
 
@@ -90,13 +94,18 @@ class Comparison:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparisons(Table[Comparison]):
     """Comparisons of a declared family."""
 
+    title: ClassVar[str] = "Differences of rates, A minus B, as fractions; p adjusted for all rows (Holm)"
+    shown: ClassVar[tuple[str, ...]] = (
+        "method_a", "method_b", "difference", "ci_low", "ci_high", "p_value", "p_holm", "note",
+    )  # fmt: skip
+
 
 def comparisons(
-    trials: TrialTable,
+    trials: TrialTable | pd.DataFrame,
     *,
     baseline: str | None = None,
     estimand: Estimand = "participants+images",
@@ -108,7 +117,7 @@ def comparisons(
 
     Parameters
     ----------
-    trials : TrialTable
+    trials : TrialTable or pandas.DataFrame
         Real-vs-fake, naturalness or rating trials.
     baseline : str
         Compare every other method (and the vigilance trials, outside the family) with this one; by default all pairs.
@@ -129,6 +138,7 @@ def comparisons(
     InputError
         When the baseline is not a method of the study.
     """
+    trials = as_trials(trials)
     test = trials.of_kind("test")
     methods = test.methods
     if baseline is not None and baseline not in methods:

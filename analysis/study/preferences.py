@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from analysis.records import Row, Table
 from analysis.statistics.crossed import Estimand
@@ -18,9 +19,15 @@ from analysis.statistics.preference import (
     pair_shares,
     preference_scale,
 )
+from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 from evalkit.resampling.multiplicity import holm
+from evalkit.shown import ShownAsTable
+from evalkit.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PreferenceDifference", "PreferenceDifferences", "PreferenceResults", "analyze_preferences"]
 
@@ -92,13 +99,18 @@ class PreferenceDifference:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreferenceDifferences(Table[PreferenceDifference]):
     """Differences of a declared family."""
 
+    title: ClassVar[str] = "Preference of A over B; differences on the scale; p adjusted for all rows (Holm)"
+    shown: ClassVar[tuple[str, ...]] = (
+        "method_a", "method_b", "share", "difference", "ci_low", "ci_high", "p_value", "p_holm", "note",
+    )  # fmt: skip
 
-@dataclass(frozen=True, kw_only=True)
-class PreferenceResults:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PreferenceResults(ShownAsTable):
     """Everything that a preference study says.
 
     Attributes
@@ -123,6 +135,18 @@ class PreferenceResults:
     differences: PreferenceDifferences
     notes: tuple[str, ...]
     subset: str
+
+    def shown_title(self) -> str:
+        """What the rows are."""
+        return f"Preference study of {counted(len(self.methods), 'method')}, strongest first: {', '.join(self.methods)}"
+
+    def shown_rows(self) -> list[Row]:
+        """The differences."""
+        return self.differences.shown_rows()
+
+    def to_frame(self) -> pd.DataFrame:
+        """The differences of all pairs, or against the baseline, as a pandas DataFrame."""
+        return self.differences.to_frame()
 
     def share(self, method_a: str, method_b: str) -> PairShare | None:
         """Share of the pair, in whichever order it is kept; None where the two never met."""
@@ -194,7 +218,7 @@ class PreferenceResults:
 
 
 def analyze_preferences(
-    trials: TrialTable,
+    trials: TrialTable | pd.DataFrame,
     *,
     baseline: str | None = None,
     estimand: Estimand = "participants+images",
@@ -206,7 +230,7 @@ def analyze_preferences(
 
     Parameters
     ----------
-    trials : TrialTable
+    trials : TrialTable or pandas.DataFrame
         Of a preference study; practice and unscored trials do not enter.
     baseline : str
         Compare every other method with this one; by default all pairs.
@@ -229,6 +253,7 @@ def analyze_preferences(
     InputError
         Another kind of study, no scored test trials, or a baseline that is no method of the study.
     """
+    trials = as_trials(trials)
     if trials.preset != "preference":
         raise InputError(f"{trials.source} is no preference study; it has rates, not shares of pairs.")
     test = trials.of_kind("test")

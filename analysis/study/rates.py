@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,9 +23,13 @@ from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean
 from analysis.statistics.sensitivity import dprime
+from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
-from evalkit.errors import InputError
-from evalkit.wording import counted
+from evalkit.errors import InputError, NoSuchResultError
+from evalkit.wording import counted, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "VIGILANCE",
@@ -113,9 +117,20 @@ class MethodRate:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FoolRates(Table[MethodRate]):
     """Fool rates of a study, highest first, vigilance last."""
+
+    shown: ClassVar[tuple[str, ...]] = (
+        "method", "fool_rate", "ci_low", "ci_high", "n_participants", "n_images", "n_trials", "vigilance_accuracy", "note",
+    )  # fmt: skip
+
+    def shown_title(self) -> str:
+        """What was asked of people, and how sure the intervals are."""
+        kinds = {record.mean.interval for record in self.records if record.mean}
+        levels = {record.mean.confidence for record in self.records if record.mean}
+        what = "Mean ratings" if kinds == {"linear-t"} else "Rates as fractions"
+        return what + "".join(f", with {100 * level:g} % intervals" for level in sorted(levels))
 
     def __getitem__(self, key: int | str) -> MethodRate:
         """By position or by method."""
@@ -124,11 +139,12 @@ class FoolRates(Table[MethodRate]):
         for record in self.records:
             if record.method == key:
                 return record
-        raise KeyError(key)
+        names = [record.method for record in self.records]
+        raise NoSuchResultError(f"in these rates {unknown_name('method', str(key), names)}")
 
 
 def fool_rates(
-    trials: TrialTable,
+    trials: TrialTable | pd.DataFrame,
     *,
     estimand: Estimand = "participants+images",
     confidence: float = 0.95,
@@ -139,8 +155,8 @@ def fool_rates(
 
     Parameters
     ----------
-    trials : TrialTable
-        Real-vs-fake, naturalness or rating trials; practice, vigilance and catch trials enter no rate.
+    trials : TrialTable or pandas.DataFrame
+        Real-vs-fake, naturalness or rating trials, of a frame under the columns of a trial file; practice, vigilance and catch trials enter no rate.
     estimand : {"participants+images", "participants"}
         What the intervals generalise to.
     confidence : float
@@ -161,6 +177,7 @@ def fool_rates(
         For a preference study, no scored test trials, or when no method has two participants and two images; where only
         some have too few, their row says so.
     """
+    trials = as_trials(trials)
     if trials.preset == "preference":
         raise InputError(f"{trials.source} is a preference study; it has a scale and a win matrix, no fool rates.")
     test, vigilance = trials.of_kind("test"), trials.of_kind("vigilance")

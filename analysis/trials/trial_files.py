@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,18 @@ from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
 from evalkit.text_formats import spreadsheet_text, unguarded
 
-__all__ = ["ColumnMapping", "is_study_folder", "read_raw_table", "read_trials", "table_of_records", "without_rejected"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ColumnMapping",
+    "as_trials",
+    "is_study_folder",
+    "read_raw_table",
+    "read_trials",
+    "table_of_records",
+    "without_rejected",
+]
 
 MTURK_ONLY = {"HITId", "AssignmentId", "AssignmentStatus"}
 """Columns by which a results file of MTurk is known."""
@@ -127,6 +138,24 @@ def read_trials(
 
     trials = check_together(tables, check)
     return without_rejected(trials) if rejected == "leave-out" else trials
+
+
+def as_trials(trials: TrialTable | pd.DataFrame) -> TrialTable:
+    """Checked trials as they are, or those of a pandas data frame under the columns of a trial file.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or the frame cannot be analysed; see `analysis.trials.trial_table.check_trials`.
+    """
+    if isinstance(trials, TrialTable):
+        return trials
+    if isinstance(trials, str | Path):
+        raise InputError(f"trials is a text; analysis.read_trials({str(trials)!r}) reads a file")
+    if not (hasattr(trials, "columns") and hasattr(trials, "notna")):
+        raise InputError(f"trials is {type(trials).__name__}; a TrialTable or a pandas data frame is needed")
+    cells = {str(name): trials[name].astype(object).where(trials[name].notna(), None).tolist() for name in trials}
+    return check_trials(table_of_records("the data frame", cells))
 
 
 def read_raw_tables(paths: Path | str | Sequence[Path | str]) -> list[RawTable]:

@@ -15,8 +15,9 @@ from analysis.statistics.crossed import CrossedDesign
 from analysis.trials.columns import COLUMNS, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
+from evalkit.shown import ShownAsTable
 from evalkit.text_formats import with_decimal_point
-from evalkit.wording import did_you_mean, some_names
+from evalkit.wording import counted, did_you_mean, some_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,8 @@ class LeftOut:
     n_participants: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialTable:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrialTable(ShownAsTable):
     """Checked trials of one study.
 
     Attributes
@@ -184,6 +185,25 @@ class TrialTable:
                 self.design  # noqa: B018 -- made here once, instead of in every selection
             self._selections[column, entry] = self.where((self[column] == entry) & np.isfinite(self.value))
         return self._selections[column, entry]
+
+    def shown_title(self) -> str:
+        """Where the trials come from, what was asked, how many there are."""
+        people = counted(np.unique(self["participant"]).size, "participant")
+        return f"{self.source}: {self.preset}, {counted(len(self), 'trial')} of {people}"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """One row per kind of trial and method."""
+        name = "method_first" if self.preset == "preference" else "method"
+        rows = []
+        for kind in np.unique(self["kind"]):
+            for method in np.unique(self[name][self["kind"] == kind]):
+                own = (self["kind"] == kind) & (self[name] == method)
+                row = {"kind": str(kind), name: str(method), "trials": int(own.sum())}
+                row["participants"] = int(np.unique(self["participant"][own]).size)
+                row["images"] = int(np.unique(self["image"][own]).size) if "image" in self else None
+                row["unscored"] = int(np.isnan(self.value[own]).sum())
+                rows.append(row)
+        return rows
 
     def to_frame(self) -> pd.DataFrame:
         """The table as a pandas DataFrame, with ``value`` and ``unscored``."""

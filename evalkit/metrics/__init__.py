@@ -128,7 +128,9 @@ def load_metric(name: str) -> type[Metric]:
     """
     location = _locations().get(name) or _family(name)
     if location is None:
-        raise InputError(f"{unknown_name('metric', name, metric_names())} 'evalkit metrics' explains them.")
+        raise InputError(
+            f"{unknown_name('metric', name, metric_names(), DEFAULT_METRICS)} 'evalkit metrics' explains them."
+        )
     module, _, attribute = location.partition(":")
     try:
         loaded: type[Metric] | Callable[[str], type[Metric]] = getattr(import_module(module), attribute)
@@ -188,6 +190,8 @@ def create_metrics(
 
 
 def _check_names(names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise InputError(f"metrics is one text; give a list of names: [{names!r}]")
     if not names:
         raise InputError("no metric given; 'evalkit metrics' lists them")
     twice = {name for name in names if list(names).count(name) > 1}

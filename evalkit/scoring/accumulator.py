@@ -134,8 +134,6 @@ def measurer_of(
     InputError
         If a metric is unknown or needs more than pairs of arrays, or its network is missing.
     """
-    if isinstance(metrics, str):
-        raise InputError(f"metrics is one text; give a list of names: [{metrics!r}]")
     options = options or AbErrorOptions()
     created = create_metrics(metrics, options)
     for metric in created:

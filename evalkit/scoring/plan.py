@@ -206,6 +206,10 @@ def make_plan(
 
 
 def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str, resample: str) -> None:
+    if not isinstance(methods, Mapping):
+        raise InputError(
+            f"methods is {type(methods).__name__}; give a mapping of names to folders: {{'mine': 'out/mine', 'gray': None}}"
+        )
     if not methods:
         raise InputError("no method given; name at least one with --method NAME=DIR, or --method gray")
     for name, folder in methods.items():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +25,10 @@ import pyarrow.parquet as pq
 
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.datasets.ctest10k import image_set_field
+from evalkit.errors import InputError, NoSuchResultError
 from evalkit.files import write_atomically
 from evalkit.images.image_files import decoder_versions
-from evalkit.metrics import create_metrics
+from evalkit.metrics import create_metrics, load_metric
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, SumMetric, mean_score
@@ -48,7 +50,9 @@ from evalkit.scoring.statistics_store import (
     read_vectors,
     rows_of_method,
 )
+from evalkit.shown import ShownAsTable
 from evalkit.text_formats import FORMULA_STARTS, csv_text
+from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,8 +113,8 @@ class Curve:
     fraction_rebalanced: FloatArray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scores(ShownAsTable):
     """Scores of several methods on the same images.
 
     Attributes
@@ -154,7 +158,30 @@ class Scores:
         for score in self.summary:
             if (score.method, score.metric) == key:
                 return score
-        raise KeyError(key)
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise InputError(f"scores[{key!r}]: give a method and a metric, scores['mine', 'ab_auc']")
+        what, name, allowed = (
+            ("metric", key[1], self.metrics) if key[0] in self.methods else ("method", key[0], self.methods)
+        )
+        raise NoSuchResultError(f"in these scores {unknown_name(what, str(name), allowed)}")
+
+    def shown_title(self) -> str:
+        """How many images; what the numbers are."""
+        n_images = len(self.per_image) // max(len(self.methods), 1)
+        return f"Scores of {counted(n_images, 'image')}; in brackets 95 % intervals over images"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """One row per method, one column per metric."""
+        return [{"method": method, **dict(self._shown_cells(method))} for method in self.methods]
+
+    def _shown_cells(self, method: str) -> Iterator[tuple[str, str]]:
+        for name in self.metrics:
+            metric, score = load_metric(name), self[method, name]
+            arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
+            factor, unit = (100, " %") if metric.percent else (1, "")
+            numbers = [f"{factor * value:.{metric.decimals}f}" for value in (score.value, score.ci_low, score.ci_high)]
+            between = "" if math.isnan(score.ci_low) else f" ({numbers[1]} – {numbers[2]})"
+            yield f"{metric.title}{arrow}{unit}", "unscored" if math.isnan(score.value) else numbers[0] + between
 
     def to_frame(self) -> pd.DataFrame:
         """The summary as a pandas data frame, in long form (needs pandas)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import errors, text_formats, wording
+from evalkit import errors, shown, text_formats, wording
 from evalkit.errors import InputError
 from evalkit.files import atomic_file, write_atomically
 
@@ -59,8 +59,9 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 
 
 def test_examples_of_the_sentences():
-    assert doctest.testmod(wording) == (0, 6)
+    assert doctest.testmod(wording) == (0, 7)
     assert doctest.testmod(text_formats) == (0, 4)
+    assert doctest.testmod(shown) == (0, 1)
     assert doctest.testmod(errors) == (0, 1)
 
 

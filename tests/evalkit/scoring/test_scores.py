@@ -112,8 +112,42 @@ def test_lookup_by_method_and_metric(finished: Finished) -> None:
     _, scores = finished
     assert isinstance(scores, evalkit.Scores)
     assert scores["dull", "psnr_rgb"] in scores.summary
-    with pytest.raises(KeyError):
-        scores["dull", "no metric"]
+    with pytest.raises(KeyError, match=r"in these scores there is no metric 'psnr_rbg' .did you mean 'psnr_rgb'"):
+        scores["dull", "psnr_rbg"]
+    with pytest.raises(InputError, match=r"in these scores there is no method 'dul' .did you mean 'dull'.*\.$"):
+        scores["dul", "psnr_rgb"]
+    with pytest.raises(InputError, match=r"scores\['dull'\]: give a method and a metric"):
+        scores["dull"]
+
+
+def test_what_scores_show_of_themselves(finished: Finished) -> None:
+    _, scores = finished
+    text, page = repr(scores), scores._repr_html_()
+    lines = text.splitlines()
+    assert lines[0] == "Scores of 70 images; in brackets 95 % intervals over images"
+    assert [line.split()[0] for line in lines[1:]] == ["method", *scores.methods]
+    one = scores["dull", "ab_auc"]
+    cell = f"{100 * one.value:.2f} ({100 * one.ci_low:.2f} – {100 * one.ci_high:.2f})"
+    assert cell in text
+    assert f"<td>{cell}</td>" in page
+    assert page.count("<tr>") == 1 + len(scores.methods)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("t", "m"), r"methods is str; give a mapping of names to folders"),
+        (("t", ["m"]), r"methods is list; give a mapping of names to folders"),
+        (("t", {"gray": None}, "ab_auc"), r"metrics is one text; give a list of names: \['ab_auc'\]"),
+        (("t", {"gray": None}, ["psnr"]), r"there is no metric 'psnr' \(did you mean 'psnr_rgb'\?\)"),
+        (("t", {"gray": None}, ["SSIM"]), r"there is no metric 'SSIM' \(did you mean 'ssim_rgb'\?\)"),
+        (("t", {"gray": None}, ["auc"]), r"there is no metric 'auc' \(did you mean 'ab_auc'\?\)"),
+    ],
+)
+def test_wrong_calls_are_told_in_a_sentence(arguments: tuple, sentence: str) -> None:
+    truth, methods, *metrics = arguments
+    with pytest.raises(InputError, match=sentence):
+        evalkit.score(truth, methods, **({"metrics": metrics[0]} if metrics else {}))
 
 
 def test_to_frame_is_the_summary(finished: Finished) -> None:

@@ -1,0 +1,93 @@
+"""What results show of themselves in a console and in a notebook, and tables of trials from data frames."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.trials.trial_files import as_trials
+from evalkit.errors import InputError
+
+
+def frame(preset: str = "real-vs-fake") -> pd.DataFrame:
+    """Twelve people, eight images, two methods."""
+    rows = []
+    for person in range(12):
+        for number in range(8):
+            method = "mine<b>" if number % 2 else "other"
+            trial = {"participant": f"p{person}", "image": f"i{number}", "trial": number}
+            if preset == "preference":
+                response = "second" if (person + number) % 3 else "first"
+                rows.append({**trial, "method_first": method, "method_second": "third", "response": response})
+            else:
+                rows.append({**trial, "method": method, "fooled": int((person + number) % 3 == 0)})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def trials() -> analysis.TrialTable:
+    return as_trials(frame())
+
+
+def test_a_data_frame_gives_the_rates_of_its_file(tmp_path) -> None:
+    path = tmp_path / "trials.csv"
+    frame().to_csv(path, index=False)
+    from_file = analysis.read_trials(path)
+    wanted, rates = analysis.fool_rates(from_file), analysis.fool_rates(frame())
+    pd.testing.assert_frame_equal(rates.to_frame(), wanted.to_frame())
+    pd.testing.assert_frame_equal(analysis.comparisons(frame()).to_frame(), analysis.comparisons(from_file).to_frame())
+
+
+@pytest.mark.parametrize("kind", ["Int64", "float64", "object"])
+def test_missing_cells_of_a_frame_are_unscored_whatever_their_type(kind) -> None:
+    table = frame()
+    table["fooled"] = table["fooled"].astype(kind)
+    table.loc[3, "fooled"] = pd.NA if kind == "Int64" else None
+    assert int((as_trials(table).unscored != "").sum()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("trials.csv", r"trials is a text; analysis.read_trials\('trials.csv'\) reads a file"),
+        ([1, 2], "trials is list; a TrialTable or a pandas data frame is needed"),
+        (frame().drop(columns="participant"), "the data frame"),
+    ],
+)
+def test_what_is_no_table_of_trials_is_told(given, sentence) -> None:
+    for function in (analysis.fool_rates, analysis.comparisons, analysis.analyze_preferences):
+        with pytest.raises(InputError, match=sentence):
+            function(given)
+
+
+def test_trials_say_what_they_are(trials) -> None:
+    lines = repr(trials).splitlines()
+    assert lines[0] == "the data frame: real-vs-fake, 96 trials of 12 participants"
+    assert lines[1].split() == ["kind", "method", "trials", "participants", "images", "unscored"]
+    assert lines[3].split() == ["test", "other", "48", "12", "4", "0"]
+
+
+def test_rates_and_comparisons_show_what_people_read_first(trials) -> None:
+    rates, differences = analysis.fool_rates(trials), analysis.comparisons(trials)
+    assert repr(rates).startswith("Rates as fractions, with 95 % intervals\nmethod")
+    assert f"{rates['other'].mean.ci_low:.4g}" in repr(rates)
+    assert "std_error" not in repr(rates)  # all columns are in the frame
+    assert "std_error" in rates.to_frame()
+    page = rates._repr_html_()
+    assert "mine&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert repr(differences).startswith("Differences of rates, A minus B")
+    assert "<td>other</td>" in differences._repr_html_()
+    with pytest.raises(InputError, match=r"in these rates there is no method 'othr' .did you mean 'other'"):
+        rates["othr"]
+
+
+def test_plans_and_preferences_too() -> None:
+    plan = analysis.plan_study(analysis.PlanOptions(difference=10, images=400, simulate=0))
+    assert repr(plan).startswith("Participants per method for difference, 10 points\nimages  participants")
+    assert list(plan.to_frame()["images"]) == [400]
+    results = analysis.analyze_preferences(frame("preference"))
+    assert repr(results).startswith("Preference study of 3 methods, strongest first: ")
+    assert "method_a" in results._repr_html_()
+    assert len(results.to_frame()) == len(results.differences)
