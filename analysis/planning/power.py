@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from analysis.planning.assumptions import PlanningModel, StudyDesign
 from analysis.statistics.crossed import MINIMUM_RESIDUAL_DF
 from analysis.statistics.fool_rate import t_quantile
-from analysis.statistics.sequential import BoundKind, sample_size_inflation
+from analysis.statistics.sequential import BoundKind, chance_of_claim, nominal_levels, sample_size_inflation
 from evalkit.errors import InputError
 
 __all__ = [
@@ -142,7 +144,7 @@ def tested_std_error(goal: Goal, model: PlanningModel, design: StudyDesign) -> f
 
 
 def needed_std_error(goal: Goal) -> float:
-    """Standard error that reaches the goal, with normal quantiles: size / (z_level + z_power).
+    """Standard error that reaches the goal, with normal quantiles: size / (z_level + z_power); looks make it smaller.
 
     At a level of 5 % and a power of 80 %, equivalence needs margin / 2.93 and a difference needs difference / 2.80.
     """
@@ -152,7 +154,10 @@ def needed_std_error(goal: Goal) -> float:
         quantiles = ndtri(1 - goal.adjusted_level) + ndtri((1 + goal.power) / 2)
     else:
         quantiles = ndtri(1 - goal.adjusted_level / 2) + ndtri(goal.power)
-    return float(goal.size / quantiles / math.sqrt(_inflation(goal)))
+    looks = 1.0
+    if goal.looks > 1:
+        looks = sample_size_inflation(goal.looks, goal.bounds, level=goal.adjusted_level, power=goal.power)
+    return float(goal.size / quantiles / math.sqrt(looks))
 
 
 def power_of(goal: Goal, model: PlanningModel, design: StudyDesign) -> float:
@@ -160,8 +165,10 @@ def power_of(goal: Goal, model: PlanningModel, design: StudyDesign) -> float:
 
     Notes
     -----
-    Differences: non-central t with the variance of either rate; looks divide the shift by the square root of the
-    inflation of the sample size. Equivalence: two one-sided t tests at a true difference of 0.
+    Differences: non-central t with the variance of either rate. Looks: each with the participants, variance and degrees
+    of freedom that it has, since a first look at few people claims next to nothing on the p scale. Its limit for z is the
+    one that a normal statistic exceeds as often as the non-central t exceeds its own; looks correlate by the ratio of their
+    variances. Equivalence: two one-sided t tests at a true difference of 0.
     """
     return _power(goal, hardest_scenario(goal, model, design), design)
 
@@ -172,20 +179,34 @@ def hardest_scenario(goal: Goal, model: PlanningModel, design: StudyDesign) -> t
 
 
 def _power(goal: Goal, pair: tuple[PlanningModel, PlanningModel], design: StudyDesign) -> float:
-    from scipy.special import nctdtr, ndtr
+    from scipy.special import ndtr
 
-    variance, df = _tested(goal, pair, design)
-    shift = goal.size / math.sqrt(variance)
     if goal.is_equivalence:
+        variance, df = _tested(goal, pair, design)
+        shift = goal.size / math.sqrt(variance)
         return max(0.0, 2.0 * float(ndtr(shift - t_quantile(1 - goal.adjusted_level, df))) - 1.0)
-    critical = t_quantile(1 - goal.adjusted_level / 2, df)
-    return float(1.0 - nctdtr(df, min(shift / math.sqrt(_inflation(goal)), 30.0), critical))
+    return _power_over_looks(goal, pair, design)
 
 
-def _inflation(goal: Goal) -> float:
-    if goal.looks == 1:
-        return 1.0
-    return sample_size_inflation(goal.looks, goal.bounds, level=goal.adjusted_level, power=goal.power)
+def _power_over_looks(goal: Goal, pair: tuple[PlanningModel, PlanningModel], design: StudyDesign) -> float:
+    from scipy.special import nctdtr, ndtri
+
+    levels = nominal_levels(goal.looks, goal.bounds, level=goal.adjusted_level)
+    people = [math.ceil(design.n_participants * look / goal.looks) for look in range(1, goal.looks + 1)]
+    # Nobody can be told from anybody else with one person; of looks at the same people the last counts.
+    level_at = {n: float(level) for n, level in zip(people, levels, strict=True) if n > 1}
+    shifts, powers, variances = [], [], []
+    for n, level in level_at.items():
+        variance, df = _tested(goal, pair, replace(design, n_participants=n))
+        shift = min(goal.size / math.sqrt(variance), 30.0)
+        shifts.append(shift)
+        powers.append(float(1.0 - nctdtr(df, shift, t_quantile(1 - level / 2, df))))
+        variances.append(variance)
+    if len(powers) == 1:
+        return powers[0]
+    possible = np.clip(powers, 1e-12, 1.0 - 1e-12)
+    limits = np.maximum(np.array(shifts) - ndtri(possible), 1e-3)
+    return chance_of_claim(limits, np.array(shifts), variances[-1] / np.array(variances))
 
 
 def detectable_difference(goal: Goal, model: PlanningModel, design: StudyDesign) -> float:

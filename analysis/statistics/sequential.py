@@ -18,13 +18,15 @@ from evalkit.errors import InputError
 __all__ = [
     "BoundKind",
     "betting_confidence_sequence",
+    "chance_of_claim",
     "group_sequential_bounds",
     "nominal_levels",
     "sample_size_inflation",
 ]
 
 BoundKind = Literal["pocock", "obrien-fleming"]
-_NODES = np.polynomial.legendre.leggauss(64)
+MAXIMUM_NODES = 200
+"""Of the numerical integration, where looks lie so close together that it has to be fine."""
 
 
 def group_sequential_bounds(looks: int, kind: BoundKind, *, level: float = 0.05) -> FloatArray:
@@ -58,13 +60,20 @@ def group_sequential_bounds(looks: int, kind: BoundKind, *, level: float = 0.05)
         raise InputError(f"{looks} looks were asked for; 1 to 50 are allowed.")
     if kind not in ("pocock", "obrien-fleming"):
         raise InputError(f"The kind of bound is {kind!r}; 'pocock' or 'obrien-fleming' is allowed.")
-    k = np.arange(1, looks + 1)
-    shape = np.ones(looks) if kind == "pocock" else np.sqrt(looks / k)
+    return np.array(_bounds(looks, kind, level))
+
+
+@functools.cache
+def _bounds(looks: int, kind: BoundKind, level: float) -> tuple[float, ...]:
+    """The limits; kept, since a plan asks for them again and again."""
+    information = np.arange(1, looks + 1) / looks
+    shape = np.ones(looks) if kind == "pocock" else np.sqrt(1.0 / information)
     low, high = 1.0, 5.0
     for _ in range(36):
         middle = (low + high) / 2
-        low, high = (middle, high) if _chance_of_claim(middle * shape * np.sqrt(k)) > level else (low, middle)
-    return np.asarray(high * shape)
+        alarms = chance_of_claim(middle * shape, np.zeros(looks), information)
+        low, high = (middle, high) if alarms > level else (low, middle)
+    return tuple((high * shape).tolist())
 
 
 def nominal_levels(looks: int, kind: BoundKind, *, level: float = 0.05) -> FloatArray:
@@ -90,7 +99,10 @@ def nominal_levels(looks: int, kind: BoundKind, *, level: float = 0.05) -> Float
 
 @functools.cache
 def sample_size_inflation(looks: int, kind: BoundKind, *, level: float = 0.05, power: float = 0.8) -> float:
-    """How many times the sample of a study without looks is needed at most, for the same power.
+    """How many times the sample of a study without looks is needed at most, for the same power, as samples grow.
+
+    With few participants looks cost more: the first ones, on the p scale, hardly ever claim anything. A plan therefore
+    computes its power look by look (`analysis.planning.power.power_of`).
 
     Parameters
     ----------
@@ -110,26 +122,50 @@ def sample_size_inflation(looks: int, kind: BoundKind, *, level: float = 0.05, p
     """
     from scipy.special import ndtri
 
-    limits = group_sequential_bounds(looks, kind, level=level) * np.sqrt(np.arange(1, looks + 1))
-    low, high = 0.0, 20.0  # drift of the last statistic; each step has drift / sqrt(looks)
+    limits, information = group_sequential_bounds(looks, kind, level=level), np.arange(1, looks + 1) / looks
+    low, high = 0.0, 20.0  # mean of the last statistic
     for _ in range(36):
         middle = (low + high) / 2
-        reached = _chance_of_claim(limits, middle / math.sqrt(looks)) >= power
+        reached = chance_of_claim(limits, middle * np.sqrt(information), information) >= power
         low, high = (low, middle) if reached else (middle, high)
     without_looks = float(ndtri(1 - level / 2) + ndtri(power))
     return max((high / without_looks) ** 2, 1.0)
 
 
-def _chance_of_claim(limits: FloatArray, drift: float = 0.0) -> float:
-    """P(|S_k| > limits[k] at some k) of a random walk with steps of mean `drift` and standard deviation 1."""
-    node, weight = _NODES
-    x = limits[0] * node
-    mass = limits[0] * weight * _normal_density(x - drift)
-    for limit in limits[1:]:
-        y = limit * node
-        density = _normal_density(y[:, None] - x[None, :] - drift) @ mass
-        x, mass = y, limit * weight * density
+def chance_of_claim(limits: FloatArray, means: FloatArray, information: FloatArray) -> float:
+    """Chance that a standardised statistic exceeds its limit at one of several looks.
+
+    Parameters
+    ----------
+    limits : ndarray of float64, shape (K,)
+        For |z| at each look, above 0.
+    means : ndarray of float64, shape (K,)
+        Of the statistic, whose standard deviation is 1.
+    information : ndarray of float64, shape (K,)
+        Share of the final information at each look, increasing; z_j and z_k correlate by the root of the ratio.
+
+    Returns
+    -------
+    float
+        P(|z_k| > limits[k] for some k), by the same integration as `group_sequential_bounds`.
+    """
+    scale = np.sqrt(information)
+    step = np.sqrt(np.diff(information, prepend=0.0))
+    shift = np.diff(means * scale, prepend=0.0)
+    bound = limits * scale
+    node, weight = _nodes(int(np.clip(np.ceil(3.0 * bound.max() / step.min()), 64, MAXIMUM_NODES)))
+    x = bound[0] * node
+    mass = bound[0] * weight * _normal_density((x - shift[0]) / step[0]) / step[0]
+    for k in range(1, limits.size):
+        y = bound[k] * node
+        density = _normal_density((y[:, None] - x[None, :] - shift[k]) / step[k]) @ mass / step[k]
+        x, mass = y, bound[k] * weight * density
     return 1.0 - float(mass.sum())
+
+
+@functools.cache
+def _nodes(number: int) -> tuple[FloatArray, FloatArray]:
+    return np.polynomial.legendre.leggauss(number)
 
 
 def _normal_density(x: FloatArray) -> FloatArray:

@@ -280,6 +280,32 @@ def test_looks_cost_the_published_share_of_the_sample(looks: int, kind: str, fac
     assert sample_size_inflation(looks, kind) == pytest.approx(factor, abs=1.5e-3)
 
 
+@pytest.mark.parametrize(("kind", "participants"), [("obrien-fleming", 33), ("pocock", 33)])
+def test_the_power_of_looks_is_the_one_that_studies_reach(kind: str, participants: int) -> None:
+    """Of 33 people a method: 79.4 and 70.8 % of 3,000 simulated studies; the inflation of large samples said 80.2 and 73.7."""
+    goal = difference(0.1, looks=4, bounds=kind)
+    power = power_of(goal, PlanningModel(rate=0.5), design(participants, 36, 400, exposure="balanced"))
+    reached = {"obrien-fleming": 0.794, "pocock": 0.708}[kind]
+    assert power == pytest.approx(reached, abs=0.02)
+    single = power_of(difference(0.1), PlanningModel(rate=0.5), design(participants, 36, 400, exposure="balanced"))
+    inflated = {"obrien-fleming": 0.8023, "pocock": 0.7366}[kind]
+    assert power < inflated < single
+
+
+def test_looks_at_equal_shares_of_the_information_cost_what_the_tables_say() -> None:
+    """Many people on as many images: the plan's power over looks is that of the published inflation."""
+    goal = difference(0.03, looks=5, bounds="pocock")
+    large = design(600, 36, 1_000_000)
+    once = power_of(difference(0.03 / math.sqrt(sample_size_inflation(5, "pocock"))), MODEL, large)
+    assert power_of(goal, MODEL, large) == pytest.approx(once, abs=0.03)
+
+
+@pytest.mark.parametrize("participants", [2, 3, 5])
+def test_more_looks_than_people_are_no_error(participants: int) -> None:
+    goal = difference(0.2, looks=4)
+    assert 0 < power_of(goal, MODEL, design(participants, 20, 40)) < 0.9
+
+
 def test_looks_have_nominal_p_limits() -> None:
     """Pocock's table: 0.0294 for two looks, 0.0158 for five."""
     assert nominal_levels(2, "pocock") == pytest.approx([0.0294, 0.0294], abs=1e-4)
