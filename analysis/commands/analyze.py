@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
-from analysis.report.cells import p_text, share_text
+from analysis.report.cells import odds_text, omnibus_text, p_text, share_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from analysis.trials.trial_table import TrialTable
 
 __all__ = ["analyze_command", "print_summary"]
+
+WIDE = 110
+"""Columns of a terminal from which odds ratios are shown too; they are in comparisons.csv in any case."""
 
 
 @click.command("analyze", short_help="Fool rates, comparisons and diagnostics of a human test.")
@@ -146,6 +149,9 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
     if subset.differences is not None and len(subset.differences):
         _print_differences(console, subset.differences, subset.trials.preset, analysis.options.confidence)
         notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.differences if r.note]
+    if subset.together is not None:
+        console.print(omnibus_text(subset.together.test))
+        notes += [f"all methods at once: {subset.together.note}"] if subset.together.note else []
     if subset.against_truth is not None:
         _print_against_truth(console, subset.against_truth, analysis.options.equivalence_margin, subset.trials.preset)
     if subset.preferences is not None:
@@ -191,7 +197,9 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
     headings = [title, "+-", f"{100 * analysis.options.confidence:g} % interval"]
     headings += ["Zhang16"] if preset != "rating" else []
     headings += ["people", "images", "trials"]
-    headings += [f"50 +- {100 * analysis.options.equivalence_margin:g}"] if preset == "real-vs-fake" else []
+    if preset == "real-vs-fake":
+        several = sum(not math.isnan(record.equivalence_p_holm) for record in subset.rates or ()) > 1
+        headings.append(f"50 +- {100 * analysis.options.equivalence_margin:g}{': p (Holm)' if several else ''}")
     table = _table("method", *headings)
     factor = 1 if preset == "rating" else 100
     for record in subset.rates or ():
@@ -208,7 +216,8 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
         cells += [str(mean.n_participants), str(mean.n_images), str(mean.n_trials)]
         if preset == "real-vs-fake":
             withheld = "no verdict" if record.verdict_withheld else ""
-            cells.append(withheld if math.isnan(record.equivalence_p) else f"p {p_text(record.equivalence_p)}")
+            p = record.equivalence_p_holm
+            cells.append(withheld if math.isnan(p) else p_text(p) if several else f"p {p_text(p)}")
         table.add_row(record.method, *cells)
     console.print(table)
 
@@ -218,6 +227,7 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
     rows = list(differences)
     with_paper = any(not math.isnan(record.probability_less) for record in rows)
     with_order = any(record.superiority is not None for record in rows)
+    with_odds = console.width >= WIDE and any(record.odds and math.isfinite(record.odds.ratio) for record in rows)
     headings = [
         "points" if factor == 100 else "difference",
         f"{100 * confidence:g} % interval",
@@ -225,8 +235,9 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
         "p",
         "p (Holm)",
     ]
+    headings += ["odds ratio"] if with_odds else []
     headings += ["P(A < B) Zhang16"] if with_paper else []
-    headings += ["A above B %", "p by order"] if with_order else []
+    headings += ["A above B %", "p by order (Holm)"] if with_order else []
     table = _table("A - B", *headings)
     for record in rows:
         result = record.result
@@ -243,11 +254,13 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
             _precise(result.p_value),
             _precise(record.p_holm),
         ]
+        if with_odds:
+            cells.append(odds_text(record.odds))
         if with_paper:
             cells.append(share_text(record.probability_less))
         if with_order:
             order = record.superiority
-            cells += [f"{100 * order.probability:.0f}", p_text(order.p_value)] if order else ["-", "-"]
+            cells += [f"{100 * order.probability:.0f}", p_text(record.superiority_p_holm)] if order else ["-", "-"]
         table.add_row(name, *cells)
     console.print(table)
 

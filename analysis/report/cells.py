@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Cell", "ReportColumn", "mark_of", "p_text", "share_text", "with_minus"]
+if TYPE_CHECKING:
+    from analysis.statistics.comparison import OddsRatio
+    from analysis.statistics.omnibus import OmnibusTest
+
+__all__ = ["Cell", "ReportColumn", "mark_of", "odds_text", "omnibus_text", "p_text", "share_text", "with_minus"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,20 @@ def share_text(share: float) -> str:
 def with_minus(text: str) -> str:
     """A true minus sign before digits."""
     return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
+
+
+def odds_text(odds: OddsRatio | None) -> str:
+    """An odds ratio with its interval."""
+    if odds is None or math.isnan(odds.ratio):
+        return "–"
+    return f"{odds.ratio:.3g} ({odds.ci_low:.3g} to {odds.ci_high:.3g})"
+
+
+def omnibus_text(test: OmnibusTest) -> str:
+    """The test of all methods at once as a sentence."""
+    if math.isnan(test.p_value):
+        return "Too few participants or images for a test of all methods at once."
+    return (
+        f"All methods at once: F({test.df_numerator:g}, {test.df_denominator:.4g}) = {test.statistic:.2f}, "
+        f"p {p_text(test.p_value, equals=True)}."
+    )

@@ -92,6 +92,11 @@ def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str
         " Methods were compared by a two-way test, paired by images where the same ones were shown for both; p-values are "
         "adjusted by Holm's method for the family of comparisons, intervals are not adjusted."
     )
+    if headline.together is not None:
+        compared += (
+            f" All methods at once ({', '.join(headline.together.methods)}) were tested by Wald's statistic with the same "
+            "two-way covariance, on the scale of F (Welch-James)."
+        )
     margin = f"{100 * options.equivalence_margin:g} points"
     if headline.trials.preset == "rating":
         by_order = (
@@ -101,8 +106,8 @@ def _comparison_words(headline: SubsetAnalysis, options: AnalysisOptions) -> str
         return compared.replace("Methods", "Mean ratings", 1) + by_order
     if headline.trials.preset == "real-vs-fake":
         return compared + (
-            f" A method counts as equal to 50 % when two one-sided tests with a margin of {margin} are significant at 5 %; "
-            "this is not adjusted for the number of methods."
+            f" A method counts as equal to 50 % when two one-sided tests with a margin of {margin} are significant at 5 % after "
+            "Holm's adjustment for the number of methods."
         )
     if headline.against_truth is None:
         return compared

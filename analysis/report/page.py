@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.report.agreement import MetricAgreement
-from analysis.report.cells import p_text, share_text, with_minus
+from analysis.report.cells import odds_text, omnibus_text, p_text, share_text, with_minus
 from analysis.report.content import ReportInput, Scatter, provenance
 from analysis.report.figures import POINTS, save_figure
 from analysis.report.galleries import Gallery, qualitative_grid, rate_galleries
@@ -66,6 +66,7 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         notes=[*_notes(content.headline), *_pixel_notes(content)],
         left_out=study.left_out if study else (),
         **_comparison_parts(content.headline),
+        covariates=_covariate_rows(content.headline),
         preferences=_preference_parts(content.headline),
         metric_differences=_difference_matrix(content.differences),
         baseline=content.baseline,
@@ -94,6 +95,8 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
         return []
     notes = [*headline.trials.notes, *headline.notes]
     notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.differences or () if r.note]
+    if headline.together is not None and headline.together.note:
+        notes.append(f"All methods at once: {headline.together.note}.")
     if headline.preferences is not None:
         notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.preferences.differences if r.note]
     return notes
@@ -118,13 +121,19 @@ def _pixel_notes(content: ReportInput) -> list[str]:
 def _comparison_parts(headline: SubsetAnalysis | None) -> dict[str, Any]:
     """Tables of comparisons for the page, with the heading of their last column, "" where it is empty."""
     if headline is None:
-        return {"comparisons": [], "against_truth": [], "last_column": "", "truth_column": ""}
+        return {"comparisons": [], "against_truth": [], "last_column": "", "truth_column": "", "with_odds": False}
     rating = headline.trials.preset == "rating"
     rows = list(headline.differences or ())
+    with_odds = any(record.odds is not None for record in rows)
     by_order = "A rated above B, %" if any(record.superiority for record in rows) else ""
     of_paper = "P(A < B), Zhang et al." if any(not math.isnan(record.probability_less) for record in rows) else ""
     return {
-        "comparisons": [(*_difference_cells(record, rating), _last_cell(record)) for record in rows],
+        "together": omnibus_text(headline.together.test) if headline.together else "",
+        "with_odds": with_odds,
+        "comparisons": [
+            (*_difference_cells(record, rating), *([odds_text(record.odds)] if with_odds else []), _last_cell(record))
+            for record in rows
+        ],
         "against_truth": [
             (*_difference_cells(record, rating), _last_cell(record) if rating else p_text(record.equivalence_p_holm))
             for record in headline.against_truth or ()
@@ -151,11 +160,30 @@ def _difference_cells(record: Comparison, rating: bool) -> tuple[str, ...]:
 
 
 def _last_cell(record: Comparison) -> str:
-    """Of ratings how often A is above B, else P(A < B) of the paper."""
+    """Of ratings how often A is above B and Holm's p of that, else P(A < B) of the paper."""
     order = record.superiority
     if order is not None:
-        return f"{100 * order.probability:.0f} ({100 * order.ci_low:.0f} to {100 * order.ci_high:.0f})"
+        interval = f"{100 * order.ci_low:.0f} to {100 * order.ci_high:.0f}"
+        return f"{100 * order.probability:.0f} ({interval}), p {p_text(record.superiority_p_holm)}"
     return share_text(record.probability_less)
+
+
+def _covariate_rows(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
+    """Method, covariate, level, rate with its interval, trials; a method stands only where it begins."""
+    if headline is None:
+        return []
+    rating = headline.trials.preset == "rating"
+    factor, digits = (1.0, 2) if rating else (100.0, 1)
+    rows: list[tuple[str, ...]] = []
+    last = ("", "")
+    for row in headline.tables.get("covariates", []):
+        rate, low, high = (factor * float(row[key]) for key in ("rate", "ci_low", "ci_high"))
+        interval = "" if math.isnan(low) else f" ({low:.{digits}f} to {high:.{digits}f})"
+        method, covariate = str(row["method"]), str(row["covariate"]).replace("_", " ")
+        shown = "" if method == last[0] else method, "" if (method, covariate) == last else covariate
+        rows.append((*shown, str(row["level"]), f"{rate:.{digits}f}{interval}", str(row["n_trials"])))
+        last = method, covariate
+    return rows
 
 
 def _preference_parts(headline: SubsetAnalysis | None) -> dict[str, Any] | None:

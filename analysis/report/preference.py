@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from analysis.report.cells import Cell, ReportColumn, p_text, with_minus
+from analysis.report.cells import Cell, ReportColumn, omnibus_text, p_text, with_minus
 from analysis.report.figures import COLOURS, COLUMN_WIDTH, new_figure
 from analysis.study.preferences import PreferenceDifference, PreferenceResults
 from evalkit.wording import counted
@@ -118,15 +118,7 @@ def preference_sentences(results: PreferenceResults) -> list[str]:
     scale = results.scale
     if scale is None:
         return []
-    sentences = []
-    omnibus = scale.omnibus
-    if math.isnan(omnibus.p_value):
-        sentences.append("Too few participants or images for a test of all methods at once.")
-    else:
-        sentences.append(
-            f"All methods at once: F({omnibus.df_numerator:g}, {omnibus.df_denominator:g}) = {omnibus.statistic:.2f}, "
-            f"p {p_text(omnibus.p_value, equals=True)}."
-        )
+    sentences = [omnibus_text(scale.omnibus)]
     if scale.order is not None:
         order = scale.order
         first = 1.0 / (1.0 + math.exp(-order.estimate))

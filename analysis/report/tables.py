@@ -15,6 +15,7 @@ from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.statistics.comparison import Difference
 from analysis.statistics.fool_rate import CrossedMean
+from analysis.statistics.sensitivity import dprime
 from analysis.study.analysis import SubsetAnalysis
 from analysis.study.differences import TRUTH
 from evalkit.metrics import load_metric
@@ -368,9 +369,12 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             own["truth_difference"] = Cell(text=_difference_text(truth.result, factor))
             if not rating:
                 own["equal_to_truth"] = Cell(text="yes" if truth.equivalence_p_holm <= 0.05 else "not shown")
+        if study.trials.preset == "real-vs-fake" and record.method in study.trials.methods:
+            limits = dprime([mean.estimate, mean.ci_high, mean.ci_low])
+            own["dprime"] = Cell(text="{:.2f} ({:.2f} to {:.2f})".format(*limits))
         own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
         if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
-            own["equivalence"] = Cell(text="yes" if record.equivalence_p <= 0.05 else "not shown")
+            own["equivalence"] = Cell(text="yes" if record.equivalence_p_holm <= 0.05 else "not shown")
         elif record.verdict_withheld:
             own["equivalence"] = Cell(text="no verdict")
         compared = differences.get(record.method) if with_baseline else None
@@ -395,7 +399,7 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
     if against_truth and not rating:
         columns.append(ReportColumn("equal_to_truth", f"equal to {TRUTH}"))
     if study.trials.preset == "real-vs-fake":
-        columns.append(ReportColumn("equivalence", "equal to 50 %"))
+        columns += [ReportColumn("equivalence", "equal to 50 %"), ReportColumn("dprime", "d'")]
     return columns
 
 
@@ -438,7 +442,7 @@ def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published
         if len(study.differences or ()) > 1:
             parts.append("Intervals are not adjusted for the number of comparisons; p (Holm) is.")
         if study.trials.preset == "real-vs-fake":
-            parts.append("Equality with 50 % is each method's own claim, not adjusted for the number of methods.")
+            parts.append("Equality with 50 % is adjusted (Holm) for the number of methods.")
     if study is not None and study.preferences is not None:
         parts.append(
             "Strengths of a Bradley-Terry scale with mean 0, with standard error and interval; a tie is half a win."

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from analysis.statistics.comparison import t_two_sided
 from analysis.statistics.crossed import CrossedDesign, Estimand, Labels
 from analysis.statistics.fool_rate import CrossedMean, clopper_pearson, crossed_mean, t_quantile
+from analysis.statistics.omnibus import OmnibusTest, hotelling, positive_part
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
 from evalkit.wording import some_names
 
 __all__ = [
     "Contrast",
-    "OmnibusTest",
     "PairShare",
     "PreferenceScale",
     "Preferences",
@@ -330,26 +330,6 @@ class Contrast:
     p_value: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class OmnibusTest:
-    """Whether any two methods differ at all: Wald's statistic of all strengths as Hotelling's T squared.
-
-    Attributes
-    ----------
-    statistic : float
-        F.
-    df_numerator, df_denominator : float
-        K - 1, and the clusters' degrees of freedom - K + 2; NaN where too few clusters are left.
-    p_value : float
-        NaN where too few clusters are left.
-    """
-
-    statistic: float
-    df_numerator: float
-    df_denominator: float
-    p_value: float
-
-
 @dataclass(frozen=True)
 class JointCovariance:
     """Covariance of the strengths and, last, of the order effect where it was estimated.
@@ -592,7 +572,7 @@ def _sandwich(
         one_way.append((_cluster(whitened, design.image), design.n_images - 1.0))
     joint = one_way[0][0]
     if len(one_way) == 2:
-        joint = by_cell + _positive_part(np.sum([middle - by_cell for middle, _ in one_way], axis=0))
+        joint = by_cell + positive_part(np.sum([middle - by_cell for middle, _ in one_way], axis=0))
     coefficients = factor.T @ joint @ factor
     outer = expand @ factor.T
     parts = JointCovariance(
@@ -610,29 +590,11 @@ def _cluster(score: FloatArray, cluster: IntArray) -> FloatArray:
     return np.asarray(total.T @ total * groups / max(groups - 1, 1))
 
 
-def _positive_part(matrix: FloatArray) -> FloatArray:
-    value, vector = np.linalg.eigh(matrix)
-    return np.asarray((vector * np.maximum(value, 0.0)) @ vector.T)
-
-
 def _omnibus(beta: FloatArray, covariance: FloatArray, design: CrossedDesign, estimand: Estimand) -> OmnibusTest:
-    from scipy.special import fdtrc
-
-    q = beta.size
     clusters = design.n_participants - 1.0
     if estimand == "participants+images":
         clusters = min(clusters, design.n_images - 1.0)
-    wald = float(beta @ np.linalg.solve(covariance, beta))
-    denominator = clusters - q + 1.0
-    if denominator < 1:
-        return OmnibusTest(statistic=math.nan, df_numerator=q, df_denominator=math.nan, p_value=math.nan)
-    statistic = wald * denominator / (clusters * q)
-    return OmnibusTest(
-        statistic=statistic,
-        df_numerator=q,
-        df_denominator=denominator,
-        p_value=float(fdtrc(q, denominator, statistic)),
-    )
+    return hotelling(float(beta @ np.linalg.solve(covariance, beta)), beta.size, clusters)
 
 
 def _largest_group(preferences: Preferences) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from analysis.study.breakdowns import (
     straight_lining_note,
 )
 from analysis.study.columns import ONLY_REAL_VS_FAKE, OUTPUT_COLUMNS, REPORT_TABLES
-from analysis.study.differences import Comparisons, against_truth, comparisons
+from analysis.study.differences import Comparisons, MethodsTogether, against_truth, comparisons, methods_together
 from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
 from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
 from analysis.trials.exclusions import ExclusionRule, apply_exclusions
@@ -84,6 +84,8 @@ class SubsetAnalysis:
         None for preference studies.
     against_truth : Comparisons or None
         Every method against the photos, where those were judged like a method (naturalness, ratings).
+    together : MethodsTogether or None
+        One test of all methods, where there are three or more; preference studies have theirs in `preferences`.
     preferences : PreferenceResults or None
         Of preference studies only.
     anytime : AnytimeResults or None
@@ -101,6 +103,7 @@ class SubsetAnalysis:
     rates: FoolRates | None = None
     differences: Comparisons | None = None
     against_truth: Comparisons | None = None
+    together: MethodsTogether | None = None
     preferences: PreferenceResults | None = None
     anytime: AnytimeResults | None = None
     tables: dict[str, list[Row]] = field(default_factory=dict)
@@ -242,6 +245,7 @@ def _analyze(trials: TrialTable, name: str, options: AnalysisOptions) -> SubsetA
         rates=rates,
         differences=differences,
         against_truth=against_truth(trials, **common),
+        together=methods_together(trials, estimand=options.estimand, subset=name),
         anytime=anytime,
         tables=tables,
         diagnostics=diagnostics,
@@ -302,6 +306,8 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[
             tables.setdefault("comparisons", []).extend(subset.differences.rows())
         if subset.against_truth is not None:
             tables.setdefault("against_truth", []).extend(subset.against_truth.rows())
+        if subset.together is not None:
+            tables.setdefault("omnibus", []).append(subset.together.row())
         if subset.anytime is not None:
             for name, rows in (
                 ("anytime", subset.anytime.rows()),

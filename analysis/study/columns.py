@@ -19,7 +19,7 @@ _RATE = {
     "n_trials": "Scored trials that entered.",
     "dprime": "sqrt(2) z(1 - fool rate): 0 when nobody can tell.",
     "vigilance_accuracy": "Share of vigilance trials of the method's participants that were right.",
-    "equivalence_p": "p-value of equivalence with 50 % at the declared margin (two one-sided tests); empty where "
+    "equivalence_p": "p-value of equivalence with 50 % at the declared margin (two one-sided tests), not adjusted; empty where "
     "nothing shows that people could tell any fake.",
     "estimand": "What the interval generalises to.",
     "confidence": "Nominal coverage.",
@@ -27,11 +27,14 @@ _RATE = {
     "interval": "How the interval was made: `logit-t`, `linear-t` or `clopper-pearson`.",
     "dprime_ci_low": "Lower end of the interval of d-prime: that of the rate, transformed.",
     "dprime_ci_high": "Upper end.",
+    "equivalence_p_holm": "`equivalence_p`, adjusted for the number of methods; what the verdict rests on.",
     "subset": "`all` data, or `after exclusions`.",
     "note": "Why something is missing or conservative.",
 }
 
-ONLY_REAL_VS_FAKE = frozenset({"dprime", "dprime_ci_low", "dprime_ci_high", "vigilance_accuracy", "equivalence_p"})
+ONLY_REAL_VS_FAKE = frozenset(
+    {"dprime", "dprime_ci_low", "dprime_ci_high", "vigilance_accuracy", "equivalence_p", "equivalence_p_holm"}
+)
 """Columns of rates that have no meaning where nobody had to find the fake."""
 
 _COMPARISON = {
@@ -53,6 +56,7 @@ _COMPARISON = {
     "superiority_ci_low": "Lower end of its interval.",
     "superiority_ci_high": "Upper end.",
     "superiority_p": "Two-sided, against one half; by the order of the ratings alone, not adjusted.",
+    "superiority_p_holm": "The same, adjusted for the family of this table.",
     "probability_less_zhang2016": "P(A < B) of the paper's bootstrap, ties counting as no; not a p-value.",
     "n_shared_participants": "Participants who saw both.",
     "n_shared_images": "Images shown for both.",
@@ -80,6 +84,16 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     | {
         "method_b": "`truth`: the photos themselves, judged like a method (naturalness and ratings).",
         "equivalence_p": "p-value of a rate that equals that of the photos within the margin; not adjusted.",
+    },
+    "omnibus.csv": {
+        "methods": "Methods that are tested together, three or more; never `truth`.",
+        "left_out": "Methods that cannot enter; the note says why.",
+        "omnibus_f": "F of all their rates (or mean ratings) being equal: Wald's statistic with the two-way covariance.",
+        "omnibus_df_numerator": "Its numerator degrees of freedom.",
+        "omnibus_df_denominator": "Its denominator degrees of freedom (Welch-James).",
+        "omnibus_p": "Its p-value; empty with too few participants or images.",
+        "subset": "`all` data, or `after exclusions`.",
+        "note": "Why methods were left out, or why there is no test.",
     },
     "anytime.csv": {
         "method": "Method; in a preference study the pair, `A over B`.",
@@ -234,6 +248,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "p_value": "Two-sided, not adjusted: of the difference, else of the share against 50 %.",
         "p_holm": "Adjusted for the family of this table.",
         "equivalence_p": "p-value of a share within the declared margin of 50 % (two one-sided tests); not adjusted.",
+        "equivalence_p_holm": "The same, adjusted for the family of this table.",
         "subset": "`all` data, or `after exclusions`.",
         "note": "Why something is missing or conservative.",
     },
@@ -258,7 +273,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "ci_high": "Upper end.",
         "test": "`label swap` (image by image), or `McNemar` for classification accuracy.",
         "p_value": "Two-sided, not adjusted.",
-        "p_holm": "Adjusted for all methods of the metric.",
+        "p_holm": "Adjusted for all rows of the table, all methods and metrics.",
     },
     "metric_agreement.csv": {
         "metric": "Metric.",
@@ -267,7 +282,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "noise_ceiling": "About the highest correlation that any metric can reach with these answers; over images.",
         "corrected": "rank_correlation / noise_ceiling: what it would be with very many answers; over images.",
         "ci_low": "Lower end of the 95 % interval, over methods of rank_correlation (Bonett and Wright; empty for a "
-        "perfect order), over images of the corrected one (bootstrap over images; empty below ten).",
+        "perfect order), over images of the corrected one (Fieller's, empty below ten).",
         "ci_high": "Upper end.",
         "n": "Pairs.",
     },

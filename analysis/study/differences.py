@@ -7,11 +7,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from analysis.records import Row, Table
 from analysis.statistics.bootstrap import probability_less
 from analysis.statistics.comparison import Difference, OddsRatio, compare_designs, odds_ratio
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
+from analysis.statistics.omnibus import OmnibusTest, equal_means
 from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
 from analysis.study.rates import VIGILANCE, paper_bootstrap
 from analysis.trials.trial_files import as_trials
@@ -22,7 +25,15 @@ from evalkit.resampling.multiplicity import holm
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TRUTH", "Comparison", "Comparisons", "against_truth", "comparisons"]
+__all__ = [
+    "TRUTH",
+    "Comparison",
+    "Comparisons",
+    "MethodsTogether",
+    "against_truth",
+    "comparisons",
+    "methods_together",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,8 @@ class Comparison:
         Of rates: the odds of A over those of B.
     superiority : Superiority or None
         Of ratings: how often a rating of A is higher than one of B, by their order alone.
+    superiority_p_holm : float
+        Its p-value, adjusted for the family.
     probability_less : float
         P(A < B) of the paper's bootstrap, ties counting as no; not a p-value. NaN for methods that share participants.
     note : str
@@ -60,6 +73,7 @@ class Comparison:
     equivalence_p_holm: float = math.nan
     odds: OddsRatio | None = None
     superiority: Superiority | None = None
+    superiority_p_holm: float = math.nan
     note: str = ""
     subset: str = "all"
 
@@ -85,6 +99,7 @@ class Comparison:
             "superiority_ci_low": self.superiority.ci_low if self.superiority else math.nan,
             "superiority_ci_high": self.superiority.ci_high if self.superiority else math.nan,
             "superiority_p": self.superiority.p_value if self.superiority else math.nan,
+            "superiority_p_holm": self.superiority_p_holm,
             "probability_less_zhang2016": self.probability_less,
             "n_shared_participants": result.n_shared_participants if result else 0,
             "n_shared_images": result.n_shared_images if result else 0,
@@ -161,9 +176,10 @@ def comparisons(
         records.append(record)
     adjusted = holm([record.result.p_value if record.result else math.nan for record in records])
     equal = holm([record.equivalence_p for record in records])
+    by_order = holm([record.superiority.p_value if record.superiority else math.nan for record in records])
     records = [
-        replace(record, p_holm=float(p), equivalence_p_holm=float(q))
-        for record, p, q in zip(records, adjusted, equal, strict=True)
+        replace(record, p_holm=float(p), equivalence_p_holm=float(q), superiority_p_holm=float(r))
+        for record, p, q, r in zip(records, adjusted, equal, by_order, strict=True)
     ]
     vigilance = trials.of_kind("vigilance")
     if baseline and len(vigilance):
@@ -253,3 +269,82 @@ def against_truth(trials: TrialTable, **options: Any) -> Comparisons | None:
     if trials.preset not in ("naturalness", "rating") or TRUTH not in methods or len(methods) < 2:
         return None
     return comparisons(trials, baseline=TRUTH, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodsTogether:
+    """Whether any two methods of a study differ, in one test; the row of ``omnibus.csv``.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        That were tested together; never the photos themselves, which are another question.
+    left_out : tuple of str
+        Methods that cannot enter.
+    test : OmnibusTest
+        Of equal rates (or mean ratings).
+    note : str
+        Why methods were left out, or why there is no test.
+    subset : str
+        ``all`` or ``after exclusions``.
+    """
+
+    methods: tuple[str, ...]
+    left_out: tuple[str, ...]
+    test: OmnibusTest
+    note: str
+    subset: str
+
+    def row(self) -> Row:
+        """Columns of ``omnibus.csv``."""
+        return {
+            "methods": "; ".join(self.methods),
+            "left_out": "; ".join(self.left_out),
+            "omnibus_f": self.test.statistic,
+            "omnibus_df_numerator": self.test.df_numerator,
+            "omnibus_df_denominator": self.test.df_denominator,
+            "omnibus_p": self.test.p_value,
+            "subset": self.subset,
+            "note": self.note,
+        }
+
+
+def methods_together(
+    trials: TrialTable, *, estimand: Estimand = "participants+images", subset: str = "all"
+) -> MethodsTogether | None:
+    """Test all methods at once, whether their rates (or mean ratings) are the same.
+
+    Parameters
+    ----------
+    trials : TrialTable
+        Real-vs-fake, naturalness or rating trials.
+    estimand : {"participants+images", "participants"}
+        What the claim generalises to.
+    subset : str
+        Written into the row.
+
+    Returns
+    -------
+    MethodsTogether or None
+        None below three methods: two have their comparison. Methods whose answers never vary, or with a single
+        participant, are left out by name.
+    """
+    groups = {method: trials.of_method(method) for method in trials.of_kind("test").methods}
+    if trials.preset != "real-vs-fake":
+        groups.pop(TRUTH, None)
+    if len(groups) < 3:
+        return None
+    reasons = {}
+    for method, group in groups.items():
+        if group.design.n_participants < 2:
+            reasons[method] = f"{method} has one participant"
+        elif bool(np.ptp(group.value) == 0):
+            reasons[method] = f"every answer of {method} is {group.value[0]:g}"
+    tested = tuple(method for method in groups if method not in reasons)
+    note = "; ".join(reasons.values())
+    test = OmnibusTest.missing(len(tested) - 1)
+    try:
+        test = equal_means([(groups[method].value, groups[method].design) for method in tested], estimand=estimand)
+    except InputError as error:
+        note = "; ".join(filter(None, [note, str(error)]))
+    return MethodsTogether(methods=tested, left_out=tuple(reasons), test=test, note=note, subset=subset)

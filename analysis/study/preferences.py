@@ -50,8 +50,8 @@ class PreferenceDifference:
         Of the difference on the scale, else of the share against 50 %; two-sided, not adjusted.
     p_holm : float
         Adjusted for the family of all rows of the table.
-    equivalence_p : float
-        p-value of a share within the declared margin of 50 %; not adjusted.
+    equivalence_p, equivalence_p_holm : float
+        p-value of a share within the declared margin of 50 %, and the same adjusted for the family.
     note : str
         What a reader has to know.
     subset : str
@@ -66,6 +66,7 @@ class PreferenceDifference:
     p_value: float
     p_holm: float
     equivalence_p: float
+    equivalence_p_holm: float
     note: str
     subset: str
 
@@ -94,6 +95,7 @@ class PreferenceDifference:
             "p_value": self.p_value,
             "p_holm": self.p_holm,
             "equivalence_p": self.equivalence_p,
+            "equivalence_p_holm": self.equivalence_p_holm,
             "subset": self.subset,
             "note": self.note,
         }
@@ -288,7 +290,11 @@ def analyze_preferences(
     pairs = [(m, baseline) for m in methods if m != baseline] if baseline else list(itertools.combinations(methods, 2))
     rows = [_difference(results, a, b, estimand, confidence, equivalence_margin) for a, b in pairs]
     adjusted = holm([row["p_value"] for row in rows]).tolist()
-    differences = tuple(PreferenceDifference(**row, p_holm=p) for row, p in zip(rows, adjusted, strict=True))
+    equal = holm([row["equivalence_p"] for row in rows]).tolist()
+    differences = tuple(
+        PreferenceDifference(**row, p_holm=p, equivalence_p_holm=q)
+        for row, p, q in zip(rows, adjusted, equal, strict=True)
+    )
     return replace(results, differences=PreferenceDifferences(differences))
 
 

@@ -26,6 +26,7 @@ from analysis.statistics.sensitivity import dprime
 from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError, NoSuchResultError
+from evalkit.resampling.multiplicity import holm
 from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class MethodRate:
     equivalence_p : float
         p-value of equivalence with 50 % at the declared margin; NaN for ratings, and where nothing shows that people
         could tell any fake (see `note`).
+    equivalence_p_holm : float
+        The same, adjusted for all methods that have one.
     verdict_withheld : bool
         Whether `equivalence_p` is missing because nothing shows that people could tell any fake.
     note : str
@@ -81,6 +84,7 @@ class MethodRate:
     n_trials: int
     vigilance_accuracy: float
     equivalence_p: float
+    equivalence_p_holm: float = math.nan
     verdict_withheld: bool = False
     note: str = ""
     subset: str = "all"
@@ -112,6 +116,7 @@ class MethodRate:
             "interval": mean.interval if mean else "",
             "dprime_ci_low": float(dprime(mean.ci_high)) if mean and is_rate else math.nan,
             "dprime_ci_high": float(dprime(mean.ci_low)) if mean and is_rate else math.nan,
+            "equivalence_p_holm": self.equivalence_p_holm,
             "subset": self.subset,
             "note": self.note,
         }
@@ -201,6 +206,8 @@ def fool_rates(
         )
     if trials.preset == "real-vs-fake":
         records = [_with_evidence(record, trials, records) for record in records]
+        adjusted = holm([record.equivalence_p for record in records]).tolist()
+        records = [replace(record, equivalence_p_holm=p) for record, p in zip(records, adjusted, strict=True)]
     records.sort(key=lambda record: -record.mean.estimate if record.mean else math.inf)
     if len(vigilance):
         name = VIGILANCE if VIGILANCE not in test.methods else "vigilance trials"

@@ -12,10 +12,14 @@ from click.testing import CliRunner, Result
 import analysis
 from analysis.commands.analyze import analyze_command
 from analysis.statistics.bootstrap import nested_bootstrap
+from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import fool_rate
+from analysis.statistics.omnibus import equal_means
 from analysis.study.columns import OUTPUT_COLUMNS
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
+from evalkit.resampling.multiplicity import holm
+from tests.analysis.conftest import simulated_rows
 
 Write = Callable[..., Path]
 
@@ -511,3 +515,87 @@ def test_several_tables_are_analysed_as_one(tmp_path: Path, write_csv: Write, st
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     with pytest.raises(InputError, match="two trials of participant"):
         run(one, one, "--out", tmp_path / "twice")
+
+
+def test_three_methods_are_tested_at_once(tmp_path: Path, write_csv: Write) -> None:
+    rows = simulated_rows({"gray": 0.1, "mine": 0.45, "other": 0.4})
+    result = run(write_csv(rows), "--out", tmp_path)
+    (row,) = rows_of(tmp_path / "omnibus.csv")
+    test = [entry for entry in rows if entry["kind"] == "test"]
+    by_method = [[entry for entry in test if entry["method"] == name] for name in ("gray", "mine", "other")]
+    expected = equal_means(
+        [
+            (
+                [entry["fooled"] for entry in own],
+                CrossedDesign.from_labels([e["participant"] for e in own], [e["image"] for e in own]),
+            )
+            for own in by_method
+        ]
+    )
+    assert row["methods"] == "gray; mine; other"
+    assert float(row["omnibus_f"]) == pytest.approx(expected.statistic)
+    assert float(row["omnibus_p"]) == pytest.approx(expected.p_value)
+    assert f"All methods at once: F(2, {expected.df_denominator:.4g}) = {expected.statistic:.2f}" in result.output
+
+
+def test_two_methods_have_their_comparison_and_no_other_test(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    assert "at once" not in run(write_csv(study_rows), "--out", tmp_path).output
+    assert not (tmp_path / "omnibus.csv").exists()
+
+
+def test_a_method_that_never_varies_is_left_out_of_the_test_of_all_by_name(tmp_path: Path, write_csv: Write) -> None:
+    rows = simulated_rows({"gray": 0.0, "mine": 0.45, "other": 0.4, "third": 0.2})
+    result = run(write_csv(rows), "--out", tmp_path)
+    (row,) = rows_of(tmp_path / "omnibus.csv")
+    assert (row["methods"], row["left_out"]) == ("mine; other; third", "gray")
+    assert "all methods at once: every answer of gray is 0" in result.output
+
+
+def test_the_photos_themselves_are_not_among_the_methods_tested_at_once(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(3)
+    rates = {"truth": 0.95, "a": 0.6, "b": 0.6, "c": 0.6}
+    rows = [
+        [f"p{p}", f"i{i}", method, "yes" if rng.random() < rate else "no"]
+        for p in range(12)
+        for i in range(12)
+        for method, rate in rates.items()
+    ]
+    run(write_csv([["participant", "image", "method", "response"], *rows]), "--out", tmp_path)
+    (row,) = rows_of(tmp_path / "omnibus.csv")
+    assert row["methods"] == "a; b; c"
+    assert float(row["omnibus_p"]) > 0.01
+
+
+def test_equality_with_half_is_adjusted_for_the_number_of_methods(tmp_path: Path, write_csv: Write) -> None:
+    """Two methods at 50 %, each equal within 12 points at 5 % by itself; the verdict knows that there are two."""
+    rows = simulated_rows({"one": 0.5, "two": 0.5, "gray": 0.05}, n_participants=30, n_trials=20, seed=4)
+    result = run(write_csv(rows), "--out", tmp_path, "--equivalence-margin", 12)
+    found = {row["method"]: row for row in rows_of(tmp_path / "fool_rates.csv")}
+    p = [float(found[name]["equivalence_p"]) for name in ("one", "two", "gray")]
+    assert [float(found[name]["equivalence_p_holm"]) for name in ("one", "two", "gray")] == pytest.approx(holm(p))
+    assert float(found["one"]["equivalence_p_holm"]) > float(found["one"]["equivalence_p"])
+    assert found["vigilance"]["equivalence_p_holm"] == ""
+    assert "50 +- 12: p (Holm)" in result.output
+
+
+def test_ratings_by_order_are_adjusted_for_the_number_of_comparisons(tmp_path: Path, write_csv: Write) -> None:
+    """Ties, and four methods with six comparisons: Holm's p is on screen, both are in the file."""
+    rng = np.random.default_rng(0)
+    means = {"a": 3.0, "b": 3.3, "c": 3.6, "d": 4.6}
+    rows = [
+        [f"p{p}", f"i{i}", method, int(np.clip(round(rng.normal(mean, 1.5)), 1, 7))]
+        for p in range(10)
+        for i in range(12)
+        for method, mean in means.items()
+    ]
+    result = run(write_csv([["participant", "image", "method", "rating"], *rows]), "--out", tmp_path)
+    found = rows_of(tmp_path / "comparisons.csv")
+    p = [float(row["superiority_p"]) for row in found]
+    assert [float(row["superiority_p_holm"]) for row in found] == pytest.approx(holm(p))
+    assert "p by order (Holm)" in result.output
+    first = found[0]
+    a, b = (np.array([row[3] for row in rows if row[2] == name]) for name in ("a", "b"))
+    by_hand = np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b))
+    assert float(first["superiority"]) == pytest.approx(by_hand)

@@ -20,10 +20,14 @@ from analysis.report.content import ReportInput
 from analysis.report.methods_text import methods_paragraphs
 from analysis.report.published_rows import PUBLISHED, published_rows
 from analysis.report.tables import build_table
+from analysis.statistics.sensitivity import dprime
 from analysis.study.analysis import AnalysisOptions, analyze_study
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
+from evalkit.resampling.multiplicity import holm
+from evalkit.scoring.score_comparison import compare_methods
 from evalkit.scoring.score_folder import read_score_folder
+from tests.analysis.conftest import simulated_rows
 from tests.conftest import require
 
 Write = Callable[..., Path]
@@ -331,8 +335,48 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
     assert 0 < float(near["ci_low"]) < float(near["difference"]) < float(near["ci_high"])
     # Twelve images of clear differences: of the 4096 ways to swap labels few go as far as what was seen.
     assert float(near["p_value"]) < 0.005
-    assert float(near["p_holm"]) == pytest.approx(2 * float(near["p_value"]), rel=1)
+    p_values = [float(row["p_value"]) for row in rows.values()]
+    assert [float(row["p_holm"]) for row in rows.values()] == pytest.approx(holm(p_values))
+    # One family in both places: the same four rows, adjusted together.
+    compared = compare_methods(tmp_path / "scores", "gray", n_bootstrap=2_000)
+    assert {(d.other_method, d.metric): d.p_holm for d in compared} == pytest.approx(
+        {key: float(row["p_holm"]) for key, row in rows.items()}
+    )
     assert "Scores against gray" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_everything_beside_a_difference_stands_in_the_report(tmp_path: Path, write_csv: Write) -> None:
+    """One test of all methods, odds ratios, d' with its interval, covariates, and people who press one button."""
+    rows = simulated_rows({"gray": 0.1, "mine": 0.45, "other": 0.4}, n_trials=20)
+    for row in rows:
+        if row["participant"] == "p1-0":
+            row |= {"response": "first", "fooled": int(row["real_position"] == "first")}
+    run("--trials", write_csv(rows), "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    found = analyze_study(read_trials(tmp_path / "trials.csv")).headline
+    assert found.together is not None
+    assert found.rates is not None
+    f = found.together.test
+    for part in (
+        f"All methods at once: F(2, {f.df_denominator:.4g}) = {f.statistic:.2f}",
+        "All methods at once (gray, mine, other) were tested by Wald&#39;s statistic",
+        ">odds ratio<",
+        "after Holm&#39;s adjustment for the number of methods",
+        "Does the answer depend on anything else?",
+        "real position",
+        "1 participant of 18 gave nearly always the same answer",
+    ):
+        assert part in text, part
+    record = found.differences.records[0] if found.differences else None
+    assert record is not None
+    assert record.odds is not None
+    assert f"{record.odds.ratio:.3g} ({record.odds.ci_low:.3g} to {record.odds.ci_high:.3g})" in text
+    mean = found.rates["mine"].mean
+    assert mean is not None
+    low, high = dprime([mean.ci_high, mean.ci_low])
+    with (tmp_path / "table.csv").open(newline="") as file:
+        table = {row["method"]: row for row in csv.DictReader(file)}
+    assert table["mine"]["dprime"] == f"{dprime(mean.estimate):.2f} ({low:.2f} to {high:.2f})"
 
 
 def test_accuracy_is_compared_by_mcnemars_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
