@@ -30,7 +30,7 @@ class MetricDifference:
     p_value : float
         Of that test; NaN where the metric is unscored.
     p_holm : float
-        Adjusted for all methods of the metric.
+        Adjusted for all methods and metrics of the table, as `evalkit compare` does.
     """
 
     compared: Difference
@@ -74,7 +74,7 @@ def metric_differences(
     Returns
     -------
     list of MetricDifference
-        By method, then metric; the family of Holm's adjustment is the methods of one metric.
+        By method, then metric; all of them are one family of Holm's adjustment.
 
     Raises
     ------
@@ -90,11 +90,7 @@ def metric_differences(
             tested.append(("McNemar", mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum())).p_value))
         else:
             tested.append(("label swap", found.p_value))
-    adjusted = np.full(len(differences), np.nan)
-    for metric in dict.fromkeys(found.metric for found in differences):
-        family = [k for k, found in enumerate(differences) if found.metric == metric and not math.isnan(tested[k][1])]
-        if family:
-            adjusted[family] = holm([tested[k][1] for k in family])
+    adjusted = holm([p for _, p in tested])
     return [
         MetricDifference(found, test, p, float(p_holm))
         for found, (test, p), p_holm in zip(differences, tested, adjusted, strict=True)
