@@ -23,9 +23,10 @@ from analysis.planning.assumptions import PlanningModel, StudyDesign
 from analysis.planning.simulation import simulate_methods
 from analysis.planning.study_plan import PlanOptions, plan_study
 from analysis.statistics.bootstrap import nested_bootstrap, pigeonhole_variance, probability_less
-from analysis.statistics.comparison import compare
+from analysis.statistics.comparison import compare, compare_designs
 from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import crossed_mean, t_quantile
+from analysis.statistics.omnibus import equal_means
 from analysis.statistics.preference import Preferences, pair_shares, preference_scale
 from analysis.statistics.reliability import corrected_rank_correlation, rank_correlation
 from analysis.statistics.sequential import group_sequential_bounds, nominal_levels
@@ -327,6 +328,7 @@ PLANS = (
     PlanSetting("10 points, rate 50 %, 100 images", PlanOptions(difference=10, images=100)),
     PlanSetting("10 points, five comparisons", PlanOptions(difference=10, images=400, comparisons=5)),
     PlanSetting("10 points, four looks", PlanOptions(difference=10, images=400, looks=4)),
+    PlanSetting("10 points, four Pocock looks", PlanOptions(difference=10, images=400, looks=4, bounds="pocock")),
     PlanSetting("15 points, different images", PlanOptions(difference=15, images=100, unpaired=True)),
     PlanSetting("8 points, within-subject", PlanOptions(difference=8, images=400, within_subject=True)),
     PlanSetting("equal to 50 % within 5", PlanOptions(equivalence_margin=5, images=400)),
@@ -346,13 +348,58 @@ def plan_row(setting: PlanSetting, n_studies: int, rng: np.random.Generator) -> 
     return [setting.name, str(plan.chosen.participants), *power]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeveralSetting:
+    """Equally good methods: people of each, trials each, images, and whether everybody judges all methods."""
+
+    name: str
+    people: tuple[int, ...]
+    trials: int
+    images: int
+    same_people: bool = False
+
+
+SEVERAL = (
+    SeveralSetting(name="4 x 12 people, 40 images", people=(12,) * 4, trials=20, images=40),
+    SeveralSetting(name="5 x 40 people, 400 images", people=(40,) * 5, trials=36, images=400),
+    SeveralSetting(name="40, 40, 20 and 8 people, the same 40 images", people=(40, 40, 20, 8), trials=40, images=40),
+    SeveralSetting(name="40 people see all 5, 100 images", people=(40,) * 5, trials=20, images=100, same_people=True),
+)
+
+
+def several_row(setting: SeveralSetting, n_studies: int, rng: np.random.Generator) -> list[str]:
+    """False alarms of the test of all methods at once, of any pair after Holm's adjustment, and of any pair without."""
+    alarms = [0, 0, 0]
+    for _ in range(n_studies):
+        common, person = rng.standard_normal(setting.images), rng.standard_normal(max(setting.people))
+        samples = []
+        for number, people in enumerate(setting.people):
+            picture = math.sqrt(IMAGE_CORRELATION) * common
+            picture = picture + math.sqrt(1 - IMAGE_CORRELATION) * rng.standard_normal(setting.images)
+            own = rng.standard_normal(people)
+            if setting.same_people:
+                own = math.sqrt(0.5) * (own + person)
+            image = np.argsort(rng.random((people, setting.images)), axis=1)[:, : setting.trials].ravel()
+            who = np.repeat(np.arange(people), setting.trials)
+            answers = draw_answers(-0.9 + 0.6 * own[who] + picture[image], rng)
+            samples.append(
+                (answers, CrossedDesign.from_labels(who + (0 if setting.same_people else 1000 * number), image))
+            )
+        pairs = [compare_designs(*a, *b).p_value for k, a in enumerate(samples) for b in samples[k + 1 :]]
+        alarms[0] += equal_means(samples).p_value <= 0.05
+        alarms[1] += holm(pairs).min() <= 0.05
+        alarms[2] += min(pairs) <= 0.05
+    return [setting.name, *(f"{100 * count / n_studies:.1f}" for count in alarms)]
+
+
 def others(studies: int, seed: int) -> str:
-    """The page of preference studies, looks and plans."""
+    """The page of preference studies, looks, several methods and plans."""
     preferences = run(PREFERENCES, preference_row, studies, seed)
     looks = run(LOOKS, look_row, studies, seed + 1)
     plans = run(PLANS, plan_row, studies, seed + 2)
+    several = run(SEVERAL, several_row, studies, seed + 3)
     near_5, near_80 = (100 * math.sqrt(p * (1 - p) / studies) for p in (0.05, 0.8))
-    return f"""# Preference studies, looks and plans, simulated
+    return f"""# Preference studies, several methods, looks and plans, simulated
 
 Each row is {studies:,} simulated studies, analysed by the public functions. The Monte Carlo error of a figure near 5 or 95 % is
 {near_5:.1f} points, near 80 % {near_80:.1f} points. To run it again:
@@ -374,6 +421,13 @@ Overall level 5 %. *p* compares the unadjusted p-value with the nominal limit of
 *t* compares |t| with the usual limit for |z|.
 
 {table(["people per method, bounds", "p", "t"], looks)}
+
+## Several methods with the same fool rate: false alarms at 5 %, percent
+
+*At once* is the test of all methods (`analysis.statistics.omnibus.equal_means`); *Holm* any pair of them after adjustment,
+*any pair* without it.
+
+{table(["people, images", "at once", "Holm", "any pair"], several)}
 
 ## Plans for a power of 80 %
 
