@@ -17,17 +17,14 @@ from evalkit.arrays import FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 
 __all__ = [
-    "STRAIGHT_LINING",
     "AnswerTimes",
     "ShrunkenRates",
     "Slope",
-    "StraightLining",
     "VigilancePoint",
     "answer_times",
     "fatigue_slope",
     "shrunken_rates",
     "side_bias",
-    "straight_lining",
     "vigilance_curve",
 ]
 
@@ -48,61 +45,6 @@ def side_bias(chose_first: npt.ArrayLike, design: CrossedDesign) -> CrossedMean:
         With the interval for new participants on these images.
     """
     return crossed_mean(chose_first, design.one_image_per_trial(), estimand="participants")
-
-
-STRAIGHT_LINING = 0.001
-"""Chance below which answers are too one-sided for somebody who looks at images in random order."""
-
-
-@dataclass(frozen=True)
-class StraightLining:
-    """How one-sided the answers of one participant are, whatever was right.
-
-    Attributes
-    ----------
-    share : float
-        Of the answer given most often.
-    longest_run : int
-        Answers of the same kind in a row, at most.
-    chance : float
-        Of a share or a run at least as extreme, were each answer an independent toss of a coin: the smaller of the two,
-        doubled.
-    """
-
-    share: float
-    longest_run: int
-    chance: float
-
-
-def straight_lining(answers: npt.ArrayLike) -> StraightLining:
-    """Find somebody who presses one button: by the share of the commonest answer and by the longest run.
-
-    Where the real photo is first in half of the trials at random, answers of somebody who looks are near half and half
-    and in no order, whether they are right or not; so this says nothing about who is hard to fool.
-
-    Parameters
-    ----------
-    answers : array_like of str, shape (n,)
-        Answers of two kinds, in the order given; one at least.
-
-    Returns
-    -------
-    StraightLining
-
-    Examples
-    --------
-    >>> straight_lining(["first"] * 20)
-    StraightLining(share=1.0, longest_run=20, chance=3.814697265625e-06)
-    """
-    from scipy.special import bdtr
-
-    _, code = np.unique(np.asarray(answers), return_inverse=True)
-    n, commonest = code.size, int(np.bincount(code).max())
-    ends = np.flatnonzero(np.diff(code, prepend=-1, append=-1))
-    run = int(np.diff(ends).max())
-    by_share = min(2.0 * float(bdtr(n - commonest, n, 0.5)), 1.0)
-    by_run = min((n - run + 1) * 2.0 ** (1 - run), 1.0)  # the union bound over where the run begins
-    return StraightLining(commonest / n, run, min(2.0 * min(by_share, by_run), 1.0))
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,16 @@ import numpy as np
 from analysis.records import Row
 from analysis.statistics.crossed import variance_components
 from analysis.statistics.diagnostics import (
-    STRAIGHT_LINING,
     answer_times,
     fatigue_slope,
     shrunken_rates,
     side_bias,
-    straight_lining,
     vigilance_curve,
 )
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean, wilson
 from analysis.statistics.reliability import krippendorff_alpha, split_half
 from analysis.statistics.sensitivity import dprime_unbiased
+from analysis.statistics.straight_lining import STRAIGHT_LINING, straight_lining
 from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
 from evalkit.wording import counted, some_names
@@ -110,11 +109,11 @@ def _same_answer(own: TrialTable) -> Row:
     given = given[in_order(answers)][given[in_order(answers)] != ""] if given.size else given
     if given.size == 0:
         return {"same_answer_share": math.nan, "longest_run": math.nan, "straight_lining": False}
-    sided = straight_lining(given)
+    sided = straight_lining(given.tolist())
     return {
         "same_answer_share": sided.share,
         "longest_run": sided.longest_run,
-        "straight_lining": sided.chance < STRAIGHT_LINING and own.preset != "naturalness",
+        "straight_lining": sided.is_flagged and own.preset != "naturalness",
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.statistics.diagnostics import straight_lining
+from analysis.statistics.straight_lining import straight_lining
 from analysis.trials.trial_files import read_toml
 from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
@@ -188,7 +188,7 @@ def _same_answer_above(what: str) -> Callable[[TrialTable, Any], BoolArray]:
         person, response = trials.design.participant[order], trials["response"][order]
         beyond = np.zeros(trials.design.n_participants, dtype=bool)
         for who in np.unique(person):
-            sided = straight_lining(response[person == who])
+            sided = straight_lining(response[person == who].tolist())
             beyond[who] = (sided.share if what == "share" else sided.longest_run) > limit
         return np.asarray(beyond[trials.design.participant])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from analysis.statistics.straight_lining import straight_lining
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions import clock
@@ -21,7 +23,7 @@ from turing_test.sessions.timing_flags import FLAGS, SUSPECT
 from turing_test.sessions.validity import invalid_sessions
 from turing_test.study.study_folder import Study
 
-__all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "Timing", "look_at"]
+__all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "StraightLiners", "Timing", "look_at"]
 
 _S, _T = tables.session.c, tables.trial.c
 DAY_S = 86_400
@@ -96,6 +98,22 @@ class Checks:
     sessions: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True)
+class StraightLiners:
+    """People who gave nearly always the same answer, or the same many times in a row, whatever was right.
+
+    Attributes
+    ----------
+    people : int
+        Sessions with answers, going on, completed or left; withdrawn ones are not looked at.
+    labels : tuple of str
+        Sessions of those whose answers somebody who looks would hardly ever give.
+    """
+
+    people: int
+    labels: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Display times of all trials that were shown, but for people who have withdrawn.
@@ -154,6 +172,7 @@ class Progress:
     arms: tuple[ArmProgress, ...]
     exposures: tuple[Exposures, ...]
     checks: tuple[Checks, ...]
+    straight_liners: StraightLiners | None
     timing: Timing
     ends: dict[str, int]
     platforms: dict[str, int]
@@ -210,6 +229,8 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         ),
         exposures=_exposures(connection, study, list(by_arm), counted, simulated),
         checks=_checks(connection, simulated),
+        # Of single images most may rightly look natural: there one answer all the time says nothing.
+        straight_liners=None if study.protocol.preset == "naturalness" else _straight_liners(connection, simulated),
         timing=_timing(
             connection, study, simulated, Counter(f"{row.refresh_hz:.0f}" for row in sessions if row.refresh_hz)
         ),
@@ -266,6 +287,21 @@ def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
             total = sum(n_right for n_right, _ in of_kind), sum(answered for _, answered in of_kind)
             checks.append(Checks(kind, *total, tuple(sorted(sessions.items()))))
     return tuple(checks)
+
+
+def _straight_liners(connection: Connection, simulated: bool) -> StraightLiners:
+    rows = connection.execute(
+        sa.select(_S.label, _T.response)
+        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
+        .where(_S.simulated == simulated, _S.state != "withdrawn", _T.state == "answered", _T.kind != "practice")
+        .where(_T.response.is_not(None))
+        .order_by(_S.id, _T.position)
+    ).all()
+    answers = {
+        label: [response for _, response in own] for label, own in itertools.groupby(rows, lambda row: str(row[0]))
+    }
+    flagged = tuple(label for label, own in answers.items() if straight_lining(own).is_flagged)
+    return StraightLiners(people=len(answers), labels=flagged)
 
 
 def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: Counter[str]) -> Timing:

@@ -11,16 +11,15 @@ from scipy import optimize, stats
 from analysis.statistics import reliability
 from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.diagnostics import (
-    STRAIGHT_LINING,
     answer_times,
     fatigue_slope,
     shrunken_rates,
     side_bias,
-    straight_lining,
     vigilance_curve,
 )
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.reliability import corrected_rank_correlation, krippendorff_alpha, rank_correlation, split_half
+from analysis.statistics.straight_lining import STRAIGHT_LINING, straight_lining
 from evalkit.errors import InputError
 
 
@@ -187,11 +186,14 @@ def test_straight_lining_is_found_by_share_and_by_run() -> None:
     assert halves.chance < STRAIGHT_LINING
     assert straight_lining(["first"] * 5).chance > STRAIGHT_LINING
     assert straight_lining(["first", "second"] * 20).chance == 1.0
+    answers = ["first"] * 23 + ["second", "first"] * 8
+    by_share = 2 * stats.binom.sf(30, 39, 0.5)  # 31 of 39
+    assert straight_lining(answers).chance == pytest.approx(2 * min(by_share, 16 * 0.5**22 * 2))
 
 
 def test_people_who_look_are_hardly_ever_taken_for_straight_liners() -> None:
     rng = np.random.default_rng(0)
-    flagged = [straight_lining(answers).chance < STRAIGHT_LINING for answers in rng.integers(0, 2, (2000, 40))]
+    flagged = [straight_lining(answers).chance < STRAIGHT_LINING for answers in rng.integers(0, 2, (2000, 40)).tolist()]
     assert np.mean(flagged) <= 0.003
 
 

@@ -179,6 +179,32 @@ def test_trials_of_scripts_are_said(make_client, tmp_path):
     assert "not_fetched 3" in text
 
 
+@pytest.mark.parametrize("preset", ["zhang2016", "naturalness"])
+def test_people_who_press_one_button_are_said(make_client, tmp_path, preset):
+    study = make_study(tmp_path / "study", preset, n_images=20, test_trials=14)
+    set_password(study.folder, PASSWORD)
+    one_button, looking = make_client(study), make_client(study)
+    answers = ("first", "second") if preset == "zhang2016" else ("yes", "no")
+    for who in (one_button, looking):
+        who.enter()
+        for number in range(1, study.protocol.session_trials + 1):
+            who.show(number)
+            who.answer(number, answers[0] if who is one_button else answers[number % 2])
+    client, _ = log_in(one_button)
+    text = text_of(client.get("/dashboard"))
+    said = storage_of(one_button).read(lambda c: look_at(c, study)).straight_liners
+    if preset == "naturalness":  # most photos may rightly look natural
+        assert said is None
+        assert "nearly always the same answer" not in text
+        return
+    label = storage_of(one_button).read(
+        lambda c: c.execute(sa.select(tables.session.c.label).order_by(tables.session.c.id)).scalars().first()
+    )
+    assert (said.people, said.labels) == (2, (label,))
+    assert f"1 of 2 people gave nearly always the same answer, or the same many times in a row: {label}." in text
+    assert "same_answer_share_above" in text
+
+
 def test_simulated_participants_are_shown_apart(make_client, study):
     set_password(study.folder, PASSWORD)
     participant = make_client(study, simulation_key="key")
@@ -205,6 +231,8 @@ def test_fool_rates_are_hidden_until_unlocked_and_then_as_analyzed(make_client, 
     page = text_of(client.get("/dashboard"))
     assert "Hidden while recruiting" not in page
     assert re.search(r"method a 50\.0 % \S+ to \S+ % 2 12", page), page
+    # They pressed one button: nothing shows that they could tell any fake, and the rate says so.
+    assert "no verdict on 50 %" in page
     events = storage_of(participant).read(lambda c: c.execute(sa.select(tables.event.c.kind)).scalars().all())
     assert list(events) == ["unlocked"]
 
