@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.commands._fitting_table import print_fitting
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 from analysis.report.cells import odds_text, omnibus_text, p_text, share_text
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from analysis.trials.trial_table import TrialTable
 
 __all__ = ["analyze_command", "print_summary"]
-
-WIDE = 110
-"""Columns of a terminal from which odds ratios are shown too; they are in comparisons.csv in any case."""
 
 
 @click.command("analyze", short_help="Fool rates, comparisons and diagnostics of a human test.")
@@ -115,11 +113,11 @@ def _only(table: TrialTable, methods: tuple[str, ...]) -> TrialTable:
     return table.where(keep, "methods not asked for")
 
 
-def print_summary(analysis: StudyAnalysis) -> None:
-    """Print the tables of the headline subset, what was left out, and what one has to know."""
+def print_summary(analysis: StudyAnalysis, console: Console | None = None) -> None:
+    """Print the tables of every subset, what was left out, and what one has to know; by default to the terminal."""
     from evalkit.commands._shared import table_console
 
-    console = table_console(120)
+    console = console or table_console(140)
     if analysis.simulated:
         console.print("\nThese answers come from [bold]simulated observers[/bold], not from people.")
     for subset in analysis.subsets:
@@ -150,7 +148,7 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
         _print_differences(console, subset.differences, subset.trials.preset, analysis.options.confidence)
         notes += [f"{r.method_a} - {r.method_b}: {r.note}" for r in subset.differences if r.note]
     if subset.together is not None:
-        console.print(omnibus_text(subset.together.test))
+        console.print(omnibus_text(subset.together.test, subset.together.left_out))
         notes += [f"all methods at once: {subset.together.note}"] if subset.together.note else []
     if subset.against_truth is not None:
         _print_against_truth(console, subset.against_truth, analysis.options.equivalence_margin, subset.trials.preset)
@@ -162,7 +160,7 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
     if subset.rates is not None and len(subset.differences or ()) > 1:
         console.print("Intervals are not adjusted for the number of comparisons; p (Holm) is.")
     for note in notes:
-        console.print(f"  note: {note}")
+        console.print(f"  note: {note}", markup=False)
 
 
 def _print_preferences(console: Console, results: PreferenceResults) -> None:
@@ -171,24 +169,29 @@ def _print_preferences(console: Console, results: PreferenceResults) -> None:
     wide = len(results.methods) > 3  # the intervals are in the table of comparisons and in win_matrix.csv
     heads, rows = win_matrix_cells(results, intervals=not wide)
     console.print("How often the row was preferred to the column, %:")
-    table = _table("method", *heads)
-    for method, cells in rows:
-        table.add_row(method, *cells)
-    console.print(table)
+    print_fitting(console, ("method", *heads), [(method, *cells) for method, cells in rows])
     if results.scale is not None:
-        table = _table("method", "strength", "+-", f"{100 * results.scale.confidence:g} % interval")
+        strengths = []
         for method in (name for name in results.methods if name in results.scale.methods):
             strength = results.scale.strength_of(method)
             interval = f"{strength.ci_low:.2f} to {strength.ci_high:.2f}"
-            table.add_row(method, f"{strength.estimate:.2f}", f"{strength.std_error:.2f}", interval)
-        console.print(table)
+            strengths.append((method, f"{strength.estimate:.2f}", f"{strength.std_error:.2f}", interval))
+        print_fitting(
+            console, ("method", "strength", "+-", f"{100 * results.scale.confidence:g} % interval"), strengths
+        )
     for sentence in preference_sentences(results):
         console.print(sentence)
     if len(results.differences):
-        table = _table("A - B", "wins", "share of A, %", "strength A - B", "p", "p (Holm)")
-        for a, b, *cells in preference_cells(results):
-            table.add_row(f"{a} - {b}", *cells)
-        console.print(table)
+        print_fitting(
+            console,
+            ("A - B", "wins", "share of A, %", "strength A - B", "p", "p (Holm)"),
+            [
+                (f"{a} - {b}", *cells, _precise(record.p_value), _precise(record.p_holm))
+                for (a, b, *cells, _, _), record in zip(preference_cells(results), results.differences, strict=True)
+            ],
+            droppable=("wins", "p", "share of A, %"),
+            file="preference_comparisons.csv",
+        )
 
 
 def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalysis) -> None:
@@ -199,15 +202,15 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
     headings += ["people", "images", "trials"]
     if preset == "real-vs-fake":
         several = sum(not math.isnan(record.equivalence_p_holm) for record in subset.rates or ()) > 1
-        headings.append(f"50 +- {100 * analysis.options.equivalence_margin:g}{': p (Holm)' if several else ''}")
-    table = _table("method", *headings)
+        headings.append(f"50 +- {100 * analysis.options.equivalence_margin:g}" + ("\np (Holm)" if several else ""))
+    rows = []
     factor = 1 if preset == "rating" else 100
     for record in subset.rates or ():
         mean, paper = record.mean, record.paper
         if mean is None:
             cells = ["-"] * len(headings)
             cells[headings.index("trials")] = str(record.n_trials)
-            table.add_row(record.method, *cells)
+            rows.append((record.method, *cells))
             continue
         cells = [_number(factor * mean.estimate), _number(factor * mean.std_error)]
         cells.append(f"{_number(factor * mean.ci_low)} to {_number(factor * mean.ci_high)}")
@@ -218,8 +221,16 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
             withheld = "no verdict" if record.verdict_withheld else ""
             p = record.equivalence_p_holm
             cells.append(withheld if math.isnan(p) else p_text(p) if several else f"p {p_text(p)}")
-        table.add_row(record.method, *cells)
-    console.print(table)
+        rows.append((record.method, *cells))
+    print_fitting(
+        console,
+        ("method", *headings),
+        rows,
+        droppable=("Zhang16", "trials", "images"),
+        file={"real-vs-fake": "fool_rates.csv", "naturalness": "natural_rates.csv", "rating": "mean_ratings.csv"}[
+            preset
+        ],
+    )
 
 
 def _print_differences(console: Console, differences: Comparisons, preset: str, confidence: float) -> None:
@@ -227,7 +238,7 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
     rows = list(differences)
     with_paper = any(not math.isnan(record.probability_less) for record in rows)
     with_order = any(record.superiority is not None for record in rows)
-    with_odds = console.width >= WIDE and any(record.odds and math.isfinite(record.odds.ratio) for record in rows)
+    with_odds = any(record.odds and math.isfinite(record.odds.ratio) for record in rows)
     headings = [
         "points" if factor == 100 else "difference",
         f"{100 * confidence:g} % interval",
@@ -237,13 +248,13 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
     ]
     headings += ["odds ratio"] if with_odds else []
     headings += ["P(A < B) Zhang16"] if with_paper else []
-    headings += ["A above B %", "p by order (Holm)"] if with_order else []
-    table = _table("A - B", *headings)
+    headings += ["A above B %", "by order\np (Holm)"] if with_order else []
+    lines = []
     for record in rows:
         result = record.result
         name = f"{record.method_a} - {record.method_b}"
         if result is None:
-            table.add_row(name, *["-"] * len(headings))
+            lines.append((name, *["-"] * len(headings)))
             continue
         t = "-" if math.isnan(result.df) else f"{result.difference / result.std_error:.2f} ({result.df:.0f})"
         digits = 1 if factor == 100 else 2
@@ -261,19 +272,25 @@ def _print_differences(console: Console, differences: Comparisons, preset: str, 
         if with_order:
             order = record.superiority
             cells += [f"{100 * order.probability:.0f}", p_text(record.superiority_p_holm)] if order else ["-", "-"]
-        table.add_row(name, *cells)
-    console.print(table)
+        lines.append((name, *cells))
+    print_fitting(
+        console,
+        ("A - B", *headings),
+        lines,
+        droppable=("odds ratio", "P(A < B) Zhang16", "t (df)"),
+        file="comparisons.csv",
+    )
 
 
 def _print_against_truth(console: Console, against: Comparisons, margin: float, preset: str) -> None:
     factor = 1 if preset == "rating" else 100
     headings = ["- truth", "interval", "p (Holm)"]
     headings += [f"equal +- {100 * margin:g}: p", "p (Holm)"] if preset != "rating" else []
-    table = _table("method", *headings)
+    lines = []
     for record in against:
         result = record.result
         if result is None:
-            table.add_row(record.method_a, *["-"] * len(headings))
+            lines.append((record.method_a, *["-"] * len(headings)))
             continue
         digits = 1 if factor == 100 else 2
         cells = [
@@ -283,46 +300,34 @@ def _print_against_truth(console: Console, against: Comparisons, margin: float, 
         ]
         if preset != "rating":
             cells += [p_text(record.equivalence_p), p_text(record.equivalence_p_holm)]
-        table.add_row(record.method_a, *cells)
+        lines.append((record.method_a, *cells))
     console.print("Against the photos themselves (truth):")
-    console.print(table)
+    print_fitting(console, ("method", *headings), lines)
 
 
 def _print_anytime(console: Console, results: AnytimeResults) -> None:
     percent = f"{100 * results.confidence:g} %"
     console.print(f"At all times ({percent} for all methods and looks together; new participants on these images):")
-    table = _table("method", "people", "mean %", "interval")
+    rows = []
     for sequence in results.sequences:
         low, high = 100 * sequence.ci_low[-1], 100 * sequence.ci_high[-1]
-        table.add_row(
-            sequence.method, str(sequence.mean.size), f"{100 * sequence.mean[-1]:.1f}", f"{low:.1f} to {high:.1f}"
-        )
-    console.print(table)
+        interval = f"{low:.1f} to {high:.1f}"
+        rows.append((sequence.method, str(sequence.mean.size), f"{100 * sequence.mean[-1]:.1f}", interval))
+    print_fitting(console, ("method", "people", "mean %", "interval"), rows)
     if results.differences:
-        table = _table("A - B", "points", "interval", "sure")
+        rows = []
         for entry in results.differences:
             interval = f"{100 * entry.ci_low:+.1f} to {100 * entry.ci_high:+.1f}"
-            table.add_row(f"{entry.method_a} - {entry.method_b}", f"{100 * entry.difference:+.1f}", interval,
-                          "yes" if entry.is_sure else "not yet")  # fmt: skip
-        console.print(table)
+            name, points = f"{entry.method_a} - {entry.method_b}", f"{100 * entry.difference:+.1f}"
+            rows.append((name, points, interval, "yes" if entry.is_sure else "not yet"))
+        print_fitting(console, ("A - B", "points", "interval", "sure"), rows)
 
 
 def _precise(p: float) -> str:
-    """Four digits: limits for looks before the end are that fine."""
-    return "-" if math.isnan(p) else "< 0.0001" if p < 1e-4 else "> 0.9999" if p > 0.99995 else f"{p:.4f}"
-
-
-def _table(*headings: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings):
-        first = number == 0
-        table.add_column(
-            heading, justify="left" if first else "right", no_wrap=not first, min_width=16 if first else None
-        )
-    return table
+    """Four digits, more near 0: the limit of an early look may be 0.00005."""
+    if math.isnan(p):
+        return "-"
+    return "< 1e-12" if p < 1e-12 else f"{p:.1e}" if p < 1e-4 else "> 0.9999" if p > 0.99995 else f"{p:.4f}"
 
 
 def _number(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,11 +99,12 @@ def odds_text(odds: OddsRatio | None) -> str:
     return f"{odds.ratio:.3g} ({odds.ci_low:.3g} to {odds.ci_high:.3g})"
 
 
-def omnibus_text(test: OmnibusTest) -> str:
-    """The test of all methods at once as a sentence."""
+def omnibus_text(test: OmnibusTest, left_out: Sequence[str] = ()) -> str:
+    """The test of all methods at once as a sentence, with the names of those that are not in it."""
+    without = f" without {', '.join(left_out)}" if left_out else ""
     if math.isnan(test.p_value):
-        return "Too few participants or images for a test of all methods at once."
+        return f"Too few participants or images for a test of all methods{without} at once."
     return (
-        f"All methods at once: F({test.df_numerator:g}, {test.df_denominator:.4g}) = {test.statistic:.2f}, "
+        f"All methods{without} at once: F({test.df_numerator:g}, {test.df_denominator:.4g}) = {test.statistic:.2f}, "
         f"p {p_text(test.p_value, equals=True)}."
     )

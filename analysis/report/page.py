@@ -128,7 +128,7 @@ def _comparison_parts(headline: SubsetAnalysis | None) -> dict[str, Any]:
     by_order = "A rated above B, %" if any(record.superiority for record in rows) else ""
     of_paper = "P(A < B), Zhang et al." if any(not math.isnan(record.probability_less) for record in rows) else ""
     return {
-        "together": omnibus_text(headline.together.test) if headline.together else "",
+        "together": omnibus_text(headline.together.test, headline.together.left_out) if headline.together else "",
         "with_odds": with_odds,
         "comparisons": [
             (*_difference_cells(record, rating), *([odds_text(record.odds)] if with_odds else []), _last_cell(record))

@@ -87,7 +87,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
     },
     "omnibus.csv": {
         "methods": "Methods that are tested together, three or more; never `truth`.",
-        "left_out": "Methods that cannot enter; the note says why.",
+        "left_out": "The photos themselves, and methods that cannot enter; the note says why.",
         "omnibus_f": "F of all their rates (or mean ratings) being equal: Wald's statistic with the two-way covariance.",
         "omnibus_df_numerator": "Its numerator degrees of freedom.",
         "omnibus_df_denominator": "Its denominator degrees of freedom (Welch-James).",

@@ -278,9 +278,9 @@ class MethodsTogether:
     Attributes
     ----------
     methods : tuple of str
-        That were tested together; never the photos themselves, which are another question.
+        That were tested together.
     left_out : tuple of str
-        Methods that cannot enter.
+        Those that were not: the photos themselves, and methods that cannot enter.
     test : OmnibusTest
         Of equal rates (or mean ratings).
     note : str
@@ -330,12 +330,14 @@ def methods_together(
         participant, are left out by name.
     """
     groups = {method: trials.of_method(method) for method in trials.of_kind("test").methods}
-    if trials.preset != "real-vs-fake":
-        groups.pop(TRUTH, None)
-    if len(groups) < 3:
-        return None
     reasons = {}
+    if trials.preset != "real-vs-fake" and TRUTH in groups:
+        reasons[TRUTH] = f"{TRUTH} stands for the photos themselves, with which every method is compared by itself"
+    if len(groups) - len(reasons) < 3:
+        return None
     for method, group in groups.items():
+        if method in reasons:
+            continue
         if group.design.n_participants < 2:
             reasons[method] = f"{method} has one participant"
         elif bool(np.ptp(group.value) == 0):

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import analysis
-from analysis.commands.analyze import analyze_command
+from analysis.commands.analyze import analyze_command, print_summary
+from analysis.report.cells import p_text
 from analysis.statistics.bootstrap import nested_bootstrap
 from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.omnibus import equal_means
+from analysis.study.analysis import analyze_study
 from analysis.study.columns import OUTPUT_COLUMNS
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
@@ -577,7 +582,8 @@ def test_equality_with_half_is_adjusted_for_the_number_of_methods(tmp_path: Path
     assert [float(found[name]["equivalence_p_holm"]) for name in ("one", "two", "gray")] == pytest.approx(holm(p))
     assert float(found["one"]["equivalence_p_holm"]) > float(found["one"]["equivalence_p"])
     assert found["vigilance"]["equivalence_p_holm"] == ""
-    assert "50 +- 12: p (Holm)" in result.output
+    assert re.search(r"50 \+- 12\s*\n.*p \(Holm\)\s*$", result.output, re.MULTILINE)
+    assert p_text(float(found["one"]["equivalence_p_holm"])) in result.output
 
 
 def test_ratings_by_order_are_adjusted_for_the_number_of_comparisons(tmp_path: Path, write_csv: Write) -> None:
@@ -594,8 +600,31 @@ def test_ratings_by_order_are_adjusted_for_the_number_of_comparisons(tmp_path: P
     found = rows_of(tmp_path / "comparisons.csv")
     p = [float(row["superiority_p"]) for row in found]
     assert [float(row["superiority_p_holm"]) for row in found] == pytest.approx(holm(p))
-    assert "p by order (Holm)" in result.output
+    assert re.search(r"by order\s.*\n.*p \(Holm\)\s*$", result.output, re.MULTILINE)
+    assert p_text(float(found[0]["superiority_p_holm"])) in result.output
     first = found[0]
     a, b = (np.array([row[3] for row in rows if row[2] == name]) for name in ("a", "b"))
     by_hand = np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b))
     assert float(first["superiority"]) == pytest.approx(by_hand)
+
+
+def test_the_screen_of_eighty_columns_keeps_every_name(tmp_path: Path, write_csv: Write) -> None:
+    rows = simulated_rows({"a method of ours": 0.1, "another method": 0.45, "a third one": 0.4})
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    print_summary(analyze_study(read_trials(write_csv(rows))), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    for name in ("a method of ours", "another method", "a third one"):
+        assert text.count(name) >= 2
+    assert "No room for odds ratio" in text
+
+
+def test_the_p_of_an_early_look_has_the_digits_of_its_limit(tmp_path: Path, write_csv: Write) -> None:
+    """The first of four O'Brien-Fleming looks stops at p 0.0000513: "below 0.0001" does not say whether."""
+    result = run(
+        write_csv(simulated_rows({"gray": 0.1, "mine": 0.6}, n_participants=12, n_trials=30)), "--out", tmp_path
+    )
+    p = float(rows_of(tmp_path / "comparisons.csv")[0]["p_value"])
+    assert 1e-12 < p < 1e-4
+    assert f"{p:.1e}" in result.output
