@@ -30,6 +30,17 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--guessers", type=SHARE, default=0.0, metavar="SHARE", help="Share who answer at random.")
 @click.option("--speeders", type=SHARE, default=0.0, metavar="SHARE", help="Share who click without looking.")
 @click.option("--dropouts", type=SHARE, default=0.0, metavar="SHARE", help="Share who leave before the end.")
+@click.option(
+    "--straight-liners", type=SHARE, default=0.0, metavar="SHARE", help="Share who give one answer to everything."
+)
+@click.option(
+    "--sd-person", type=click.FloatRange(0), default=0.0, metavar="SD",
+    help="How much people differ, on the logit scale; about 0.6 in published studies.",
+)  # fmt: skip
+@click.option(
+    "--sd-image", type=click.FloatRange(0), default=0.0, metavar="SD",
+    help="How much images differ, on the logit scale; about 1.0 in published studies.",
+)  # fmt: skip
 @click.option("--lapses", type=SHARE, default=0.0, metavar="X", help="How often attentive ones miss a pair and guess.")
 @click.option(
     "--side-bias", type=click.FloatRange(-1, 1), default=0.0, metavar="X",
@@ -59,6 +70,9 @@ def simulate_command(
     guessers: float,
     speeders: float,
     dropouts: float,
+    straight_liners: float,
+    sd_person: float,
+    sd_image: float,
     lapses: float,
     side_bias: float,
     seed: int,
@@ -70,7 +84,8 @@ def simulate_command(
 ) -> None:
     """Let simulated observers take part in STUDY, as browsers would, over real HTTP.
 
-    How they answer is known, so the analysis can be checked against it. Their sessions are marked 'simulated'
+    How they answer is known, so the analysis can be checked against it: with --sd-person and --sd-image, the fool rates are
+    those that its intervals for new people and new images should cover. Their sessions are marked 'simulated'
     and never mix with those of people: the server admits them by its simulation key alone.
     """
     import secrets
@@ -91,6 +106,9 @@ def simulate_command(
         guessers=guessers,
         speeders=speeders,
         dropouts=dropouts,
+        straight_liners=straight_liners,
+        sd_person=sd_person,
+        sd_image=sd_image,
         lapses=lapses,
         side_bias=side_bias,
         seed=seed,

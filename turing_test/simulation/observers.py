@@ -10,17 +10,21 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
 from turing_test.study.manifest import Stimulus
 
+if TYPE_CHECKING:
+    from analysis.planning.assumptions import PlanningModel
+
 __all__ = ["KINDS", "Answer", "Observer", "Population"]
 
-KINDS = ("attentive", "guesser", "speeder", "dropout")
+KINDS = ("attentive", "guesser", "speeder", "dropout", "straight-liner")
 """attentive: looks and answers; guesser: answers at random; speeder: answers at random, too fast to have looked;
-dropout: attentive, but leaves before the end."""
+dropout: attentive, but leaves before the end; straight-liner: gives one answer to everything, as slowly as who looks."""
 
 DEFAULT_FOOL_RATE = 0.3
 VIGILANCE_FOOL_RATE = 0.13  # participants of Zhang et al. found 87 % of the random colorizations
@@ -48,12 +52,16 @@ class Population:
         Probability, by method, that the method's colorization is taken for the real photo; 0.3 for methods not named. In
         a ``preference`` study, method A is preferred to B with the probability of a Bradley-Terry model whose worths are
         the odds of these rates; in ``naturalness`` it is the probability of a "yes".
-    guessers, speeders, dropouts : float
+    guessers, speeders, dropouts, straight_liners : float
         Shares of the participants, 0..1, together at most 1; the rest is attentive.
     lapses : float
         Probability that an attentive observer did not look and guesses.
     side_bias : float
         From -1 to 1: the probability (its size) of answering "first" (above 0) or "second" (below 0) whatever is shown.
+    sd_person, sd_image : float
+        How much people and images differ: standard deviations of normal effects on the logit of the answer, as in
+        `analysis.planning.assumptions.PlanningModel`, whose correlations between two methods hold here as well. The fool rates
+        are then those for new people and new images. Vigilance and catch trials have none.
     seed : int
 
     Raises
@@ -67,22 +75,31 @@ class Population:
     guessers: float = 0.0
     speeders: float = 0.0
     dropouts: float = 0.0
+    straight_liners: float = 0.0
     lapses: float = 0.0
     side_bias: float = 0.0
+    sd_person: float = 0.0
+    sd_image: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.participants < 1:
             raise InputError(f"participants is {self.participants}; allowed is at least 1.")
-        for name in ("guessers", "speeders", "dropouts", "lapses"):
-            _check_share(name, getattr(self, name))
+        for name in ("guessers", "speeders", "dropouts", "straight_liners", "lapses"):
+            _check_share(name.replace("_", "-"), getattr(self, name))
+        for name in ("sd_person", "sd_image"):
+            if not 0 <= getattr(self, name) < math.inf:
+                option = name.replace("_", "-")
+                raise InputError(f"{option} is {getattr(self, name):g}; allowed is a standard deviation, 0 or more.")
         for method, rate in self.fool_rates.items():
             _check_share(f"the fool rate of '{method}'", rate)
         if not -1 <= self.side_bias <= 1:
             raise InputError(f"side-bias is {self.side_bias:g}; allowed is a number from -1 to 1.")
-        total = self.guessers + self.speeders + self.dropouts
+        total = self.guessers + self.speeders + self.dropouts + self.straight_liners
         if total > 1 + 1e-9:
-            raise InputError(f"guessers, speeders and dropouts together are {total:g}; allowed is at most 1.")
+            raise InputError(
+                f"guessers, speeders, dropouts and straight-liners together are {total:g}; allowed is at most 1."
+            )
 
     def fool_rate(self, method: str) -> float:
         """Probability that an attentive observer takes the method for the real photo."""
@@ -98,7 +115,10 @@ class Population:
     def kinds(self) -> tuple[str, ...]:
         """Kind of each observer: the shares to the nearest whole number, in an order that the seed decides."""
         kinds: list[str] = []
-        for kind, share in (("guesser", self.guessers), ("speeder", self.speeders), ("dropout", self.dropouts)):
+        for kind, share in (
+            ("guesser", self.guessers), ("speeder", self.speeders), ("dropout", self.dropouts),
+            ("straight-liner", self.straight_liners),
+        ):  # fmt: skip
             kinds += [kind] * min(round(share * self.participants), self.participants - len(kinds))
         kinds += ["attentive"] * (self.participants - len(kinds))
         order = sorted(range(self.participants), key=lambda k: _uniform(self.seed, "kind", k))
@@ -148,20 +168,50 @@ class Observer:
         """
         what = "/".join(f"{s.image}|{s.role}|{s.method or ''}" for s in sorted(shown, key=str))
         response_ms = self._response_ms(what)
+        if self.kind == "straight-liner":
+            always_first = self._chance("always") < 0.5
+            answers = ("yes", "no") if len(shown) == 1 else ("first", "second")
+            return Answer(answers[0] if always_first else answers[1], response_ms)
         if len(shown) == 1:
-            natural = self._uncertain(what, _rate(shown[0], self.population))
+            natural = self._uncertain(what, self._rate(shown[0]))
             return Answer("yes" if natural else "no", response_ms)
         bias = self.population.side_bias
         if self._chance("side", what) < abs(bias):
             return Answer("first" if bias > 0 else "second", response_ms)
         if preset == "preference":
             one, two = sorted(shown, key=lambda s: s.method or "")
-            preferred = one if self._uncertain(what, _preferred(one, two, self.population)) else two
+            preferred = one if self._uncertain(what, self._preferred(one, two)) else two
             return Answer(_position(shown, preferred), response_ms)
         real = next(s for s in shown if s.role == "truth")
         fake = next(s for s in shown if s.role != "truth")
-        chosen = real if self._uncertain(what, _rate(fake, self.population)) else fake
+        chosen = real if self._uncertain(what, self._rate(fake)) else fake
         return Answer(_position(shown, chosen), response_ms)
+
+    def _rate(self, stimulus: Stimulus) -> float:
+        """Probability that this observer takes this image for a real photo."""
+        special = {"vigilance": VIGILANCE_FOOL_RATE, "catch": CATCH_FOOL_RATE}
+        if stimulus.role in special:
+            return special[stimulus.role]
+        method = stimulus.method or ""
+        return self._varied(self.population.fool_rate(method), method, stimulus.image)
+
+    def _preferred(self, one: Stimulus, two: Stimulus) -> float:
+        """Bradley-Terry: the probability that the first is preferred, with the odds of the fool rates as worths."""
+        a, b = (min(max(self.population.fool_rate(s.method or ""), 1e-9), 1 - 1e-9) for s in (one, two))
+        worth_a, worth_b = a / (1 - a), b / (1 - b)
+        return self._varied(worth_a / (worth_a + worth_b), f"{one.method}|{two.method}", one.image)
+
+    def _varied(self, rate: float, method: str, image: str) -> float:
+        """A rate as it is for this person and this image; 0 and 1 stay what they are."""
+        sds = self.population.sd_person, self.population.sd_image
+        if not any(sds) or not 0 < rate < 1:
+            return rate
+        model = _model(rate, *sds)
+        seed = self.population.seed
+        person = _effect(model.participant_correlation, (seed, "person", self.index), method)
+        picture = _effect(model.image_correlation, (seed, "image", image), method)
+        logit = model.intercept + model.participant_sd * person + model.image_sd * picture
+        return 1 / (1 + math.exp(-logit))
 
     def _uncertain(self, what: str, probability: float) -> bool:
         """An event of that probability for who looks, of one half for who does not."""
@@ -177,17 +227,20 @@ class Observer:
         return _uniform(self.population.seed, self.index, *words)
 
 
-def _rate(stimulus: Stimulus, population: Population) -> float:
-    """Probability that an attentive observer takes the image for a real photo."""
-    special = {"vigilance": VIGILANCE_FOOL_RATE, "catch": CATCH_FOOL_RATE}
-    return special.get(stimulus.role) or population.fool_rate(stimulus.method or "")
+@lru_cache(maxsize=256)
+def _model(rate: float, sd_person: float, sd_image: float) -> PlanningModel:
+    from analysis.planning.assumptions import PlanningModel
+
+    return PlanningModel(rate=rate, participant_sd=sd_person, image_sd=sd_image)
 
 
-def _preferred(one: Stimulus, two: Stimulus, population: Population) -> float:
-    """Bradley-Terry: the probability that the first is preferred, with the odds of the fool rates as worths."""
-    a, b = (min(max(population.fool_rate(s.method or ""), 1e-9), 1 - 1e-9) for s in (one, two))
-    worth_a, worth_b = a / (1 - a), b / (1 - b)
-    return worth_a / (worth_a + worth_b)
+@lru_cache(maxsize=100_000)
+def _effect(correlation: float, whose: tuple[object, ...], method: str) -> float:
+    """A standard normal effect of a person or an image on a method, with that correlation between any two methods."""
+    common, own = (
+        NormalDist().inv_cdf(max(_uniform(*whose, part), 1e-12)) for part in ("effect", f"effect on {method}")
+    )
+    return math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own
 
 
 def _position(shown: Sequence[Stimulus], chosen: Stimulus) -> str:

@@ -181,6 +181,17 @@ class TestTheCommand:
         assert result.exit_code == status, result.output
         return result
 
+    def test_takes_a_spread_of_people_and_images_and_straight_liners(self, images, tmp_path):
+        study = make(images, tmp_path / "study")
+        out = tmp_path / "sent.csv"
+        self.run(
+            study.folder, "--participants", 3, "--straight-liners", 1, "--sd-person", 0.6, "--sd-image", 1, "--out", out
+        )
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        assert {row["kind"] for row in rows} == {"straight-liner"}
+        assert len({(row["participant"], row["response"]) for row in rows}) == 3
+        assert len(rows) == 3 * 10
+
     def test_starts_a_server_plays_and_writes_what_was_sent(self, images, tmp_path):
         study = make(images, tmp_path / "study")
         out = tmp_path / "sent.csv"
