@@ -23,7 +23,7 @@ Rooms, from the ground up. Each imports only from rooms before it in this list (
 - ``colorizers.learned``: networks that colour
 - ``colorizers.training``: how they are made
 - ``demo``: photos and a figure for the first minute
-- ``cli``, ``__main__``: the command line, which finds commands by their entry points
+- ``command_groups``, ``cli``, ``__main__``: the command line, which finds commands by their entry points
 - ``commands``: one module per command
 """
 

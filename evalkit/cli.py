@@ -12,17 +12,17 @@ import io
 import sys
 import traceback
 from collections.abc import Iterator
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, cached_property
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from evalkit.command_groups import NearestGroup
 from evalkit.errors import InputError
 from evalkit.release import DISTRIBUTION
-from evalkit.wording import nearest
 
 __all__ = ["SECTIONS", "CommandGroup", "main"]
 
@@ -32,7 +32,7 @@ SECTIONS = {
     "Start here": ("demo",),
     "Scores": ("score", "rescore", "merge", "compare", "lint"),
     "What metrics need": ("metrics", "prior", "datasets", "weights"),
-    "Colorizers": ("colorize", "hints", "train", "probe", "reproduce"),
+    "Colorizers": ("colorize", "hints", "hint-curve", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
     "Analysis": ("analyze", "report", "validate-metrics"),
     "Shell": ("completion",),
@@ -49,7 +49,7 @@ class Mistake(click.ClickException):
     exit_code = 2
 
 
-class CommandGroup(click.Group):
+class CommandGroup(NearestGroup):
     """A click group whose commands are the entry points of the group ``evalkit.commands``.
 
     A command is imported when it is called or when its line of help is printed. One that fails to import
@@ -97,18 +97,6 @@ class CommandGroup(click.Group):
         if not isinstance(command, click.Command):
             raise Mistake(f"{_label(point)} is {point.value}, not a click command.")
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command to run; an unknown name is answered with the nearest one."""
-        name = args[0]
-        names = self.list_commands(ctx)
-        if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
-            near = nearest(name, names)
-            hint = f"Did you mean '{near}'?" if near else "'evalkit --help' lists all commands."
-            ctx.fail(f"there is no command '{name}'. {hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their one-line help, section by section, and what did not load."""
@@ -171,7 +159,12 @@ def _plain_characters(error: UnicodeError) -> tuple[str, int]:
 
 
 def _is_own(point: EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == DISTRIBUTION
+    return point.dist is not None and _name(point.dist) == DISTRIBUTION
+
+
+@cache  # a package's name costs reading its metadata, README and all; its commands share it
+def _name(distribution: Distribution) -> str:
+    return distribution.name
 
 
 def _package(point: EntryPoint) -> str:
@@ -192,7 +185,7 @@ def _hidden_by(point: EntryPoint) -> str:
 
 
 def _label(point: EntryPoint) -> str:
-    package = f"package {point.dist.name}" if point.dist is not None else "an unnamed package"
+    package = f"package {_name(point.dist)}" if point.dist is not None else "an unnamed package"
     return f"the command '{point.name}' of {package}"
 
 

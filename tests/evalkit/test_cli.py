@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import evalkit.cli
-from evalkit.cli import CommandGroup, main
+from evalkit.cli import SECTIONS, CommandGroup, main
 from evalkit.errors import InputError
 
 HEAVY = (
@@ -77,6 +77,13 @@ def test_help_lists_commands_under_their_headings() -> None:
     assert re.search(r"completion +Print the script that completes evalkit in your shell\.", output)
 
 
+def test_every_command_of_ours_stands_under_a_heading_of_ours() -> None:
+    from importlib.metadata import entry_points
+
+    ours = {point.name for point in entry_points(group="evalkit.commands") if point.dist.name == "colorization-evalkit"}
+    assert ours == {name for names in SECTIONS.values() for name in names}
+
+
 def test_version_names_the_command() -> None:
     assert run(main, "--version").output.startswith("evalkit, version ")
 
@@ -122,6 +129,12 @@ def test_an_unknown_command_is_answered_with_the_nearest() -> None:
     assert result.exit_code == 2
     assert "there is no command 'colorise'. Did you mean 'colorize'?" in result.stderr
     assert "lists all commands" in run(main, "xyzzy").stderr
+
+
+def test_an_unknown_command_of_a_group_is_answered_with_the_nearest() -> None:
+    result = run(main, "study", "creat")
+    assert result.exit_code == 2
+    assert "Did you mean 'create'?" in result.stderr
 
 
 def test_an_input_error_is_one_sentence_and_status_2() -> None:

@@ -4,58 +4,20 @@ from __future__ import annotations
 
 import click
 
-from turing_test.commands.study_data import (
-    backup_command,
-    export_command,
-    find_command,
-    forget_command,
-    links_command,
-    people_command,
-)
-from turing_test.commands.study_files import (
-    audit_command,
-    create_command,
-    doctor_command,
-    freeze_command,
-    texts_command,
-)
-from turing_test.commands.study_keep import (
-    close_command,
-    move_command,
-    open_command,
-    pause_command,
-    reset_command,
-)
-from turing_test.commands.study_serve import password_command, serve_command
-from turing_test.commands.study_simulate import simulate_command
+from evalkit.command_groups import LazyGroup
 
 __all__ = ["study"]
 
+MODULES = {
+    "turing_test.commands.study_files": ("create", "audit", "freeze", "texts", "doctor"),
+    "turing_test.commands.study_serve": ("serve", "password"),
+    "turing_test.commands.study_simulate": ("simulate",),
+    "turing_test.commands.study_data": ("links", "export", "people", "find", "backup", "forget"),
+    "turing_test.commands.study_keep": ("open", "pause", "close", "move", "reset"),
+}
+"""What each module holds: `evalkit --help` imports none of them."""
 
-@click.group()
+
+@click.group(cls=LazyGroup, modules=MODULES)
 def study() -> None:
     """Make, serve and export the timed real-vs-fake test."""
-
-
-for command in (
-    create_command,
-    audit_command,
-    freeze_command,
-    texts_command,
-    doctor_command,
-    serve_command,
-    password_command,
-    links_command,
-    simulate_command,
-    export_command,
-    open_command,
-    pause_command,
-    close_command,
-    people_command,
-    find_command,
-    move_command,
-    reset_command,
-    backup_command,
-    forget_command,
-):
-    study.add_command(command)
