@@ -31,6 +31,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     fit: str
     resample: str
     turn_like_truth: bool
+    reference: Path | None
     workers: int | None
     n_bootstrap: int
     seed: int
@@ -107,6 +108,13 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     is_flag=True,
     help="Apply the EXIF orientation of a true photo to images of methods that lie on their side.",
 )
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Images that FID and KID compare with instead of the true photos, resized like these.",
+)
 @network_options
 @click.option(
     "--workers",
@@ -167,6 +175,7 @@ def score_command(**given: Any) -> None:
             resample=choices.resample,
             decoding=choices.decode_options(),
             turn_like_truth=choices.turn_like_truth,
+            reference=choices.reference,
             seed=choices.seed,
             n_bootstrap=choices.n_bootstrap,
             workers=choices.workers or available_cores(),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -36,6 +36,7 @@ __all__ = [
     "IntervalKind",
     "MeanMetric",
     "Metric",
+    "ReferenceSet",
     "SetMetric",
     "SetScore",
     "SumMetric",
@@ -48,6 +49,29 @@ __all__ = [
 
 Better = Literal["higher", "lower", "neither"]
 IntervalKind = Literal["bootstrap", "jackknife", "share", "ratio of shares"]
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Feature vectors of a set of images that methods are compared with instead of the true photos.
+
+    Attributes
+    ----------
+    vectors : mapping of str to ndarray of float32, shape (m, k)
+        By column name, as `ImageStatistics.vectors`.
+    digest : str
+        sha256 over the lines ``<sha256 of the file>  <image>``.
+    """
+
+    vectors: Mapping[str, npt.NDArray[np.float32]]
+    digest: str
+    _derived: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, derive: Callable[[], Any]) -> Any:
+        """What follows from the set alone, derived for the first method and kept for the others."""
+        if name not in self._derived:
+            self._derived[name] = derive()
+        return self._derived[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,8 @@ class ImageStatistics:
         Per image and class: pixel count, fixed-point error sum, histogram. None when no metric asked for it.
     vectors : mapping of str to ndarray of float32, shape (n, k)
         Feature vectors by column name; only those of metrics that ask for them.
+    reference : ReferenceSet or None
+        What metrics of whole sets compare with; None for the true photos.
     """
 
     images: tuple[str, ...]
@@ -73,6 +99,7 @@ class ImageStatistics:
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     ab_error: AbErrorTable | None = None
     vectors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    reference: ReferenceSet | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,6 +113,7 @@ class ImageStatistics:
             columns={name: column[start:stop] for name, column in self.columns.items()},
             ab_error=None if self.ab_error is None else self.ab_error.part(rows),
             vectors={name: vectors[start:stop] for name, vectors in self.vectors.items()},
+            reference=self.reference,
         )
 
 

@@ -37,11 +37,14 @@ class RunInputs:
         True class by image; empty where no metric needs it.
     samples : mapping of str to tuple of str
         Methods that are samples of one, by its name (see `evalkit.scoring.samples`).
+    reference : tuple of str
+        Images that metrics of whole sets compare with; empty for the true photos.
     """
 
     networks: NetworkOptions = field(default_factory=NetworkOptions)
     labels: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reference: tuple[str, ...] = ()
 
 
 class BlockMeter(ABC):
@@ -137,6 +140,8 @@ class BatchedMeter(BlockMeter):
 class BlockMetric(Metric):
     """How a metric is measured that a `BlockMeter` measures; stands beside `SumMetric` or `SetMetric` among its bases."""
 
+    reference_columns: tuple[str, ...] = ()
+    """Feature vectors that are stored of every image of a reference set, where the metric can compare with one."""
     setup: Setup = Setup()
     """What the options of the run come to for this metric; that of the defaults until the run says otherwise."""
 

@@ -23,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import BoolArray, FloatArray, Rgb8
+from evalkit.datasets.ctest10k import image_set_field
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import as_rgb8
 from evalkit.metrics.array_pairs import kept_measurer
-from evalkit.metrics.base import ImageStatistics, SetMetric, SetScore
+from evalkit.metrics.base import ImageStatistics, ReferenceSet, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.catalogue import published_inception
 from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype
@@ -34,8 +35,21 @@ from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.weight_files import file_digest
+from evalkit.wording import counted
 
-__all__ = ["Convention", "Fid", "FidClean", "Kid", "KidClean", "fid", "frechet_distance", "kernel_distance", "kid"]
+__all__ = [
+    "Convention",
+    "Fid",
+    "FidClean",
+    "Kid",
+    "KidClean",
+    "fid",
+    "frechet_distance",
+    "kernel_distance",
+    "kernel_sum",
+    "kid",
+    "unpaired_kernel_distance",
+]
 
 Convention = Literal["torch-fidelity", "clean-fid"]
 
@@ -88,7 +102,10 @@ def frechet_distance(first: FloatOrSingle, second: FloatOrSingle) -> float:
     """
     if len(first) < 2 or len(second) < 2:
         return float("nan")
-    one, two = _moments(first), _moments(second)
+    return _distance_of_moments(_moments(first), _moments(second))
+
+
+def _distance_of_moments(one: _Moments, two: _Moments) -> float:
     mixed = np.linalg.svd(one.factor.T @ two.factor, compute_uv=False).sum()
     spread = np.square(one.factor).sum() + np.square(two.factor).sum() - 2 * mixed
     return float(np.square(one.mean - two.mean).sum() + max(spread, 0.0))
@@ -114,19 +131,16 @@ def kernel_distance(first: FloatOrSingle, second: FloatOrSingle) -> tuple[float,
         return float("nan"), np.full(n, np.nan)
     x, y = first.astype(np.float64), second.astype(np.float64)
 
-    def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
-        return np.asarray((a @ b.T / x.shape[1] + 1) ** 3)
-
     own = np.zeros(n)
     cross = np.zeros(n)
     diagonal = np.zeros(n)
     for start in range(0, n, KERNEL_BLOCK):
         rows = np.arange(start, min(start + KERNEL_BLOCK, n))
         for one in (x, y):
-            values = kernel(one[rows], one)
+            values = _kernel(one[rows], one)
             values[np.arange(len(rows)), rows] = 0
             own[rows] += values.sum(axis=1)
-        values = kernel(x[rows], y)
+        values = _kernel(x[rows], y)
         diagonal[rows] = values[np.arange(len(rows)), rows]
         cross[rows] += values.sum(axis=1)
         cross += values.sum(axis=0)
@@ -139,6 +153,64 @@ def kernel_distance(first: FloatOrSingle, second: FloatOrSingle) -> tuple[float,
     if n < 3:
         return value, np.full(n, np.nan)
     return value, np.asarray(distance(total_own - 2 * own, total_cross - cross + diagonal, n - 1))
+
+
+def unpaired_kernel_distance(
+    reference: FloatOrSingle, features: FloatOrSingle, sum_of_reference: float | None = None
+) -> tuple[float, FloatArray]:
+    """`kernel_distance` between sets that are no pairs, the first of which is taken as given.
+
+    Parameters
+    ----------
+    reference : ndarray, shape (m, k)
+        Features of the set that is compared with.
+    features : ndarray, shape (n, k)
+    sum_of_reference : float, optional
+        What `kernel_sum` gives of the reference, where it is known.
+
+    Returns
+    -------
+    value : float
+        NaN where either set has fewer than two images.
+    leave_one_out : ndarray, shape (n,)
+        The value without each image of the second set; the reference stays whole.
+    """
+    m, n = len(reference), len(features)
+    if m < 2 or n < 2:
+        return float("nan"), np.full(n, np.nan)
+    of_reference = kernel_sum(reference) if sum_of_reference is None else sum_of_reference
+    x, y = reference.astype(np.float64), features.astype(np.float64)
+    own, cross = np.zeros(n), np.zeros(n)
+    for start in range(0, n, KERNEL_BLOCK):
+        rows = np.arange(start, min(start + KERNEL_BLOCK, n))
+        values = _kernel(y[rows], y)
+        values[np.arange(len(rows)), rows] = 0
+        own[rows] = values.sum(axis=1)
+    for start in range(0, m, KERNEL_BLOCK):
+        cross += _kernel(x[start : start + KERNEL_BLOCK], y).sum(axis=0)
+
+    def distance(own_sum: Any, cross_sum: Any, size: int) -> Any:
+        return of_reference / (m * (m - 1)) + own_sum / (size * (size - 1)) - 2 * cross_sum / (m * size)
+
+    value = float(distance(own.sum(), cross.sum(), n))
+    if n < 3:
+        return value, np.full(n, np.nan)
+    return value, np.asarray(distance(own.sum() - 2 * own, cross.sum() - cross, n - 1))
+
+
+def kernel_sum(features: FloatOrSingle) -> float:
+    """Sum of the kernel over all pairs of different images of one set, shape (m, k)."""
+    x = features.astype(np.float64)
+    total = 0.0
+    for start in range(0, len(x), KERNEL_BLOCK):
+        rows = x[start : start + KERNEL_BLOCK]
+        own = (rows * rows).sum(axis=1)
+        total += float(_kernel(rows, x).sum() - ((own / x.shape[1] + 1) ** 3).sum())
+    return total
+
+
+def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
 
 
 class InceptionMeter(BatchedMeter):
@@ -192,6 +264,11 @@ class _InceptionMetric(BlockMetric, SetMetric):
         return dict.fromkeys(_columns(self.convention), N_FEATURES)
 
     @property
+    def reference_columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The features that a method's images have too."""
+        return (_columns(self.convention)[1],)
+
+    @property
     def meter_key(self) -> str:
         """One meter a convention."""
         return f"inception:{self.convention}"
@@ -203,7 +280,9 @@ class _InceptionMetric(BlockMetric, SetMetric):
             return Setup(reason=reason)
         options = run.networks
         choose_device(options.device)
-        precision = {"prec": options.precision}
+        precision: dict[str, str] = {"prec": options.precision}
+        if run.reference:
+            precision |= {"ref": image_set_field(run.reference), "nref": str(len(run.reference))}
         published = published_inception()
         path = options.weights.get("inception_fid", published.path)
         if "inception_fid" in options.weights and not path.is_file():
@@ -222,8 +301,12 @@ class _InceptionMetric(BlockMetric, SetMetric):
 
     @property
     def own_fields(self) -> Mapping[str, str]:
-        """A function of two sets; network, resizing."""
-        return {"agg": "set", "net": "inception-2048", "resize": self.convention}
+        """A function of two sets; network, resizing, what is compared with."""
+        return {"agg": "set", "net": "inception-2048", "resize": self.convention, "ref": "truth"}
+
+    def of_reference(self, reference: ReferenceSet) -> npt.NDArray[np.float32]:
+        """Features of the reference set: shape (m, 2048)."""
+        return reference.vectors[_columns(self.convention)[1]]
 
     def features(self, statistics: ImageStatistics) -> tuple[FloatOrSingle, FloatOrSingle]:
         """Features of truth and method, images without any left out: float32, shape (n, 2048) each."""
@@ -244,14 +327,23 @@ class Fid(_InceptionMetric):
     def set_score(self, statistics: ImageStatistics) -> SetScore:
         """Distance of the two sets; no interval, since every replicate would take a decomposition of its own."""
         truth, own = self.features(statistics)
-        return SetScore(frechet_distance(truth, own), None)
+        if statistics.reference is None:
+            return SetScore(frechet_distance(truth, own), None)
+        reference = self.of_reference(statistics.reference)
+        if len(reference) < 2 or len(own) < 2:
+            return SetScore(float("nan"), None)
+        moments = statistics.reference.once(f"moments {self.convention}", lambda: _moments(reference))
+        return SetScore(_distance_of_moments(moments, _moments(own)), None)
 
     def caution(self, method: str, value: float, n_images: int) -> str:
         """A covariance of more features than images is biased upwards."""
-        if n_images >= N_FEATURES or np.isnan(value) or method == "truth":
+        n_reference = int(self.setup.fields.get("nref", n_images))
+        is_itself = method == "truth" and "nref" not in self.setup.fields
+        if min(n_images, n_reference) >= N_FEATURES or np.isnan(value) or is_itself:
             return ""
+        against = f" against {n_reference:,}" if n_reference != n_images else ""
         return (
-            f"{self.name} of {n_images} images: with fewer images than its {N_FEATURES:,} features it is biased and depends on "
+            f"{self.name} of {counted(n_images, 'image')}{against}: with fewer images than its {N_FEATURES:,} features it is biased and depends on "
             "their number; compare only at the same number, or use kid"
         )
 
@@ -275,9 +367,13 @@ class Kid(_InceptionMetric):
     summary = "kernel Inception distance to the true photos, unbiased over all images, torch-fidelity's convention (Binkowski 2018)"
 
     def set_score(self, statistics: ImageStatistics) -> SetScore:
-        """Distance of the two sets, and without each pair."""
+        """Distance of the two sets, and without each pair (of a reference set: without each image of the method)."""
         truth, own = self.features(statistics)
-        return SetScore(*kernel_distance(truth, own))
+        if statistics.reference is None:
+            return SetScore(*kernel_distance(truth, own))
+        reference = self.of_reference(statistics.reference)
+        total = statistics.reference.once(f"kernel sum {self.convention}", lambda: kernel_sum(reference))
+        return SetScore(*unpaired_kernel_distance(reference, own, total))
 
 
 class KidClean(Kid):

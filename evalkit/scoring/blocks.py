@@ -19,7 +19,7 @@ from evalkit.metrics.base import SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
 from evalkit.metrics.photo import Photo
 from evalkit.scoring.plan import Plan
-from evalkit.scoring.statistics_store import Row, shard_name, write_shard
+from evalkit.scoring.statistics_store import Row, write_reference, write_shard
 
 __all__ = ["BlockWorker"]
 
@@ -41,17 +41,18 @@ class BlockWorker:
         self._columns = {name: kind for metric in plan.created for name, kind in metric.columns.items()}
         self._vectors = {name: length for metric in plan.created for name, length in metric.vectors.items()}
         self._missing = {name: missing_value(kind) for name, kind in self._columns.items()}
-        self._meters = self._open_meters()
+        self._meter_by_key = self._open_meters()
+        self._meters = list(self._meter_by_key.values())
         counts_ab_errors = any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in plan.created)
         self._counter = PairCounter(plan.options.classes) if counts_ab_errors else None
 
-    def _open_meters(self) -> list[BlockMeter]:
+    def _open_meters(self) -> dict[str, BlockMeter]:
         """One meter for all metrics that share it; none for metrics whose network is missing."""
         meters: dict[str, BlockMeter] = {}
         for metric in self.plan.created:
             if isinstance(metric, BlockMetric) and not metric.setup.reason and metric.meter_key not in meters:
                 meters[metric.meter_key] = metric.open_meter(self.plan.inputs)
-        return list(meters.values())
+        return meters
 
     @property
     def notes(self) -> set[str]:
@@ -61,6 +62,8 @@ class BlockWorker:
     def measure(self, index: int) -> int:
         """Measure one block and write its shard; returns the number of images."""
         plan = self.plan
+        if plan.is_of_reference(index):
+            return self._measure_reference(index)
         digest = plan.block_digest(index)
         rows: list[Row] = []
         for i in plan.block(index):
@@ -76,8 +79,33 @@ class BlockWorker:
                     meter.add(plan.names[i], method, truth, prediction)
         for meter in self._meters:
             rows = [_with_statistics(row, measured) for row, measured in zip(rows, meter.finish(), strict=True)]
-        write_shard(self.folder / shard_name(index), rows, self._columns, digest, self._vectors)
+        write_shard(self.folder / plan.shard(index), rows, self._columns, digest, self._vectors)
         return len(plan.block(index))
+
+    def _measure_reference(self, index: int) -> int:
+        """Measure a block of the reference set: feature vectors alone."""
+        plan = self.plan
+        digest = plan.block_digest(index)
+        columns: dict[str, tuple[str, ...]] = {
+            metric.meter_key: metric.reference_columns
+            for metric in plan.created
+            if isinstance(metric, BlockMetric) and metric.meter_key in self._meter_by_key and metric.reference_columns
+        }
+        files = list(plan.reference.items())
+        images: dict[str, str] = {}
+        for i in plan.block(index):
+            name, path = files[i]
+            file = decode(path, plan.decoding)
+            images[name] = file.sha256
+            photo = self._photo(file.rgb8)
+            for key in columns:
+                self._meter_by_key[key].add(name, "reference", photo, photo)
+        vectors = {}
+        for key, names in columns.items():
+            measured = self._meter_by_key[key].finish()
+            vectors.update({name: np.stack([one[name] for one in measured]) for name in names})
+        write_reference(self.folder / plan.shard(index), images, vectors, digest)
+        return len(images)
 
     def _photo(self, rgb8: Rgb8) -> Photo:
         plan = self.plan

@@ -18,7 +18,7 @@ from evalkit.files import atomic_file
 from evalkit.scoring.plan import BLOCK_SIZE
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import check_shards, read_shard, shard_name, shard_paths
+from evalkit.scoring.statistics_store import check_shards, read_shard, reference_paths, shard_name, shard_paths
 
 __all__ = ["merge_runs"]
 
@@ -45,6 +45,11 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         raise InputError(f"{target}: exists and is not an empty folder; choose a new folder for --out")
     records = [RunRecord.from_json(folder / "run.json") for folder in folders]
     _require_same_options(folders, records)
+    for folder, record in zip(folders[1:], records[1:], strict=True):
+        if record.inputs.get("reference") != records[0].inputs.get("reference"):
+            raise InputError(
+                f"{folder}: was scored against another reference set than {folders[0]} (their digests differ)"
+            )
     images = [_images(folder, record) for folder, record in zip(folders, records, strict=True)]
     over_images = all(set(record.methods) == set(records[0].methods) for record in records)
     if over_images:
@@ -70,6 +75,8 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
     shards.mkdir(parents=True)
     try:
         _write_shards(folders, record, shards)
+        for path in reference_paths(folders[0] / "statistics"):
+            shutil.copyfile(path, shards / path.name)
         scores = summarise(shards, record)
         scores.write(target, statistics=shards)
     except BaseException:
@@ -138,7 +145,12 @@ def _images(folder: Path, record: RunRecord) -> list[str]:
         rows = read_shard(path, ["image"])["image"].to_pylist()
         shards[path.name] = len(rows)
         names.extend(dict.fromkeys(rows))
-    check_shards(folder / "statistics", shards, record.shards)
+    statistics = folder / "statistics"
+    check_shards(
+        statistics,
+        shards | {path.name: len(read_shard(path, ["image"])) for path in reference_paths(statistics)},
+        record.shards,
+    )
     return names
 
 

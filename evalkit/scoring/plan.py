@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files
 from evalkit.scoring.signature import DEFINITIONS
-from evalkit.scoring.statistics_store import shard_name
+from evalkit.scoring.statistics_store import reference_name, shard_name
 from evalkit.wording import counted, unknown_name
 
 __all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
@@ -55,6 +55,8 @@ class Plan(RunDefinition):
         How large an image may be, and whether CMYK is converted.
     turn_like_truth : bool
         Apply the EXIF orientation of true photos to images of methods that lack it.
+    reference : mapping of str to Path
+        Files of the images that metrics of whole sets compare with, by name, sorted; empty for the true photos.
     """
 
     pairs: PairTable
@@ -63,6 +65,7 @@ class Plan(RunDefinition):
     labels: Mapping[str, int] = field(default_factory=dict)
     decoding: DecodeOptions = DEFAULT_OPTIONS
     turn_like_truth: bool = False
+    reference: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,18 +73,40 @@ class Plan(RunDefinition):
         return self.pairs.names
 
     @property
+    def n_images(self) -> int:
+        """Images to measure, those of the reference set included."""
+        return len(self.names) + len(self.reference)
+
+    @property
     def n_blocks(self) -> int:
-        """Number of blocks."""
+        """Number of blocks: those of the pairs, then those of the reference set."""
+        return self._n_pair_blocks + -(-len(self.reference) // BLOCK_SIZE)
+
+    @property
+    def _n_pair_blocks(self) -> int:
         return -(-len(self.names) // BLOCK_SIZE)
 
+    def is_of_reference(self, index: int) -> bool:
+        """Whether a block holds images of the reference set."""
+        return index >= self._n_pair_blocks
+
     def block(self, index: int) -> range:
-        """Indices of the images of a block."""
-        return range(index * BLOCK_SIZE, min((index + 1) * BLOCK_SIZE, len(self.names)))
+        """Indices of the images of a block, in `names` or in `reference`."""
+        first, n = (
+            (index - self._n_pair_blocks, len(self.reference))
+            if self.is_of_reference(index)
+            else (index, len(self.names))
+        )
+        return range(first * BLOCK_SIZE, min((first + 1) * BLOCK_SIZE, n))
+
+    def shard(self, index: int) -> str:
+        """File name of a block's shard."""
+        return reference_name(index - self._n_pair_blocks) if self.is_of_reference(index) else shard_name(index)
 
     @property
     def inputs(self) -> RunInputs:
         """What meters may know of the run."""
-        return RunInputs(self.networks, self.labels, self.samples)
+        return RunInputs(self.networks, self.labels, self.samples, tuple(self.reference))
 
     @cached_property
     def makers(self) -> dict[str, BuiltinMethod]:
@@ -101,6 +126,7 @@ class Plan(RunDefinition):
             "read": [self.decoding.convert_cmyk, self.turn_like_truth],
             "seed": self.seed,
             "names": hashlib.sha256("\n".join(self.names).encode()).hexdigest(),
+            "reference": hashlib.sha256("\n".join(self.reference).encode()).hexdigest() if self.reference else None,
             "networks": {name: [dict(setup.fields), setup.reason] for name, setup in self.setups.items()},
             "labels": labels_digest(self.labels),
             # Another version may decode or measure otherwise: a resumed run is made by one alone.
@@ -112,12 +138,14 @@ class Plan(RunDefinition):
     def block_digest(self, index: int) -> str:
         """Digest of the fingerprint and of size and time of every file that the block is made from."""
         digest = hashlib.sha256(self.fingerprint.encode())
+        if self.is_of_reference(index):
+            files = list(self.reference.values())
+            _add_files(digest, (files[i] for i in self.block(index)))
+            return digest.hexdigest()
         for i in self.block(index):
             donors = [donor for maker in self.makers.values() if (donor := maker.donor(i)) is not None]
             truths = [self.pairs.truth[j] for j in (i, *donors)]
-            for path in (*truths, *(paths[i] for paths in self.pairs.methods.values())):
-                status = path.stat()
-                digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+            _add_files(digest, (*truths, *(paths[i] for paths in self.pairs.methods.values())))
         return digest.hexdigest()
 
     def record(self, n_bootstrap: int, notes: Sequence[str] = ()) -> RunRecord:
@@ -145,7 +173,10 @@ class Plan(RunDefinition):
             allow_missing=bool(self.pairs.missing),
             missing=tuple(self.pairs.missing),
             notes=(*_of_another_kind(self.pairs.ignored), *notes),
-            shards={shard_name(i): len(self.block(i)) * len(self.methods) for i in range(self.n_blocks)},
+            shards={
+                self.shard(i): len(self.block(i)) * (1 if self.is_of_reference(i) else len(self.methods))
+                for i in range(self.n_blocks)
+            },
         )
 
 
@@ -163,6 +194,7 @@ def make_plan(
     networks: NetworkOptions | None = None,
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     turn_like_truth: bool = False,
+    reference: str | Path | None = None,
 ) -> Plan:
     """Check everything that can be checked before an image is decoded.
 
@@ -178,8 +210,11 @@ def make_plan(
     names = with_companions(metrics)
     created = create_metrics(names, options)
     pairs, samples = _find_files(Path(truth), methods, allow_missing=allow_missing)
-    inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples)
+    compared = _reference_files(reference, created, methods)
+    inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples, tuple(compared))
     setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
+    if not any(metric.reference_columns and not setups[metric.name].reason for metric in _block_metrics(created)):
+        compared = {}
     # Samples stand in the place of their method.
     folders = {sample: folder for name, folder in methods.items() for sample in samples.get(name, (name,))}
     if setups and "truth" not in folders:
@@ -202,7 +237,37 @@ def make_plan(
         labels=inputs.labels,
         decoding=decoding,
         turn_like_truth=turn_like_truth,
+        reference=compared,
     )
+
+
+def _add_files(digest: hashlib._Hash, paths: Iterable[Path]) -> None:
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+
+
+def _block_metrics(created: Sequence[Metric]) -> list[BlockMetric]:
+    return [metric for metric in created if isinstance(metric, BlockMetric)]
+
+
+def _reference_files(
+    folder: str | Path | None, created: Sequence[Metric], methods: Mapping[str, str | Path | None]
+) -> Mapping[str, Path]:
+    """The images to compare with, by name; none where the true photos are meant."""
+    if folder is None:
+        return {}
+    if not any(metric.reference_columns for metric in _block_metrics(created)):
+        raise InputError(
+            "a reference set is what FID and KID compare with, and none of them is asked for: add fid, fid_clean, kid or "
+            "kid_clean to the metrics, or leave out --reference."
+        )
+    for method, own in methods.items():
+        if own is not None and Path(own).resolve() == Path(folder).resolve():
+            raise InputError(
+                f"{folder}: is the folder of method '{method}' and of the reference set; they must differ."
+            )
+    return scan_folder(Path(folder)).images
 
 
 def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str, resample: str) -> None:

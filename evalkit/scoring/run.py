@@ -23,7 +23,7 @@ from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import block_of, read_shard, shard_name, shard_paths
+from evalkit.scoring.statistics_store import block_of, read_shard, shard_paths
 from evalkit.scoring.workers import Progress, end_if_unguarded, run_blocks
 
 __all__ = ["score"]
@@ -52,6 +52,7 @@ def score(
     networks: NetworkOptions | None = None,
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     turn_like_truth: bool = False,
+    reference: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Scores:
@@ -97,6 +98,8 @@ def score(
         How large an image may be, and whether CMYK is converted.
     turn_like_truth : bool
         Apply the EXIF orientation of true photos to images of methods that lack it.
+    reference : path, optional
+        Folder of images that FID and KID compare with instead of the true photos; resized like these.
     progress : callable
         Called with images done and images in all.
     notify : callable
@@ -115,6 +118,7 @@ def score(
     plan = make_plan(
         truth, methods, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
+        reference=reference,
     )  # fmt: skip
     for reason, names in _reasons(plan).items():
         notify(f"{', '.join(names)} will stay unscored: {reason}")
@@ -153,7 +157,7 @@ def _score_into(
     unfinished = target / ".unfinished"
     if resume and not overwrite and (target / "run.json").exists():
         _check_same_run(plan, target, n_bootstrap)
-        progress(len(plan.names), len(plan.names))
+        progress(plan.n_images, plan.n_images)
         return Scores.read(target)
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
@@ -179,7 +183,11 @@ def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
     ):
         changed = ["images"]
     time_made = (target / "run.json").stat().st_mtime
-    files = (*plan.pairs.truth, *(path for paths in plan.pairs.methods.values() for path in paths))
+    files = (
+        *plan.pairs.truth,
+        *plan.reference.values(),
+        *(path for paths in plan.pairs.methods.values() for path in paths),
+    )
     if not changed and any(path.stat().st_mtime > time_made for path in files):
         changed = ["files, some of which are newer than the results"]
     if changed:
@@ -203,13 +211,13 @@ def _reasons(plan: Plan) -> dict[str, list[str]]:
 
 
 def _stale(plan: Plan, folder: Path, index: int) -> bool:
-    path = folder / shard_name(index)
+    path = folder / plan.shard(index)
     return not path.is_file() or block_of(path) != plan.block_digest(index)
 
 
 def _remove_foreign_shards(plan: Plan, folder: Path) -> None:
     """Remove half-written files of a killed run, and blocks of a run over more images than now."""
-    expected = {shard_name(index) for index in range(plan.n_blocks)}
+    expected = {plan.shard(index) for index in range(plan.n_blocks)}
     for path in folder.iterdir():
         if path.name not in expected and path.with_suffix(".parquet").name not in expected:
             path.unlink()

@@ -31,7 +31,8 @@ from evalkit.images.image_files import decoder_versions
 from evalkit.metrics import create_metrics, load_metric
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
-from evalkit.metrics.base import Metric, SumMetric, mean_score
+from evalkit.metrics.base import Metric, ReferenceSet, SumMetric, mean_score
+from evalkit.metrics.blocks import BlockMetric
 from evalkit.release import DISTRIBUTION, release
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
 from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
@@ -46,6 +47,7 @@ from evalkit.scoring.statistics_store import (
     StoredStatistics,
     check_shards,
     drop_notes,
+    read_reference,
     read_statistics,
     read_vectors,
     rows_of_method,
@@ -321,13 +323,14 @@ def summarise(
         metrics = create_metrics(record.metrics, record.options, record.setups)
     stored = load_statistics(folder, record, metrics, keep)
     record = replace(record, shards=stored.shards)
+    reference = read_reference(folder, _reference_columns(metrics))
     run_fields = _run_fields(stored, record)
     summary: list[Score] = []
     cautions: dict[str, None] = {}
     by_metric: dict[str, dict[str, Estimate]] = {metric.name: {} for metric in metrics}
     per_image: dict[str, FloatArray] = {metric.name: np.full(stored.scalars.num_rows, np.nan) for metric in metrics}
     for method in record.methods:
-        estimates, fields = _estimates(folder, stored, method, metrics, keep)
+        estimates, fields = _estimates(folder, stored, method, metrics, keep, reference)
         _fill_rows(per_image, stored.scalars, method, estimates)
         of_method = _with_seed(run_fields, record, method)
         for one, own, between in zip(
@@ -339,7 +342,8 @@ def summarise(
                 by_metric[one.metric.name][method] = one
     table = _per_image_table(stored.scalars, per_image, metrics)
     refuse_copies(table, record)
-    record = replace(record, inputs=_input_digests(table, record))
+    digests = _input_digests(table, record)
+    record = replace(record, inputs=digests if reference is None else {**digests, "reference": reference.digest})
     return Scores(
         summary=tuple(summary),
         curves=_curves(stored, record),
@@ -349,6 +353,11 @@ def summarise(
         samples=_scores_of_samples(table, metrics, record, run_fields) if record.samples else (),
         first_rank={name: first_rank(estimates) for name, estimates in by_metric.items()},
     )
+
+
+def _reference_columns(metrics: Sequence[Metric]) -> list[str]:
+    scored = [metric for metric in metrics if isinstance(metric, BlockMetric) and not metric.setup.reason]
+    return list(dict.fromkeys(name for metric in scored for name in metric.reference_columns))
 
 
 def _run_fields(stored: StoredStatistics, record: RunRecord) -> dict[str, str]:
@@ -369,12 +378,13 @@ def _estimates(
     method: str,
     metrics: Sequence[Metric],
     keep: frozenset[str] | None,
+    reference: ReferenceSet | None,
 ) -> tuple[list[Estimate], list[Mapping[str, str]]]:
     """Every metric of one method, and its signature fields."""
     statistics = stored.methods[method]
     vectors = list(dict.fromkeys(name for metric in metrics for name in metric.vectors))
     if vectors:
-        statistics = replace(statistics, vectors=read_vectors(folder, method, vectors, keep))
+        statistics = replace(statistics, vectors=read_vectors(folder, method, vectors, keep), reference=reference)
     return [estimate(metric, statistics) for metric in metrics], [metric.fields_of(statistics) for metric in metrics]
 
 

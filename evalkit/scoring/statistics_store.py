@@ -6,6 +6,7 @@ measured and what the run noticed. Everything in a summary is recomputed from th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from evalkit.arrays import IntArray
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
-from evalkit.metrics.base import ImageStatistics
+from evalkit.metrics.base import ImageStatistics, ReferenceSet
 from evalkit.wording import counted, some_names
 
 __all__ = [
@@ -29,12 +30,16 @@ __all__ = [
     "StoredStatistics",
     "check_shards",
     "image_curves",
+    "read_reference",
     "read_shard",
     "read_statistics",
     "read_vectors",
+    "reference_name",
+    "reference_paths",
     "shard_name",
     "shard_paths",
     "shard_rows",
+    "write_reference",
     "write_shard",
 ]
 
@@ -123,6 +128,65 @@ def write_shard(
     _note(path).write_text(block, encoding="ascii")
 
 
+def write_reference(
+    path: Path, images: Mapping[str, str], vectors: Mapping[str, npt.NDArray[np.float32]], block: str
+) -> None:
+    """Write the feature vectors of a block of the reference set, as `write_shard` does.
+
+    Parameters
+    ----------
+    path : Path
+    images : mapping of str to str
+        sha256 of the file by image, in order.
+    vectors : mapping of str to ndarray, shape (n_images, k)
+    block : str
+        Digest of what the block was made from.
+    """
+    data: dict[str, Any] = {
+        "image": pa.array(list(images), pa.string()),
+        "sha256": pa.array(list(images.values()), pa.string()),
+    }
+    for name, rows in vectors.items():
+        values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
+        data[name] = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
+    with atomic_file(path) as file:
+        pq.write_table(pa.table(data), file, compression="zstd", compression_level=1, write_statistics=False)
+    _note(path).write_text(block, encoding="ascii")
+
+
+def read_reference(folder: Path, names: Sequence[str]) -> ReferenceSet | None:
+    """Feature vectors of the reference set; None where the run has none.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the shards.
+    names : sequence of str
+        Columns.
+    """
+    paths = reference_paths(folder)
+    if not paths:
+        return None
+    tables = [read_shard(path) for path in paths]
+    digest = hashlib.sha256()
+    for table in tables:
+        for sha, image in zip(table["sha256"].to_pylist(), table["image"].to_pylist(), strict=True):
+            digest.update(f"{sha}  {image}\n".encode())
+    return ReferenceSet(
+        {name: np.concatenate([_vectors(table[name]) for table in tables]) for name in names}, digest.hexdigest()
+    )
+
+
+def reference_name(index: int) -> str:
+    """File name of the shard of a block of the reference set."""
+    return f"reference-{index:05d}.parquet"
+
+
+def reference_paths(folder: Path) -> list[Path]:
+    """Shards of the reference set in order; none where there is no such set."""
+    return sorted(folder.glob("reference-*.parquet"))
+
+
 def shard_name(index: int) -> str:
     """File name of a block's shard."""
     return f"part-{index:05d}.parquet"
@@ -143,7 +207,7 @@ def _note(path: Path) -> Path:
 
 def drop_notes(folder: Path) -> None:
     """Remove what only a resumed run needs."""
-    for path in folder.glob("part-*.block"):
+    for path in folder.glob("*.block"):
         path.unlink()
 
 
@@ -198,10 +262,16 @@ def read_vectors(
             table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
         rows = rows_of_method(table, method)
         for name in names:
-            column = rows[name].combine_chunks()
-            values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-            parts[name].append(values.reshape(len(rows), column.type.list_size))
+            parts[name].append(_vectors(rows[name]))
     return {name: np.concatenate(blocks) for name, blocks in parts.items()}
+
+
+def _vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    """A column of vectors: float32, shape (n, length)."""
+    values = column.combine_chunks()
+    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    vectors: npt.NDArray[np.float32] = flat.reshape(len(values), values.type.list_size)
+    return vectors
 
 
 @dataclass(frozen=True)
@@ -279,6 +349,7 @@ def read_statistics(
             pooled = table.histogram()
             histograms[method] = histograms[method] + pooled if method in histograms else pooled
             tables[method].append(table.reduced(options))
+    shards.update(_rows_of(reference_paths(folder)))
     if unknown:
         raise InputError(f"image {min(unknown)!r} of the subset is not in the run ({len(unknown)} unknown in all)")
     scalar = pa.concat_tables(scalars)
@@ -323,9 +394,13 @@ def check_shards(folder: Path, shards: Mapping[str, int], recorded: Mapping[str,
 def shard_rows(folder: Path) -> dict[str, int]:
     """Rows of every shard by its file name, from the files' own footers."""
     try:
-        return {path.name: pq.read_metadata(path).num_rows for path in shard_paths(folder)}
+        return _rows_of([*shard_paths(folder), *reference_paths(folder)])
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{folder}: holds a file that is no statistics shard ({error}); score again") from None
+
+
+def _rows_of(paths: Sequence[Path]) -> dict[str, int]:
+    return {path.name: pq.read_metadata(path).num_rows for path in paths}
 
 
 def rows_of_method(table: pa.Table, method: str) -> pa.Table:

@@ -157,7 +157,7 @@ def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
 
 def run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> tuple[str, ...]:
     """Measure blocks; returns what a reader of the results should know."""
-    n_images = len(plan.names)
+    n_images = plan.n_images
     n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
     progress(n_finished, n_images)
     if not blocks:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -13,9 +16,10 @@ from scipy.linalg import sqrtm
 from scoring_folders import contents, photo_set  # noqa: F401 (fixtures)
 
 import evalkit
+from evalkit.datasets.ctest10k import image_set_field
 from evalkit.errors import InputError
 from evalkit.metrics.blocks import RunInputs
-from evalkit.metrics.fid_kid import frechet_distance, kernel_distance
+from evalkit.metrics.fid_kid import frechet_distance, kernel_distance, kernel_sum, unpaired_kernel_distance
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.merging import merge_runs
 from evalkit.scoring.scores import Scores
@@ -70,6 +74,30 @@ class TestKernelDistance:
     def test_too_few_images_are_undefined(self):
         assert np.isnan(kernel_distance(np.zeros((1, 3)), np.zeros((1, 3)))[0])
         assert np.isnan(kernel_distance(np.zeros((2, 3)), np.ones((2, 3)))[1]).all()
+
+
+class TestUnpairedKernelDistance:
+    @pytest.mark.parametrize("block", [3, 1024])
+    def test_is_the_unbiased_estimate_and_leaves_one_image_of_the_method_out(self, monkeypatch, block):
+        monkeypatch.setattr("evalkit.metrics.fid_kid.KERNEL_BLOCK", block)
+        rng = np.random.default_rng(1)
+        x, y = rng.normal(size=(7, 5)), rng.normal(size=(10, 5)) + 0.5
+
+        def wanted(x, y):
+            kernels = [(a @ b.T / 5 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+            own = sum((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in kernels[:2])
+            return own - 2 * kernels[2].mean()
+
+        value, without = unpaired_kernel_distance(x, y)
+        assert value == pytest.approx(wanted(x, y))
+        for k in range(10):
+            assert without[k] == pytest.approx(wanted(x, np.delete(y, k, 0)))
+        assert unpaired_kernel_distance(x, y, kernel_sum(x))[0] == pytest.approx(value)
+        assert unpaired_kernel_distance(y, y)[0] == pytest.approx(kernel_distance(y, y)[0])
+
+    def test_too_few_images_are_undefined(self):
+        assert np.isnan(unpaired_kernel_distance(np.zeros((1, 3)), np.zeros((5, 3)))[0])
+        assert np.isnan(unpaired_kernel_distance(np.zeros((5, 3)), np.zeros((2, 3)))[1]).all()
 
 
 @pytest.fixture
@@ -169,7 +197,7 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
     assert fid_score.reason == ""
     assert np.isnan(fid_score.ci_low)
     assert kid_score.ci_low < kid_score.value < kid_score.ci_high
-    assert "|agg:set|net:inception-2048|resize:torch-fidelity|" in fid_score.signature
+    assert "|agg:set|net:inception-2048|resize:torch-fidelity|ref:truth|" in fid_score.signature
     assert any("fid of 12 images" in warning for warning in scores.warnings)
     assert Scores.read(tmp_path / "out").summary_csv() == scores.summary_csv()
 
@@ -178,6 +206,127 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
     assert subset["dull", "fid"].value == pytest.approx(wanted, rel=1e-3)
     with pytest.raises(InputError, match="at least two finished runs"):
         merge_runs([tmp_path / "out"], tmp_path / "merged")
+
+
+@pytest.fixture
+def other_photos(photo_set, tmp_path):
+    """Twelve photos that are not scored, under names of their own."""
+    import shutil
+
+    folder = tmp_path / "training"
+    folder.mkdir()
+    for path in sorted((photo_set / "truth").iterdir())[20:32]:
+        shutil.copy(path, folder / f"train-{path.name}")
+    return folder
+
+
+def test_a_reference_set_takes_the_place_of_the_true_photos(
+    torch, reference, small_set, other_photos, tmp_path, monkeypatch
+):
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    monkeypatch.setattr("evalkit.scoring.plan.BLOCK_SIZE", 8)  # two blocks of pairs, two of the reference set
+    extractor, path = reference
+    networks = NetworkOptions(weights={"inception_fid": path}, device="cpu")
+
+    def score(out, references=other_photos, **options):
+        return evalkit.score(
+            small_set / "truth", {"dull": small_set / "dull"}, out=out, metrics=("fid", "kid", "psnr_rgb"), n_bootstrap=100,
+            networks=networks, reference=references, **options,
+        )  # fmt: skip
+
+    images = []
+    scores = score(tmp_path / "out", progress=lambda done, total: images.append((done, total)))
+    assert images[-1] == (24, 24)
+    compared, truth, dull = (
+        reference_features(torch, extractor, folder)
+        for folder in (other_photos, small_set / "truth", small_set / "dull")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kid = kid_features_to_metric(compared, dull, kid_subsets=1, kid_subset_size=12, verbose=False)
+    assert scores["dull", "fid"].value == pytest.approx(frechet_distance(compared.numpy(), dull.numpy()), rel=1e-3)
+    assert scores["dull", "kid"].value == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-3)
+    assert scores["truth", "fid"].value == pytest.approx(frechet_distance(compared.numpy(), truth.numpy()), rel=1e-3)
+    assert scores["dull", "kid"].ci_low < scores["dull", "kid"].value < scores["dull", "kid"].ci_high
+
+    signature = scores["dull", "fid"].signature
+    assert f"|ref:{image_set_field([f.stem for f in other_photos.iterdir()])}|" in signature
+    assert "|nref:12|" in signature
+    assert "ref:" not in scores["dull", "psnr_rgb"].signature
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["inputs"].keys() == {
+        "truth",
+        "method dull",
+        "reference",
+    }
+    assert any(warning.startswith("fid of 12 images: with fewer") for warning in scores.warnings)
+    assert Scores.read(tmp_path / "out").summary_csv() == scores.summary_csv()
+    subset = scores.rescored(tmp_path / "out", images=[f"i{k:02d}" for k in range(7)])
+    wanted = frechet_distance(compared.numpy(), dull[:7].numpy())
+    assert subset["dull", "fid"].value == pytest.approx(wanted, rel=1e-3)
+    assert any(warning.startswith("fid of 7 images against 12: with fewer") for warning in subset.warnings)
+
+    # A finished run stays, unless the reference set is another one; and no shard of it may be missing.
+    assert score(tmp_path / "out", resume=True).summary_csv() == scores.summary_csv()
+    with pytest.raises(InputError, match="already holds the results of a run with other"):
+        score(tmp_path / "out", references=small_set / "truth", resume=True)
+    (tmp_path / "out" / "statistics" / "reference-00001.parquet").unlink()
+    with pytest.raises(InputError, match=r"it lacks 1 shard|lacks \(reference-00001\.parquet\)|reference-00001"):
+        Scores.read(tmp_path / "out")
+
+
+def test_runs_against_one_reference_set_join_and_those_against_two_do_not(
+    torch, reference, small_set, other_photos, tmp_path
+):
+    import shutil
+
+    networks = NetworkOptions(weights={"inception_fid": reference[1]}, device="cpu")
+    for path in sorted(other_photos.iterdir())[4:]:
+        path.unlink()
+    parts = {"a": slice(0, 3), "b": slice(3, 6), "whole": slice(0, 6)}
+    for part, images in parts.items():
+        for folder in ("truth", "dull"):
+            (tmp_path / part / folder).mkdir(parents=True)
+            for path in sorted((small_set / folder).iterdir())[images]:
+                shutil.copy(path, tmp_path / part / folder)
+    halves = [tmp_path / "a", tmp_path / "b"]
+
+    def score(folder, references):
+        out = tmp_path / f"scores-{folder.name}-{references.name}"
+        return out, evalkit.score(
+            folder / "truth", {"dull": folder / "dull"}, out=out, metrics=("fid",), n_bootstrap=0, networks=networks,
+            reference=references,
+        )  # fmt: skip
+
+    outs = [score(half, other_photos)[0] for half in halves]
+    merged = merge_runs(outs, tmp_path / "merged")
+    whole = score(tmp_path / "whole", other_photos)[1]
+    assert merged.summary_csv() == whole.summary_csv()
+    changed = shutil.copytree(other_photos, tmp_path / "changed" / "training")
+    first, *_, last = sorted(changed.iterdir())
+    shutil.copy(last, first)
+    out = tmp_path / "against-changed"
+    evalkit.score(
+        halves[1] / "truth", {"dull": halves[1] / "dull"}, out=out, metrics=("fid",), n_bootstrap=0, networks=networks,
+        reference=changed,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="another reference set"):
+        merge_runs([outs[0], out], tmp_path / "refused")
+
+
+def test_a_reference_set_that_nothing_compares_with_or_that_is_the_methods_own_is_refused(small_set, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "evalkit", "score", "--truth", str(small_set / "truth"), "--method", f"dull={small_set / 'dull'}",
+         "--metrics", "psnr_rgb", "--reference", str(small_set / "truth"), "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "a reference set is what FID and KID compare with, and none of them is asked for" in result.stderr
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="is the folder of method 'dull' and of the reference set"):
+        evalkit.score(small_set / "truth", {"dull": small_set / "dull"}, metrics=("fid",), reference=small_set / "dull")
+    with pytest.raises(InputError, match="no such folder"):
+        evalkit.score(small_set / "truth", {"dull": small_set / "dull"}, metrics=("fid",), reference=small_set / "none")
 
 
 def test_clean_fid_resizes_each_channel_in_floating_point_with_antialiasing(torch, photos):
