@@ -17,7 +17,7 @@ from evalkit.scoring.score_folder import ScoreFolder
 __all__ = ["MetricDifference", "metric_differences"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricDifference:
     """One method against the baseline on one metric.
 
@@ -31,12 +31,15 @@ class MetricDifference:
         Of that test; NaN where the metric is unscored.
     p_holm : float
         Adjusted for all methods and metrics of the table, as `evalkit compare` does.
+    cautions : tuple of str
+        What a reader of the difference should know: of the run, of both methods, of both numbers.
     """
 
     compared: Difference
     test: str
     p_value: float
     p_holm: float
+    cautions: tuple[str, ...] = ()
 
     def row(self) -> Row:
         """Columns of ``metric_differences.csv``."""
@@ -52,6 +55,7 @@ class MetricDifference:
             "test": self.test,
             "p_value": self.p_value,
             "p_holm": self.p_holm,
+            "cautions": "; ".join(self.cautions),
         }
 
 
@@ -92,9 +96,23 @@ def metric_differences(
             tested.append(("label swap", found.p_value))
     adjusted = holm([p for _, p in tested])
     return [
-        MetricDifference(found, test, p, float(p_holm))
+        MetricDifference(compared=found, test=test, p_value=p, p_holm=float(p_holm), cautions=_cautions(scores, found))
         for found, (test, p), p_holm in zip(differences, tested, adjusted, strict=True)
     ]
+
+
+def _cautions(scores: ScoreFolder, compared: Difference) -> tuple[str, ...]:
+    """Cautions of the run, then those of either method and of its number, by the method's name."""
+    by_method = scores.cautions()
+    of_other_metrics = tuple(f"{name} of " for name in scores.metrics if name != compared.metric)
+    cautions = [text for text in by_method.get("", ()) if not text.startswith(of_other_metrics)]
+    for method in (compared.other_method, compared.method):
+        own = list(by_method.get(method, ()))
+        score = scores.summary.get((method, compared.metric))
+        if score is not None:
+            own += score.cautions(scores.images_of(method))
+        cautions += [f"{method}: {text}" for text in own]
+    return tuple(cautions)
 
 
 def _right_or_wrong(scores: ScoreFolder, metric: str, method: str) -> FloatArray | None:

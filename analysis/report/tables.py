@@ -301,9 +301,7 @@ def build_table(
 
 def _score_cell(score: ScoreSummary, n_images: int) -> Cell:
     """A metric's number; why it is missing, or that it rests on fewer images than the method's others."""
-    notes = [score.reason] if score.reason else []
-    if not score.reason and 0 < score.n_images < n_images:
-        notes.append(f"over {score.n_images} of {n_images} images")
+    notes = score.cautions(n_images)
     return Cell(
         value=score.value,
         std_error=score.std_error,

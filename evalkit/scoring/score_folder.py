@@ -16,6 +16,7 @@ import numpy.typing as npt
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.scoring.record import size_field
+from evalkit.wording import counted
 
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
 
@@ -43,6 +44,13 @@ class ScoreSummary:
     n_images: int
     signature: str
     reason: str = ""
+
+    def cautions(self, n_images: int) -> list[str]:
+        """Why it is missing, or that it rests on fewer images than the method has."""
+        if self.reason:
+            return [self.reason]
+        is_partial = 0 < self.n_images < n_images
+        return [f"over {self.n_images:,} of {counted(n_images, 'image')}"] if is_partial else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -325,6 +325,8 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
             (tmp_path / name).mkdir(exist_ok=True)
             pixels = np.clip(truth + rng.integers(-noise, noise + 1, truth.shape), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"i{k}.png")
+    # One image is the photo itself: no finite PSNR, and a caution of its method.
+    (tmp_path / "near" / "i0.png").write_bytes((tmp_path / "truth" / "i0.png").read_bytes())
     methods = {"near": tmp_path / "near", "far": tmp_path / "far", "gray": None}
     evalkit.score(tmp_path / "truth", methods, metrics=("ab_auc", "psnr_rgb"), out=tmp_path / "scores")
     run("--scores", tmp_path / "scores", "--out", tmp_path / "out", "--baseline", "gray")
@@ -342,6 +344,15 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
     assert {(d.other_method, d.metric): d.p_holm for d in compared} == pytest.approx(
         {key: float(row["p_holm"]) for key, row in rows.items()}
     )
+    cautions = rows["near", "psnr_rgb"]["cautions"].split("; ")
+    assert cautions[0].startswith("12 images: a small set")
+    assert "near: 1 of 12 images have the truth's own pixels" in cautions
+    assert any(text.startswith("near: 1 of 12 images are identical to the truth (infinite") for text in cautions)
+    far = rows["far", "psnr_rgb"]["cautions"].split("; ")
+    assert any(text.startswith("far: L differs from the truth's by more than") for text in far)
+    assert not any(text.startswith("near: ") for text in far)
+    assert "near: 1 of 12 images have the truth's own pixels" in near["cautions"]
+    assert not any("infinite" in text for text in near["cautions"].split("; "))
     assert "Scores against gray" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
