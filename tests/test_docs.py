@@ -279,3 +279,75 @@ def test_every_column_key_and_signature_field_is_documented(folder):
         fields |= set(load_metric(name).create(evalkit.AbErrorOptions()).fields)
     signatures = (ROOT / "docs" / "reference" / "signatures.md").read_text()
     assert {field for field in fields if f"`{field}`" not in signatures} == set()
+
+
+# --- the search -------------------------------------------------------------------------------------------------
+
+SEARCHED = {
+    "center crop": "questions",
+    "centre crop": "paper-presets",
+    "val5k": "paper-presets",
+    "COCO": "paper-presets",
+    "DDColor": "paper-presets",
+    "InstColorization": "paper-presets",
+    "corrupt file": "refused-files",
+    "decompression bomb": "questions",
+    "cite": "questions",
+    "licence": "questions",
+    "license": "questions",
+    "Windows": "questions",
+    "offline": "questions",
+}
+"""What people type into the search box, and a page that they must be shown."""
+
+
+@pytest.fixture(scope="module")
+def search_index(tmp_path_factory):
+    """The search index as Sphinx writes it for the browser: that of ``make docs`` where it is up to date."""
+    built = ROOT / "docs" / "_build" / "html" / "searchindex.js"
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
+    if built.is_file() and all(path.stat().st_mtime < built.stat().st_mtime for path in pages):
+        return read_search_index(built)
+    out = tmp_path_factory.mktemp("docs")
+    # The guides alone: the Python reference takes a minute and answers none of these words.
+    overrides = {
+        "exclude_patterns": "_build,reference,tutorial,explanation,benchmarks,changelog.md,contributing.md",
+        "suppress_warnings": "myst,toc,ref,misc",
+    }
+    settings = [word for name, value in overrides.items() for word in ("-D", f"{name}={value}")]
+    result = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-b", "html", *settings, str(ROOT / "docs"), str(out)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return read_search_index(out / "searchindex.js")
+
+
+def read_search_index(path):
+    text = path.read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+
+
+def pages_with(index, query):
+    """Pages that hold every word of a query, stemmed as the browser's search does."""
+    from sphinx.search.en import SearchEnglish
+
+    stemmer = SearchEnglish({})
+    names = [name.rpartition("/")[2] for name in index["docnames"]]
+    pages = set(names)
+    for word in query.lower().split():
+        numbers = set()
+        for terms in (index["terms"], index["titleterms"]):
+            found = terms.get(stemmer.stem(word), [])
+            numbers |= {found} if isinstance(found, int) else set(found)
+        pages &= {names[number] for number in numbers}
+    return pages
+
+
+@pytest.mark.parametrize("query", SEARCHED)
+def test_the_search_finds_what_people_look_for(search_index, query):
+    assert SEARCHED[query] in pages_with(search_index, query)
+
+
+def test_the_search_finds_nothing_for_words_that_are_nowhere(search_index):
+    assert pages_with(search_index, "decompression zymurgy") == set()
