@@ -1,6 +1,6 @@
 """A study's server under load, beside a bare Flask app that does one durable INSERT a request.
 
-Both stand behind waitress with the same number of threads, on the same kind of database, get the same requests and take
+Both stand behind granian with the same number of threads, on the same kind of database, get the same requests and take
 turns inside one run. Saturated: every participant answers as soon as the last answer was acknowledged. At people's
 pace: whole trials (two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import platform
@@ -45,13 +46,23 @@ LONGEST_RUN_S = 600
 
 def serve_bare(database: str, port: int, threads: int) -> None:
     """The app to compare with: parses the answer, inserts it, commits."""
-    import logging
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops
+
+    engine = Granian(
+        "bare", port=port, interface=Interfaces.RSGI, loop=Loops.asyncio, http=HTTPModes.http1, websockets=False,
+        backpressure=8192, log_enabled=False,
+    )  # fmt: skip
+    engine.serve(target_loader=functools.partial(bare_app, database, threads), wrap_loader=False)
+
+
+def bare_app(database: str, threads: int) -> Any:
     import threading
 
     from flask import Flask, request
-    from waitress import serve
 
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # as the study's server: no warning a request
+    from turing_test.server.bridge import Bridge
+
     app = Flask("bare")
     own = threading.local()
     columns = "session TEXT, number INTEGER, response TEXT, response_ms DOUBLE PRECISION"
@@ -83,10 +94,7 @@ def serve_bare(database: str, port: int, threads: int) -> None:
         own.connection.execute(insert, (session, number, body["response"], body["response_ms"]))
         return {"stored": True}
 
-    serve(
-        app, host="127.0.0.1", port=port, threads=threads, connection_limit=4096, asyncore_use_poll=True, backlog=1024,
-        ident=None, _quiet=True,
-    )  # fmt: skip
+    return Bridge(app, threads, on_start=lambda loop: None, on_end=lambda: None)
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ __all__ = ["demo_command"]
 RATES = {"mild": 0.45, "strong": 0.20, "full": 0.32}
 """How often the simulated observers take a method for the photo: what the analysis has to find again."""
 OBSERVERS = 48
-STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "waitress", "scipy", "pandas", "jinja2")
+STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "granian", "scipy", "pandas", "jinja2")
 
 
 @click.command("demo", short_help="The whole way on well-known photos: scores, a simulated study, a report.")

@@ -58,7 +58,7 @@ def serve_command(
     """
     from evalkit.errors import InputError
     from turing_test.database.storage import StorageUnavailable
-    from turing_test.server.serving import Server, open_socket, serve
+    from turing_test.server.serving import Address, Server, serve
     from turing_test.study.lock import hold
     from turing_test.study.study_folder import read_study
     from turing_test.web.dashboard_password import password_digest
@@ -74,14 +74,14 @@ def serve_command(
         _ask_password(study)
     _refuse_second_database(opened, database)
     _refuse_damaged(opened)
-    listening = open_socket(host, port)
-    address = opened.protocol.public_url.removesuffix("/") or _address(host, listening.getsockname()[1])
+    address = Address(host, port)
+    shown = opened.protocol.public_url.removesuffix("/") or address.url
 
     def ready() -> None:
         links = "" if opened.protocol.open_link else " (personal links only: evalkit study links)"
         click.echo(f"Study {opened.protocol.name} ({opened.protocol.preset}) is served; stop with Ctrl-C.")
-        click.echo(f"  participants  {address}/{links}")
-        click.echo(f"  dashboard     {address}/dashboard")
+        click.echo(f"  participants  {shown}/{links}")
+        click.echo(f"  dashboard     {shown}/dashboard")
         if password_digest(study) is None:
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
 
@@ -96,13 +96,13 @@ def serve_command(
                     simulation_key=simulation_key,
                     proxy=proxy,
                 ),
-                listening,
+                address,
                 ready,
             )
     except StorageUnavailable as error:
         raise InputError(str(error)) from error
     finally:
-        listening.close()
+        address.close()
     click.echo("Stopped. Every acknowledged answer is stored.")
 
 
@@ -178,8 +178,3 @@ def _make_demo(study: Path) -> None:
 
     with progress_bar("sealing", "images") as show:
         create_demo_study(study, show)
-
-
-def _address(host: str, port: int) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"

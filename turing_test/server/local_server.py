@@ -1,8 +1,7 @@
-"""A study's real server on a free port of this machine, for as long as a block of code runs."""
+"""A study's server on a free port of this machine, for as long as a block of code runs."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +10,12 @@ from turing_test.study.study_folder import Study
 
 __all__ = ["local_server"]
 
-LOOK_AROUND_S = 0.1  # how often the server's loop looks whether it should end
-
 
 @contextmanager
 def local_server(
     study: Study, database_url: str | None = None, *, simulation_key: str | None = None, threads: int = 8
 ) -> Iterator[str]:
-    """Serve a study with waitress, as ``evalkit study serve`` does, in a thread of this process.
+    """Serve a study in threads of this process: the same application as `evalkit study serve`, in a simple server.
 
     Parameters
     ----------
@@ -28,6 +25,7 @@ def local_server(
     simulation_key : str, optional
         Admits simulated participants who know it.
     threads : int, default 8
+        How many may use the database at once.
 
     Yields
     ------
@@ -43,29 +41,31 @@ def local_server(
     from evalkit.wording import needs_package
 
     try:
-        from waitress import wasyncore  # type: ignore[import-untyped]
-        from waitress.server import create_server  # type: ignore[import-untyped]
+        from werkzeug.serving import WSGIRequestHandler, make_server
 
         from turing_test.web.app import create_app
     except ImportError as error:
         raise InputError(needs_package(error.name or "flask", "the study's server", "study")) from error
+
+    class Handler(WSGIRequestHandler):
+        """Says nothing, about itself neither, and sends at once what there is."""
+
+        disable_nagle_algorithm = True
+
+        def version_string(self) -> str:
+            return "study"
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            pass
+
     app = create_app(study, database_url, simulation_key=simulation_key, connections=threads)
-    # Simulated participants queue by design; a warning for each would drown the rest.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    server = create_server(app, host="127.0.0.1", port=0, threads=threads, ident=None, map={})
-    ending = threading.Event()
-
-    def run() -> None:
-        while not ending.is_set():
-            wasyncore.loop(timeout=LOOK_AROUND_S, map=server._map, use_poll=True, count=1)
-
-    loop = threading.Thread(target=run, name="study server", daemon=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
+    loop = threading.Thread(target=server.serve_forever, name="study server", daemon=True)
     loop.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        ending.set()
+        server.shutdown()
         loop.join()
-        server.task_dispatcher.shutdown()
-        wasyncore.close_all(server._map)
+        server.server_close()
         app.extensions["turing_test"].storage.close()

@@ -1,31 +1,51 @@
-"""The production server: waitress with many threads, and with PostgreSQL several processes on one socket."""
+"""The production server: granian, with many threads per process, and with PostgreSQL several processes on one port."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from functools import partial
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import InputError
-from turing_test.study.study_folder import Study
+from turing_test.server.log import write_log
+from turing_test.study.study_folder import Study, read_study
 
-__all__ = ["Server", "open_socket", "serve"]
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
-CONNECTIONS = 4096
-"""Browsers that may be connected at once, a process."""
+    from _typeshed.wsgi import WSGIApplication
+    from granian.server.common import AbstractServer
 
-NO_FILE = -1
-PAUSE_A_CONNECTION_S, LONGEST_PAUSE_S = 15e-6, 0.02
+__all__ = ["Address", "Server", "serve"]
+
+CONNECTIONS = 16_384
+"""Browsers that may be connected at once, per process, where the machine admits so many open files."""
+
+FILES_FOR_OTHERS = 256
+SILENCE_S = 75.0
+"""How long a connection may say nothing, or take for the head of a request; proxies close theirs earlier."""
+
+LONGEST_END_S = 10
+PAUSE_BETWEEN_ENGINES_S = 0.2
+PAUSE_BETWEEN_LOOKS_S = 0.05
 PAUSE_AFTER_FAILURE_S = 1.0
-LONGEST_END_S = 10.0
-SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +60,7 @@ class Server:
     workers : int
         Processes; more than one needs PostgreSQL.
     threads : int
-        Requests handled at once, a process.
+        Requests handled at once, per process.
     simulation_key : str or None
     proxy : str or None
         Address of the reverse proxy whose ``X-Forwarded-*`` headers are believed; ``*`` for any.
@@ -53,59 +73,12 @@ class Server:
     simulation_key: str | None = None
     proxy: str | None = None
 
-    def run(self, listening: socket.socket) -> None:
-        """Answer requests in this process until it is told to stop (SIGTERM or SIGINT)."""
-        from waitress import serve as run_waitress  # type: ignore[import-untyped]
 
-        from turing_test.web.app import create_app
+class Address:
+    """Where a server listens: an address that nobody else has, as long as this is open.
 
-        app = create_app(self.study, self.database_url, simulation_key=self.simulation_key, connections=self.threads)
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is looked through no more
-        proxy = {} if self.proxy is None else {
-            "trusted_proxy": self.proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
-        }  # fmt: skip
-        # Participants who answer at the same moment queue for a few milliseconds; that is no reason for a warning each.
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        watched: dict[int, Any] = {}
-        watched[NO_FILE] = _Pause(watched)
-        try:
-            run_waitress(
-                app, map=watched, sockets=[listening], threads=self.threads, connection_limit=CONNECTIONS, channel_timeout=120,
-                asyncore_use_poll=True, backlog=1024, ident=None, max_request_body_size=1 << 20, _quiet=True, **proxy,
-            )  # fmt: skip
-        finally:
-            app.extensions["turing_test"].storage.close()
-
-
-class _Pause:
-    """Stands among waitress's connections and lets some time pass whenever all of them are looked through.
-
-    Waitress asks every open connection before it waits for the next request. With hundreds of participants it would do
-    little else: one look for each request, while the threads that answer wait for Python's lock. A pause several times
-    as long as the look lets requests gather, so that one look finds several; a hundred participants wait 1.5 ms for it.
-    """
-
-    accepting = False
-
-    def __init__(self, watched: Mapping[int, Any]) -> None:
-        self._watched = watched
-
-    def readable(self) -> bool:
-        """Called once per look; never has anything to read."""
-        time.sleep(min(PAUSE_A_CONNECTION_S * len(self._watched), LONGEST_PAUSE_S))
-        return False
-
-    def writable(self) -> bool:
-        """Never."""
-        return False
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    The engine's processes share a port (``SO_REUSEPORT``), and so would two servers, each getting half of the requests
+    and nobody noticing. So the port is taken once alone, to see that it is free, and then held without listening.
 
     Parameters
     ----------
@@ -118,26 +91,53 @@ def open_socket(host: str, port: int) -> socket.socket:
     InputError
         When the address is taken or is none of this machine's.
     """
-    try:
-        return socket.create_server(
-            (host, port), backlog=1024, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._held = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if port:
+                socket.create_server((host, port), family=family).close()
+                self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform == "linux":
+                self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._held.bind((host, port))
+        except OSError as error:
+            self._held.close()
+            raise InputError(
+                f"cannot listen on {host} port {port} ({_reason(error)}); choose another --port or --host."
+            ) from None
+        self.port: int = self._held.getsockname()[1]
+        if sys.platform != "linux":  # there the processes inherit the engine's one socket
+            self._held.close()
+
+    @property
+    def url(self) -> str:
+        """How this machine itself reaches it."""
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(
+            self.host, f"[{self.host}]" if ":" in self.host else self.host
         )
-    except OSError as error:
-        raise InputError(
-            f"cannot listen on {host} port {port} ({error.strerror or error}); choose another --port or --host."
-        ) from None
+        return f"http://{shown}:{self.port}"
+
+    def close(self) -> None:
+        """Leave it to others."""
+        self._held.close()
 
 
-def serve(server: Server, listening: socket.socket, ready: Callable[[], None]) -> None:
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).split(" (while", 1)[0]
+
+
+def serve(server: Server, address: Address, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; a worker process that dies is replaced.
 
     Parameters
     ----------
     server : Server
-    listening : socket.socket
-        From `open_socket`.
+    address : Address
     ready : callable
-        Called once, when the database is found fit and requests are about to be answered.
+        Called once, from another thread, when requests are answered.
 
     Raises
     ------
@@ -146,15 +146,80 @@ def serve(server: Server, listening: socket.socket, ready: Callable[[], None]) -
     StorageUnavailable
         When the database cannot be used.
     """
-    _allow_many_files()
+    write_log()
+    connections = _allow_many_files()
     _prepare(server)
-    # Signals wait until they are asked for: an exception out of a handler may be raised where nobody hears it.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    # A process that is forked while a thread holds a lock waits for it for good, and the engine has threads.
+    multiprocessing.set_start_method("spawn", force=True)
+    # Workers read the study themselves: what is handed to a new process must fit into a pipe, because nobody notices when
+    # the process is killed before it has read more than that.
+    options = {field.name: getattr(server, field.name) for field in fields(server) if field.name != "study"}
+    make_worker = partial(_make_worker, server.study.folder, options)
+    ending = threading.Event()
+    threading.Thread(target=_tell_when_ready, args=(address, ready, ending), daemon=True).start()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        ready()
-        _supervise(server, listening)
+        while not ending.is_set():
+            # The engine gives up when a worker dies twice within seconds; a study goes on.
+            with suppress(SystemExit):
+                _make_engine(server, address, connections, ending).serve(target_loader=make_worker, wrap_loader=False)
+            if not ending.wait(PAUSE_BETWEEN_ENGINES_S):
+                _log.warning("the server's workers died one after the other; all are started anew")
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        ending.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _make_engine(server: Server, address: Address, connections: int, ending: threading.Event) -> AbstractServer[Any]:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
+    engine = Granian(
+        "study",
+        address=address.host,
+        port=address.port,
+        interface=Interfaces.RSGI,
+        workers=server.workers,
+        loop=Loops.asyncio,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=int(1000 * SILENCE_S)),
+        websockets=False,
+        backlog=1024,
+        backpressure=connections,
+        respawn_failed_workers=True,
+        workers_kill_timeout=LONGEST_END_S,
+        log_level=LogLevels.error,
+        log_dictconfig={"incremental": True, "handlers": {}, "loggers": {}},  # its lines go where ours go
+    )
+
+    @engine.on_startup
+    def take_signals() -> None:
+        """The engine has set its handlers just now: what they are told must outlive this engine."""
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+        def end(number: int, frame: Any) -> None:
+            ending.set()
+            handler = handlers[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+
+        for number in SIGNALS:
+            signal.signal(number, end)
+        if ending.is_set():  # told between two engines
+            end(signal.SIGTERM, None)
+
+    return engine
+
+
+def _tell_when_ready(address: Address, ready: Callable[[], None], ending: threading.Event) -> None:
+    # The engine says that it is ready before its workers are.
+    while not ending.is_set():
+        with suppress(OSError), urllib.request.urlopen(f"{address.url}/health", timeout=5):
+            return ready()
+        ending.wait(PAUSE_BETWEEN_LOOKS_S)
 
 
 def _prepare(server: Server) -> None:
@@ -175,67 +240,63 @@ def _prepare(server: Server) -> None:
         storage.close()
 
 
-def _supervise(server: Server, listening: socket.socket) -> None:
-    """Keep as many workers as were asked for; the socket stays open meanwhile, so nobody is turned away."""
-    running: set[int] = set()
-    try:
-        while True:
-            while len(running) < server.workers:
-                running.add(_start_worker(server, listening))
-            if signal.sigwait(SIGNALS) != signal.SIGCHLD:
-                return
-            for ended, status in _ended(running):
-                running.discard(ended)
-                if os.WIFEXITED(status):  # not killed: it found something wrong, and the next one may as well
-                    time.sleep(PAUSE_AFTER_FAILURE_S)
-    finally:
-        _stop(running)
+# --- in a worker process -----------------------------------------------------------------------------------------
 
 
-def _ended(running: set[int]) -> list[tuple[int, int]]:
-    statuses = [os.waitpid(process, os.WNOHANG) for process in running]
-    return [(process, status) for process, status in statuses if process]
+def _make_worker(folder: Path, options: Mapping[str, Any]) -> Any:
+    """What answers the requests of one process."""
+    from turing_test.server.bridge import Bridge
+
+    write_log()
+    # Ctrl-C reaches all processes of a terminal; the parent passes on the end. Until requests come, it may end at once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    application, close = _make_application(folder, options)
+    gc.collect()
+    gc.freeze()  # what lives as long as the process is looked through no more
+
+    def leave_ctrl_c_to_the_parent(loop: AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+
+    return Bridge(application, options["threads"], on_start=leave_ctrl_c_to_the_parent, on_end=close)
 
 
-def _stop(running: set[int]) -> None:
-    """End the workers; one that does not end in time is killed, which loses nothing that was acknowledged."""
-    for process in running:
-        os.kill(process, signal.SIGTERM)
-    deadline = time.monotonic() + LONGEST_END_S
-    while running and time.monotonic() < deadline:
-        running.difference_update({process for process, _ in _ended(running)})
-        time.sleep(0.02)
-    for process in running:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+def _make_application(folder: Path, options: Mapping[str, Any]) -> tuple[WSGIApplication, Callable[[], None]]:
+    from turing_test.database.storage import StorageUnavailable
+    from turing_test.server.proxy import BehindProxy
+    from turing_test.web.app import create_app
+
+    while True:
+        try:
+            server = Server(study=read_study(folder), **options)
+            app = create_app(
+                server.study, server.database_url, simulation_key=server.simulation_key, connections=server.threads
+            )
+        except (InputError, StorageUnavailable) as error:  # what is away for a while is no reason to die
+            _log.error("a worker cannot begin, and tries again: %s", error)
+            time.sleep(PAUSE_AFTER_FAILURE_S)
+            continue
+        application: WSGIApplication = app if server.proxy is None else BehindProxy(app, server.proxy)
+        return application, app.extensions["turing_test"].storage.close
 
 
-def _start_worker(server: Server, listening: socket.socket) -> int:
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes on the end
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        server.run(listening)
-        status = 0
-    except SystemExit:
-        status = 0
-    except BaseException:
-        logging.getLogger(__name__).exception("a worker process failed")
-    finally:
-        os._exit(status)
+def _end_with_parent() -> None:
+    """End when the parent is gone, however it went: nobody could replace or stop this process, and it holds the port."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)  # what was acknowledged is on disk
 
 
-def _allow_many_files() -> None:
-    """Every connection is an open file; the usual limit of 1024 is for programs that do not expect many."""
+def _allow_many_files() -> int:
+    """Every connection is an open file, and the usual limit is for programs that expect few; how many there may be."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + 512
+    wanted = CONNECTIONS + FILES_FOR_OTHERS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(FILES_FOR_OTHERS, wanted - FILES_FOR_OTHERS)

@@ -8,13 +8,14 @@ from turing_test.database.storage import Storage, default_url
 from turing_test.database.study_record import register
 from turing_test.sessions.clock import resume
 from turing_test.study.study_folder import Study
-from turing_test.web import images, participant
+from turing_test.web import health, images, participant
 from turing_test.web.bodies import make_validators
 from turing_test.web.context import Context
 from turing_test.web.dashboard import add_dashboard
+from turing_test.web.limits import Limits
 from turing_test.web.openapi import body_schemas
 from turing_test.web.page import page_variables
-from turing_test.web.security import TokenBucket, protect
+from turing_test.web.security import protect
 
 __all__ = ["create_app"]
 
@@ -26,7 +27,7 @@ def create_app(
     simulation_key: str | None = None,
     connections: int = 16,
     busy_timeout_s: float = 5.0,
-    starts: TokenBucket | None = None,
+    limits: Limits | None = None,
 ) -> Flask:
     """A study's server as a WSGI application.
 
@@ -41,9 +42,9 @@ def create_app(
         How many requests may use the database at once: one a thread.
     busy_timeout_s : float
         How long a request waits for a locked database.
-    starts : TokenBucket, optional
-        Limit of new sessions, so that those who come do not keep answers waiting; by default 100 at once and 40 a
-        second. The page tries again by itself.
+    limits : Limits, optional
+        How often one address, and all together, may begin a session, decline or try a password. The page tries again by
+        itself.
 
     Returns
     -------
@@ -72,9 +73,11 @@ def create_app(
         page=page_variables(study.protocol, study.texts(), study.consent_text()),
         validators=make_validators(body_schemas(study.protocol)),
         simulation_key=simulation_key,
+        limits=limits or Limits(),
     )
     protect(app)
-    app.register_blueprint(participant.make_blueprint(starts or TokenBucket(100, 40)))
+    app.register_blueprint(participant.blueprint)
     app.register_blueprint(images.blueprint)
+    app.register_blueprint(health.blueprint)
     add_dashboard(app, study.protocol.public_url)
     return app

@@ -126,10 +126,10 @@ def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_ou
 ) -> None:
     monkeypatch.setattr("evalkit.demo.photos.PHOTOS", {"china": 0, "retina": 240})
     monkeypatch.setattr(
-        "turing_test.commands.demo.find_spec", lambda name: None if name in ("waitress", "torch") else True
+        "turing_test.commands.demo.find_spec", lambda name: None if name in ("granian", "torch") else True
     )
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
-    assert "left out: waitress is not installed" in result.output
+    assert "left out: granian is not installed" in result.output
     assert not (tmp_path / "demo" / "study").exists()
     assert (tmp_path / "demo" / "scores" / "summary.csv").exists()

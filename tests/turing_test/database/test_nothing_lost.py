@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.turing_test.participants import DEVICE
+from tests.turing_test.server.test_serving import workers_of
 from tests.turing_test.studies import make_study
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
@@ -34,7 +35,7 @@ KILLS = int(os.environ.get("EVALKIT_KILLS", "50"))
 PARTICIPANTS = 50
 KEY = "only for this test"
 PAUSE_S = 0.15  # a participant's pause between trials: the test runs for so many trials, not for so many seconds
-PATIENCE_S = 60
+PATIENCE_S = 600  # a new process takes seconds on a busy machine, and whoever has bad luck is served by few of them
 
 
 class Server:
@@ -45,10 +46,10 @@ class Server:
             self.port = probe.getsockname()[1]
         program = (
             "from pathlib import Path; from turing_test.study.study_folder import read_study;"
-            "from turing_test.server.serving import Server, open_socket, serve; import turing_test.web.app, waitress.server;"
-            f"server = Server(study=read_study(Path({str(study.folder)!r})), database_url={database_url!r},"
-            f"threads=8, simulation_key={KEY!r}); serve(server,"
-            f"open_socket('127.0.0.1', {self.port}), lambda: None)"
+            "from turing_test.server.serving import Address, Server, serve; import turing_test.web.app, granian.server;"
+            f"study = read_study(Path({str(study.folder)!r}));"
+            f"serve(Server(study=study, database_url={database_url!r}, threads=8, simulation_key={KEY!r}),"
+            f"Address('127.0.0.1', {self.port}), lambda: None)"
         )
         self.words = [sys.executable, "-c", program]
         self.start()
@@ -58,8 +59,7 @@ class Server:
 
     @property
     def worker(self):
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0]) if children else None
+        return next(map(int, workers_of(self.process)), None)
 
     def kill_worker(self):
         while self.worker is None:

@@ -15,7 +15,9 @@ import yaml
 from PIL import Image
 
 from turing_test.server.doctor import examine
+from turing_test.server.serving import SILENCE_S
 from turing_test.stimuli.create import create_study
+from turing_test.web.bodies import MAX_BODY
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -58,6 +60,22 @@ def test_caddy_speaks_to_the_studys_port_and_keeps_no_log():
     assert "log" not in words
     assert "encode" not in words
     assert "STUDY_DOMAIN" in COMPOSE["services"]["caddy"]["environment"]
+
+
+def test_both_proxies_limit_time_and_size_and_close_before_the_study_does():
+    caddy, nginx = ((DEPLOY / name).read_text() for name in ("Caddyfile", "nginx.conf"))
+    for limit in ("read_header 10s", "read_body 20s", "max_size 32KB", "max_header_size 16KB", "request_buffers 32KB"):
+        assert limit in caddy
+    for limit in (
+        "client_header_timeout 10s;", "client_body_timeout 20s;", "client_max_body_size 32k;", "access_log off;",
+        "proxy_set_header X-Forwarded-For $remote_addr;", "gzip off;", "proxy_request_buffering on;",
+    ):  # fmt: skip
+        assert limit in nginx
+    assert int(re.search(r"client_max_body_size (\d+)k", nginx)[1]) * 1024 >= MAX_BODY
+    for kept in (re.search(r"\tkeepalive (\d+)s", caddy), re.search(r"keepalive_timeout (\d+)s", nginx)):
+        assert int(kept[1]) < SILENCE_S
+    assert caddy.count("{") == caddy.count("}")
+    assert nginx.count("{") == nginx.count("}")
 
 
 def test_only_caddy_is_reachable_from_outside():

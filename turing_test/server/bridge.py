@@ -1,0 +1,154 @@
+"""The study's WSGI application behind a server that speaks RSGI: requests are read whole before a thread is given to them.
+
+Why this exists: granian's own WSGI hands a request to a thread when its head is there, and has no time limit for bodies, so a
+few clients that send half a body hold all threads for good. Here, bodies are read beside the threads, within a time and a
+size, and only then does a thread answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from turing_test.web.bodies import MAX_BODY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from granian.rsgi import Scope
+
+__all__ = ["BODY_TIME_S", "Bridge"]
+
+BODY_TIME_S = 20.0
+"""How long a body may take; the longest honest one needs 1.3 s at 100 kbit/s."""
+
+SERVER = "study"
+"""What the header ``Server`` says: without one of ours, the engine would put its own name there."""
+
+_log = logging.getLogger(__name__)
+_Headers = list[tuple[str, str]]
+
+
+class Bridge:
+    """A WSGI application as granian calls it.
+
+    Parameters
+    ----------
+    application : callable
+        Of PEP 3333; its answers are small enough to be held whole.
+    threads : int
+        Requests answered at once.
+    on_start, on_end : callable
+        Called in the worker before its first request, with the event loop, and after its last.
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        threads: int,
+        *,
+        on_start: Callable[[AbstractEventLoop], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._application = application
+        self._threads = ThreadPoolExecutor(threads, "request")
+        self._on_start, self._on_end = on_start, on_end
+
+    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
+        self._on_start(loop)
+
+    def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
+        self._threads.shutdown()
+        self._on_end()
+
+    async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
+        body = b""
+        if scope.method not in ("GET", "HEAD"):
+            headers = scope.headers
+            if "transfer-encoding" in headers:
+                # The engine believes it and forgets a Content-Length beside it; a proxy may do the opposite.
+                return _refuse(protocol, 411, "A request must say its Content-Length, and no Transfer-Encoding.")
+            if _is_readable(headers.get("content-length", "0")):
+                try:
+                    body = await asyncio.wait_for(protocol(), BODY_TIME_S)
+                except TimeoutError:
+                    return _refuse(protocol, 408, "The request took too long to arrive.")
+                except Exception:  # the client went away in the middle
+                    return _refuse(protocol, 400, "The request broke off.")
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, protocol)
+
+    def _answer(self, scope: Scope, body: bytes, protocol: Any) -> None:
+        """Answer in a thread of our own, straight to the engine: the event loop need not wake for it."""
+        try:
+            status, headers, content = self._run(_environ(scope, body))
+        except Exception:
+            _log.exception("a request failed before the study saw it")
+            return _refuse(protocol, 500, "Something went wrong in the server; please try again.")
+        try:
+            protocol.response_bytes(status, [*headers, ("server", SERVER)], content)
+        except Exception as error:  # the client went away meanwhile
+            _log.debug("an answer was not sent: %s", error)
+
+    def _run(self, environ: dict[str, Any]) -> tuple[int, _Headers, bytes]:
+        started: list[tuple[int, _Headers]] = []
+
+        def start_response(status: str, headers: _Headers, exc_info: object = None) -> Callable[[bytes], object]:
+            started.append((int(status.split(" ", 1)[0]), headers))
+            return _no_write
+
+        parts: Iterable[bytes] = self._application(environ, start_response)
+        try:
+            content = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        status, headers = started[-1]
+        return status, headers, content
+
+
+def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """What PEP 3333 asks for, of a request that is there as a whole."""
+    host, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope.path).decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def _is_readable(length: str) -> bool:
+    """Whether a body is worth reading; the study refuses a longer one by its length alone."""
+    return length.isascii() and length.isdigit() and int(length) <= MAX_BODY
+
+
+def _refuse(protocol: Any, status: int, sentence: str) -> None:
+    headers = [("content-type", "text/plain; charset=utf-8"), ("connection", "close"), ("server", SERVER)]
+    protocol.response_str(status, headers, f"{sentence}\n")
+
+
+def _no_write(_: bytes) -> None:
+    raise NotImplementedError("The study's application returns its answers.")
