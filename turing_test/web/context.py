@@ -12,6 +12,7 @@ from turing_test.database.storage import Storage
 from turing_test.stimuli.session_bytes import PixelCache
 from turing_test.study.study_folder import Study
 from turing_test.web.bodies import Validator
+from turing_test.web.limits import Limits
 from turing_test.web.looks import Looks
 
 __all__ = ["Context", "context"]
@@ -31,6 +32,8 @@ class Context:
         Checks of request bodies by operation (`turing_test.web.bodies`).
     simulation_key : str or None
         Who knows it may begin simulated sessions; None admits none.
+    limits : Limits
+        How often something may be done.
     pixels : PixelCache
         Decoded stimuli.
     looks : Looks
@@ -42,6 +45,7 @@ class Context:
     page: Mapping[str, Any]
     validators: Mapping[str, Validator]
     simulation_key: str | None = None
+    limits: Limits = field(default_factory=Limits)
     pixels: PixelCache = field(default_factory=PixelCache)
     looks: Looks = field(default_factory=Looks)
 

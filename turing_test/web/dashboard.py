@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import threading
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Request, Response, abort, redirect, render_template, request, session, url_for
@@ -21,7 +19,6 @@ from turing_test.results.monitoring import look_at
 from turing_test.sessions.tokens import keyed_digest, new_token
 from turing_test.web.context import Context, context
 from turing_test.web.dashboard_password import password_digest, password_is
-from turing_test.web.security import TokenBucket
 
 if TYPE_CHECKING:
     from analysis.trials.trial_table import RawTable
@@ -52,7 +49,6 @@ def add_dashboard(app: Flask, public_url: str) -> None:
         SESSION_COOKIE_SAMESITE="Strict",
         PERMANENT_SESSION_LIFETIME=STAY_S,
     )
-    app.extensions["dashboard_attempts"] = Attempts()
     app.extensions["dashboard_rates"] = {}
     app.register_blueprint(blueprint)
 
@@ -71,29 +67,6 @@ class _Cookie(SecureCookieSessionInterface):
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return self._always or request.is_secure
-
-
-class Attempts:
-    """How often passwords may be tried: a few at once from one address, and a limit for all addresses together.
-
-    Addresses are kept in memory alone, as digests under a key of this process.
-    """
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._lock = threading.Lock()
-        self._by_address: OrderedDict[bytes, TokenBucket] = OrderedDict()
-        self._all = TokenBucket(100, 1.0)
-
-    def wait(self, address: str) -> float:
-        """Count an attempt; seconds to wait when there were too many, else 0."""
-        key = hmac.digest(self._key, address.encode(), "sha256")
-        with self._lock:
-            bucket = self._by_address.setdefault(key, TokenBucket(5, 1 / 30))
-            self._by_address.move_to_end(key)
-            if len(self._by_address) > 10_000:
-                self._by_address.popitem(last=False)
-        return bucket.take() or self._all.take()
 
 
 # --- who may look ------------------------------------------------------------------------------------------------
@@ -138,8 +111,7 @@ def login() -> AnyResponse:
     """Check the password."""
     _check_form()
     server = context()
-    attempts: Attempts = _extension("dashboard_attempts")
-    wait = attempts.wait(request.remote_addr or "")
+    wait = server.limits.logins.wait(request.remote_addr or "")
     if wait:
         response = _login_page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
         response.headers["Retry-After"] = str(int(wait) + 1)

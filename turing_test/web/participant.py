@@ -19,44 +19,18 @@ from turing_test.sessions.views import image_addresses, images_ahead, view
 from turing_test.web.bodies import read_body
 from turing_test.web.context import Context, context
 from turing_test.web.openapi import describe
-from turing_test.web.security import TokenBucket, json_response
+from turing_test.web.security import json_response
 
-__all__ = ["make_blueprint"]
+__all__ = ["blueprint"]
 
-
-def make_blueprint(starts: TokenBucket) -> Blueprint:
-    """The blueprint of participants.
-
-    Parameters
-    ----------
-    starts : TokenBucket
-        Limit of new sessions.
-    """
-    blueprint = Blueprint("participant", __name__)
-    blueprint.get("/")(start_page)
-    blueprint.get("/l/<link>")(start_page)
-    blueprint.get("/s/<session>")(session_page)
-    blueprint.get("/api/openapi.json")(openapi)
-    blueprint.get("/api/s/<token>")(look_up)
-    blueprint.get("/api/s/<token>/ahead")(ahead)
-    for name, function in (("device", device), ("vision", vision), ("withdraw", withdraw)):
-        blueprint.post(f"/api/s/<token>/{name}")(function)
-    for name, on_trial in (("begin", begin), ("shown", shown), ("answer", answer)):
-        blueprint.post(f"/api/s/<token>/trials/<int:position>/{name}")(on_trial)
-
-    @blueprint.post("/api/sessions")
-    def start() -> Response:
-        wait = starts.take()
-        if wait:
-            raise Refused(429, "Too many participants begin at this moment; please wait.", retry_after=int(wait) + 1)
-        return start_session()
-
-    return blueprint
+blueprint = Blueprint("participant", __name__)
 
 
 # --- pages -------------------------------------------------------------------------------------------------------
 
 
+@blueprint.get("/")
+@blueprint.get("/l/<link>")
 def start_page(link: str = "") -> str:
     """The page of somebody who comes; nothing is stored."""
     server = context()
@@ -64,6 +38,7 @@ def start_page(link: str = "") -> str:
     return render_template("participant.html", session="", link=link, **server.page)
 
 
+@blueprint.get("/s/<session>")
 def session_page(session: str) -> str:
     """The page of a session that goes on, after a reload; possibly inside a platform's frame.
 
@@ -79,17 +54,20 @@ def session_page(session: str) -> str:
 # --- the JSON interface ------------------------------------------------------------------------------------------
 
 
+@blueprint.get("/api/openapi.json")
 def openapi() -> Response:
     """The description of this interface."""
     return json_response(describe(context().study.protocol))
 
 
+@blueprint.post("/api/sessions")
 def start_session() -> Response:
     """Consent or decline."""
     server = context()
     body = _body(server, "start")
     link = body["link"] or None
     arrival = _arrival(server, body, link)
+    _limit(server, arrival, consents=body["consent"])
     if not body["consent"]:
         token, snapshot = sessions.decline(server.storage, arrival)
     elif body["consent_hash"] != server.page["consent_hash"]:
@@ -101,12 +79,14 @@ def start_session() -> Response:
     return json_response({"token": token, **_view(server, token, snapshot)}, 201)
 
 
+@blueprint.get("/api/s/<token>")
 def look_up(token: str) -> Response:
     """Where the session stands."""
     server = context()
     return json_response(_view(server, token, sessions.look_up(server.storage, token)))
 
 
+@blueprint.get("/api/s/<token>/ahead")
 def ahead(token: str) -> Response:
     """Images further ahead than the next trial, for slow lines."""
     server = context()
@@ -116,6 +96,7 @@ def ahead(token: str) -> Response:
     )
 
 
+@blueprint.post("/api/s/<token>/device")
 def device(token: str) -> Response:
     """What the display is like."""
     server = context()
@@ -123,6 +104,7 @@ def device(token: str) -> Response:
     return json_response(_view(server, token, sessions.record_device(server.storage, server.study, token, body)))
 
 
+@blueprint.post("/api/s/<token>/vision")
 def vision(token: str) -> Response:
     """Answers to the plates."""
     server = context()
@@ -130,6 +112,7 @@ def vision(token: str) -> Response:
     return json_response(_view(server, token, sessions.record_vision(server.storage, server.study, token, answers)))
 
 
+@blueprint.post("/api/s/<token>/withdraw")
 def withdraw(token: str) -> Response:
     """Stop taking part."""
     server = context()
@@ -137,6 +120,7 @@ def withdraw(token: str) -> Response:
     return json_response(_view(server, token, sessions.withdraw(server.storage, server.study, token)))
 
 
+@blueprint.post("/api/s/<token>/trials/<int:position>/begin")
 def begin(token: str, position: int) -> Response:
     """A trial's images are about to be shown."""
     server = context()
@@ -148,6 +132,7 @@ def begin(token: str, position: int) -> Response:
     return json_response({"replaced": False, **dict(zip(("first", "second"), images, strict=False))})
 
 
+@blueprint.post("/api/s/<token>/trials/<int:position>/shown")
 def shown(token: str, position: int) -> Response:
     """Measured display times."""
     server = context()
@@ -167,6 +152,7 @@ def shown(token: str, position: int) -> Response:
     return json_response({"stored": True})
 
 
+@blueprint.post("/api/s/<token>/trials/<int:position>/answer")
 def answer(token: str, position: int) -> Response:
     """An answer."""
     server = context()
@@ -184,6 +170,15 @@ def answer(token: str, position: int) -> Response:
         None if answered.feedback is None else {"correct": answered.feedback.correct, "fake": answered.feedback.fake}
     )
     return json_response({"feedback": feedback, **_view(server, token, answered.snapshot)})
+
+
+def _limit(server: Context, arrival: Arrival, *, consents: bool) -> None:
+    if arrival.platform == sessions.SIMULATED.platform:
+        return  # they know a key, and come all from one address
+    limit = server.limits.starts if consents else server.limits.declines
+    wait = limit.wait(request.remote_addr or "")
+    if wait:
+        raise Refused(429, "Too many participants begin at this moment; please wait.", retry_after=int(wait) + 1)
 
 
 def _body(server: Context, name: str) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
@@ -16,7 +14,7 @@ from turing_test.sessions.recruiters import SUBMIT_HOSTS
 from turing_test.sessions.refusal import Refused
 from turing_test.web.bodies import MAX_BODY
 
-__all__ = ["TokenBucket", "json_response", "protect"]
+__all__ = ["json_response", "protect"]
 
 UNAVAILABLE = "The study cannot store anything at the moment; please try again shortly. What was stored so far is safe."
 PERMISSIONS = ", ".join(
@@ -31,38 +29,6 @@ _HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
 ]
-
-
-class TokenBucket:
-    """A limit of events: so many at once, so many a second after that.
-
-    Parameters
-    ----------
-    burst : float
-    per_second : float
-    """
-
-    def __init__(self, burst: float, per_second: float) -> None:
-        self._burst, self._rate = burst, per_second
-        self._level, self._at = burst, time.monotonic()
-        self._lock = threading.Lock()
-
-    def take(self) -> float:
-        """Count one event.
-
-        Returns
-        -------
-        float
-            0 when it is within the limit, else seconds until the next one is.
-        """
-        with self._lock:
-            now = time.monotonic()
-            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-            self._at = now
-            if self._level >= 1:
-                self._level -= 1
-                return 0.0
-            return (1 - self._level) / self._rate
 
 
 def json_response(data: object, status: int = 200) -> Response:

@@ -21,7 +21,7 @@ from tests.turing_test.participants import DEVICE, Participant, exposure
 from tests.turing_test.studies import make_study
 from turing_test.database import schema as tables
 from turing_test.web.app import create_app
-from turing_test.web.security import TokenBucket
+from turing_test.web.limits import Limits
 
 QUICK = settings(
     max_examples=60, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
@@ -38,7 +38,7 @@ load_all_checks()
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    app = create_app(make_study(tmp_path_factory.mktemp("fuzzed") / "study"), starts=TokenBucket(1e9, 1e9))
+    app = create_app(make_study(tmp_path_factory.mktemp("fuzzed") / "study"), limits=Limits.none())
     yield app
     app.extensions["turing_test"].storage.close()
 
@@ -202,7 +202,7 @@ class Impatient(RuleBasedStateMachine):
 
 def test_no_order_of_requests_loses_doubles_or_changes_an_answer(tmp_path, database_url):
     study = make_study(tmp_path / "study", sessions_per_method=100_000)
-    app = create_app(study, database_url, starts=TokenBucket(1e9, 1e9))
+    app = create_app(study, database_url, limits=Limits.none())
     machine = type("ImpatientHere", (Impatient,), {"app": app, "study": study})
     try:
         run_state_machine_as_test(

@@ -16,7 +16,7 @@ from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import digest
 from turing_test.simulation.recognition import Recognition
 from turing_test.web.bodies import make_validators, read_body
-from turing_test.web.security import TokenBucket
+from turing_test.web.limits import AddressLimit, Limits
 
 MTURK = {
     "assignmentId": "A1", "hitId": "H1", "workerId": "W1", "turkSubmitTo": "https://workersandbox.mturk.com",
@@ -406,7 +406,7 @@ def test_only_mturk_may_frame_the_page_and_only_its_own(participant):
 
 
 def test_too_many_starts_at_once_are_slowed_down(make_client, study):
-    participant = make_client(study, starts=TokenBucket(3, 0.001))
+    participant = make_client(study, limits=Limits(starts=AddressLimit(3, 0.001)))
     answers = [participant.start() for _ in range(5)]
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
     assert int(answers[-1].headers["Retry-After"]) > 0
