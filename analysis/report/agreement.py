@@ -1,4 +1,4 @@
-"""Does any metric predict the fool rate? Rank correlations over images and over methods."""
+"""Does any metric predict what people say? Rank correlations over images and over methods."""
 
 from __future__ import annotations
 

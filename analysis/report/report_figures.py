@@ -154,9 +154,11 @@ def _scatter_caption(content: ReportInput) -> str:
     assert content.scatter is not None
     title = metric_column(content.scatter.metric).title
     best = " (of the metrics that are shown to agree with people, the one that does most)"
-    return (
-        f"{title} of single images against how often they fool people{best if best_metric(content.agreement) else ''}."
-    )
+    what = "how often they fool people"
+    if content.headline is not None and content.headline.trials.preset != "real-vs-fake":
+        rating = content.headline.trials.preset == "rating"
+        what = "their mean rating" if rating else "how often they are judged natural"
+    return f"{title} of single images against {what}{best if best_metric(content.agreement) else ''}."
 
 
 FIGURES = (

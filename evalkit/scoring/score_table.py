@@ -87,7 +87,7 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
         notes.append(" and ".join(_percent_words(metrics)) + " in per cent")
     signs = {mark for of_metric in marks.values() for mark in of_metric.values()}
     if "*" in signs:
-        notes.append("* better than every other method, anchors aside")
+        notes.append("* better than every other method (Holm, 5 %), anchors aside")
     if "=" in signs:
         notes.append("= shares the first rank: not told apart from the best (Holm, 5 %)")
     lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]

@@ -106,7 +106,7 @@ def test_one_file_holds_everything_and_loads_nothing(
     assert page.tags.count("img") > 40
     text = (tmp_path / "out" / "report.html").read_text()
     assert "published" in text
-    assert "Does any metric predict the fool rate?" in text
+    assert "Does any metric predict what people say?" in text
     for name in ("table.csv", "table.md", "table.tex", "table.html", "metric_agreement.csv", "figures/forest.pdf"):
         assert (tmp_path / "out" / name).stat().st_size > 100
 
@@ -543,3 +543,18 @@ def test_the_report_says_when_people_and_metrics_saw_other_pixels(
     assert ("did not see the same" in page) == bool(said)
     assert said in page
     assert "The study differed from its preset in: image_ms = 500." in page
+
+
+def test_metrics_beside_naturalness_are_not_said_to_fool(tmp_path: Path, write_csv: Write, scores: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows = [
+        [f"p{p}", image, method, "yes" if rng.random() < chance else "no"]
+        for p in range(10)
+        for image in IMAGES
+        for method, chance in (("gray", 0.4), ("mine", 0.8))
+    ]
+    trials = write_csv([["participant", "image", "method", "response"], *rows])
+    run("--scores", scores, "--trials", trials, "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "of single images against how often they are judged natural" in text
+    assert "fool" not in re.sub(r"<(style|script)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
