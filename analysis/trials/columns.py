@@ -68,6 +68,11 @@ COLUMNS: tuple[Column, ...] = (
     Column(name="study", meaning="Name of the study; one per table."),
     Column(name="manifest", meaning="Digest of the study's stimuli; one per table."),
     Column(
+        name="first_manifest",
+        meaning="Digest of the stimuli of the first study, where a study adds methods to another one; tables that share it "
+        "can be analysed together.",
+    ),
+    Column(
         name="shown_as",
         meaning="What files became for people, in the words of the field `size` of signatures: `256-warp-bicubic`.",
     ),

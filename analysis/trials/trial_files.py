@@ -182,11 +182,19 @@ def check_together(tables: Sequence[RawTable], check: Callable[[RawTable], Trial
 
 
 def joined(tables: Sequence[RawTable]) -> RawTable:
-    """Several tables as one: all their columns, empty where a table lacks one; rows are counted through."""
+    """Several tables as one: all their columns, empty where a table lacks one; rows are counted through.
+
+    Studies that extend one another take the name of the first.
+    """
     names = dict.fromkeys(name for raw in tables for name in raw.columns)
     columns = {
         name: np.concatenate([raw.columns.get(name, np.full(raw.row.size, "")) for raw in tables]) for name in names
     }
+    first = set(columns.get("first_manifest", np.array([""])).tolist())
+    if len(first) == 1 and "" not in first:  # a study and those that add methods to it are one
+        columns |= {
+            name: np.full_like(columns[name], columns[name][0]) for name in ("study", "manifest") if name in columns
+        }
     return RawTable(
         source=" + ".join(raw.source for raw in tables),
         columns=columns,

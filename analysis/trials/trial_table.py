@@ -417,7 +417,8 @@ def _check_one_study(table: TrialTable) -> None:
             other = int(np.flatnonzero(table[name] != table[name][0])[0])
             raise InputError(
                 f"{table.source} mixes studies: row {table.row[0]} has {name} {str(table[name][0])!r} and "
-                f"row {table.row[other]} has {str(table[name][other])!r}; one study per file is allowed."
+                f"row {table.row[other]} has {str(table[name][other])!r}; one study is allowed, "
+                "or a study with those that add methods to it (evalkit study create --extends)."
             )
     if "platform" in table:
         simulated = table["platform"] == "simulated"

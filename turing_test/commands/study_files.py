@@ -34,6 +34,11 @@ DATABASE = click.option(
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of study.toml; repeat for more.")
 @click.option("--allow-missing", is_flag=True, help="Leave out images that not all folders have.")
+@click.option(
+    "--extends", type=click.Path(path_type=Path), metavar="OLD",
+    help="Add methods to OLD, a closed study: its photos, question and secret; nobody takes part in both.",
+)  # fmt: skip
+@click.option("--extends-database", metavar="URL", help="Database of OLD, if not the file in it.")
 @DATABASE
 def create_command(
     study: Path,
@@ -42,6 +47,8 @@ def create_command(
     preset: str | None,
     settings: tuple[str, ...],
     allow_missing: bool,
+    extends: Path | None,
+    extends_database: str | None,
     database: str | None,
 ) -> None:
     """Turn folders of images into the folder STUDY: sealed stimuli, and study.toml with every option explained.
@@ -65,6 +72,8 @@ def create_command(
             settings=dict(map(parse_setting, settings)),
             allow_missing=allow_missing,
             database_url=database,
+            extends=extends,
+            extends_database=extends_database,
             on_image=show,
         )
     manifest, protocol = created.study.manifest, created.study.protocol

@@ -189,6 +189,7 @@ COLUMNS = (
           lambda record: iso_time(record.row["trial_answered_at"])),
     _text("shown_as", column_meaning("shown_as"), lambda record: record.study.protocol.shown_as),
     _text("departures", column_meaning("departures"), lambda record: "; ".join(record.study.protocol.departures)),
+    _text("first_manifest", column_meaning("first_manifest"), lambda record: record.study.first_manifest),
     _text("manifest", "Digest of the study's stimuli.", lambda record: record.study.manifest.digest),
 )
 # fmt: on

@@ -106,6 +106,8 @@ def start(
             if earlier is not None and not _forget_turned_away(connection, earlier.id, earlier.state):
                 return _enter_again(connection, study, earlier.id, token, now)
         if person is not None:
+            if study.extends is not None and person in study.extends.people:
+                raise Refused(409, "You have taken part in this study already; one session per person is possible.")
             returned = _return_of_person(connection, study, arrival, person=person, place=place, token=token, now=now)
             if returned is not None:
                 return returned

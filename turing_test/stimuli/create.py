@@ -18,8 +18,10 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.wording import some_names
 from turing_test.stimuli.build import Sources, build_stimuli
+from turing_test.stimuli.extending import Base, read_base
 from turing_test.stimuli.study_changes import manifest_changes, protocol_changes, refuse_if_fixed
 from turing_test.study.build_record import BuildRecord, Methods
+from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.recruiting_files import mturk_question, prolific_url
@@ -76,6 +78,8 @@ def create_study(
     settings: Mapping[str, Any] | None = None,
     allow_missing: bool = False,
     database_url: str | None = None,
+    extends: str | os.PathLike[str] | None = None,
+    extends_database: str | None = None,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Created:
     """Make a study, or bring one up to date with its study file.
@@ -97,6 +101,11 @@ def create_study(
         Leave out images that not all folders have, instead of refusing.
     database_url : str, optional
         Where answers may be, besides the SQLite file in the folder.
+    extends : path-like, optional
+        A closed study that a new one adds methods to: photos, question, texts and secret are taken over, and nobody who took
+        part in it is admitted again.
+    extends_database : str, optional
+        Where the answers of that are, if not in its folder.
     on_image : callable, optional
         Called with the images done so far and their total.
 
@@ -112,9 +121,18 @@ def create_study(
     """
     root = Path(folder)
     earlier = BuildRecord.read(root / BUILT) if (root / MANIFEST).exists() else None
-    protocol = _protocol(root, preset, settings or {}, earlier)
+    base = None
+    if extends is not None:
+        if (root / STUDY_FILE).exists():
+            raise InputError(f"{root}: is a study already; --extends makes a new one, so name a new folder.")
+        base = read_base(Path(extends), extends_database)
+        truth = base.truth if truth is None else truth
+        own_name = root.resolve().name
+        protocol = base.protocol(own_name if _can_be_named(own_name) else base.study.protocol.name, settings or {})
+    else:
+        protocol = _protocol(root, preset, settings or {}, earlier)
     if earlier is None:
-        return _create(root, truth, methods, protocol, allow_missing, on_image)
+        return _create(root, truth, methods, protocol, allow_missing, on_image, base)
     return _update(
         root,
         earlier,
@@ -134,6 +152,7 @@ def _create(
     protocol: Protocol,
     allow_missing: bool,
     on_image: Callable[[int, int], None] | None,
+    base: Base | None,
 ) -> Created:
     if truth is None or not methods:
         raise InputError(f"{root}: a new study needs --truth DIR and at least one --method NAME=DIR.")
@@ -143,13 +162,17 @@ def _create(
     existed = root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        if base is not None:
+            base.prepare(root)
         if not (root / KEY).exists():
             write_atomically(root / KEY, secrets.token_hex(32).encode(), 0o600)
         key = read_key(root / KEY)
         notes: list[str] = []
         manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
         check_study(protocol, manifest, root)
-        study = Study(root, protocol, manifest, key)
+        if base is not None:
+            base.refuse_other_stimuli(root, manifest)
+        study = Study(root, protocol, manifest, key, None if base is None else base.extension)
         _write(
             study,
             BuildRecord(
@@ -205,7 +228,7 @@ def _update(
         if not changed:  # at most encoded by another version: answers name the files that were shown
             manifest = before
     check_study(protocol, manifest, root)
-    study = Study(root, protocol, manifest, key)
+    study = Study(root, protocol, manifest, key, Extension.read(root))
     _write(
         study,
         BuildRecord(
@@ -295,7 +318,7 @@ def _sources(
 def _refuse_other_folder(root: Path, consent_file: str) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; name a folder for the study.")
-    ours = {STUDY_FILE, KEY, "stimuli", OWN_TEXTS, consent_file}
+    ours = {STUDY_FILE, KEY, "stimuli", OWN_TEXTS, EXTENDS, consent_file}
     if root.is_dir() and not (root / STUDY_FILE).exists():
         # Hidden: what an interrupted build left behind, or the system's own.
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))

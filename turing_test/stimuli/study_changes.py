@@ -18,7 +18,7 @@ from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import NEWER, RUNNING, Protocol
 from turing_test.study.study_folder import DATABASE, MOVED, stimulus_path
 
-__all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed"]
+__all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed", "same_pixels"]
 
 
 def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
@@ -57,7 +57,7 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
     repainted = [
         stimulus
         for sha, stimulus in after.stimuli.items()
-        if stimulus in meanings and not _same_pixels(root, meanings[stimulus], sha)
+        if stimulus in meanings and not same_pixels(stimulus_path(root, meanings[stimulus]), stimulus_path(root, sha))
     ]
     if repainted:
         names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in repainted)
@@ -65,17 +65,17 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
     return changes
 
 
-def _same_pixels(root: Path, old: str, new: str) -> bool:
+def same_pixels(old: Path, new: Path) -> bool:
     """Whether two stimuli show the same; bytes differ with the common length and with the version of the encoder."""
     from evalkit.images.image_files import decode
 
-    if old == new:
+    if old.name == new.name:
         return True
     try:
-        before = decode(stimulus_path(root, old)).rgb8
+        before = decode(old).rgb8
     except InputError:  # damaged or lost: it is made anew
         return False
-    after = decode(stimulus_path(root, new)).rgb8
+    after = decode(new).rgb8
     return before.shape == after.shape and bool((before == after).all())
 
 

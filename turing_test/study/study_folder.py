@@ -10,6 +10,7 @@
     STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
     STUDY/built.json                     from which folders and options the stimuli were built
     STUDY/study.db                       the answers (SQLite), once served
+    STUDY/extends.json                   the study that this one adds methods to, and who took part in that
     STUDY/moved.json                     where the answers are, once moved
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
@@ -49,7 +51,7 @@ BUILT = "built.json"
 DATABASE = "study.db"
 RECRUITING = "recruiting"
 MOVED = "moved.json"
-OWN_FILES = (STUDY_FILE, MANIFEST, KEY, BUILT, RECRUITING, MOVED, "freeze.json", "dashboard.password")
+OWN_FILES = (STUDY_FILE, MANIFEST, KEY, BUILT, RECRUITING, MOVED, EXTENDS, "freeze.json", "dashboard.password")
 """What the study folder holds besides stimuli, database and the owner's texts."""
 
 
@@ -64,12 +66,20 @@ class Study:
     manifest : Manifest
     key : bytes
         32 secret bytes: worker ids are stored as HMAC under this key, and tokens are signed with it.
+    extends : Extension or None
+        What it knows of the study that it adds methods to.
     """
 
     folder: Path
     protocol: Protocol
     manifest: Manifest
     key: bytes = field(repr=False)
+    extends: Extension | None = None
+
+    @property
+    def first_manifest(self) -> str:
+        """Digest of the stimuli of the first study of those that extend one another; its own for a study alone."""
+        return self.manifest.digest if self.extends is None else self.extends.first_manifest
 
     @property
     def database(self) -> Path:
@@ -157,7 +167,13 @@ def read_study(folder: str | os.PathLike[str]) -> Study:
     root = Path(folder)
     if not (root / STUDY_FILE).is_file() or not (root / MANIFEST).is_file():
         raise InputError(f"{root}: is no study (no {STUDY_FILE} and {MANIFEST} there); make one: evalkit study create.")
-    study = Study(root, read_protocol(root / STUDY_FILE), Manifest.read(root / MANIFEST), read_key(root / KEY))
+    study = Study(
+        root,
+        read_protocol(root / STUDY_FILE),
+        Manifest.read(root / MANIFEST),
+        read_key(root / KEY),
+        Extension.read(root),
+    )
     check_study(study.protocol, study.manifest, root)
     return study
 

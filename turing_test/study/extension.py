@@ -1,0 +1,55 @@
+"""``extends.json``: that a study adds methods to an earlier one, and who took part in that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.errors import InputError
+
+__all__ = ["EXTENDS", "Extension"]
+
+EXTENDS = "extends.json"
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a study knows of the one that it extends.
+
+    Attributes
+    ----------
+    study : str
+        Its name.
+    first_manifest : str
+        Digest of its stimuli, or, where it extends another one itself, of the first study of all.
+    people : frozenset of str
+        Keyed digests of its people, and of those of the studies before: they are not admitted again.
+    """
+
+    study: str
+    first_manifest: str
+    people: frozenset[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Extension | None:
+        """Read the file of a study folder; None where there is none.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read: then nobody could be kept from taking part twice.
+        """
+        path = folder / EXTENDS
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(str(content["study"]), str(content["first_manifest"]), frozenset(map(str, content["people"])))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); it says who took part in the study before.") from None
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        content = {"study": self.study, "first_manifest": self.first_manifest, "people": sorted(self.people)}
+        return json.dumps(content, indent=1) + "\n"
