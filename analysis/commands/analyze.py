@@ -212,8 +212,12 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
             cells[headings.index("trials")] = str(record.n_trials)
             rows.append((record.method, *cells))
             continue
-        cells = [_number(factor * mean.estimate), _number(factor * mean.std_error)]
-        cells.append(f"{_number(factor * mean.ci_low)} to {_number(factor * mean.ci_high)}")
+        found = record.is_vigilance  # how many obvious fakes were found, as the paper says it, not how many were missed
+        value, low, high = (1 - mean.estimate, 1 - mean.ci_high, 1 - mean.ci_low) if found else (
+            mean.estimate, mean.ci_low, mean.ci_high
+        )
+        cells = [("found " if found else "") + _number(factor * value), _number(factor * mean.std_error)]
+        cells.append(f"{_number(factor * low)} to {_number(factor * high)}")
         if preset != "rating":
             cells.append(f"+- {_number(factor * paper.std_error)}" if paper else "-")
         cells += [str(mean.n_participants), str(mean.n_images), str(mean.n_trials)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from analysis.report.agreement import ImagePairs, MetricAgreement, best_metric, image_pairs_of, metric_agreement
-from analysis.report.galleries import ImageFolders
+from analysis.report.galleries import ImageChoice, ImageFolders
 from analysis.report.metric_differences import MetricDifference, metric_differences
 from analysis.report.published_rows import published_rows
-from analysis.report.tables import ReportTable, build_table
+from analysis.report.tables import ReportTable, build_table, ordered
 from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
 
@@ -55,6 +55,10 @@ class ReportInput:
         Method that metric scores are compared with, or "".
     folders : ImageFolders or None
         Images for the galleries.
+    images : ImageChoice
+        Which of them the first gallery shows.
+    order : tuple of str
+        Methods in the order in which tables, figures and galleries show them; others follow in their own order.
     title : str
         Heading.
     version : str
@@ -66,6 +70,8 @@ class ReportInput:
     published: str = ""
     baseline: str = ""
     folders: ImageFolders | None = None
+    images: ImageChoice = field(default_factory=ImageChoice)
+    order: tuple[str, ...] = ()
     title: str = "Colorization: scores and human judgement"
     version: str = ""
 
@@ -78,8 +84,15 @@ class ReportInput:
     def table(self) -> ReportTable:
         """Scores, rates and published rows by method."""
         return build_table(
-            self.scores, self.headline, published=published_rows(self.published) if self.published else ()
+            self.scores,
+            self.headline,
+            published=published_rows(self.published) if self.published else (),
+            order=self.order,
         )
+
+    def in_order(self, methods: Iterable[str]) -> list[str]:
+        """Methods as the user ordered them."""
+        return ordered(methods, self.order)
 
     @cached_property
     def differences(self) -> list[MetricDifference]:
@@ -106,7 +119,9 @@ class ReportInput:
         if not metric or self.scores is None or self.headline is None:
             return None
         rows = self.headline.tables["per_image"]
-        pairs = {method: image_pairs_of(self.scores, rows, metric, method) for method in self.scores.methods}
+        pairs = {
+            method: image_pairs_of(self.scores, rows, metric, method) for method in self.in_order(self.scores.methods)
+        }
         shown = {method: own for method, own in pairs.items() if len(own) > 1}
         return Scatter(metric, shown) if shown else None
 

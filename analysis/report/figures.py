@@ -6,6 +6,7 @@ of one column (3.25 inches) and of a page (6.9 inches); fonts are embedded in PD
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ __all__ = [
     "answer_time_figure",
     "component_figure",
     "curve_figure",
+    "empty_figure",
     "fatigue_figure",
+    "figure_bytes",
     "forest_figure",
     "image_scatter_figure",
     "new_figure",
@@ -88,13 +91,30 @@ def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def save_figure(figure: Figure, target: BinaryIO, kind: str) -> None:
+@contextmanager
+def empty_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches without axes, in the style of the report."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        yield Figure(figsize=(width, height))
+
+
+def figure_bytes(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
+    """PDF, SVG or PNG as `save_figure` writes it."""
+    buffer = io.BytesIO()
+    save_figure(figure, buffer, kind, dpi=dpi)
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, target: BinaryIO, kind: str, *, dpi: int = 200) -> None:
     """Write PDF, SVG or PNG (`kind` in small letters) to an open file, without a time stamp."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
-        figure.savefig(target, format=kind, dpi=200, metadata=metadata)
+        figure.savefig(target, format=kind, dpi=dpi, metadata=metadata)
 
 
 def forest_figure(
@@ -128,7 +148,7 @@ def forest_figure(
             low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
             axes.plot([low, high], [position, position], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt")
             axes.plot(factor * record.mean.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
-        axes.set_yticks(range(len(shown)), labels=[record.method for record in reversed(shown)])
+        axes.set_yticks(range(len(shown)), labels=[f"{record.method}{', missed' if record.is_vigilance else ''}" for record in reversed(shown)])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel("mean rating" if rating else "rate, % of trials")
         axes.tick_params(axis="y", length=0)

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from analysis.records import Row
+from evalkit.arrays import Rgb8
+from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
+from evalkit.images.image_files import decode
+from evalkit.images.image_pairs import find_images
+from evalkit.wording import did_you_mean
 
-__all__ = ["Gallery", "GalleryRow", "ImageFolders", "qualitative_grid", "rate_galleries"]
+__all__ = [
+    "RULES",
+    "Gallery",
+    "GalleryRow",
+    "ImageChoice",
+    "ImageFolders",
+    "choice_title",
+    "choose_images",
+    "gallery_of",
+    "rate_galleries",
+]
 
 THUMBNAIL = 192
 """Largest side of an image in the report, pixels."""
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+COMPARED_SIDE = 64
+"""Largest side of the pictures whose colours are compared for the rule of disagreement, pixels."""
+Rule = Literal["every", "most", "least", "disagreement"]
+RULES: tuple[Rule, ...] = ("every", "most", "least", "disagreement")
+"""How images of a gallery may be chosen; what each means stands at `choose_images`."""
 
 
 @dataclass(frozen=True)
@@ -46,30 +69,198 @@ class Gallery:
     wide: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageChoice:
+    """Which images a gallery shows.
+
+    Attributes
+    ----------
+    names : tuple of str
+        These, in this order; empty to choose by `rule`.
+    rule : {"every", "most", "least", "disagreement"}
+        As `choose_images` says.
+    step : int or None
+        Of the rule "every": each step-th image by name; None spreads `count` images over all.
+    count : int
+        Rows at most.
+    """
+
+    names: tuple[str, ...] = ()
+    rule: Rule = "every"
+    step: int | None = None
+    count: int = 6
+
+
+class _Folder:
+    """The images of one folder, by key, and by its last part where only one ends so: trials often name no folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = find_images(folder)
+        ends = Counter(key.rpartition("/")[2] for key in self.files)
+        self._short = {end: path for key, path in self.files.items() if ends[end := key.rpartition("/")[2]] == 1}
+
+    def get(self, image: str) -> Path | None:
+        return self.files.get(image, self._short.get(image))
+
+
 class ImageFolders:
-    """Finds the files of an image by name, whatever the suffix.
+    """Finds the files of an image by name, whatever the suffix, and reads them as `evalkit score` does.
 
     Parameters
     ----------
-    truth : Path
+    photos : Path
         Folder of photos.
     methods : mapping of str to Path
-        Folder per method.
+        Folder per method, in the order in which they are shown.
+    with_truth : bool
+        Whether the photos are in colour, the truth; else they are the input, and no truth is shown.
+
+    Attributes
+    ----------
+    problems : dict of str to str
+        Files that could not be read so far, and why.
+
+    Raises
+    ------
+    InputError
+        When a folder is missing or holds no image.
     """
 
-    def __init__(self, truth: Path, methods: Mapping[str, Path]) -> None:
-        self.truth = _index(truth)
-        self.methods = {name: _index(folder) for name, folder in methods.items()}
+    def __init__(self, photos: Path, methods: Mapping[str, Path], *, with_truth: bool = True) -> None:
+        self.photos = _Folder(photos)
+        self.methods = {name: _Folder(folder) for name, folder in methods.items()}
+        self.with_truth = with_truth
+        self.problems: dict[str, str] = {}
+
+    def set_order(self, order: Sequence[str]) -> None:
+        """Show methods in this order; those that are not named follow as they were."""
+        place = {method: k for k, method in enumerate(order)}
+        self.methods = dict(sorted(self.methods.items(), key=lambda item: place.get(item[0], len(place))))
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What is shown of an image, from left to right."""
+        return (*(("truth",) if self.with_truth else ()), "input", *self.methods)
+
+    @property
+    def common(self) -> list[str]:
+        """Images of every folder, by name; of folders without a common one, those of the photos that any method has."""
+        own = [set(method.files) for method in self.methods.values()]
+        everywhere = set(self.photos.files).intersection(*own)
+        return sorted(everywhere or set(self.photos.files).intersection(set().union(*own)))
+
+    def file(self, heading: str, image: str) -> Path | None:
+        """The file behind one picture, None where there is none."""
+        folder = self.photos if heading in ("truth", "input") else self.methods[heading]
+        return folder.get(image)
+
+    def picture(self, heading: str, image: str) -> Rgb8 | None:
+        """One picture, uint8 sRGB (H, W, 3); None where the file is missing or cannot be read."""
+        path = self.file(heading, image)
+        if path is None or str(path) in self.problems:
+            return None
+        try:
+            rgb8 = decode(path).rgb8
+        except InputError as error:
+            self.problems[str(path)] = str(error)
+            return None
+        return _gray(rgb8) if heading == "input" and self.with_truth else rgb8
 
     def row(self, image: str, note: str, *, side: int = THUMBNAIL) -> GalleryRow | None:
-        """Thumbnails of one image, `side` pixels at most; None when the truth is not there."""
-        if image not in self.truth:
+        """Thumbnails of one image, `side` pixels at most; None when the photo is not there."""
+        if self.photos.get(image) is None:
             return None
-        truth = self.truth[image]
-        pictures = [("truth", _thumbnail(truth, side)), ("input", _thumbnail(truth, side, gray=True))]
-        for name, files in self.methods.items():
-            pictures.append((name, _thumbnail(files[image], side) if image in files else ""))
-        return GalleryRow(image, note, tuple(pictures))
+        pictures = [(heading, self.picture(heading, image)) for heading in self.headings]
+        return GalleryRow(
+            image, note, tuple((heading, "" if rgb8 is None else _thumbnail(rgb8, side)) for heading, rgb8 in pictures)
+        )
+
+
+def choose_images(folders: ImageFolders, choice: ImageChoice, rows: Sequence[Row] = ()) -> list[str]:
+    """Names of the images that a gallery shows.
+
+    - ``every``: each step-th image by name, or `count` images spread evenly over the names: nobody picked them.
+    - ``most``, ``least``: the highest (lowest) rate at which an image fools people (looks natural, is preferred), as the
+      mean over methods of the shrunken rates.
+    - ``disagreement``: where methods differ most, by the mean distance in ab over pixels and pairs of methods, on pictures
+      reduced to 64 pixels.
+
+    Parameters
+    ----------
+    folders : ImageFolders
+        The pictures.
+    choice : ImageChoice
+        Names, or a rule.
+    rows : sequence of rows
+        Of ``per_image.csv``; needed by the rules "most" and "least".
+
+    Returns
+    -------
+    list of str
+        In the order in which they are shown.
+
+    Raises
+    ------
+    InputError
+        For a name that no photo has, for a rule that lacks its data, and where nothing can be shown.
+    """
+    if choice.names:
+        for name in choice.names:
+            if folders.photos.get(name) is None:
+                near = did_you_mean(name, folders.photos.files)
+                raise InputError(f"--images: no photo is called '{name}'{near}.")
+        return list(choice.names)
+    common = folders.common
+    if not common:
+        raise InputError("No method has an image of the name of a photo; the galleries would be empty.")
+    if choice.rule == "every":
+        step = choice.step or max(1, len(common) // choice.count)
+        return common[::step][: choice.count]
+    if choice.rule == "disagreement":
+        if len(folders.methods) < 2:
+            raise InputError("--rule disagreement needs two methods or more.")
+        measured = {image: _disagreement(folders, image) for image in common}
+        return sorted(common, key=lambda image: (-measured[image], image))[: choice.count]
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        if folders.photos.get(str(row["image"])) is not None and np.isfinite(row["shrunken_rate"]):
+            rates.setdefault(str(row["image"]), []).append(float(row["shrunken_rate"]))
+    if not rates:
+        raise InputError(f"--rule {choice.rule} needs answers about these images; name a trial table with --trials.")
+    sign = -1.0 if choice.rule == "most" else 1.0
+    return sorted(rates, key=lambda image: (sign * np.mean(rates[image]), image))[: choice.count]
+
+
+def choice_title(folders: ImageFolders, choice: ImageChoice) -> str:
+    """How the images were chosen, as a heading."""
+    if choice.names:
+        return "Chosen images"
+    if choice.rule == "every":
+        return f"Every {_ordinal(choice.step or max(1, len(folders.common) // choice.count))}image, by name"
+    return {
+        "most": "Images that fool people most, all methods together",
+        "least": "Images that fool people least, all methods together",
+        "disagreement": "Images on which methods disagree most",
+    }[choice.rule]
+
+
+def gallery_of(folders: ImageFolders, choice: ImageChoice, rows: Sequence[Row] = ()) -> Gallery:
+    """The chosen images by every method."""
+    shown = (folders.row(image, "") for image in choose_images(folders, choice, rows))
+    return Gallery(choice_title(folders, choice), tuple(row for row in shown if row is not None), wide=True)
+
+
+def _disagreement(folders: ImageFolders, image: str) -> float:
+    """Mean distance in ab over pixels and pairs of methods; -1 where fewer than two can be read."""
+    ab = []
+    for method in folders.methods:
+        rgb8 = folders.picture(method, image)
+        if rgb8 is not None:
+            ab.append(srgb8_to_lab(_reduced(rgb8, COMPARED_SIDE))[..., 1:])
+    sizes = Counter(one.shape for one in ab)
+    same = [one for one in ab if one.shape == sizes.most_common(1)[0][0]]
+    pairs = [np.hypot(*np.moveaxis(a - b, -1, 0)).mean() for k, a in enumerate(same) for b in same[:k]]
+    return float(np.mean(pairs)) if pairs else -1.0
 
 
 _WORDS = {
@@ -104,16 +295,6 @@ def rate_galleries(
     return galleries
 
 
-def qualitative_grid(folders: ImageFolders, *, count: int = 6) -> Gallery | None:
-    """The same images for every method, evenly spread over the names: nobody picked them."""
-    common = sorted(set(folders.truth).intersection(*(files.keys() for files in folders.methods.values())))
-    if not common:
-        return None
-    step = max(1, len(common) // count)
-    rows = [folders.row(image, "") for image in common[::step][:count]]
-    return Gallery(f"Every {_ordinal(step)}image, by name", tuple(row for row in rows if row is not None), wide=True)
-
-
 def _ordinal(number: int) -> str:
     if number == 1:
         return ""
@@ -121,21 +302,24 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending} "
 
 
-def _index(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; a folder of images is needed for the galleries.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    return {path.stem: path for path in reversed(files)}
-
-
-def _thumbnail(path: Path, side: int, *, gray: bool = False) -> str:
+def _gray(rgb8: Rgb8) -> Rgb8:
+    """What a colorizer is given: the luma, three times."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    return np.asarray(Image.fromarray(rgb8).convert("L").convert("RGB"))
+
+
+def _reduced(rgb8: Rgb8, side: int) -> Rgb8:
+    from PIL import Image
+
+    small = Image.fromarray(rgb8)
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if gray:
-        small = small.convert("L")
+    return np.asarray(small)
+
+
+def _thumbnail(rgb8: Rgb8, side: int) -> str:
+    from PIL import Image
+
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=88)
+    Image.fromarray(_reduced(rgb8, side)).save(buffer, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

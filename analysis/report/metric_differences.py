@@ -41,6 +41,11 @@ class MetricDifference:
     p_holm: float
     cautions: tuple[str, ...] = ()
 
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether the p-values are at most what they say: no random swap went as far as what was observed."""
+        return self.test == "label swap" and self.compared.is_at_floor
+
     def row(self) -> Row:
         """Columns of ``metric_differences.csv``."""
         return {
@@ -55,6 +60,7 @@ class MetricDifference:
             "test": self.test,
             "p_value": self.p_value,
             "p_holm": self.p_holm,
+            "p_is_bound": self.p_is_bound,
             "cautions": "; ".join(self.cautions),
         }
 

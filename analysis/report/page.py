@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import math
 import re
@@ -13,8 +12,8 @@ from typing import Any
 from analysis.report.agreement import MetricAgreement
 from analysis.report.cells import odds_text, omnibus_text, p_text, share_text, with_minus
 from analysis.report.content import ReportInput, Scatter, provenance
-from analysis.report.figures import POINTS, save_figure
-from analysis.report.galleries import Gallery, qualitative_grid, rate_galleries
+from analysis.report.figures import POINTS, figure_bytes
+from analysis.report.galleries import Gallery, gallery_of, rate_galleries
 from analysis.report.methods_text import methods_paragraphs
 from analysis.report.metric_differences import MetricDifference
 from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells
@@ -33,13 +32,7 @@ class DrawnFigure:
 
     def __init__(self, entry: ReportFigure) -> None:
         self.name, self.caption, self.wide = entry.name, entry.caption, entry.wide
-        self.pdf, self.svg = (self._saved(entry, kind) for kind in ("pdf", "svg"))
-
-    @staticmethod
-    def _saved(entry: ReportFigure, kind: str) -> bytes:
-        buffer = io.BytesIO()
-        save_figure(entry.figure, buffer, kind)
-        return buffer.getvalue()
+        self.pdf, self.svg = (figure_bytes(entry.figure, kind) for kind in ("pdf", "svg"))
 
     @property
     def inline(self) -> str:
@@ -74,6 +67,7 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         scatter_pictures=Markup(_scatter_pictures(content, galleries)),
         agreement=_agreement_matrix(content.agreement),
         galleries=galleries,
+        problems=list(content.folders.problems.values()) if content.folders else [],
         methods=methods_paragraphs(content),
         provenance=json_text(provenance(content)).rstrip(),
     )
@@ -82,10 +76,9 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
 def _galleries(content: ReportInput) -> list[Gallery]:
     if content.folders is None:
         return []
-    grid = qualitative_grid(content.folders)
-    galleries = [grid] if grid else []
+    rows = content.headline.tables["per_image"] if content.headline else []
+    galleries = [gallery_of(content.folders, content.images, rows)]
     if content.headline and content.headline.trials.preset != "rating":
-        rows = content.headline.tables["per_image"]
         galleries += rate_galleries(rows, content.folders, preset=content.headline.trials.preset)
     return galleries
 
@@ -287,7 +280,7 @@ def _hover_images(content: ReportInput) -> list[str]:
     """Images of the scatter whose truth is at hand: all of them, or as many as the page takes, evenly over the names."""
     if content.scatter is None or content.folders is None:
         return []
-    images = [image for image in content.scatter.images if image in content.folders.truth]
+    images = [image for image in content.scatter.images if content.folders.photos.get(image)]
     return (
         [images[k * len(images) // HOVER_IMAGES] for k in range(HOVER_IMAGES)] if len(images) > HOVER_IMAGES else images
     )

@@ -12,6 +12,8 @@ import numpy as np
 from analysis.report import figures as draw
 from analysis.report.agreement import best_metric
 from analysis.report.content import ReportInput
+from analysis.report.galleries import choice_title, choose_images
+from analysis.report.gallery_figure import gallery_figure
 from analysis.report.preference import preference_figure
 from analysis.report.tables import metric_column
 from analysis.study.analysis import SubsetAnalysis
@@ -20,7 +22,7 @@ from analysis.study.differences import TRUTH
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "ReportFigure", "report_figures"]
+__all__ = ["FIGURES", "GALLERY", "ReportFigure", "Section", "drawn", "report_figures"]
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,25 @@ class Section:
         Whether the data of a report have it.
     caption, draw : callable
         For a report to which it applies.
+    wide : bool
+        Whether it takes the whole width of the page.
     """
 
     name: str
     applies: Callable[[ReportInput], bool]
     caption: Callable[[ReportInput], str]
     draw: Callable[[ReportInput], Figure]
+    wide: bool = False
 
 
 def report_figures(content: ReportInput) -> list[ReportFigure]:
-    """All figures for which there are data, in the order of `FIGURES`."""
-    return [
-        ReportFigure(section.name, section.caption(content), section.draw(content))
-        for section in FIGURES
-        if section.applies(content)
-    ]
+    """All figures of the page for which there are data, in the order of `FIGURES`."""
+    return [drawn(section, content) for section in FIGURES if section.applies(content)]
+
+
+def drawn(section: Section, content: ReportInput) -> ReportFigure:
+    """One figure of a report that has it."""
+    return ReportFigure(section.name, section.caption(content), section.draw(content), wide=section.wide)
 
 
 def _shown_study(content: ReportInput) -> SubsetAnalysis:
@@ -75,7 +81,8 @@ def _curve_caption(content: ReportInput) -> str:
 
 def _draw_curves(content: ReportInput) -> Figure:
     assert content.scores is not None
-    return draw.curve_figure(content.scores.curves, content.scores.curve_std_errors)
+    curves = content.scores.curves
+    return draw.curve_figure({name: curves[name] for name in content.in_order(curves)}, content.scores.curve_std_errors)
 
 
 def _forest_caption(content: ReportInput) -> str:
@@ -96,7 +103,8 @@ def _claim(content: ReportInput) -> str:
 def _draw_forest(content: ReportInput) -> Figure:
     assert content.study is not None
     study = _shown_study(content)
-    preset, rates = study.trials.preset, list(study.rates or ())
+    preset, by_method = study.trials.preset, {record.method: record for record in study.rates or ()}
+    rates = [by_method[method] for method in content.in_order(by_method)]
     truth = next((record.mean.estimate for record in rates if record.method == TRUTH and record.mean), None)
     return draw.forest_figure(
         rates,
@@ -115,6 +123,16 @@ def _draw_preference_scale(content: ReportInput) -> Figure:
     preferences = _shown_study(content).preferences
     assert preferences is not None
     return preference_figure(preferences)
+
+
+def _draw_components(content: ReportInput) -> Figure:
+    rows = {row["method"]: row for row in _shown_study(content).tables["variance_components"]}
+    return draw.component_figure([rows[method] for method in content.in_order(rows)])
+
+
+def _draw_vigilance(content: ReportInput) -> Figure:
+    methods = _shown_study(content).diagnostics["methods"]
+    return draw.vigilance_figure({method: methods[method] for method in content.in_order(methods)})
 
 
 def _has_vigilance_curve(content: ReportInput) -> bool:
@@ -161,6 +179,19 @@ def _scatter_caption(content: ReportInput) -> str:
     return f"{title} of single images against {what}{best if best_metric(content.agreement) else ''}."
 
 
+def _draw_gallery(content: ReportInput) -> Figure:
+    assert content.folders is not None
+    rows = content.headline.tables["per_image"] if content.headline else []
+    return gallery_figure(content.folders, choose_images(content.folders, content.images, rows))
+
+
+def _gallery_caption(content: ReportInput) -> str:
+    assert content.folders is not None
+    return f"{choice_title(content.folders, content.images)}."
+
+
+GALLERY = Section("gallery", lambda content: content.folders is not None, _gallery_caption, _draw_gallery)
+"""Pictures at print size; a file of its own, since the page shows the same pictures larger."""
 FIGURES = (
     Section(
         "curves",
@@ -182,7 +213,7 @@ FIGURES = (
         "variance_components",
         lambda content: content.rates_shown,
         lambda content: "Variance of one answer: participants, images, and the rest.",
-        lambda content: draw.component_figure(_shown_study(content).tables["variance_components"]),
+        _draw_components,
     ),
     Section(
         "vigilance",
@@ -190,7 +221,7 @@ FIGURES = (
         lambda content: (
             "Fool rate of the participants who reach each share of vigilance trials; the left end is everybody."
         ),
-        lambda content: draw.vigilance_figure(_shown_study(content).diagnostics["methods"]),
+        _draw_vigilance,
     ),
     Section(
         "fatigue",

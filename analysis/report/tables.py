@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from evalkit.metrics import load_metric
 from evalkit.scoring.score_folder import ScoreFolder, ScoreSummary
 from evalkit.text_formats import csv_text
 
-__all__ = ["ReportRow", "ReportTable", "build_table", "metric_column"]
+__all__ = ["ReportRow", "ReportTable", "build_table", "metric_column", "ordered"]
 
 PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
 """Columns of Zhang et al., first in the table and in this order."""
@@ -241,6 +241,7 @@ def build_table(
     study: SubsetAnalysis | None = None,
     *,
     published: Sequence[PublishedRow] = (),
+    order: Sequence[str] = (),
 ) -> ReportTable:
     """Join scores, fool rates, differences and published rows by method.
 
@@ -252,6 +253,8 @@ def build_table(
         Fool rates and comparisons (with a baseline, the difference to it is shown).
     published : sequence of PublishedRow
         Rows to put below, marked as published.
+    order : sequence of str
+        Methods that come first, in this order.
 
     Returns
     -------
@@ -279,7 +282,7 @@ def build_table(
     elif published:
         columns.append(ReportColumn("fooled", "fooled %", 100.0))
     cautions = scores.cautions() if scores is not None else {}
-    rows = [ReportRow(method, own, notes=tuple(cautions.get(method, ()))) for method, own in cells.items()]
+    rows = [ReportRow(method, cells[method], notes=tuple(cautions.get(method, ()))) for method in ordered(cells, order)]
     rows += [ReportRow(row.method, _published_cells(row), published=True) for row in published]
     notes = list(cautions.get("", ()))
     if study is not None and study.simulated:
@@ -297,6 +300,12 @@ def build_table(
         notes=tuple(notes),
         cautions=tuple(dict.fromkeys([*(note for row in rows for note in row.notes), *of_cells])),
     )
+
+
+def ordered(methods: Iterable[str], order: Sequence[str]) -> list[str]:
+    """Methods of a given order first, the others behind them as they were."""
+    place = {method: k for k, method in enumerate(order)}
+    return sorted(methods, key=lambda method: place.get(method, len(place)))
 
 
 def _score_cell(score: ScoreSummary, n_images: int) -> Cell:
@@ -356,12 +365,11 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
         own["fooled"] = Cell(
             value=mean.estimate,
             std_error=mean.std_error,
-            text=_found(mean)
-            if study.trials.preset == "real-vs-fake" and record.method not in study.trials.methods
-            else "",
+            text=_found(mean) if record.is_vigilance else "",
             notes=(record.note,) if record.note else (),
         )
-        own["interval"] = Cell(text=f"{factor * mean.ci_low:.{digits}f} to {factor * mean.ci_high:.{digits}f}")
+        low, high = (1 - mean.ci_high, 1 - mean.ci_low) if record.is_vigilance else (mean.ci_low, mean.ci_high)
+        own["interval"] = Cell(text=f"{factor * low:.{digits}f} to {factor * high:.{digits}f}")
         truth = against_truth.get(record.method)
         if truth is not None and truth.result is not None:
             own["truth_difference"] = Cell(text=_difference_text(truth.result, factor))
@@ -375,7 +383,8 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
             own["equivalence"] = Cell(text="yes" if record.equivalence_p_holm <= 0.05 else "not shown")
         elif record.verdict_withheld:
             own["equivalence"] = Cell(text="no verdict")
-        compared = differences.get(record.method) if with_baseline else None
+        # How often obvious fakes were missed, less the rate of a method, says nothing beside how many were found.
+        compared = differences.get(record.method) if with_baseline and not record.is_vigilance else None
         if compared is not None and compared.result is not None:
             own["difference"] = Cell(
                 text=_difference_text(compared.result, factor), notes=(compared.note,) if compared.note else ()

@@ -274,6 +274,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "test": "`label swap` (image by image), or `McNemar` for classification accuracy.",
         "p_value": "Two-sided, not adjusted.",
         "p_holm": "Adjusted for all rows of the table, all methods and metrics.",
+        "p_is_bound": "Whether no random swap went as far as what was observed: both p-values are then at most what they say.",
         "cautions": "What a reader should know of the run, of both methods and of both numbers, by name; empty where nothing is.",
     },
     "metric_agreement.csv": {

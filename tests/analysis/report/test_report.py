@@ -296,7 +296,7 @@ def test_the_latex_table_is_balanced(tmp_path: Path, write_csv: Write, study_row
         (["--scores", "nowhere"], "holds no finished scoring run"),
         (["--method", "a=b"], "both --truth DIR and --method"),
         (["--truth", ".", "--method", "a"], "has no '='"),
-        (["--truth", "nowhere", "--method", "a=b"], "nowhere is no folder"),
+        (["--truth", "nowhere", "--method", "a=b"], "nowhere: no such folder"),
     ],
 )
 def test_bad_options_are_a_plain_sentence(tmp_path: Path, options: list[str], message: str) -> None:

@@ -1,0 +1,174 @@
+"""Options that say what a report or one of its figures is made of, and the reading of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
+
+if TYPE_CHECKING:
+    from analysis.report.content import ReportInput
+    from analysis.report.galleries import ImageChoice, ImageFolders
+
+__all__ = ["read_report_input", "report_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+_DATA_OPTIONS = (
+    click.option("--scores", type=_PATH, metavar="DIR", help="Results of `evalkit score`."),
+    click.option("--trials", type=_PATH, multiple=True, metavar="FILE",
+                 help="Trial table or study folder; may be repeated, several become one table."),
+    click.option("--baseline", metavar="METHOD", help="Show differences to this method."),
+)  # fmt: skip
+_PICTURE_OPTIONS = (
+    click.option("--truth", type=_PATH, metavar="DIR", help="Photos, for the galleries."),
+    click.option("--input", "inputs", type=_PATH, metavar="DIR",
+                 help="In place of --truth: photos that were never in colour."),
+    click.option("--method", "methods", multiple=True, metavar="NAME=DIR",
+                 help="Colorizations, for the galleries; repeat for more."),
+    click.option("--order", metavar="NAME,NAME", default="",
+                 help="Methods in this order everywhere; by default that of --method, then that of the scores."),
+    click.option("--images", metavar="NAME,NAME", default="", help="Show these images in the first gallery."),
+    click.option("--rule", type=click.Choice(["every", "most", "least", "disagreement"]), default="every",
+                 show_default=True,
+                 help="Or choose them: evenly by name, those that fool people most or least (needs --trials), those on "
+                 "which methods disagree most."),
+    click.option("--every", type=click.IntRange(1), metavar="N",
+                 help="With the rule every: each N-th image by name; by default spread over all."),
+    click.option("--count", type=click.IntRange(1), default=6, show_default=True, help="Rows of the gallery."),
+)  # fmt: skip
+
+
+def report_options(function: F) -> F:
+    """Add the options; the command hands them to `read_report_input`."""
+    function = trial_options(study_options(function))
+    for option in reversed((*_DATA_OPTIONS, *_PICTURE_OPTIONS)):
+        function = option(function)
+    return function
+
+
+def read_report_input(
+    *,
+    scores: Path | None,
+    trials: tuple[Path, ...],
+    baseline: str | None,
+    estimand: Any,
+    exclude: Path | None,
+    equivalence_margin: float,
+    confidence: float,
+    truth: Path | None,
+    inputs: Path | None,
+    methods: tuple[str, ...],
+    order: str,
+    images: str,
+    rule: Any,
+    every: int | None,
+    count: int,
+    **reading: Any,
+) -> ReportInput:
+    """Read everything that the options name.
+
+    Raises
+    ------
+    InputError
+        For options that do not go together, and for whatever cannot be read.
+    """
+    from analysis.report.content import ReportInput
+    from evalkit.errors import InputError
+    from evalkit.release import release
+    from evalkit.scoring.score_folder import read_score_folder
+    from evalkit.wording import unknown_name
+
+    folders = _folders(truth, inputs, methods)
+    choice = _choice(images, rule, every, count)
+    score_folder = read_score_folder(scores) if scores else None
+    if score_folder and baseline and not trials and baseline not in score_folder.methods:
+        raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
+    study = None
+    if trials:
+        table = read_with_options(trials, **reading)
+        # A baseline of the scores alone (gray, say) leaves the people's comparisons to all pairs.
+        of_scores_alone = (
+            score_folder is not None and baseline in score_folder.methods and baseline not in table.methods
+        )
+        study = analyze_with_options(
+            table,
+            baseline=None if of_scores_alone else baseline,
+            estimand=estimand,
+            exclude=exclude,
+            equivalence_margin=equivalence_margin,
+            confidence=confidence,
+        )
+    known = [
+        *(score_folder.methods if score_folder else ()),
+        *(study.headline.trials.methods if study else ()),
+        *(folders.methods if folders else ()),
+    ]
+    wanted = _names("--order", order)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"--order: {unknown_name('method', name, list(dict.fromkeys(known)))}")
+    if not wanted and folders is not None:
+        wanted = tuple(folders.methods)
+    if folders is not None:
+        folders.set_order(wanted)
+    return ReportInput(
+        scores=score_folder,
+        study=study,
+        baseline=baseline or "",
+        folders=folders,
+        images=choice,
+        order=wanted,
+        version=release(),
+    )
+
+
+def _folders(truth: Path | None, inputs: Path | None, methods: tuple[str, ...]) -> ImageFolders | None:
+    from analysis.report.galleries import ImageFolders
+    from evalkit.commands._methods import parse_method_options
+    from evalkit.errors import InputError
+
+    for entry in methods:
+        if "=" not in entry:
+            raise InputError(f"--method {entry!r} has no '='; --method NAME=DIR is allowed.")
+    if truth is not None and inputs is not None:
+        raise InputError(
+            "Give either --truth DIR (photos in colour) or --input DIR (photos that never were), not both."
+        )
+    photos = truth if truth is not None else inputs
+    if (photos is None) != (not methods):
+        raise InputError("Galleries need both --truth DIR and --method NAME=DIR (without truth: --input DIR).")
+    if photos is None:
+        return None
+    named = {name: folder for name, folder in parse_method_options(methods).items() if folder is not None}
+    return ImageFolders(photos, named, with_truth=truth is not None)
+
+
+def _choice(images: str, rule: Any, every: int | None, count: int) -> ImageChoice:
+    from analysis.report.galleries import ImageChoice
+    from evalkit.errors import InputError
+
+    names = _names("--images", images)
+    if names and (rule != "every" or every is not None):
+        raise InputError("--images names the images; --rule and --every choose them: give one of the two.")
+    if every is not None and rule != "every":
+        raise InputError(f"--every N belongs to the rule every, not to the rule {rule}.")
+    return ImageChoice(names=names, rule=rule, step=every, count=count)
+
+
+def _names(option: str, text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    from evalkit.errors import InputError
+
+    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+    for name in names:
+        if not name:
+            raise InputError(f"{option} {text!r} has an empty name; NAME,NAME is allowed.")
+        if names.count(name) > 1:
+            raise InputError(f"{option}: {name} is named twice.")
+    return names
