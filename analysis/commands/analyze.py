@@ -213,8 +213,10 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
             rows.append((record.method, *cells))
             continue
         found = record.is_vigilance  # how many obvious fakes were found, as the paper says it, not how many were missed
-        value, low, high = (1 - mean.estimate, 1 - mean.ci_high, 1 - mean.ci_low) if found else (
-            mean.estimate, mean.ci_low, mean.ci_high
+        value, low, high = (
+            (1 - mean.estimate, 1 - mean.ci_high, 1 - mean.ci_low)
+            if found
+            else (mean.estimate, mean.ci_low, mean.ci_high)
         )
         cells = [("found " if found else "") + _number(factor * value), _number(factor * mean.std_error)]
         cells.append(f"{_number(factor * low)} to {_number(factor * high)}")
@@ -224,7 +226,9 @@ def _print_rates(console: Console, subset: SubsetAnalysis, analysis: StudyAnalys
         if preset == "real-vs-fake":
             withheld = "no verdict" if record.verdict_withheld else ""
             p = record.equivalence_p_holm
-            cells.append(withheld if math.isnan(p) else p_text(p) if several else f"p {p_text(p)}")
+            cells.append(
+                withheld if record.is_vigilance or math.isnan(p) else p_text(p) if several else f"p {p_text(p)}"
+            )
         rows.append((record.method, *cells))
     print_fitting(
         console,

@@ -72,11 +72,14 @@ def mark_of(number: int) -> str:
     return letters
 
 
-def p_text(p: float, *, equals: bool = False) -> str:
-    """A p-value for reading: never 0.000 or 1.000, which no p-value is; with `equals`, as in "p = 0.03"."""
+def p_text(p: float, *, equals: bool = False, is_bound: bool = False) -> str:
+    """A p-value for reading: never 0.000 or 1.000, which no p-value is; with `equals`, as in "p = 0.03".
+
+    With `is_bound`, one that the number of draws keeps from being smaller: "at most 0.03".
+    """
     if math.isnan(p):
         return "–"
-    sign = "= " if equals else ""
+    sign = "at most " if is_bound else "= " if equals else ""
     return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.9995 else f"{sign}{p:.3f}"
 
 

@@ -148,7 +148,10 @@ def forest_figure(
             low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
             axes.plot([low, high], [position, position], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt")
             axes.plot(factor * record.mean.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
-        axes.set_yticks(range(len(shown)), labels=[f"{record.method}{', missed' if record.is_vigilance else ''}" for record in reversed(shown)])
+        axes.set_yticks(
+            range(len(shown)),
+            labels=[f"{record.method}{', missed' if record.is_vigilance else ''}" for record in reversed(shown)],
+        )
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel("mean rating" if rating else "rate, % of trials")
         axes.tick_params(axis="y", length=0)

@@ -18,7 +18,7 @@ from analysis.report.methods_text import methods_paragraphs
 from analysis.report.metric_differences import MetricDifference
 from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells
 from analysis.report.report_figures import ReportFigure
-from analysis.report.tables import build_table, metric_column
+from analysis.report.tables import ReportTable, build_table, metric_column
 from analysis.study.analysis import SubsetAnalysis
 from analysis.study.differences import Comparison
 from evalkit.text_formats import json_text
@@ -61,7 +61,8 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         **_comparison_parts(content.headline),
         covariates=_covariate_rows(content.headline),
         preferences=_preference_parts(content.headline),
-        metric_differences=_difference_matrix(content.differences),
+        metric_differences=_difference_matrix(content.differences, table),
+        rebalanced_set=_set_of_rebalanced(content),
         baseline=content.baseline,
         figures=[_figure_part(entry, content) for entry in drawn],
         scatter_pictures=Markup(_scatter_pictures(content, galleries)),
@@ -193,8 +194,19 @@ def _preference_parts(headline: SubsetAnalysis | None) -> dict[str, Any] | None:
     }
 
 
-def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[str], list[list[str]]] | None:
-    """One row a metric, one column a method: the difference to the baseline, its interval, Holm's p."""
+def _set_of_rebalanced(content: ReportInput) -> str:
+    """Of which images rebalanced AuC is, where it is compared: its value depends on the set."""
+    of_metric = [entry.compared.n_images for entry in content.differences if entry.compared.metric == "ab_auc_rebal"]
+    return counted(max(of_metric), "image") if of_metric else ""
+
+
+def _difference_matrix(
+    differences: Sequence[MetricDifference], table: ReportTable
+) -> tuple[list[tuple[str, str]], list[list[str]]] | None:
+    """One row a metric, one column a method: the difference to the baseline, its interval, Holm's p.
+
+    Methods come with the letters of their cautions below the table of results.
+    """
     if not differences:
         return None
     methods = list(dict.fromkeys(entry.compared.other_method for entry in differences))
@@ -216,9 +228,11 @@ def _difference_matrix(differences: Sequence[MetricDifference]) -> tuple[list[st
             interval = "" if math.isnan(entry.compared.ci_low) else f" ({shown[1]} to {shown[2]})"
             n = entry.compared.n_images
             on_fewer = f", on {counted(n, 'image')}" if n < n_most else ""
-            row.append(with_minus(f"{shown[0]}{interval}, p {p_text(entry.p_holm)}{on_fewer}"))
+            row.append(
+                with_minus(f"{shown[0]}{interval}, p {p_text(entry.p_holm, is_bound=entry.p_is_bound)}{on_fewer}")
+            )
         rows.append(row)
-    return methods, rows
+    return [(method, table.marks_of(method)) for method in methods], rows
 
 
 def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], list[list[str]]] | None:

@@ -98,6 +98,10 @@ class ReportTable:
             records.append(record)
         return records
 
+    def marks_of(self, method: str) -> str:
+        """Letters of the cautions that concern every number of a method, "" without any."""
+        return self._marks(next((row.notes for row in self.rows if row.method == method and not row.published), ()))
+
     def _marks(self, notes: Sequence[str]) -> str:
         """Letters of some cautions, "a,c"."""
         return ",".join(mark_of(number) for number in sorted({self.cautions.index(note) for note in notes}))

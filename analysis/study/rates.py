@@ -89,6 +89,11 @@ class MethodRate:
     note: str = ""
     subset: str = "all"
 
+    @property
+    def is_vigilance(self) -> bool:
+        """Whether this is the row of the vigilance trials, which are obvious fakes: what counts is how many were found."""
+        return self.method == VIGILANCE
+
     def row(self) -> Row:
         """Columns of ``fool_rates.csv``."""
         mean, paper = self.mean, self.paper

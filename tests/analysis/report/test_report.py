@@ -506,6 +506,33 @@ def test_vigilance_is_given_as_found_and_unused_in_csv(write_csv: Write, study_r
     assert f"found {100 * (1 - mean.estimate):.1f}" in table.to_markdown()
     record = next(row for row in table.records() if row["method"] == "vigilance")
     assert record["fooled"] == mean.estimate
+    assert record["interval"] == f"{100 * (1 - mean.ci_high):.1f} to {100 * (1 - mean.ci_low):.1f}"
+
+
+def test_the_screen_of_analyze_gives_vigilance_as_found(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    from analysis.commands.analyze import analyze_command
+
+    trials = write_csv(study_rows)
+    arguments = [str(trials), f"--out={tmp_path / 'rates'}"]
+    shown = CliRunner().invoke(analyze_command, arguments, catch_exceptions=False).output
+    mean = analyze_study(read_trials(trials)).headline.rates["vigilance"].mean
+    assert 0.6 < 1 - mean.estimate < 1
+    line = next(line for line in shown.splitlines() if line.strip().startswith("vigilance"))
+    low, high = 100 * (1 - mean.ci_high), 100 * (1 - mean.ci_low)
+    limits = f"{low:.{2 if low < 10 else 1}f} to {high:.1f}"
+    assert f"found {100 * (1 - mean.estimate):.1f}" in line
+    assert limits in line
+    assert "p >" not in line, "nobody asks whether obvious fakes fool people half of the time"
+
+
+def test_p_values_that_cannot_be_smaller_are_given_as_bounds() -> None:
+    from analysis.report.cells import p_text
+
+    assert p_text(0.0312, is_bound=True) == "at most 0.031"
+    assert p_text(0.0001, is_bound=True) == "< 0.001"
+    assert p_text(0.0312) == "0.031"
 
 
 def test_no_metric_is_called_best_unless_it_is_shown_to_agree() -> None:
