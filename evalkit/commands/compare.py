@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import output_options
+from evalkit.commands._shared import output_options, table_console
 
 __all__ = ["compare_command"]
 
@@ -47,13 +47,8 @@ def compare_command(
         ]
         click.echo(json.dumps(rows, indent=1))
     elif not quiet:
-        from rich.console import Console
-
         from evalkit.scoring.score_table import comparison_table
 
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = max(80, console.width)
-        console.print(comparison_table(differences))
+        table_console(80).print(comparison_table(differences))
     if any(math.isnan(d.difference) for d in differences) and not quiet:
         click.echo("Some metrics are unscored in one of the runs; see 'unscored' in its run.json.", err=True)

@@ -86,14 +86,15 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     InputError
         If the signatures of a metric differ (the fields are named), or nothing is shared.
     """
-    runs = [_without_intervals(first), _without_intervals(second)]
-    pairs = _method_pairs(runs)
-    shared = [name for name in runs[0].metrics if name in runs[1].metrics]
+    runs = [_read_run(first), _read_run(second)]
+    scores = [run.scores for run in runs]
+    pairs = _method_pairs(scores)
+    shared = [name for name in scores[0].metrics if name in scores[1].metrics]
     if not shared:
         raise InputError(f"{first} and {second} share no metric")
     for method, other_method in pairs:
         for name in shared:
-            differing = differing_fields(runs[0][method, name].signature, runs[1][other_method, name].signature)
+            differing = differing_fields(scores[0][method, name].signature, scores[1][other_method, name].signature)
             if differing:
                 text = ", ".join(
                     f"{key} ({one or 'absent'} against {two or 'absent'})" for key, (one, two) in differing.items()
@@ -101,7 +102,7 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
                 raise InputError(
                     f"{name} of {first} and {second} cannot be compared: their signatures differ in {text}"
                 )
-    return _differences([first, second], runs, pairs, shared, n_bootstrap, seed)
+    return _differences(runs, pairs, shared, n_bootstrap, seed)
 
 
 def compare_methods(out: Path, baseline: str, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
@@ -114,30 +115,25 @@ def compare_methods(out: Path, baseline: str, *, n_bootstrap: int = 10_000, seed
     InputError
         If the run has no method of that name, or no other.
     """
-    run = _without_intervals(out)
-    if baseline not in run.methods:
-        raise InputError(f"{out} has no method {baseline!r}; it has {', '.join(run.methods)}")
-    pairs = [(baseline, method) for method in run.record.methods if method not in (baseline, "truth")]
+    run = _read_run(out)
+    scores = run.scores
+    if baseline not in scores.methods:
+        raise InputError(f"{out} has no method {baseline!r}; it has {', '.join(scores.methods)}")
+    pairs = [(baseline, method) for method in scores.record.methods if method not in (baseline, "truth")]
     if not pairs:
         raise InputError(f"{out} has no method beside {baseline!r}, so there is nothing to compare it with")
-    return _differences([out, out], [run, run], pairs, list(run.metrics), n_bootstrap, seed)
+    return _differences([run, run], pairs, list(scores.metrics), n_bootstrap, seed)
 
 
 def _differences(
-    folders: Sequence[Path],
-    runs: Sequence[Scores],
+    runs: Sequence[_Run],
     pairs: Sequence[tuple[str, str]],
     shared: Sequence[str],
     n_bootstrap: int,
     seed: int,
 ) -> list[Difference]:
-    records = [run.record for run in runs]
-    metrics = create_metrics(shared, records[0].options, records[0].setups)
-    stored = [load_statistics(folders[0] / "statistics", records[0], metrics)]
-    stored.append(
-        stored[0] if folders[0] == folders[1] else load_statistics(folders[1] / "statistics", records[1], metrics)
-    )
-    rows = [_paired(metric, method, other_method, stored, runs) for method, other_method in pairs for metric in metrics]
+    metrics = [metric for metric in runs[0].metrics if metric.name in shared]
+    rows = [_paired(metric, method, other_method, runs) for method, other_method in pairs for metric in metrics]
     tests = _swap_tests(rows, seed) if n_bootstrap else [None] * len(rows)
     adjusted = holm([math.nan if test is None else test.p_value for test in tests])
     return [
@@ -162,11 +158,9 @@ class _Paired:
         return self.values[1] - self.values[0]
 
 
-def _paired(
-    metric: Metric, method: str, other_method: str, stored: Sequence[StoredStatistics], runs: Sequence[Scores]
-) -> _Paired:
+def _paired(metric: Metric, method: str, other_method: str, runs: Sequence[_Run]) -> _Paired:
     if not isinstance(metric, SumMetric):
-        scores = runs[0][method, metric.name], runs[1][other_method, metric.name]
+        scores = runs[0].scores[method, metric.name], runs[1].scores[other_method, metric.name]
         return _Paired(
             metric=metric,
             method=method,
@@ -175,7 +169,7 @@ def _paired(
             values=(scores[0].value, scores[1].value),
             terms=None,
         )
-    statistics = stored[0].methods[method], stored[1].methods[other_method]
+    statistics = runs[0].stored.methods[method], runs[1].stored.methods[other_method]
     common = np.logical_and.reduce([np.isfinite(metric.per_image(one)) for one in statistics])
     # Rows of zeros, not fewer rows: all metrics are tested under one set of swaps over the same images.
     terms = [np.where(common[:, None], metric.terms(one), 0) for one in statistics]
@@ -261,8 +255,17 @@ def _interval_of_shares(metric: SumMetric, first: npt.NDArray[Any], second: npt.
     return Interval(std_error=shares.std_error * per_truth, low=shares.low * per_truth, high=shares.high * per_truth)
 
 
-def _without_intervals(folder: Path) -> Scores:
-    """Scores and signatures of a run; the differences get intervals of their own."""
+@dataclass(frozen=True)
+class _Run:
+    """A finished run: what is stored of its images, and the scores and signatures without intervals."""
+
+    metrics: Sequence[Metric]
+    stored: StoredStatistics
+    scores: Scores
+
+
+def _read_run(folder: Path) -> _Run:
+    """Read the shards once, for the scores and for the differences, which get intervals of their own."""
     record = RunRecord.from_json(folder / "run.json")
     statistics = folder / "statistics"
     if not statistics.is_dir():
@@ -270,7 +273,10 @@ def _without_intervals(folder: Path) -> Scores:
             f"{folder}: holds a summary without statistics (made by 'evalkit rescore'?), and differences need the "
             "statistics of every image; compare folders that 'evalkit score' or 'evalkit merge' wrote"
         )
-    return summarise(statistics, replace(record, n_bootstrap=0))
+    metrics = create_metrics(record.metrics, record.options, record.setups)
+    stored = load_statistics(statistics, record, metrics)
+    scores = summarise(statistics, replace(record, n_bootstrap=0), metrics=metrics, stored=stored)
+    return _Run(metrics, stored, scores)
 
 
 def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:

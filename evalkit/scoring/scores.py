@@ -299,6 +299,7 @@ def summarise(
     keep: frozenset[str] | None = None,
     *,
     metrics: Sequence[Metric] | None = None,
+    stored: StoredStatistics | None = None,
 ) -> Scores:
     """Compute the summary of stored statistics.
 
@@ -312,6 +313,8 @@ def summarise(
         Summarise these images only.
     metrics : sequence of Metric, optional
         The metrics of the record where they are made already.
+    stored : StoredStatistics, optional
+        What `load_statistics` read for these metrics and images, where it is read already.
 
     Raises
     ------
@@ -321,7 +324,8 @@ def summarise(
     check_n_bootstrap(record.n_bootstrap)
     if metrics is None:
         metrics = create_metrics(record.metrics, record.options, record.setups)
-    stored = load_statistics(folder, record, metrics, keep)
+    if stored is None:
+        stored = load_statistics(folder, record, metrics, keep)
     record = replace(record, shards=stored.shards)
     reference = read_reference(folder, _reference_columns(metrics))
     run_fields = _run_fields(stored, record)

@@ -15,6 +15,7 @@ from scoring_folders import finished, photo_set, quick_score  # noqa: F401 (fixt
 
 from evalkit.metrics.ab_error import AbAuc
 from evalkit.scoring import plan, statistics_store
+from evalkit.scoring.score_comparison import compare_methods
 from evalkit.scoring.scores import Scores
 
 N_SHARDS = 3
@@ -61,3 +62,9 @@ def test_reading_results_reads_each_shard_once_for_all_methods(
     Scores.read(finished[0])
     assert set(reads.values()) == {1}
     assert len(reads) == N_SHARDS
+
+
+def test_comparing_reads_each_shard_once(monkeypatch: pytest.MonkeyPatch, finished: tuple[Path, Scores]) -> None:
+    reads = counted_calls(monkeypatch, statistics_store, "read_shard", lambda path, *_, **__: path.name)
+    compare_methods(finished[0], "gray", n_bootstrap=0)
+    assert reads == {statistics_store.shard_name(k): 1 for k in range(N_SHARDS)}
