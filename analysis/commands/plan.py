@@ -56,7 +56,7 @@ CONTRADICTED = 1
 @click.option(
     "--comparisons",
     type=click.IntRange(1),
-    help="Size of the family that Holm's adjustment is for.  [default: methods - 1, or 1]",
+    help="Size of the family that Holm's adjustment is for.  [default: methods - 1; methods against 50 %; or 1]",
 )
 @click.option(
     "--within-subject",

@@ -206,7 +206,7 @@ class PlanOptions:
     direction : {"worse", "higher", "lower"}
         Of the other method's rate.
     methods, comparisons : int or None
-        Methods of the study, and size of the family; by default methods - 1, or 1.
+        Methods of the study, and size of the family; by default methods - 1 (all of them against 50 %), or 1.
     within_subject : bool
         Whether everybody judges all methods.
     images, participants : int or None
@@ -301,10 +301,14 @@ class PlanOptions:
             size=(5.0 if size is None else size) / 100,
             power=self.power,
             direction=self.direction,
-            comparisons=self.comparisons or self.n_methods - 1,
+            comparisons=self.comparisons or self._family(question),
             looks=self.looks or 1,
             bounds=self.bounds,
         )
+
+    def _family(self, question: Question) -> int:
+        """Tests that Holm's adjustment is for: each method against 50 % by itself, or one method against every other."""
+        return self.n_methods - (self.methods is None or question != "equivalence to 50 %")
 
     def design(self) -> StudyDesign:
         """Trials, exposure, and what the methods share; participants and images are filled in for each row.

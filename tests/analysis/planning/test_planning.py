@@ -280,6 +280,18 @@ def test_looks_cost_the_published_share_of_the_sample(looks: int, kind: str, fac
     assert sample_size_inflation(looks, kind) == pytest.approx(factor, abs=1.5e-3)
 
 
+def test_equality_with_half_is_a_test_for_each_method() -> None:
+    """As the verdicts of a study are adjusted: six methods are six tests against 50 %, and five against one of them."""
+    families = {
+        (margin, methods): PlanOptions(equivalence_margin=margin, methods=methods).goal().comparisons
+        for margin in (None, 5)
+        for methods in (None, 2, 6)
+    }
+    assert families == {(None, None): 1, (None, 2): 1, (None, 6): 5, (5, None): 1, (5, 2): 2, (5, 6): 6}
+    natural = PlanOptions(equivalence_margin=5, methods=6, preset="naturalness").goal()
+    assert natural.comparisons == 5  # against the photos, which are one of the six
+
+
 @pytest.mark.parametrize(("kind", "participants"), [("obrien-fleming", 33), ("pocock", 33)])
 def test_the_power_of_looks_is_the_one_that_studies_reach(kind: str, participants: int) -> None:
     """Of 33 people a method: 79.4 and 70.8 % of 3,000 simulated studies; the inflation of large samples said 80.2 and 73.7."""
