@@ -67,5 +67,5 @@ $(VENV)/.for-demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.for-test: pyproject.toml constraints.txt .ci/test.lock | $(BIN)/python
 	@echo "Setting up $(VENV) (the first time this downloads packages for a few minutes) ..."
 	$(PIP) --require-hashes --requirement .ci/test.lock
-	$(PIP) --editable ".[test,docs,report,networks,study,training-test]"
+	$(PIP) --editable ".[test,docs,report,networks,study,training-test,cluster-test]"
 	@touch $@

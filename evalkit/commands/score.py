@@ -33,6 +33,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     turn_like_truth: bool
     reference: Path | None
     workers: int | None
+    executor: str | None
     n_bootstrap: int
     seed: int
     allow_missing: bool
@@ -124,6 +125,13 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     help="Processes; by default one per core. The result does not depend on it.",
 )
 @click.option(
+    "--executor",
+    default=None,
+    metavar="KIND",
+    help="Where to work in place of --workers: threads:N, processes:N, dask:ADDRESS of a scheduler, or mpi (under "
+    "'mpiexec -n N python -m mpi4py.futures -m evalkit'). The result does not depend on it.",
+)
+@click.option(
     "--bootstrap",
     "n_bootstrap",
     type=int,
@@ -178,7 +186,8 @@ def score_command(**given: Any) -> None:
             reference=choices.reference,
             seed=choices.seed,
             n_bootstrap=choices.n_bootstrap,
-            workers=choices.workers or available_cores(),
+            workers=choices.workers or (available_cores() if choices.executor is None else 1),
+            executor=choices.executor,
             allow_missing=choices.allow_missing,
             resume=choices.resume,
             overwrite=choices.overwrite,

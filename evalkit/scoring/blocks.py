@@ -40,6 +40,7 @@ class BlockWorker:
         self._pairwise = [metric for metric in plan.created if not isinstance(metric, BlockMetric)]
         self._columns = {name: kind for metric in plan.created for name, kind in metric.columns.items()}
         self._vectors = {name: length for metric in plan.created for name, length in metric.vectors.items()}
+        self._labels = dict(plan.labels)
         self._missing = {name: missing_value(kind) for name, kind in self._columns.items()}
         self._meter_by_key = self._open_meters()
         self._meters = list(self._meter_by_key.values())
@@ -51,8 +52,14 @@ class BlockWorker:
         meters: dict[str, BlockMeter] = {}
         for metric in self.plan.created:
             if isinstance(metric, BlockMetric) and not metric.setup.reason and metric.meter_key not in meters:
-                meters[metric.meter_key] = metric.open_meter(self.plan.inputs)
+                meters[metric.meter_key] = metric.open_meter(replace(self.plan.inputs, labels=self._labels))
         return meters
+
+    def turn_to(self, plan: Plan, folder: Path) -> None:
+        """Go on with the images of another part of the same run, with the tables and networks that are loaded."""
+        self.plan, self.folder = plan, folder
+        self._labels.clear()
+        self._labels.update(plan.labels)
 
     @property
     def notes(self) -> set[str]:

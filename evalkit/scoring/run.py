@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +21,7 @@ from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.estimates import check_n_bootstrap
+from evalkit.scoring.executors import open_executor, run_on_executor
 from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
@@ -45,6 +48,7 @@ def score(
     seed: int = 0,
     n_bootstrap: int = 10_000,
     workers: int = 1,
+    executor: Executor | str | None = None,
     allow_missing: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -84,6 +88,11 @@ def score(
     workers : int
         Processes. With more than one, a script must guard what it runs by ``if __name__ == "__main__":``, since every
         worker reads the script again.
+    executor : Executor or str, optional
+        Where blocks are measured, in place of `workers`: anything with the interface of `concurrent.futures` (Dask's
+        ``Client.get_executor()``, mpi4py's ``MPIPoolExecutor``, loky), or a text: ``threads:N``, ``processes:N``,
+        ``dask:ADDRESS``, ``mpi``. Workers must see the images under the same paths; results come back to this process.
+        The numbers do not depend on it.
     allow_missing : bool
         Score the images that truth and all methods have in common, instead of refusing.
     resume : bool
@@ -122,12 +131,14 @@ def score(
     )  # fmt: skip
     for reason, names in _reasons(plan).items():
         notify(f"{', '.join(names)} will stay unscored: {reason}")
+    if executor is not None and workers != 1:
+        raise InputError(f"{workers} workers and an executor: give one of the two")
     if workers < 1:
         raise InputError(f"{workers} workers: at least 1 is needed")
     check_n_bootstrap(n_bootstrap)
     if out is None:
         with TemporaryDirectory(prefix="evalkit-") as temporary:
-            notes = run_blocks(plan, Path(temporary), range(plan.n_blocks), workers, progress)
+            notes = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress)
             return summarise(Path(temporary), plan.record(n_bootstrap, notes), metrics=plan.created)
     target = Path(out)
     if target.exists() and not target.is_dir():
@@ -135,8 +146,8 @@ def score(
     try:
         with locked(target):
             return _score_into(
-                plan, target, n_bootstrap=n_bootstrap, workers=workers, resume=resume, overwrite=overwrite,
-                per_image_csv=per_image_csv, progress=progress,
+                plan, target, n_bootstrap=n_bootstrap, workers=workers, executor=executor, resume=resume,
+                overwrite=overwrite, per_image_csv=per_image_csv, progress=progress,
             )  # fmt: skip
     finally:
         _forget_if_empty(target)
@@ -148,6 +159,7 @@ def _score_into(
     *,
     n_bootstrap: int,
     workers: int,
+    executor: Executor | str | None,
     resume: bool,
     overwrite: bool,
     per_image_csv: bool,
@@ -163,12 +175,22 @@ def _score_into(
     _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
     try:
-        notes = run_blocks(plan, unfinished, blocks, workers, progress)
+        notes = _measured(plan, unfinished, blocks, workers, executor, progress)
     finally:
         _forget_if_empty(unfinished)
     scores = summarise(unfinished, plan.record(n_bootstrap, notes), metrics=plan.created)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
+
+
+def _measured(
+    plan: Plan, folder: Path, blocks: Sequence[int], workers: int, executor: Executor | str | None, progress: Progress
+) -> tuple[str, ...]:
+    """Measure blocks in this process, in several, or on an executor; returns what a reader should know."""
+    if executor is None:
+        return run_blocks(plan, folder, blocks, workers, progress)
+    with open_executor(executor) if isinstance(executor, str) else nullcontext(executor) as opened:
+        return run_on_executor(plan, folder, blocks, opened, progress)
 
 
 def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:

@@ -1,0 +1,334 @@
+"""Blocks of a plan over any executor: threads, processes, Dask, MPI, or whatever has the interface of `concurrent.futures`.
+
+A block travels as the names of its files, and comes back as the bytes of its shard, which this process writes: workers
+need to see the images, but share no folder for results. Which worker took which block shows nowhere, so the result is to
+the bit that of one process.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from evalkit.colorizers import BuiltinMethod, builtin
+from evalkit.colorizers.anchors import Random
+from evalkit.errors import InputError
+from evalkit.files import write_atomically
+from evalkit.images.image_pairs import PairTable
+from evalkit.metrics.blocks import BlockMetric
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.plan import Plan
+from evalkit.scoring.workers import Progress
+from evalkit.wording import needs_package, some_names
+
+__all__ = ["EXECUTORS", "PlanPart", "measure_part", "open_executor", "part_of", "run_on_executor"]
+
+EXECUTORS = "threads:N, processes:N, dask:ADDRESS or mpi"
+"""What an executor may be named by."""
+
+IN_FLIGHT = 64
+"""Blocks that wait or run at a time: what comes back of them, some hundred kilobytes each, is all that is held here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanPart(Plan):
+    """What one block of a plan needs, and nothing that grows with the run.
+
+    Attributes
+    ----------
+    index : int
+        Which block of the plan.
+    n_own : int
+        Images of the block, the first of ``pairs`` (or all of ``reference``); true photos that only lend their colours
+        follow.
+    of_reference : bool
+        Whether the block holds images of the reference set.
+    shard_name : str
+        File name of its shard.
+    donors : tuple of int
+        Place in ``pairs`` of the photo that lends its colours to each image; empty without the method ``random``.
+    digest : str
+        Digest of the block (`Plan.block_digest`).
+    """
+
+    index: int
+    n_own: int
+    of_reference: bool
+    shard_name: str
+    donors: tuple[int, ...]
+    digest: str
+
+    def is_of_reference(self, index: int) -> bool:
+        """Whether the block holds images of the reference set."""
+        return self.of_reference
+
+    def block(self, index: int) -> range:
+        """Places of the images of the block."""
+        return range(self.n_own)
+
+    def shard(self, index: int) -> str:
+        """File name of the shard of the block."""
+        return self.shard_name
+
+    def block_digest(self, index: int) -> str:
+        """As it was when the plan was made."""
+        return self.digest
+
+    @cached_property
+    def makers(self) -> dict[str, BuiltinMethod]:
+        """The built-in methods; ``random`` with the donors that the whole set gave it."""
+        return {name: Random(self.donors) if name == "random" else builtin(name, self.names) for name in self.builtins}
+
+
+def part_of(plan: Plan, index: int) -> PlanPart:
+    """What block `index` of a plan needs; files by their absolute paths."""
+    rows = list(plan.block(index))
+    shared: dict[str, Any] = {one.name: getattr(plan, one.name) for one in fields(Plan)}
+    donors: tuple[int, ...] = ()
+    if plan.is_of_reference(index):
+        files = list(plan.reference.items())
+        own = {
+            "pairs": PairTable(names=(), truth=(), methods={}),
+            "labels": {},
+            "reference": dict(_absolute(files, rows)),
+        }
+    else:
+        donors_of = [plan.makers["random"].donor(i) for i in rows] if "random" in plan.makers else []
+        lenders = [donor for donor in dict.fromkeys(donors_of) if donor is not None and donor not in rows]
+        places = {i: place for place, i in enumerate([*rows, *lenders])}
+        donors = tuple(places[donor] for donor in donors_of if donor is not None)
+        names = tuple(plan.names[i] for i in places)
+        pairs = PairTable(
+            names=names,
+            truth=tuple(plan.pairs.truth[i].absolute() for i in places),
+            methods={name: tuple(paths[i].absolute() for i in rows) for name, paths in plan.pairs.methods.items()},
+        )
+        own = {
+            "pairs": pairs,
+            "labels": {name: plan.labels[name] for name in names if name in plan.labels},
+            "reference": {},
+        }
+    return PlanPart(
+        **{**shared, **own},
+        index=index,
+        n_own=len(rows),
+        of_reference=plan.is_of_reference(index),
+        shard_name=plan.shard(index),
+        donors=donors,
+        digest=plan.block_digest(index),
+    )
+
+
+def _absolute(files: Sequence[tuple[str, Path]], rows: Sequence[int]) -> Iterator[tuple[str, Path]]:
+    for i in rows:
+        name, path = files[i]
+        yield name, path.absolute()
+
+
+_workers = threading.local()
+"""The worker of the run that this thread is busy with: its tables are built and its networks loaded once."""
+
+_network_lock = threading.Lock()
+"""Networks set the number of torch's threads for the whole process: in one thread at a time, or bits would differ."""
+
+
+def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple[str, ...]]:
+    """Measure one block, wherever this runs.
+
+    Parameters
+    ----------
+    run : str
+        Which run this is: what a worker has loaded serves all blocks of one run.
+    part : PlanPart
+
+    Returns
+    -------
+    n_images : int
+    files : dict of str to bytes
+        The shard and its note, by name.
+    notes : tuple of str
+        What a reader of the results should know.
+    """
+    uses_networks = any(isinstance(metric, BlockMetric) and not metric.setup.reason for metric in part.created)
+    with _network_lock if uses_networks else nullcontext(), TemporaryDirectory(prefix="evalkit-") as folder:
+        if getattr(_workers, "run", "") != run:
+            _workers.worker, _workers.run = BlockWorker(part, Path(folder)), run
+        worker: BlockWorker = _workers.worker
+        try:
+            worker.turn_to(part, Path(folder))
+            n_images = worker.measure(part.index)
+        except BaseException:
+            _workers.run = ""  # half a block may be in its meters
+            raise
+        # The shard before its note: without the note a shard counts as unfinished.
+        paths = sorted(Path(folder).iterdir(), key=lambda path: path.suffix != ".parquet")
+        return n_images, {path.name: path.read_bytes() for path in paths}, tuple(sorted(worker.notes))
+
+
+def run_on_executor(
+    plan: Plan, folder: Path, blocks: Sequence[int], executor: Executor, progress: Progress
+) -> tuple[str, ...]:
+    """Measure blocks of a plan on an executor, and write their shards here as they come.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the shards go.
+    blocks : sequence of int
+    executor : Executor
+        Anything with ``submit`` whose futures are those of `concurrent.futures`.
+    progress : callable
+
+    Returns
+    -------
+    tuple of str
+        What a reader of the results should know.
+
+    Raises
+    ------
+    InputError
+        What a block found wrong with its images; or which block failed with what, or that workers are gone. What is
+        finished stays in `folder`.
+    """
+    if not callable(getattr(executor, "submit", None)):
+        raise InputError(
+            f"executor is {type(executor).__name__}; give one of concurrent.futures or of its kind (with submit), or a text: "
+            f"{EXECUTORS}"
+        )
+    n_images = plan.n_images
+    n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
+    progress(n_finished, n_images)
+    run = secrets.token_hex(8)
+    notes: set[str] = set()
+    waiting: dict[Future[Any], int] = {}
+    queue = iter(blocks)
+    try:
+        while True:
+            for index in islice(queue, IN_FLIGHT - len(waiting)):
+                waiting[executor.submit(measure_part, run, part_of(plan, index))] = index
+            if not waiting:
+                return tuple(sorted(notes))
+            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                count, files, own_notes = future.result()
+                _write(folder, files)
+                notes.update(own_notes)
+                n_finished += count
+                progress(n_finished, n_images)
+            for future in finished:
+                del waiting[future]
+    except InputError:
+        raise
+    except BrokenExecutor as error:
+        raise InputError(
+            f"a worker of the executor is gone ({_said(error)}), killed perhaps for its memory; what is finished is kept in "
+            "--out: score again with --resume"
+        ) from error
+    except Exception as error:
+        failed = [index for future, index in waiting.items() if future.done() and future.exception() is error]
+        where = f"block {failed[0]} ({_images(plan, failed[0])})" if failed else "a block"
+        raise InputError(
+            f"{where} failed on the executor with {type(error).__name__}: {_said(error)}; what is finished is kept in --out: "
+            "score again with --resume"
+        ) from error
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+
+
+def _images(plan: Plan, index: int) -> str:
+    names = list(plan.reference) if plan.is_of_reference(index) else plan.names
+    return some_names(names[i] for i in plan.block(index))
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def open_executor(text: str) -> Iterator[Executor]:
+    """The executor that a text names.
+
+    Parameters
+    ----------
+    text : str
+        ``threads:N``, ``processes:N``, ``dask:ADDRESS`` (of a Dask scheduler, ``tcp://host:8786``) or ``mpi`` (inside of
+        ``mpiexec -n N python -m mpi4py.futures -m evalkit score ...``).
+
+    Yields
+    ------
+    Executor
+        Closed afterwards.
+
+    Raises
+    ------
+    InputError
+        If the text names none, its package is not installed, or the scheduler does not answer.
+    """
+    kind, _, detail = text.partition(":")
+    if kind in ("threads", "processes") and detail.isdecimal() and int(detail) > 0:
+        with (
+            ThreadPoolExecutor(int(detail))
+            if kind == "threads"
+            else ProcessPoolExecutor(int(detail), get_context("spawn"))
+        ) as executor:
+            yield executor
+    elif kind == "dask" and detail:
+        with _dask(detail) as executor:
+            yield executor
+    elif text == "mpi":
+        with _mpi() as executor:
+            yield executor
+    else:
+        raise InputError(f"executor {text!r}: allowed are {EXECUTORS}, N being 1 or more")
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    if find_spec("distributed") is None:
+        raise InputError(needs_package("distributed", "an executor on Dask", "cluster"))
+    distributed: Any = import_module("distributed")  # without types
+
+    try:
+        client = distributed.Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"executor dask:{address}: no Dask scheduler answers there ({_said(error)})") from error
+    with client:
+        executor: Executor = client.get_executor()
+        yield executor
+
+
+@contextmanager
+def _mpi() -> Iterator[Executor]:
+    if find_spec("mpi4py") is None:
+        raise InputError(needs_package("mpi4py", "an executor on MPI", "mpi"))
+    futures: Any = import_module("mpi4py.futures")  # starts MPI
+
+    with futures.MPIPoolExecutor() as executor:
+        yield executor

