@@ -213,7 +213,7 @@ def test_a_window_that_is_too_small_is_waited_for(serve, tab):
     assert "640 × 304" in page.inner_text('[data-screen="window"]')
     assert "360 × 740" in page.inner_text('[data-part="now"]')
     page.set_viewport_size({"width": 640, "height": 300})
-    page.wait_for_function("""document.querySelector('[data-part="now"]').innerText.includes('640 × 300')""")
+    page.wait_for_function("""() => document.querySelector('[data-part="now"]').innerText.includes('640 × 300')""")
     page.set_viewport_size({"width": 740, "height": 360})  # the phone turned sideways
     person.press("instructions")
     person.answer()

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.turing_test.studies import make_study
 from turing_test.server.doctor import examine
-from turing_test.server.serving import SILENCE_S
+from turing_test.server.serving import LONGEST_END_S, SILENCE_S
 from turing_test.stimuli.create import create_study
 from turing_test.web.bodies import MAX_BODY
 
@@ -35,7 +36,81 @@ def test_every_variable_that_compose_needs_is_in_the_example():
         line.split("=") for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line and line[0] != "#"
     )
     assert needed == set(given)
-    assert given["POSTGRES_PASSWORD"] == ""  # nobody starts with a password that everybody knows
+    assert not [name for name in given if "PASSWORD" in name]  # passwords stand in files
+
+
+def test_secrets_are_files_that_are_never_committed():
+    texts = (DEPLOY / "compose.yaml").read_text() + DOCKERFILE
+    assert "PASSWORD:" not in texts.replace("USER:PASSWORD@", "")
+    ignored = (DEPLOY.parent / ".gitignore").read_text().splitlines()
+    assert {"deploy/secrets/", "deploy/.env"} <= set(ignored)
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+        assert f"deploy/secrets/{name}" in (DEPLOY / "example.env").read_text()
+    used = {name for service in COMPOSE["services"].values() for name in service.get("secrets", ())}
+    assert used == set(COMPOSE["secrets"])
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_service_is_confined(name):
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "SYS_ADMIN" not in service.get("cap_add", [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert service["restart"] == "unless-stopped"
+
+
+def test_the_image_does_not_run_as_root():
+    (user,) = re.findall(r"^USER (\S+)$", DOCKERFILE, re.M)
+    assert int(user.split(":")[0]) > 0
+
+
+def test_each_service_waits_until_what_it_needs_is_healthy():
+    needs = {name: service.get("depends_on", {}) for name, service in COMPOSE["services"].items()}
+    assert {name: set(need) for name, need in needs.items()} == {
+        "study": {"database"}, "backup": {"study"}, "database": set(), "caddy": {"study"},
+    }  # fmt: skip
+    assert {one["condition"] for need in needs.values() for one in need.values()} == {"service_healthy"}
+    assert "/health" in COMPOSE["services"]["study"]["healthcheck"]["test"][3]
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_the_backup_that_compose_makes_can_be_restored(make_database, tmp_path):
+    """The commands of the service `backup` and of the docs, word for word, from one PostgreSQL into another, empty one."""
+    running, empty = make_database(), make_database()
+    study = make_study(tmp_path / "study")
+    (tmp_path / "backups").mkdir()
+
+    def run(words, database):
+        environment = {**os.environ, "EVALKIT_DATABASE": database}
+        done = subprocess.run(evalkit(words), env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(["study", "simulate", str(study.folder), "--participants", "2"], running)
+    (script,) = COMPOSE["services"]["backup"]["command"]
+    words = shlex.split(
+        re.search(r"evalkit (study backup [^;]+);", script)[1].replace("$$(date +%Y-%m-%dT%H%M%S)", "now")
+    )
+    local = {"/study": str(study.folder), "/backups/now.db": str(tmp_path / "backups" / "now.db")}
+    assert "2 sessions" in run([local.get(word, word) for word in words], running)
+    kept = f"sqlite:///{tmp_path / 'backups' / 'now.db'}"
+    assert "moved 2 sessions" in run(["study", "move", str(study.folder), "--to", empty], kept)
+    assert "2 sessions" in run(["study", "backup", str(study.folder), "--out", str(tmp_path / "again.db")], empty)
+
+
+def test_the_unit_of_systemd_runs_the_command_as_nobody_special():
+    unit = (DEPLOY / "evalkit-study.service").read_text()
+    words = re.search(r"^ExecStart=\S+/evalkit (.+)$", unit, re.M)[1].split()
+    assert words[:2] == ["study", "serve"]
+    assert words[-2:] == ["--proxy", "127.0.0.1"]
+    for line in ("Restart=always", "User=study", "NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryMax=2G"):
+        assert f"\n{line}\n" in unit
+    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > LONGEST_END_S
 
 
 def test_the_image_holds_what_is_installed_and_nothing_else():
