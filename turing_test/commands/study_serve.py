@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from turing_test.study.study_folder import Study
 
-__all__ = ["password_command", "serve_command"]
+__all__ = ["password_command", "serve_command", "show_network_url"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DEMO_FOLDER = Path("demo-study")
@@ -82,6 +82,8 @@ def serve_command(
         click.echo(f"Study {opened.protocol.name} ({opened.protocol.preset}) is served; stop with Ctrl-C.")
         click.echo(f"  participants  {shown}/{links}")
         click.echo(f"  dashboard     {shown}/dashboard")
+        if address.network_url is not None:
+            show_network_url(f"{address.network_url}/")
         if password_digest(study) is None:
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
 
@@ -104,6 +106,17 @@ def serve_command(
     finally:
         address.close()
     click.echo("Stopped. Every acknowledged answer is stored.")
+
+
+def show_network_url(url: str) -> None:
+    """The address for a phone in the same network; on a terminal also as a QR code for its camera."""
+    import sys
+
+    import segno
+
+    click.echo(f"  same network  {url}  (a phone in the same Wi-Fi, say; not encrypted)")
+    if sys.stdout.isatty():
+        segno.make(url, micro=False).terminal(compact=True, border=2)
 
 
 @click.command("password", short_help="Set the password of the dashboard.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,12 @@ __all__ = ["Address", "Server", "serve"]
 
 CONNECTIONS = 16_384
 """Browsers that may be connected at once, per process, where the machine admits so many open files."""
+
+EVERYWHERE: Mapping[str, tuple[socket.AddressFamily, str]] = {
+    "0.0.0.0": (socket.AF_INET, "192.0.2.1"),
+    "::": (socket.AF_INET6, "2001:db8::1"),
+}
+"""Hosts that mean all addresses of the machine, and for each an address that is nobody's (RFC 5737, RFC 3849)."""
 
 FILES_FOR_OTHERS = 256
 SILENCE_S = 75.0
@@ -111,6 +118,19 @@ class Address:
         self.port: int = self._held.getsockname()[1]
         if sys.platform != "linux":  # there the processes inherit the engine's one socket
             self._held.close()
+
+    @property
+    def network_url(self) -> str | None:
+        """How another machine in the same network reaches it, a phone say; None when none can, or no network is found."""
+        if self.host not in EVERYWHERE:
+            return None
+        family, elsewhere = EVERYWHERE[self.host]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect((elsewhere, 9))  # no packet is sent: the system only says from which address it would be
+            own = str(probe.getsockname()[0])
+            if not ipaddress.ip_address(own).is_loopback:
+                return f"http://{f'[{own}]' if ':' in own else own}:{self.port}"
+        return None
 
     @property
     def url(self) -> str:

@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import segno
 from click.testing import CliRunner
 
 from evalkit.cli import main
+from turing_test.commands import study_serve
+from turing_test.server.serving import Address
 
 EVALKIT = [sys.executable, "-c", "from evalkit.cli import main; main()"]
 
@@ -142,3 +145,34 @@ def test_every_command_explains_itself(command):
     result = CliRunner().invoke(main, ["study", command, "--help"])
     assert result.exit_code == 0
     assert "STUDY" in result.output
+
+
+def test_on_all_addresses_it_says_the_one_for_a_phone_in_the_same_network(study):
+    found = {}
+    for host in ("0.0.0.0", "127.0.0.1"):
+        address = Address(host, 0)
+        found[host] = address.network_url
+        address.close()
+    assert found["127.0.0.1"] is None
+    with serving(study.folder, "--host", "0.0.0.0") as (process, _, port):
+        if found["0.0.0.0"] is None:  # a machine without any network
+            return
+        said = process.stdout.readline()
+        assert "same network" in said
+        url = said.split()[2]
+        host = url.removeprefix("http://").removesuffix(f":{port}/")
+        assert host not in ("0.0.0.0", "127.0.0.1")
+        connection = http.client.HTTPConnection(host, port, timeout=30)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_a_terminal_shows_the_address_as_a_code_for_a_camera(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    study_serve.show_network_url("http://192.168.1.5:8000/")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("  same network  http://192.168.1.5:8000/")
+    code = segno.make("http://192.168.1.5:8000/", micro=False)
+    assert len(said) - 1 >= (code.symbol_size(border=2)[1]) // 2
+    assert any("▀" in line or "▄" in line for line in said[1:])
