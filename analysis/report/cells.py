@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from analysis.statistics.comparison import OddsRatio
     from analysis.statistics.omnibus import OmnibusTest
 
-__all__ = ["Cell", "ReportColumn", "mark_of", "odds_text", "omnibus_text", "p_text", "share_text", "with_minus"]
+__all__ = [
+    "Cell",
+    "ReportColumn",
+    "mark_of",
+    "odds_text",
+    "omnibus_text",
+    "p_text",
+    "sentence",
+    "share_text",
+    "with_minus",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,16 @@ def p_text(p: float, *, equals: bool = False, is_bound: bool = False) -> str:
         return "–"
     sign = "at most " if is_bound else "= " if equals else ""
     return "< 0.001" if p < 0.001 else "> 0.999" if p > 0.9995 else f"{sign}{p:.3f}"
+
+
+def ended(text: str) -> str:
+    """With a full stop, where it has none."""
+    return text + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def sentence(note: str) -> str:
+    """A caution with a capital letter and a full stop, whatever it was in a list."""
+    return ended(note[:1].upper() + note[1:])
 
 
 def share_text(share: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.report.agreement import MetricAgreement
-from analysis.report.cells import odds_text, omnibus_text, p_text, share_text, with_minus
+from analysis.report.cells import ended, odds_text, omnibus_text, p_text, share_text, with_minus
 from analysis.report.content import ReportInput, Scatter, provenance
 from analysis.report.figures import POINTS, figure_bytes
 from analysis.report.galleries import Gallery, gallery_of, rate_galleries
@@ -88,11 +88,12 @@ def _notes(headline: SubsetAnalysis | None) -> list[str]:
     if headline is None:
         return []
     notes = [*headline.trials.notes, *headline.notes]
-    notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.differences or () if r.note]
+    notes += [ended(f"{r.method_a} − {r.method_b}: {r.note}") for r in headline.differences or () if r.note]
     if headline.together is not None and headline.together.note:
-        notes.append(f"All methods at once: {headline.together.note}.")
+        notes.append(ended(f"All methods at once: {headline.together.note}"))
     if headline.preferences is not None:
-        notes += [f"{r.method_a} − {r.method_b}: {r.note}." for r in headline.preferences.differences if r.note]
+        differences = headline.preferences.differences
+        notes += [ended(f"{r.method_a} − {r.method_b}: {r.note}") for r in differences if r.note]
     return notes
 
 
@@ -142,7 +143,7 @@ def _difference_cells(record: Comparison, rating: bool) -> tuple[str, ...]:
     factor, digits = (1.0, 2) if rating else (100.0, 1)
     result = record.result
     if result is None:
-        return record.method_a, record.method_b, "–", record.note, "–", "–"
+        return record.method_a, record.method_b, "–", "–", "–", "–"  # why stands in the notes
     return (
         record.method_a,
         record.method_b,
@@ -163,20 +164,17 @@ def _last_cell(record: Comparison) -> str:
 
 
 def _covariate_rows(headline: SubsetAnalysis | None) -> list[tuple[str, ...]]:
-    """Method, covariate, level, rate with its interval, trials; a method stands only where it begins."""
+    """Method, covariate, level, rate with its interval, trials; every row by itself, since a reader may sort them."""
     if headline is None:
         return []
     rating = headline.trials.preset == "rating"
     factor, digits = (1.0, 2) if rating else (100.0, 1)
     rows: list[tuple[str, ...]] = []
-    last = ("", "")
     for row in headline.tables.get("covariates", []):
         rate, low, high = (factor * float(row[key]) for key in ("rate", "ci_low", "ci_high"))
         interval = "" if math.isnan(low) else f" ({low:.{digits}f} to {high:.{digits}f})"
         method, covariate = str(row["method"]), str(row["covariate"]).replace("_", " ")
-        shown = "" if method == last[0] else method, "" if (method, covariate) == last else covariate
-        rows.append((*shown, str(row["level"]), f"{rate:.{digits}f}{interval}", str(row["n_trials"])))
-        last = method, covariate
+        rows.append((method, covariate, str(row["level"]), f"{rate:.{digits}f}{interval}", str(row["n_trials"])))
     return rows
 
 

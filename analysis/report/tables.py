@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.records import Row
-from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, with_minus
+from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, sentence, with_minus
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.statistics.comparison import Difference
@@ -136,8 +136,8 @@ class ReportTable:
                 for cell in [self._cell(row, column)]
             ]
             lines.append("| " + " | ".join([name, *cells]) + " |")
-        notes = [f"<sup>{letter}</sup> {_escape_markdown(_sentence(note))}" for letter, note in self._footnotes()]
-        notes += [_escape_markdown(_sentence(note)) for note in self.notes]
+        notes = [f"<sup>{letter}</sup> {_escape_markdown(sentence(note))}" for letter, note in self._footnotes()]
+        notes += [_escape_markdown(sentence(note)) for note in self.notes]
         return "\n\n".join(["\n".join(lines), self.caption, *notes]) + "\n"
 
     def sections(self) -> tuple[ReportTable, ...]:
@@ -184,8 +184,8 @@ class ReportTable:
             ]
             lines.append(" & ".join([name, *cells]) + r" \\")
         dagger = r" $^\dagger$ As published." if any(row.published for row in self.rows) else ""
-        footnotes = [f"$^{{{letter}}}$ {_escape_latex(_sentence(note))}" for letter, note in self._footnotes()]
-        footnotes += [_escape_latex(_sentence(note)) for note in self.notes]
+        footnotes = [f"$^{{{letter}}}$ {_escape_latex(sentence(note))}" for letter, note in self._footnotes()]
+        footnotes += [_escape_latex(sentence(note)) for note in self.notes]
         below = [
             r"\par\smallskip",
             r"\begin{minipage}{\linewidth}\footnotesize",
@@ -234,8 +234,8 @@ class ReportTable:
             kind = ' class="published-row"' if row.published else ""
             name = f'<th scope="row">{html.escape(row.method)}{mark}{raised(row.notes)}</th>'
             lines.append(f"<tr{kind}>{name}{cells}</tr>")
-        notes = [f"<sup>{letter}</sup> {html.escape(_sentence(note))}" for letter, note in footnotes]
-        notes += [html.escape(_sentence(note)) for note in self.notes]
+        notes = [f"<sup>{letter}</sup> {html.escape(sentence(note))}" for letter, note in footnotes]
+        notes += [html.escape(sentence(note)) for note in self.notes]
         below = [f'<p class="soft">{text}</p>' for text in (html.escape(self.caption), *notes)]
         return "\n".join([*lines, "</tbody></table></div>", *below])
 
@@ -381,7 +381,7 @@ def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> 
                 own["equal_to_truth"] = Cell(text="yes" if truth.equivalence_p_holm <= 0.05 else "not shown")
         if study.trials.preset == "real-vs-fake" and record.method in study.trials.methods:
             limits = dprime([mean.estimate, mean.ci_high, mean.ci_low])
-            own["dprime"] = Cell(text="{:.2f} ({:.2f} to {:.2f})".format(*limits))
+            own["dprime"] = Cell(text="{:z.2f} ({:z.2f} to {:z.2f})".format(*limits))
         own["size"] = Cell(text=f"{mean.n_participants} / {mean.n_images} / {mean.n_trials}")
         if not math.isnan(record.equivalence_p) and record.method in study.trials.methods:
             own["equivalence"] = Cell(text="yes" if record.equivalence_p_holm <= 0.05 else "not shown")
@@ -479,11 +479,6 @@ def _shown(cell: Cell, column: ReportColumn, plus_minus: str) -> str:
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
           "|": r"$|$"}  # fmt: skip
-
-
-def _sentence(note: str) -> str:
-    """A caution with a capital letter and a full stop, whatever it was in a list."""
-    return note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".")
 
 
 def _paragraphs(lines: Sequence[str]) -> list[str]:

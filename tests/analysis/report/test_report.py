@@ -585,3 +585,22 @@ def test_metrics_beside_naturalness_are_not_said_to_fool(tmp_path: Path, write_c
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "of single images against how often they are judged natural" in text
     assert "fool" not in re.sub(r"<(style|script)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
+
+
+def test_notes_end_once_and_rows_stand_by_themselves(tmp_path: Path, write_csv: Write) -> None:
+    """A stray method's reason is in the notes, not in a cell; sorted rows of covariates keep their method."""
+    rows = simulated_rows({"gray": 0.1, "mine": 0.45, "other": 0.4}, n_trials=20)
+    stray = {
+        **next(row for row in rows if row["kind"] == "test"),
+        "participant": "stray",
+        "session": "x",
+        "method": "odd",
+    }
+    run("--trials", write_csv([*rows, stray]), "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("A comparison for new participants needs at least two participants of each method.") == 3
+    assert "gray − odd: A comparison" in text  # names keep their letters
+    assert ".." not in re.sub(r"<(style|script|svg|pre)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
+    covariates = text[text.index("Does the answer depend on anything else?</h2>") :]
+    body = covariates[covariates.index("<tbody>") : covariates.index("</tbody>")]
+    assert body.count("<tr>") == body.count("gray</th>") + body.count("mine</th>") + body.count("other</th>") > 6
