@@ -7,9 +7,7 @@ import os
 import shutil
 import stat
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
+from turing_test.server.followed_page import fetch, unreachable
 from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
 from turing_test.study.study_folder import KEY, Study, read_study
 
@@ -24,7 +23,6 @@ __all__ = ["Check", "examine"]
 
 LEAST_FREE = 500 * 2**20  # bytes: the answers of 10,000 sessions and room for the journal
 CLOCK_TOLERANCE_S = 60
-TIMEOUT_S = 10
 
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "content-security-policy": ("default-src 'none'", "script-src 'self'", "frame-ancestors"),
@@ -214,17 +212,32 @@ def _check_server(url: str) -> Iterator[Check]:
         yield Check("HTTPS", True, url)
     else:
         yield Check("HTTPS", None if local else False, f"{url} is not encrypted; put Caddy or another proxy in front")
+    page_url = url.rstrip("/") + "/"
     try:
-        # A page that no session belongs to: nothing is created, and errors must carry the same headers.
-        request = urllib.request.Request(url.rstrip("/") + "/", headers={"User-Agent": "evalkit study doctor"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        status, headers, page = fetch(page_url)
+    except (http.client.HTTPException, OSError, ValueError) as error:
         yield Check("server", False, f"{url} does not answer: {getattr(error, 'reason', None) or error}")
         return
+    if status != 200:
+        yield Check("server", False, f"{url} does not answer: HTTP Error {status}")
+        return
     yield Check("server", True, f"{url} answers")
+    yield _check_page(page_url, page)
     yield _check_headers(headers, secure)
     yield _check_clock(headers)
+
+
+def _check_page(page_url: str, page: bytes) -> Check:
+    problems = unreachable(page_url, page)
+    if not problems:
+        return Check("page", True, "everything that a browser asks for is answered")
+    more = f", and {len(problems) - 2} more" if len(problems) > 2 else ""
+    return Check(
+        "page",
+        False,
+        f"a browser would show nothing: {'; '.join(problems[:2])}{more}. The study must have an address of its own, without a "
+        "path (https://study1.example.org, not https://example.org/study1), and the proxy must pass all of it on",
+    )
 
 
 def _check_headers(headers: Mapping[str, str], secure: bool) -> Check:

@@ -3,6 +3,7 @@
 import http.server
 import threading
 import time
+from contextlib import contextmanager
 from email.utils import formatdate
 
 import numpy as np
@@ -16,6 +17,7 @@ from turing_test.commands import study_files
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, default_url
 from turing_test.server.doctor import examine
+from turing_test.server.followed_page import fetch
 from turing_test.server.local_server import local_server
 from turing_test.stimuli.create import create_study
 from turing_test.study.freeze import freeze
@@ -70,6 +72,34 @@ def fill_database(study, manifest, protocol, updated_at):
 
     storage.write(work)
     storage.close()
+
+
+@contextmanager
+def passed_on(url, is_passed, prefix=""):
+    """A reverse proxy that passes some paths on, without their prefix, and answers the others with 404."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, headers, body = 404, {"content-type": "text/html"}, b"not here"
+            if is_passed(self.path):
+                status, headers, body = fetch(url + self.path.removeprefix(prefix))
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name not in ("content-length", "connection"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{made.server_port}"
+        made.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -188,6 +218,31 @@ class TestTheServer:
                 "HTTPS",
                 "protocol",  # a small study of the tests
             }
+
+    @pytest.mark.parametrize(
+        ("spoiled", "said"),
+        [
+            ("/static/participant/main.js", "main.js gives 404"),
+            ("/static/participant.css", "participant.css gives 404"),
+            ("/api/", "/api/s/doctor is not answered by the study"),
+            ("", ""),
+        ],
+    )
+    def test_every_address_that_a_browser_asks_for_is_followed(self, study, spoiled, said):
+        with local_server(study) as url, passed_on(url, lambda path: not spoiled or spoiled not in path) as proxy:
+            found = check(study, "page", url=proxy)
+        assert found.ok is (not spoiled), found
+        assert said in found.finding
+
+    def test_a_study_under_a_path_is_a_blank_page_and_the_doctor_says_so(self, study):
+        with local_server(study) as url, passed_on(url, lambda path: path.startswith("/study1/"), "/study1") as proxy:
+            assert check(study, "server", url=f"{proxy}/study1").ok is True
+            found = check(study, "page", url=f"{proxy}/study1")
+        assert found.ok is False
+        assert "must have an address of its own, without a path" in found.finding
+
+    def test_a_page_of_something_else_is_not_the_participants(self, study, server):
+        assert "it is not the participant's page" in check(study, "page", url=server.url).finding
 
     def test_that_sends_what_it_should_is_well(self, study, server):
         for name in ("server", "headers", "clock"):
