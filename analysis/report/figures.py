@@ -16,9 +16,12 @@ import numpy as np
 
 from analysis.records import Row
 from analysis.statistics.crossed import one_way_variances
+from analysis.study.rate_plot import draw_rates
 from analysis.study.rates import MethodRate
 from analysis.trials.trial_table import TrialTable
 from evalkit.arrays import FloatArray
+from evalkit.plotting import COLOURS, LINES, method_look
+from evalkit.scoring.curve_plot import draw_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +45,6 @@ __all__ = [
 ]
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.25, 6.9
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (1, 2)), (0, (7, 2)))
 _ANSWERS = {
     "real-vs-fake": ("fooled", "not fooled"),
     "naturalness": ("natural", "not natural"),
@@ -68,16 +68,6 @@ _STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "evalkit",  # the same file from the same numbers
 }
-
-
-def _look(number: int) -> dict[str, Any]:
-    """Colour, marker and line of the n-th method; no two of the first 64 agree in all three."""
-    turn = number // 8
-    return {
-        "color": COLOURS[number % 8],
-        "marker": MARKERS[(number + 3 * turn) % 8],
-        "linestyle": LINES[(number + turn) % 8],
-    }
 
 
 @contextmanager
@@ -133,53 +123,16 @@ def forest_figure(
     rating : bool
         Whether these are mean ratings, on their own scale.
     """
-    shown = [record for record in rates if record.mean is not None]
-    factor = 1.0 if rating else 100.0
-    with new_figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * len(shown))) as (figure, axes):
-        if target is not None:
-            axes.axvline(factor * target, color="0.4", linewidth=0.8, linestyle="--")
-        if target is not None and not rating:
-            axes.axvspan(100 * (target - margin), 100 * min(target + margin, 1.0), color="0.9", linewidth=0)
-            name = "50 %" if target == 0.5 else "truth"
-            axes.annotate(f"equal to {name} within {100 * margin:g}", (1.0, 1.0), xycoords="axes fraction", ha="right",
-                          va="bottom", fontsize=6, color="0.3")  # fmt: skip
-        for position, record in enumerate(reversed(shown)):
-            assert record.mean is not None
-            low, high = factor * record.mean.ci_low, factor * record.mean.ci_high
-            axes.plot([low, high], [position, position], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt")
-            axes.plot(factor * record.mean.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
-        axes.set_yticks(
-            range(len(shown)),
-            labels=[f"{record.method}{', missed' if record.is_vigilance else ''}" for record in reversed(shown)],
-        )
-        axes.set_ylim(-0.6, len(shown) - 0.4)
-        axes.set_xlabel("mean rating" if rating else "rate, % of trials")
-        axes.tick_params(axis="y", length=0)
+    n_shown = sum(record.mean is not None for record in rates)
+    with new_figure(COLUMN_WIDTH, max(2.0, 0.7 + 0.24 * n_shown)) as (figure, axes):
+        draw_rates(axes, rates, target=target, margin=margin, rating=rating)
     return figure
 
 
 def curve_figure(curves: Mapping[str, FloatArray], std_errors: Mapping[str, FloatArray] | None = None) -> Figure:
     """Cumulative ab-error curves: share of pixels within each threshold, 0 to 150, with 95 % bands over images."""
     with new_figure(COLUMN_WIDTH, 2.3) as (figure, axes):
-        for number, (method, (threshold, fraction)) in enumerate(curves.items()):
-            if std_errors and method in std_errors and len(std_errors[method]) == len(fraction):
-                reach = 1.96 * std_errors[method]
-                low, high = np.clip(fraction - reach, 0, 1), np.clip(fraction + reach, 0, 1)
-                axes.fill_between(threshold, 100 * low, 100 * high, color=COLOURS[number % 8], alpha=0.15, linewidth=0)
-            axes.plot(
-                threshold,
-                100 * fraction,
-                **_look(number),
-                markevery=(5 + 3 * number, 30),
-                markersize=3.5,
-                linewidth=1.2,
-                label=method,
-            )
-        axes.set_xlim(0, 150)
-        axes.set_ylim(0, 100.5)
-        axes.set_xlabel("ab error threshold")
-        axes.set_ylabel("pixels within it, %")
-        axes.legend(loc="lower right")
+        draw_curves(axes, curves, std_errors)
     return figure
 
 
@@ -195,7 +148,7 @@ def image_scatter_figure(
         for number, (method, (x, y)) in enumerate(values.items()):
             correlation = rho.get(method, math.nan)
             label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
-            look = {**_look(number), "linestyle": ""}
+            look = {**method_look(number), "linestyle": ""}
             (points,) = axes.plot(
                 x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label
             )
@@ -215,7 +168,14 @@ def vigilance_figure(methods: Mapping[str, Any]) -> Figure:
             y = np.array([[100 * p[key] for key in ("estimate", "ci_low", "ci_high")] for p in points]).reshape(-1, 3)
             spread = np.abs(y[:, 1:].T - y[:, 0])
             axes.errorbar(
-                x, y[:, 0], yerr=spread, **_look(number), markersize=3.2, linewidth=1.0, elinewidth=0.6, label=method
+                x,
+                y[:, 0],
+                yerr=spread,
+                **method_look(number),
+                markersize=3.2,
+                linewidth=1.0,
+                elinewidth=0.6,
+                label=method,
             )
         axes.set_xlabel("vigilance trials right at least, %")
         axes.set_ylabel("fooled, %")

@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from analysis.report.cells import Cell, ReportColumn, omnibus_text, p_text, with_minus
-from analysis.report.figures import COLOURS, COLUMN_WIDTH, new_figure
+from analysis.report.figures import COLUMN_WIDTH, new_figure
 from analysis.study.preferences import PreferenceDifference, PreferenceResults
+from evalkit.plotting import COLOURS
 from evalkit.wording import counted
 
 if TYPE_CHECKING:

@@ -23,14 +23,17 @@ from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean
 from analysis.statistics.sensitivity import dprime
+from analysis.study.rate_plot import draw_rates
 from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError, NoSuchResultError
+from evalkit.plotting import chosen_axes
 from evalkit.resampling.multiplicity import holm
 from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = [
     "VIGILANCE",
@@ -141,6 +144,35 @@ class FoolRates(Table[MethodRate]):
         levels = {record.mean.confidence for record in self.records if record.mean}
         what = "Mean ratings" if kinds == {"linear-t"} else "Rates as fractions"
         return what + "".join(f", with {100 * level:g} % intervals" for level in sorted(levels))
+
+    def plot(self, ax: Axes | None = None, *, target: float | None = None, margin: float = 0.05) -> Axes:
+        """Draw every rate with its interval, as the report does.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+        target : float, optional
+            What rates are compared with; by default that of the row ``truth``, else 50 %. Ratings have none.
+        margin : float
+            Half the width of the band of equivalence, as a fraction.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        InputError
+            If matplotlib is not installed.
+        """
+        axes = chosen_axes(ax)
+        rating = any(record.mean is not None and record.mean.interval == "linear-t" for record in self.records)
+        truth = [record.mean.estimate for record in self.records if record.method == "truth" and record.mean]
+        own_target = None if rating else (truth[0] if truth else 0.5)
+        draw_rates(axes, self.records, target=own_target if target is None else target, margin=margin, rating=rating)
+        return axes
 
     def __getitem__(self, key: int | str) -> MethodRate:
         """By position or by method."""

@@ -33,9 +33,11 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, ReferenceSet, SumMetric, mean_score
 from evalkit.metrics.blocks import BlockMetric
+from evalkit.plotting import chosen_axes
 from evalkit.release import DISTRIBUTION, release
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
 from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
+from evalkit.scoring.curve_plot import draw_curves
 from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate, intervals
 from evalkit.scoring.notices import notices, refuse_copies
 from evalkit.scoring.ranking import first_rank
@@ -58,6 +60,7 @@ from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["Curve", "Score", "Scores", "load_statistics", "summarise"]
 
@@ -184,6 +187,30 @@ class Scores(ShownAsTable):
             numbers = [f"{factor * value:.{metric.decimals}f}" for value in (score.value, score.ci_low, score.ci_high)]
             between = "" if math.isnan(score.ci_low) else f" ({numbers[1]} – {numbers[2]})"
             yield f"{metric.title}{arrow}{unit}", "unscored" if math.isnan(score.value) else numbers[0] + between
+
+    def plot_curves(self, ax: Axes | None = None) -> Axes:
+        """Draw the cumulative ab-error curves, as the report does.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        InputError
+            If no ab metric was asked for, so that there are no curves, or matplotlib is not installed.
+        """
+        if not self.curves:
+            raise InputError("these scores have no ab-error curves; score with ab_auc or ab_auc_rebal")
+        axes = chosen_axes(ax)
+        draw_curves(axes, {name: np.stack([one.threshold, one.fraction]) for name, one in self.curves.items()})
+        return axes
 
     def to_frame(self) -> pd.DataFrame:
         """The summary as a pandas data frame, in long form (needs pandas)."""

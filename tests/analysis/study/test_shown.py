@@ -91,3 +91,17 @@ def test_plans_and_preferences_too() -> None:
     assert repr(results).startswith("Preference study of 3 methods, strongest first: ")
     assert "method_a" in results._repr_html_()
     assert len(results.to_frame()) == len(results.differences)
+
+
+def test_rates_are_drawn_on_the_axes_that_are_given(trials) -> None:
+    from matplotlib.figure import Figure
+
+    rates = analysis.fool_rates(trials)
+    axes = Figure().subplots()
+    assert rates.plot(axes) is axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        record.method for record in reversed(rates.records)
+    ]
+    intervals = [line.get_xdata() for line in axes.get_lines() if len(line.get_xdata()) == 2][1:]
+    mean = rates.records[-1].mean
+    assert list(intervals[0]) == [100 * mean.ci_low, 100 * mean.ci_high]

@@ -360,3 +360,16 @@ def test_curves_of_single_images_add_up_to_the_curve_and_their_spread_is_the_boo
     resampled = (draws[:, :-1] / draws[:, -1:]).std(axis=0)
     found = read_score_folder(out).curve_std_errors["vivid"]
     np.testing.assert_allclose(found, resampled, rtol=0.06, atol=1e-4)
+
+
+def test_curves_are_drawn_on_the_axes_that_are_given(finished: Finished) -> None:
+    from matplotlib.figure import Figure
+
+    _, scores = finished
+    axes = Figure().subplots()
+    assert scores.plot_curves(axes) is axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert list(lines) == list(scores.curves)
+    np.testing.assert_array_equal(lines["dull"].get_ydata(), 100 * scores.curves["dull"].fraction)
+    with pytest.raises(InputError, match="these scores have no ab-error curves"):
+        replace(scores, curves={}).plot_curves(axes)
