@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from evalkit.wording import counted
+
 __all__ = ["ShownAsTable", "html_table", "plain_table"]
 
 N_SHOWN = 30
@@ -69,7 +71,7 @@ def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]
     names = dict.fromkeys(name for row in rows for name in row)
     header = [name for name in names if any(_text(row.get(name)) for row in rows)]
     cells = [[_text(row.get(name)) for name in header] for row in rows[:N_SHOWN]]
-    more = [f"... and {len(rows) - N_SHOWN:,} more rows"] if len(rows) > N_SHOWN else []
+    more = [f"... and {counted(len(rows) - N_SHOWN, 'more row')}"] if len(rows) > N_SHOWN else []
     return header, cells, more
 
 

@@ -13,6 +13,7 @@ from evalkit.release import DISTRIBUTION
 
 __all__ = [
     "N_NAMED",
+    "agree",
     "counted",
     "did_you_mean",
     "install_command",
@@ -44,6 +45,15 @@ def counted(n: int, singular: str, plural: str | None = None) -> str:
     ('1 image', '2 images', '0 entries', '1,200 trials')
     """
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def agree(n: int, singular: str, plural: str) -> str:
+    """The form of a verb or pronoun that agrees with a count.
+
+    >>> agree(1, "is", "are"), agree(0, "is", "are"), agree(2, "its", "their")
+    ('is', 'are', 'their')
+    """
+    return singular if n == 1 else plural
 
 
 def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -11,6 +11,7 @@ import click
 from analysis.commands._fitting_table import print_fitting
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 from analysis.report.cells import odds_text, omnibus_text, p_text, share_text
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,8 +127,8 @@ def print_summary(analysis: StudyAnalysis, console: Console | None = None) -> No
     if analysis.left_out:
         console.print("\nNot in these rates:")
         for entry in analysis.left_out:
-            people = f", all trials of {entry.n_participants} participants" if entry.n_participants else ""
-            console.print(f"  {entry.n_trials:>6} trials  {entry.reason}{people}")
+            people = f", all trials of {counted(entry.n_participants, 'participant')}" if entry.n_participants else ""
+            console.print(f"  {counted(entry.n_trials, 'trial'):>13}  {entry.reason}{people}")
     if analysis.rules and len(analysis.subsets) == 1:
         console.print("The declared exclusions removed nothing.")
     for note in analysis.headline.trials.notes:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from analysis.commands._report_options import read_report_input, report_options
+from evalkit.wording import counted
 
 __all__ = ["figure_command"]
 
@@ -61,7 +62,7 @@ def figure_command(name: str, out: Path, width: float | None, dpi: int, **option
         rows = content.headline.tables["per_image"] if content.headline else []
         images = choose_images(content.folders, content.images, rows)
         figure = gallery_figure(content.folders, images, width=width or PAGE_WIDTH)
-        caption = f"{len(images)} images: {', '.join(images)}"
+        caption = f"{counted(len(images), 'image')}: {', '.join(images)}"
     else:
         section = next(section for section in FIGURES if section.name == name)
         if not section.applies(content):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.wording import counted
+
 if TYPE_CHECKING:
     from analysis.planning.power import Goal
     from analysis.planning.study_plan import Plan
@@ -144,7 +146,7 @@ def _print_plan(plan: Plan) -> None:
     spread = "from the pilot" if plan.from_pilot else "assumed"
     click.echo(
         f"{_rate_words(plan)}; spreads {spread}: participants {model.participant_sd:.2f}, images {model.image_sd:.2f} "
-        f"(logit). {design.n_trials} test trials of each {plan.unit}, {design.exposure} images."
+        f"(logit). {counted(design.n_trials, 'test trial')} of each {plan.unit}, {design.exposure} images."
     )
     click.echo(_family_words(goal))
     if goal.question == "difference":
@@ -161,12 +163,14 @@ def _print_plan(plan: Plan) -> None:
         )
     if chosen is None:
         click.echo("No number of participants up to 5000 is enough: what is missing are images.")
-    click.echo(f"{design.n_participants} participants, {design.n_images} images. {plan.advice.sentence}")
+    click.echo(
+        f"{counted(design.n_participants, 'participant')}, {counted(design.n_images, 'image')}. {plan.advice.sentence}"
+    )
     if plan.simulated is not None and chosen is not None:
         simulated = plan.simulated
         click.echo(
-            f"Simulated {simulated.n_studies} studies of {design.n_participants} participants and {design.n_images} "
-            f"images: power {100 * simulated.power:.0f} +- {100 * simulated.mc_error:.0f} % (expected "
+            f"Simulated {counted(simulated.n_studies, 'study', 'studies')} of {counted(design.n_participants, 'participant')} and "
+            f"{counted(design.n_images, 'image')}: power {100 * simulated.power:.0f} +- {100 * simulated.mc_error:.0f} % (expected "
             f"{100 * chosen.power:.0f} %), standard error of the first rate {100 * simulated.mean_std_error:.2f} points "
             f"(true {100 * simulated.true_std_error:.2f}), coverage {100 * simulated.coverage:.0f} %."
         )

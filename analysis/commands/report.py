@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from analysis.commands._report_options import read_report_input, report_options
+from evalkit.wording import counted
 
 __all__ = ["report_command"]
 
@@ -38,6 +39,8 @@ def report_command(out: Path, published: str | None, title: str, **options: Any)
     written = write_report(content, out)
     names = sorted({path.name for path in written if path.name.startswith("table.")})
     beside = ", ".join([*names, *(["figures/"] if any(path.parent.name == "figures" for path in written) else [])])
-    click.echo(f"Wrote {written[0]} and {len(written) - 1} files beside it{': ' + beside if beside else ''}.")
+    click.echo(
+        f"Wrote {written[0]} and {counted(len(written) - 1, 'file')} beside it{': ' + beside if beside else ''}."
+    )
     for problem in content.folders.problems.values() if content.folders else ():
         click.echo(f"Not shown: {problem}", err=True)

@@ -16,6 +16,7 @@ import numpy as np
 from analysis.statistics.crossed import CrossedDesign, VarianceComponents, variance_components
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
+from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
     from analysis.trials.trial_table import TrialTable
@@ -256,12 +257,12 @@ class StudyDesign:
     def __post_init__(self) -> None:
         if self.n_participants < 2 or self.n_trials < 1 or self.n_images < 2:
             raise InputError(
-                f"A study of {self.n_participants} participants, {self.n_trials} trials and "
-                f"{self.n_images} images cannot be planned; at least 2, 1 and 2 are needed."
+                f"A study of {counted(self.n_participants, 'participant')}, {counted(self.n_trials, 'trial')} and "
+                f"{counted(self.n_images, 'image')} cannot be planned; at least 2, 1 and 2 are needed."
             )
         if self.n_trials > self.n_images:
             raise InputError(
-                f"{self.n_trials} trials need as many images, and there are {self.n_images}; nobody sees one twice."
+                f"{counted(self.n_trials, 'trial')} {agree(self.n_trials, 'needs', 'need')} as many images, and there are {self.n_images}; nobody sees one twice."
             )
 
     @property

@@ -29,6 +29,7 @@ from analysis.statistics.sequential import BoundKind
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 from evalkit.shown import ShownAsTable
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,8 +186,8 @@ class Plan(ShownAsTable):
         less = reached < promised
         what = "Do not count on it: plan for more" if less else "Fewer may do: try fewer"
         return (
-            f"The formula does not hold here: it promises power {100 * promised:.0f} %, and {self.simulated.n_studies} "
-            f"simulated studies reach {100 * reached:.0f} +- {100 * self.simulated.mc_error:.0f} %. {what} participants "
+            f"The formula does not hold here: it promises power {100 * promised:.0f} %, and "
+            f"{counted(self.simulated.n_studies, 'simulated study', 'simulated studies')} reach {100 * reached:.0f} +- {100 * self.simulated.mc_error:.0f} %. {what} participants "
             "with --participants, and trust the simulated power."
         )
 
@@ -320,13 +321,13 @@ class PlanOptions:
         """
         if self.n_vigilance >= self.trials:
             raise InputError(
-                f"--vigilance {self.n_vigilance} leaves none of {self.trials} trials; fewer vigilance trials are allowed."
+                f"--vigilance {self.n_vigilance} leaves none of {counted(self.trials, 'trial')}; fewer vigilance trials are allowed."
             )
         trials = self.trials - self.n_vigilance
         if trials < self.n_parts:
             what = "pairs of methods" if self.preset == "preference" else "methods"
             raise InputError(
-                f"{trials} test trials cannot be divided among {self.n_parts} {what}; more --trials are needed."
+                f"{counted(trials, 'test trial')} cannot be divided among {self.n_parts} {what}; more --trials are needed."
             )
         trials //= self.n_parts
         return StudyDesign(

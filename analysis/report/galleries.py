@@ -18,7 +18,7 @@ from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_images
-from evalkit.wording import did_you_mean
+from evalkit.wording import counted, did_you_mean
 
 __all__ = [
     "RULES",
@@ -285,7 +285,7 @@ def rate_galleries(
                 folders.row(
                     str(row["image"]),
                     f"{verb} {100 * row['shrunken_rate']:.0f} % ({100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f}; "
-                    f"{row['n_trials']} answers)",
+                    f"{counted(int(row['n_trials']), 'answer')})",
                 )
                 for row in chosen
             ]

@@ -6,6 +6,7 @@ from analysis.report.content import ReportInput
 from analysis.report.preference import preference_paragraph
 from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
+from evalkit.wording import agree, counted
 
 __all__ = ["methods_paragraphs"]
 
@@ -28,7 +29,7 @@ def _image_counts(scores: ScoreFolder) -> str:
     """Images of the methods: one number where they have as many, each method's own where not."""
     counts = {method: scores.images_of(method) for method in scores.methods}
     if len(set(counts.values())) <= 1:
-        return f"{next(iter(counts.values()), 0):,} images"
+        return counted(next(iter(counts.values()), 0), "image")
     return "images of different number (" + ", ".join(f"{name}: {count:,}" for name, count in counts.items()) + ")"
 
 
@@ -48,9 +49,9 @@ def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
         "rating": "rated single images",
     }[headline.trials.preset]
     who = "Simulated observers" if study.simulated else "Participants"
-    first = f"{who} (n = {people}) {asked}; {len(test):,} answers on {images} images are analysed."
+    first = f"{who} (n = {people}) {asked}; {counted(len(test), 'answer')} on {counted(images, 'image')} {agree(len(test), 'is', 'are')} analysed."
     first += _departures(headline)
-    excluded = "; ".join(f"{entry.reason}: {entry.n_trials} trials" for entry in study.left_out)
+    excluded = "; ".join(f"{entry.reason}: {counted(entry.n_trials, 'trial')}" for entry in study.left_out)
     if excluded:
         first += f" Not included: {excluded}."
     if study.rules:

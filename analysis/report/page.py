@@ -263,10 +263,12 @@ def _agreement_cell(entry: MetricAgreement | None) -> str:
 def _subtitle(content: ReportInput) -> str:
     parts = []
     if content.scores:
-        parts.append(f"{len(content.scores.methods)} methods scored by {len(content.scores.metrics)} metrics")
+        parts.append(
+            f"{counted(len(content.scores.methods), 'method')} scored by {counted(len(content.scores.metrics), 'metric')}"
+        )
     if content.study:
         test = content.study.headline.trials.of_kind("test")
-        parts.append(f"{len(test):,} answers of {test.design.n_participants} participants")
+        parts.append(f"{counted(len(test), 'answer')} of {counted(test.design.n_participants, 'participant')}")
     return "; ".join(parts) + f". colorization-evalkit {content.version}"
 
 
@@ -278,7 +280,7 @@ def _figure_part(entry: DrawnFigure, content: ReportInput) -> dict[str, Any]:
         svg = _with_named_points(svg, content.scatter)
         n_images, n_shown = len(content.scatter.images), len(_hover_images(content))
         if content.folders is not None and n_shown < n_images:
-            caption += f" The page holds the pictures of {n_shown:,} of the {n_images:,} images."
+            caption += f" The page holds the pictures of {n_shown:,} of the {counted(n_images, 'image')}."
     return {"name": entry.name, "caption": caption, "svg": Markup(svg), "wide": entry.wide}
 
 

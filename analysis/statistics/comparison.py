@@ -14,6 +14,7 @@ from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, Label
 from analysis.statistics.fool_rate import clopper_pearson, crossed_mean, logit_t_interval, t_quantile
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = ["Difference", "McNemar", "OddsRatio", "compare", "compare_designs", "mcnemar", "odds_ratio"]
 
@@ -302,7 +303,7 @@ def mcnemar(only_a: int, only_b: int) -> McNemar:
 def _contribution(y: FloatArray, design: CrossedDesign, name: str) -> FloatArray:
     """R = (y - mean) / n, after the checks that each method needs on its own."""
     if y.shape != (design.n_trials,) or not np.isfinite(y).all():
-        raise InputError(f"Values of {name} must be {design.n_trials} finite numbers, one per trial.")
+        raise InputError(f"Values of {name} must be {counted(design.n_trials, 'finite number')}, one per trial.")
     try:
         design.refuse_duplicates()
     except InputError as error:
@@ -350,7 +351,7 @@ def _square_and_add(sides: Sequence[_Side], confidence: float) -> dict[str, Any]
         return max(low, -1.0), min(high, 1.0)
 
     low, high = limits(confidence)
-    counts = f"{a.n_effective} and {b.n_effective} independent answers"
+    counts = f"{a.n_effective} and {counted(b.n_effective, 'independent answer')}"
     if not (a.varies or b.varies):
         p = _fisher(a.n_effective, b.n_effective) if a.rate != b.rate else 1.0
         note = f"no answer of either method varies: no standard error; conservative limits as of {counts}"
@@ -360,7 +361,7 @@ def _square_and_add(sides: Sequence[_Side], confidence: float) -> dict[str, Any]
         side = b if a.varies else a
         note = (
             f"every answer of {still} is {side.rate:g}: no standard error; square-and-add limits, those of {still} exact as of "
-            f"{side.n_effective} independent answers"
+            f"{counted(side.n_effective, 'independent answer')}"
         )
     return {"std_error": math.nan, "ci_low": low, "ci_high": high, "df": math.nan, "p_value": p, "note": note}
 

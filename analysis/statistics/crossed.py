@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 from evalkit.arrays import FloatArray, IntArray
+from evalkit.wording import agree, counted
 
 Labels = npt.NDArray[Any] | Sequence[Any]
 Estimand = Literal["participants+images", "participants"]
@@ -69,7 +70,7 @@ class CrossedDesign:
         images, image_codes = np.unique(np.asarray(image), return_inverse=True)
         if participant_codes.shape != image_codes.shape or participant_codes.ndim != 1:
             raise InputError(
-                f"participant has {participant_codes.size} entries and image has {image_codes.size}; "
+                f"participant has {counted(participant_codes.size, 'entry', 'entries')} and image has {image_codes.size}; "
                 "one of each per trial is needed."
             )
         if participant_codes.size == 0:
@@ -308,7 +309,9 @@ def variance_components(values: npt.ArrayLike, design: CrossedDesign) -> Varianc
         )
     total = float(np.sum((y - y.mean()) ** 2))
     if total <= 0.0:
-        raise InputError(f"All {n} values are {y[0]:g}, so there is no variance to divide into components.")
+        raise InputError(
+            f"All {counted(n, 'value')} {agree(n, 'is', 'are')} {y[0]:g}, so there is no variance to divide into components."
+        )
     nu_p, nu_i = design.participant_repetition, design.image_repetition
     within_p = _within(y, design.participant, design.trials_per_participant)
     within_i = _within(y, design.image, design.trials_per_image)

@@ -19,6 +19,7 @@ from analysis.statistics.crossed import (
     variance_components,
 )
 from evalkit.errors import InputError
+from evalkit.wording import agree, counted
 
 __all__ = [
     "CrossedMean",
@@ -181,14 +182,16 @@ def crossed_mean(
     note = ""
     if constant:
         if scale == "linear" or y[0] not in (0.0, 1.0):
-            raise InputError(f"All {y.size} values are {y[0]:g}; an interval needs values that differ.")
+            raise InputError(
+                f"All {counted(y.size, 'value')} {agree(y.size, 'is', 'are')} {y[0]:g}; an interval needs values that differ."
+            )
         n_effective = min(n_p, n_i) if estimand == "participants+images" else n_p
         low, high = clopper_pearson(int(y[0]) * n_effective, n_effective, confidence)
         std_error = df = math.nan
         interval = "clopper-pearson"
         note = (
             f"every answer is {int(y[0])}: no standard error; conservative Clopper-Pearson interval "
-            f"as of {n_effective} independent answers"
+            f"as of {counted(n_effective, 'independent answer')}"
         )
     else:
         if estimand == "participants":
@@ -201,7 +204,7 @@ def crossed_mean(
         std_error = math.sqrt(variance)
         if std_error <= ROUNDING * float(np.std(y)):
             raise InputError(
-                f"All {n_p} participants have the same mean ({mean:g}), so their spread gives no interval; "
+                f"All {counted(n_p, 'participant')} {agree(n_p, 'has', 'have')} the same mean ({mean:g}), so their spread gives no interval; "
                 "use estimand 'participants+images'."
             )
         interval = "logit-t" if scale == "logit" else "linear-t"

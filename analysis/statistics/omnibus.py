@@ -12,6 +12,7 @@ import numpy.typing as npt
 from analysis.statistics.crossed import CrossedDesign, Estimand
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = ["OmnibusTest", "equal_means", "hotelling", "positive_part"]
 
@@ -126,7 +127,9 @@ def _check(values: Sequence[FloatArray], designs: Sequence[CrossedDesign], estim
         raise InputError(f"A test of all methods needs two or more; there is {len(values)}.")
     for number, (y, design) in enumerate(zip(values, designs, strict=True)):
         if y.shape != (design.n_trials,) or not np.isfinite(y).all():
-            raise InputError(f"Values of sample {number} must be {design.n_trials} finite numbers, one per trial.")
+            raise InputError(
+                f"Values of sample {number} must be {counted(design.n_trials, 'finite number')}, one per trial."
+            )
         if design.n_participants < 2:
             raise InputError(f"Sample {number} has one participant; at least two of each method are needed.")
         if np.ptp(y) == 0:

@@ -16,7 +16,7 @@ from analysis.statistics.fool_rate import CrossedMean, clopper_pearson, crossed_
 from analysis.statistics.omnibus import OmnibusTest, hotelling, positive_part
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.errors import InputError
-from evalkit.wording import some_names
+from evalkit.wording import counted, some_names
 
 __all__ = [
     "Contrast",
@@ -261,7 +261,7 @@ def _share(
 def _separated_note(mean: CrossedMean, estimand: Estimand) -> str:
     return (
         "one method won every trial: exact (Clopper-Pearson) interval and sign test, as of "
-        f"{_independent_answers(mean, estimand)} independent answers to be on the safe side"
+        f"{counted(_independent_answers(mean, estimand), 'independent answer')} to be on the safe side"
     )
 
 

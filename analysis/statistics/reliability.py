@@ -13,6 +13,7 @@ from analysis.statistics.fool_rate import t_quantile
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
+from evalkit.wording import counted
 
 __all__ = [
     "CorrectedCorrelation",
@@ -143,7 +144,7 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.9
 
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise InputError(f"x has {a.size} values and y {b.size}; pairs are needed.")
+        raise InputError(f"x has {counted(a.size, 'value')} and y {b.size}; pairs are needed.")
     both = np.isfinite(a) & np.isfinite(b)
     n = int(both.sum())
     if n < 2 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.trials.trial_files import check_together, read_raw_tables, without_rejected
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = ["read_amt_results"]
 
@@ -76,7 +77,7 @@ def _one_row_per_trial(
     numbers = _trial_numbers(raw)
     if not 0 <= practice < len(numbers):
         raise InputError(
-            f"{raw.source} has {len(numbers)} trials per row and --practice is {practice}; fewer are allowed."
+            f"{raw.source} has {counted(len(numbers), 'trial')} per row and --practice is {practice}; fewer are allowed."
         )
     person = next(
         (raw.columns[name] for name in ("WorkerId", "AssignmentId") if name in raw.columns),

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
 from evalkit.text_formats import spreadsheet_text, unguarded
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -400,7 +401,7 @@ def _read_csv(path: Path) -> RawTable:
                 cells += [""] * (len(header) - len(cells))  # MTurk leaves out what is empty at the end of a row
             if len(cells) != len(header):
                 raise InputError(
-                    f"{path.name} row {above + reader.line_num} has {len(cells)} cells, but the header has {len(header)}."
+                    f"{path.name} row {above + reader.line_num} has {counted(len(cells), 'cell')}, but the header has {len(header)}."
                 )
             rows.append([unguarded(cell) for cell in cells])
             numbers.append(above + reader.line_num)

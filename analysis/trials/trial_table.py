@@ -301,7 +301,7 @@ def _suspect_note(columns: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
     people = len(set(columns["participant"][suspect].tolist()))
     kinds = ", ".join(f"{flag} {count}" for flag, count in counts.items() if count)
     return (
-        f"{int(suspect.sum())} of {suspect.size} trials, of {people} participants, were not sent as a page of the study "
+        f"{int(suspect.sum())} of {counted(suspect.size, 'trial')}, of {counted(people, 'participant')}, were not sent as a page of the study "
         f"sends them ({kinds}): scripts, most likely. They count unless a declared rule leaves them out.",
     )
 
@@ -442,7 +442,7 @@ def _check_one_session(table: TrialTable) -> None:
         rows = np.flatnonzero(person == who)
         other = rows[np.argmax(session[rows] != session[rows[0]])]
         raise InputError(
-            f"{table.source} has {count[who]} sessions of participant {people[who]} (rows "
+            f"{table.source} has {counted(count[who], 'session')} of participant {people[who]} (rows "
             f"{table.row[rows[0]]} and "
             f"{table.row[other]}); one session per participant is allowed. Remove the later ones from the "
             "file, or name the session column as participant if they are different people."

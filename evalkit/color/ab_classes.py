@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 from evalkit.arrays import FloatArray, IntArray
+from evalkit.wording import counted
 
 # (a, first b, last b) of each grid row: facts of the published pts_in_hull.npy (Zhang, Isola, Efros 2016 release).
 _ZHANG2016_ROWS = (
@@ -266,7 +267,9 @@ def load_prior(path: Path, classes: AbClasses) -> Prior:
     else:
         shares = _load_npy(path)
     if shares.shape != (len(classes),):
-        raise InputError(f"{path}: holds {shares.size} class shares; {classes.name} has {len(classes)} classes")
+        raise InputError(
+            f"{path}: holds {shares.size} class shares; {classes.name} has {counted(len(classes), 'class', 'classes')}"
+        )
     if not np.all(np.isfinite(shares)) or shares.min() < 0 or shares.sum() <= 0:
         raise InputError(f"{path}: class shares must be finite, non-negative and not all zero")
     shares = shares / shares.sum()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.wording import counted
+
 __all__ = ["datasets_command"]
 
 
@@ -43,4 +45,4 @@ def ctest10k_command(labels: Path, out: Path) -> None:
             file.write("".join(f"{name}\n" for name in names).encode())
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
-    click.echo(f"{out}: {len(names)} names, sha256 {CTEST10K_DIGEST}")
+    click.echo(f"{out}: {counted(len(names), 'name')}, sha256 {CTEST10K_DIGEST}")

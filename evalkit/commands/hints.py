@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.hints.protocols import PROTOCOLS
+from evalkit.wording import counted
 
 __all__ = ["hints_command"]
 
@@ -72,7 +73,7 @@ def hints_command(
     check_folders(source, target, allow_content=overwrite)
     with progress_bar("hints", "photos") as show:
         n_photos = write_hint_folder(source, target, recipes, on_image=show)
-    sets = f" in {len(recipes)} folders: {', '.join(recipes)}" if len(recipes) > 1 else ""
+    sets = f" in {counted(len(recipes), 'folder')}: {', '.join(recipes)}" if len(recipes) > 1 else ""
     click.echo(f"{target}: hints of {n_photos} photo{'' if n_photos == 1 else 's'} by {protocol}{sets}")
 
 

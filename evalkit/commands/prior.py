@@ -90,7 +90,7 @@ def prior_command(
         present = int((total.counts > 0).sum())
         click.echo(
             f"{out}: {counted(total.n_images, 'photo')}, {counted(int(total.counts.sum()), 'pixel')}, {present} of "
-            f"{len(total.counts)} classes present"
+            f"{counted(len(total.counts), 'class', 'classes')} present"
         )
         if total.unreadable:
             click.echo(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.wording import counted
+
 __all__ = ["probe_command"]
 
 
@@ -111,7 +113,9 @@ def probe_command(
     if out is not None:
         write_atomically(out, csv_text(rows))
     if not quiet:
-        click.echo(f"top-1 in per cent, {len(photos.paths)} photos of {len(photos.names)} classes, {folds} folds")
+        click.echo(
+            f"top-1 in per cent, {counted(len(photos.paths), 'photo')} of {counted(len(photos.names), 'class', 'classes')}, {folds} folds"
+        )
         for row in rows:
             top1, error = float(str(row["top1"])), float(str(row["std_error"]))
             click.echo(f"{row['network']:28}{row['block']:10}{100 * top1:7.1f} +- {100 * error:.1f}")

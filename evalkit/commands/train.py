@@ -273,7 +273,7 @@ def _say_report(report: TrainingReport, variant: str, *, validated: bool, stops_
         if names
     ]
     click.echo(
-        f"{report.weights}: {variant}, {report.n_parameters:,} parameters, {counted(report.last_step, 'step')} on "
+        f"{report.weights}: {variant}, {counted(report.n_parameters, 'parameter')}, {counted(report.last_step, 'step')} on "
         f"{counted(len(report.survey.photos), 'photo')}" + (f" (skipped: {', '.join(skipped)})" if skipped else "")
     )
     if validated:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
+from evalkit.wording import agree, counted
 
 __all__ = ["ctest10k", "image_set_digest", "image_set_field", "read_validation_labels", "recognise_image_set"]
 
@@ -138,7 +139,9 @@ def read_validation_labels(path: str | Path) -> Sequence[int]:
             raise InputError(f"{path}, row {row}: {_file_name(number)} is there for the second time")
         labels[number] = int(match["label"])
     if labels.keys() != set(range(1, N_VALIDATION + 1)):
-        raise InputError(f"{path} has {len(labels)} labels; it must have one for each of {N_VALIDATION} photos")
+        raise InputError(
+            f"{path} has {counted(len(labels), 'label')}; it must have one for each of {N_VALIDATION:,} photos"
+        )
     if max(labels.values()) == N_CLASSES and min(labels.values()) == 1:
         raise InputError(
             f"{path} numbers the classes 1 to {N_CLASSES}: these are the ILSVRC ids of the development kit "
@@ -202,7 +205,9 @@ def image_set_field(names: Iterable[str]) -> str:
 
 def _checked(labels: Sequence[int]) -> Sequence[int]:
     if len(labels) != N_VALIDATION:
-        raise InputError(f"{len(labels)} validation labels were given; ImageNet has {N_VALIDATION} of them")
+        raise InputError(
+            f"{counted(len(labels), 'validation label')} {agree(len(labels), 'was', 'were')} given; ImageNet has {N_VALIDATION} of them"
+        )
     for number, label in enumerate(labels, start=1):
         if not 0 <= label < N_CLASSES:
             raise InputError(f"{_file_name(number)} has the label {label}; labels are 0 to {N_CLASSES - 1}")

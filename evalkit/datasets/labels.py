@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
-from evalkit.wording import some_names
+from evalkit.wording import agree, counted, some_names
 
 __all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for", "labels_of_validation_set"]
 
@@ -190,7 +190,7 @@ def _read_bare(path: Path, names: Sequence[str], n_lines: int) -> list[tuple[str
 
     if n_lines != 50_000:
         raise InputError(
-            f"{path}: has {n_lines} labels without file names; only the 50,000 of the whole validation set can be told "
+            f"{path}: has {counted(n_lines, 'label')} without file names; only the 50,000 of the whole validation set can be told "
             "apart by their place. Write 'file class' on each line."
         )
     labels = read_validation_labels(path)
@@ -243,7 +243,7 @@ def _matched(entries: Sequence[tuple[str, int]], names: Sequence[str], path: Pat
             label_of[name] = next(iter(labels))
     if missing:
         raise InputError(
-            f"{path}: {len(missing)} of {len(names)} images have no label there ({some_names(missing)}); the file has {len(entries)} "
-            "labels, matched by file name without extension."
+            f"{path}: {len(missing)} of {counted(len(names), 'image')} {agree(len(missing), 'has', 'have')} no label there ({some_names(missing)}); the file has "
+            f"{counted(len(entries), 'label')}, matched by file name without extension."
         )
     return label_of

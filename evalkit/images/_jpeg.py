@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from evalkit.images._headers import MalformedImage, exif_orientation
+from evalkit.wording import counted
 
 __all__ = [
     "JpegHeader",
@@ -245,7 +246,7 @@ def tidy_jpeg(data: bytes) -> tuple[bytes, tuple[str, ...]]:
             body = body[:11] + b"\x01" + body[12:]
         pieces += [b"\xff", bytes((marker,)), (len(body) + 2).to_bytes(2, "big"), body, data[segment.scan]]
     if n_extraneous:
-        notes[f"{n_extraneous} extraneous bytes between markers passed over"] = None
+        notes[f"{counted(n_extraneous, 'extraneous byte')} between markers passed over"] = None
     return b"".join((*pieces, b"\xff\xd9")), tuple(notes)
 
 

@@ -23,7 +23,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
 from evalkit.images.image_pairs import find_images
 from evalkit.images.orientation import shape_is_turned
-from evalkit.wording import N_NAMED, counted, some_names
+from evalkit.wording import N_NAMED, agree, counted, some_names
 
 __all__ = ["CHECKS", "Finding", "lint_folders"]
 
@@ -469,7 +469,10 @@ def _common_findings(owner: str, looks: Mapping[str, Look]) -> Iterator[Finding]
     repeated = tuple(name for names in by_digest.values() if len(names) > 1 for name in names)
     if repeated:
         yield _finding(
-            "repeated", owner, f"{len(repeated)} files are copies of one another ({some_names(repeated)}).", repeated
+            "repeated",
+            owner,
+            f"{counted(len(repeated), 'file')} {agree(len(repeated), 'is', 'are')} copies of one another ({some_names(repeated)}).",
+            repeated,
         )
 
 

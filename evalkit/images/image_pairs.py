@@ -16,7 +16,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES, starts_like_an_image
-from evalkit.wording import some_names
+from evalkit.wording import agree, counted, some_names
 
 __all__ = [
     "FolderScan",
@@ -244,7 +244,7 @@ def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow
     if not names:
         raise InputError(
             "no image is common to the truth and all methods, though each method has some of the "
-            f"{len(truth_scan.images)} truth images; score fewer methods at once."
+            f"{counted(len(truth_scan.images), 'truth image')}; score fewer methods at once."
         )
     return PairTable(
         names=tuple(names),
@@ -258,9 +258,13 @@ def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow
 def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
     parts = []
     if absent:
-        parts.append(f"{len(absent)} of {n_truth} truth images have no file there ({some_names(absent)})")
+        parts.append(
+            f"{len(absent)} of {counted(n_truth, 'truth image')} {agree(len(absent), 'has', 'have')} no file there ({some_names(absent)})"
+        )
     if surplus:
-        parts.append(f"{len(surplus)} of its {len(scan.images)} images have no truth image ({some_names(surplus)})")
+        parts.append(
+            f"{len(surplus)} of its {counted(len(scan.images), 'image')} {agree(len(surplus), 'has', 'have')} no truth image ({some_names(surplus)})"
+        )
     return (
         f"method '{method}' ({scan.folder}): {' and '.join(parts)}{_of_another_kind(scan.ignored)}; complete the folders, or "
         "score the common images alone with --allow-missing."
@@ -273,7 +277,7 @@ def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Seq
 def _nothing_matches(method: str, scan: FolderScan, truth: FolderScan) -> str:
     hint = _guess_of_difference(list(truth.images), list(scan.images))
     return (
-        f"method '{method}' ({scan.folder}): none of its {len(scan.images)} images ({some_names(scan.images)}) has the "
+        f"method '{method}' ({scan.folder}): none of its {counted(len(scan.images), 'image')} ({some_names(scan.images)}) has the "
         f"name of a truth image in {truth.folder} ({some_names(truth.images)}). {hint}"
     )
 
@@ -442,7 +446,7 @@ def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
         kept |= matches
     if unknown:
         raise InputError(
-            f"{path}: {len(unknown)} of {len(lines)} names are not among the {len(in_run)} images of the run "
+            f"{path}: {len(unknown)} of {counted(len(lines), 'name')} {agree(len(unknown), 'is', 'are')} not among the {counted(len(in_run), 'image')} of the run "
             f"({some_names(unknown)})."
         )
     return frozenset(kept)

@@ -20,6 +20,7 @@ from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
 from evalkit.networks.options import NetworkOptions
+from evalkit.wording import counted
 
 __all__ = ["PairMeasurer", "check_measurable", "kept_measurer"]
 
@@ -128,7 +129,7 @@ class PairMeasurer:
         classes = np.atleast_1d(np.asarray(labels))
         if classes.shape != (n_pairs,) or (n_pairs and classes.dtype.kind not in "iu"):
             raise InputError(
-                f"labels: expected {n_pairs} whole numbers, one per pair, got {classes.dtype} of shape {classes.shape}"
+                f"labels: expected {counted(n_pairs, 'whole number')}, one per pair, got {classes.dtype} of shape {classes.shape}"
             )
         return [int(one) for one in classes]
 

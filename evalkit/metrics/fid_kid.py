@@ -458,7 +458,9 @@ def _distance_on_arrays(
         raise InputError(f"convention {convention!r}: allowed are {' and '.join(kinds)}")
     truth, prediction = _image_list("truth_rgb8", truth_rgb8), _image_list("pred_rgb8", pred_rgb8)
     if len(truth) != len(prediction):
-        raise InputError(f"truth_rgb8 has {len(truth)} images but pred_rgb8 has {len(prediction)}; give pairs")
+        raise InputError(
+            f"truth_rgb8 has {counted(len(truth), 'image')} but pred_rgb8 has {len(prediction)}; give pairs"
+        )
     measurer = kept_measurer(kinds[convention], networks)
     (metric,) = measurer.metrics
     statistics = measurer.measure(list(zip(truth, prediction, strict=True)))

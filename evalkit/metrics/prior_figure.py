@@ -17,7 +17,7 @@ from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.prior_counts import PriorCounts
-from evalkit.wording import needs_package
+from evalkit.wording import counted, needs_package
 
 __all__ = ["ENDINGS", "check_prior_figure", "draw_prior"]
 
@@ -99,7 +99,7 @@ def draw_prior(prior: PriorCounts, classes: AbClasses, path: Path) -> None:
         axes.set_yticks(range(-100, 101, 50))
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(
-            f"{present.size} of {shares.size} classes present in {prior.n_images:,} photos",
+            f"{present.size} of {counted(shares.size, 'class', 'classes')} present in {counted(prior.n_images, 'photo')}",
             loc="left",
             color=INK,
             fontsize=9,

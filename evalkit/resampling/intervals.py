@@ -25,6 +25,7 @@ import numpy.typing as npt
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.resampling.replicates import BLOCK_ELEMENTS, ScoreFunction, checked_terms, on_exact_grid, quietly
+from evalkit.wording import counted
 
 __all__ = [
     "Interval",
@@ -122,7 +123,7 @@ def interval(
         return Interval.missing("The score itself is undefined.", n_undefined)
     if defined.size < 2 or n_undefined > MAX_UNDEFINED * values.size:
         return Interval.missing(
-            f"Undefined in {n_undefined} of {values.size} replicates: one image alone carries this number.",
+            f"Undefined in {n_undefined} of {counted(values.size, 'replicate')}: one image alone carries this number.",
             n_undefined,
         )
     # From the first replicate, so that equal replicates have a deviation of exactly 0.

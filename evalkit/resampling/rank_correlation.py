@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = ["spearman"]
 
@@ -32,7 +33,7 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """
     one, other = _ranks(np.asarray(x, dtype=np.float64)), _ranks(np.asarray(y, dtype=np.float64))
     if one.shape != other.shape:
-        raise InputError(f"{len(one)} values cannot be correlated with {len(other)}.")
+        raise InputError(f"{counted(len(one), 'value')} cannot be correlated with {len(other)}.")
     if len(one) < 2:
         return math.nan
     one, other = one - one.mean(), other - other.mean()

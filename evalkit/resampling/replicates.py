@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 __all__ = [
     "BLOCK_ELEMENTS",
@@ -277,7 +278,9 @@ def checked_terms(terms: npt.NDArray[Any], name: str, n_images: int | None) -> n
     if terms.ndim != 2 or not terms.size:
         raise InputError(f"The terms of {name} have shape {terms.shape}; (images, terms) is needed, each at least 1.")
     if n_images is not None and len(terms) != n_images:
-        raise InputError(f"The terms of {name} have {len(terms)} images, those before it {n_images}; all need as many.")
+        raise InputError(
+            f"The terms of {name} have {counted(len(terms), 'image')}, those before it {n_images}; all need as many."
+        )
     if not np.isfinite(terms).all():
         image, term = np.argwhere(~np.isfinite(terms))[0]
         raise InputError(f"Term {term} of image {image} in {name} is not finite; give a term and a count of 0 instead.")

@@ -21,6 +21,7 @@ from evalkit.resampling.intervals import (
     wilson_interval,
 )
 from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
+from evalkit.wording import agree, counted
 
 __all__ = ["Estimate", "check_n_bootstrap", "estimate", "intervals", "leave_one_out_of"]
 
@@ -65,7 +66,9 @@ class Estimate:
 def check_n_bootstrap(n_bootstrap: int) -> None:
     """Refuse numbers of replicates that give no interval; 0 leaves the intervals out."""
     if n_bootstrap != 0 and n_bootstrap < 100:
-        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; allowed: 0 or at least 100")
+        raise InputError(
+            f"{counted(n_bootstrap, 'bootstrap replicate')} {agree(n_bootstrap, 'is', 'are')} too few for an interval; allowed: 0 or at least 100"
+        )
 
 
 def estimate(metric: Metric, statistics: ImageStatistics) -> Estimate:
@@ -193,7 +196,11 @@ def _reason(metric: Metric, statistics: ImageStatistics, is_scored: BoolArray) -
     n_unscored = n - int(is_scored.sum()) - n_infinite
     reasons = []
     if n_infinite:
-        reasons.append(f"{n_infinite} of {n} images are identical to the truth (infinite, counted apart)")
+        reasons.append(
+            f"{n_infinite} of {counted(n, 'image')} {agree(n_infinite, 'is', 'are')} identical to the truth (infinite, counted apart)"
+        )
     if n_unscored > 0:
-        reasons.append(f"{n_unscored} of {n} images are unscored ({metric.unscored_because})")
+        reasons.append(
+            f"{n_unscored} of {counted(n, 'image')} {agree(n_unscored, 'is', 'are')} unscored ({metric.unscored_because})"
+        )
     return "; ".join(reasons)

@@ -20,6 +20,7 @@ from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
 from evalkit.text_formats import spreadsheet_text, with_decimal_point
+from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
     from evalkit.scoring.scores import Scores
@@ -124,11 +125,13 @@ def validate_metrics(scores: Scores, human: HumanScores, *, n_bootstrap: int = 2
         If fewer than four rows of the run have a human score.
     """
     if n_bootstrap < 100:
-        raise InputError(f"{n_bootstrap} bootstrap replicates are too few for an interval; at least 100.")
+        raise InputError(
+            f"{counted(n_bootstrap, 'bootstrap replicate')} {agree(n_bootstrap, 'is', 'are')} too few for an interval; at least 100."
+        )
     rows = [row for row in scores.per_image.to_pylist() if _key(row, human) is not None]
     if len(rows) < MIN_PAIRS:
         raise InputError(
-            f"{len(rows)} rows of the run have a human score; at least {MIN_PAIRS} are needed. Images and methods must have "
+            f"{counted(len(rows), 'row')} of the run have a human score; at least {MIN_PAIRS} are needed. Images and methods must have "
             f"the run's names (for example {scores.per_image['image'][0]}, {scores.methods[0]})."
         )
     judged = np.array([human[_known(row, human)] for row in rows])

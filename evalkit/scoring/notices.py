@@ -12,7 +12,7 @@ from evalkit.color.limits import KEPT_LIGHTNESS
 from evalkit.errors import InputError
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.statistics_store import rows_of_method
-from evalkit.wording import counted
+from evalkit.wording import agree, counted
 
 __all__ = ["notices", "refuse_copies"]
 
@@ -76,7 +76,13 @@ def _about_truth(rows: pa.Table) -> list[str]:
 
 def _about_photos(rows: pa.Table) -> list[str]:
     n, n_gray = len(rows), sum(bool(value) for value in _column(rows, "gray_truth"))
-    sentences = [f"{n_gray} of {n} true photos are grayscale: ab metrics mean nothing on them"] if n_gray else []
+    sentences = (
+        [
+            f"{n_gray} of {counted(n, 'true photo')} {agree(n_gray, 'is', 'are')} grayscale: ab metrics mean nothing on them"
+        ]
+        if n_gray
+        else []
+    )
     return sentences + _applied(_column(rows, "truth_notes"), "true photos")
 
 
@@ -95,13 +101,15 @@ def _about_method(method: str, rows: pa.Table, n_jpeg_truths: int) -> list[str]:
     n_changed = sum(value > KEPT_LIGHTNESS for value in changes)
     if n_changed:
         sentences.append(
-            f"L differs from the truth's by more than {KEPT_LIGHTNESS:g} on average in {n_changed} of {n} images (mean "
+            f"L differs from the truth's by more than {KEPT_LIGHTNESS:g} on average in {n_changed} of {counted(n, 'image')} (mean "
             f"|dL| {sum(changes) / len(changes):.2f}): resized, re-encoded, or not kept"
         )
     sentences += _applied(_column(rows, "notes"), "")
     n_identical = sum(_column(rows, "identical"))
     if n_identical and method != "truth":
-        sentences.append(f"{n_identical} of {n} images have the truth's own pixels")
+        sentences.append(
+            f"{n_identical} of {counted(n, 'image')} {agree(n_identical, 'has', 'have')} the truth's own pixels"
+        )
     newly_clipped = sum(value for value in _column(rows, "newly_clipped") if value is not None)
     share = newly_clipped / max(1, sum(_column(rows, "n_pixels")))
     if share > NOTICED_CLIPPING:
@@ -109,10 +117,10 @@ def _about_method(method: str, rows: pa.Table, n_jpeg_truths: int) -> list[str]:
     n_jpeg = _column(rows, "format").count("JPEG")
     if n_jpeg and n_jpeg + n_jpeg_truths < 2 * n:
         sentences.append(
-            f"{n_jpeg} of {n} images are JPEG, {n_jpeg_truths} of {n} true photos are; JPEG changes colours"
+            f"{n_jpeg} of {counted(n, 'image')} {agree(n_jpeg, 'is', 'are')} JPEG, {n_jpeg_truths} of {counted(n, 'true photo')} {agree(n_jpeg_truths, 'is', 'are')}; JPEG changes colours"
         )
     elif n_jpeg:
-        sentences.append(f"{n_jpeg} of {n} images are JPEG, which changes colours")
+        sentences.append(f"{n_jpeg} of {counted(n, 'image')} {agree(n_jpeg, 'is', 'are')} JPEG, which changes colours")
     return [f"method {method}: {sentence}" for sentence in sentences]
 
 
@@ -120,7 +128,7 @@ def _applied(notes: Sequence[str | None], whose: str) -> list[str]:
     """What decoding changed, counted: profiles converted, images turned."""
     counts = Counter(note for text in notes if text for note in text.split("; "))
     subject = f"{whose}: " if whose else ""
-    return [f"{subject}in {count} of {len(notes)} images {note}" for note, count in sorted(counts.items())]
+    return [f"{subject}in {count} of {counted(len(notes), 'image')} {note}" for note, count in sorted(counts.items())]
 
 
 def _column(rows: pa.Table, name: str) -> list[Any]:

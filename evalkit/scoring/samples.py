@@ -27,7 +27,7 @@ from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import FolderScan, PairTable
 from evalkit.metrics.base import Metric, SetMetric, mean_score, mean_terms
-from evalkit.wording import some_names
+from evalkit.wording import agree, counted, some_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +80,7 @@ def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, 
         return None
     if strangers:
         raise InputError(
-            f"{scan.folder}: {len(strangers)} of {len(scan.images)} files are samples of no true photo "
+            f"{scan.folder}: {len(strangers)} of {counted(len(scan.images), 'file')} {agree(len(strangers), 'is', 'are')} samples of no true photo "
             f"({some_names(strangers)}); samples are called stem/0.png or stem_0.png."
         )
     sampled = set().union(*files_of.values())
@@ -116,7 +116,9 @@ def expand_samples(
         for method, files in zip(groups[name], samples.values(), strict=True):
             absent = [image for image in pairs.names if image not in files]
             if absent:
-                raise InputError(f"method '{name}': {len(absent)} true photos have no samples ({some_names(absent)}).")
+                raise InputError(
+                    f"method '{name}': {counted(len(absent), 'true photo')} {agree(len(absent), 'has', 'have')} no samples ({some_names(absent)})."
+                )
             methods[method] = tuple(files[image] for image in pairs.names)
     return replace(pairs, methods=methods), groups
 

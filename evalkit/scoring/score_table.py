@@ -81,7 +81,9 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
         rest = rest[fitting:]
     n = len(set(scores.per_image["image"].to_pylist()))
     notes = [
-        f"{n} images; beneath each value its 95 % interval over images" if scores.record.n_bootstrap else f"{n} images"
+        f"{counted(n, 'image')}; beneath each value its 95 % interval over images"
+        if scores.record.n_bootstrap
+        else f"{counted(n, 'image')}"
     ]
     if any(metric.percent for metric in metrics):
         notes.append(" and ".join(_percent_words(metrics)) + " in per cent")
@@ -155,7 +157,7 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
             p_text(d.p_holm, is_at_floor=d.is_at_floor),
         )  # fmt: skip
     n_tested = sum(not math.isnan(d.p_holm) for d in differences)
-    family = f", adjusted (Holm) for {n_tested} rows" if n_tested > 1 else ""
+    family = f", adjusted (Holm) for {counted(n_tested, 'row')}" if n_tested > 1 else ""
     lines = [
         f"Second minus first on {counted(n_most, 'image')}{_fewer(differences, n_most)}; AuC and accuracy in points. p by "
         f"swapping labels image by image{family}; bold below {LEVEL:g}. Intervals are 95 % each, not adjusted."

@@ -6,6 +6,7 @@ import ast
 import csv
 import doctest
 import io
+import itertools
 import pickle
 import re
 import stat
@@ -59,7 +60,7 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 
 
 def test_examples_of_the_sentences():
-    assert doctest.testmod(wording) == (0, 7)
+    assert doctest.testmod(wording) == (0, 8)
     assert doctest.testmod(text_formats) == (0, 4)
     assert doctest.testmod(shown) == (0, 1)
     assert doctest.testmod(errors) == (0, 1)
@@ -151,3 +152,74 @@ def test_results_are_written_by_the_one_atomic_writer():
     }
     assert {name: calls for name, calls in by_file.items() if name not in WRITTEN_OTHERWISE} == {}
     assert set(WRITTEN_OTHERWISE) <= set(by_file), "no longer needed"
+
+
+# --- counts ---------------------------------------------------------------------------------------------------
+
+COUNTED_NOUNS = [
+    "images",
+    "photos",
+    "files",
+    "trials",
+    "methods",
+    "participants",
+    "sessions",
+    "answers",
+    "steps",
+    "pairs",
+    "classes",
+    "names",
+    "folders",
+    "rows",
+    "labels",
+    "samples",
+    "replicates",
+    "shards",
+    "blocks",
+    "runs",
+    "metrics",
+    "people",
+    "entries",
+    "plates",
+    "stimuli",
+    "values",
+    "columns",
+    "votes",
+    "comparisons",
+    "studies",
+]
+NEVER_ONE = {"turing_test/commands/demo.py": "the demo's own photos"}
+"""Files in which a number stands before a plural without `counted`, and why it cannot be 1."""
+
+
+def uncounted(source: str) -> list[str]:
+    """F-strings in which the length or count of something stands directly before a plural noun."""
+    places = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for value, text in itertools.pairwise(node.values):
+            if not isinstance(value, ast.FormattedValue) or not isinstance(text, ast.Constant):
+                continue
+            expression = ast.unparse(value.value)
+            is_count = re.search(r"\blen\(|\bn_\w+|count|^n$|^total$|wanted", expression) and not re.search(
+                r"\b(counted|agree)\(", expression
+            )
+            is_constant = expression.rpartition(".")[2].isupper()
+            plural = re.match(rf" (?:[a-z-]+ ){{0,2}}?({'|'.join(COUNTED_NOUNS)})\b", str(text.value))
+            if is_count and not is_constant and plural:
+                places.append(expression + plural[0])
+    return places
+
+
+def test_a_count_and_its_noun_agree_wherever_they_are_printed():
+    assert uncounted("f'{len(images)} true photos and {n} trials'") == ["len(images) true photos", "n trials"]
+    assert uncounted("f'{counted(len(images), \"photo\")} of {N_PHOTOS} photos'") == []
+    root = Path(__file__).parents[2]
+    by_file = {
+        path.relative_to(root).as_posix(): places
+        for package in ("evalkit", "analysis", "turing_test")
+        for path in sorted((root / package).rglob("*.py"))
+        if (places := uncounted(path.read_text(encoding="utf-8")))
+    }
+    assert {name: places for name, places in by_file.items() if name not in NEVER_ONE} == {}

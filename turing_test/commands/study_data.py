@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.wording import counted
+
 if TYPE_CHECKING:
     from analysis.trials.trial_table import RawTable
     from turing_test.database.storage import Storage
@@ -115,7 +117,9 @@ def export_command(study: Path, out: Path, file_format: Any, simulated: bool, da
     with open_study(study, database) as (opened, storage):
         exported = export(storage, opened, out, file_format=file_format, simulated=simulated or None)
     who = "simulated sessions" if exported.simulated else "sessions"
-    click.echo(f"{', '.join(map(str, exported.files))}: {exported.trials} trials of {exported.sessions} {who}")
+    click.echo(
+        f"{', '.join(map(str, exported.files))}: {counted(exported.trials, 'trial')} of {exported.sessions} {who}"
+    )
     if exported.unfinished:
         click.echo(f"{exported.unfinished} of these sessions are unfinished: they go on, or have expired.", err=True)
     if exported.withdrawn:
@@ -298,4 +302,4 @@ def forget_command(
         if not yes:
             click.confirm(f"Delete {identifier} from {study} for good?", abort=True)
         trials = forget(storage, opened, identifier)
-    click.echo(f"{study}: deleted, {trials} trials. Exports and backups made before still have them.")
+    click.echo(f"{study}: deleted, {counted(trials, 'trial')}. Exports and backups made before still have them.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.wording import counted
+
 __all__ = ["audit_command", "create_command", "doctor_command", "freeze_command", "texts_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
@@ -88,9 +90,9 @@ def create_command(
             else "Nothing changed."
         )
     click.echo(
-        f"{study}: {len(manifest.images)} photos, {len(manifest.methods)} methods ({', '.join(manifest.methods)}); "
-        f"{len(manifest.stimuli)} stimuli of {manifest.stimulus_bytes:,} bytes each\n"
-        f"{protocol.preset}: {protocol.practice_trials} practice and {protocol.shown_test_trials} test trials, "
+        f"{study}: {counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')} ({', '.join(manifest.methods)}); "
+        f"{counted(len(manifest.stimuli), 'stimulus', 'stimuli')} of {manifest.stimulus_bytes:,} bytes each\n"
+        f"{protocol.preset}: {protocol.practice_trials} practice and {counted(protocol.shown_test_trials, 'test trial')}, "
         f"{protocol.sessions_per_method} sessions wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}"
     )
     if created.is_new:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.wording import counted
+
 if TYPE_CHECKING:
     from turing_test.study.study_folder import Study
 
@@ -168,7 +170,7 @@ def _refuse_second_database(study: Study, database: str | None) -> None:
     n_people, _ = sessions_in_file(study.database)
     if n_people:
         raise InputError(
-            f"{study.database}: holds {n_people} sessions of participants, and --database names another database; carry "
+            f"{study.database}: holds {counted(n_people, 'session')} of participants, and --database names another database; carry "
             f"them over first: evalkit study move {study.folder} --to URL."
         )
 

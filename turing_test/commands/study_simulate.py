@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.wording import counted
+
 if TYPE_CHECKING:
     from turing_test.simulation.observers import Population
     from turing_test.simulation.play import Participation
@@ -165,7 +167,7 @@ def _report(study: Study, population: Population, played: list[Participation]) -
     states = Counter(participation.state for participation in played)
     told = {"left": "left before the end", "full": "came when the study was full"}
     click.echo(
-        f"{len(played)} simulated participants: "
+        f"{counted(len(played), 'simulated participant')}: "
         + ", ".join(f"{count} {told.get(state, state)}" for state, count in states.most_common())
     )
     if not study.protocol.real_vs_fake:
@@ -180,6 +182,6 @@ def _report(study: Study, population: Population, played: list[Participation]) -
         ]
         if fooled:
             click.echo(
-                f"  {method}: attentive ones fooled in {sum(fooled)} of {len(fooled)} test trials "
+                f"  {method}: attentive ones fooled in {sum(fooled)} of {counted(len(fooled), 'test trial')} "
                 f"({sum(fooled) / len(fooled):.3f}; expected {population.fooled_share(method):.3f})"
             )

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from analysis.trials.columns import is_fooled
 from evalkit.text_formats import csv_text
+from evalkit.wording import counted
 from turing_test.database import schema as tables
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
@@ -150,13 +151,13 @@ def _decision(study: Study, outcome: str, rule: str | None, n_test: int, n_answe
     if outcome == "failed_checks":
         return "reject", f"{rule}; many researchers pay these too"
     if outcome == "incomplete":
-        return "partly", f"reached the end with {n_test} of {wanted} test trials answered"
+        return "partly", f"reached the end with {n_test} of {counted(wanted, 'test trial')} answered"
     if outcome in ACTIVE:
         return "wait", "goes on"
     if outcome == "screened_out":
         return "partly", "screened out: the time of the screen"
     if outcome in ("expired", "withdrawn") and n_answered:
-        return "partly", f"{outcome} with {n_test} of {wanted} test trials answered"
+        return "partly", f"{outcome} with {n_test} of {counted(wanted, 'test trial')} answered"
     return "", f"{outcome}, nothing answered"
 
 

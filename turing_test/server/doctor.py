@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from evalkit.errors import InputError
-from evalkit.wording import needs_package
+from evalkit.wording import counted, needs_package
 from turing_test.server.followed_page import fetch, unreachable
 from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
 from turing_test.study.study_folder import KEY, Study, read_study
@@ -79,7 +79,9 @@ def examine(
         return
     manifest = study.manifest
     yield Check(
-        "study", True, f"{len(manifest.images)} photos, {len(manifest.methods)} methods, {study.protocol.preset}"
+        "study",
+        True,
+        f"{counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')}, {study.protocol.preset}",
     )
     yield _check_departures(study)
     yield _check_stimuli(study, on_file)
@@ -112,7 +114,7 @@ def _check_stimuli(study: Study, on_file: Callable[[int, int], None] | None) -> 
             False,
             f"{len(damaged)} missing or damaged, first {damaged[0]}; create the study again or copy it whole",
         )
-    return Check("stimuli", True, f"{len(study.manifest.stimuli)} files, each with the bytes it is named by")
+    return Check("stimuli", True, f"{counted(len(study.manifest.stimuli), 'file')}, each with the bytes it is named by")
 
 
 def _check_consent(study: Study) -> Check:
@@ -192,7 +194,9 @@ def _check_database(study: Study, url: str | None) -> Check:
             )
         if latest is not None and latest > time.time() + CLOCK_TOLERANCE_S:
             return Check("database", False, "holds times in the future: this machine's clock went back; set the clock")
-        return Check("database", True, f"{total - simulated} sessions of participants, {simulated} simulated")
+        return Check(
+            "database", True, f"{counted(total - simulated, 'session')} of participants, {simulated} simulated"
+        )
 
     storage = None
     try:

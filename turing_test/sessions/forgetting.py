@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from evalkit.errors import InputError
+from evalkit.wording import agree, counted
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
@@ -43,7 +44,9 @@ def forget(storage: Storage, study: Study, identifier: Identifier) -> int:
         if not keys:
             raise InputError(f"{study.folder}: there is no {identifier}; nothing was deleted.")
         if len(keys) > 1:
-            raise InputError(f"{study.folder}: {len(keys)} sessions fit {identifier}; name one by --label.")
+            raise InputError(
+                f"{study.folder}: {counted(len(keys), 'session')} {agree(len(keys), 'fits', 'fit')} {identifier}; name one by --label."
+            )
         if storage.is_sqlite:  # overwrite what is deleted
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
         trials = connection.execute(sa.delete(tables.trial).where(tables.trial.c.session_id == keys[0])).rowcount

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from evalkit.wording import counted
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, StorageUnavailable
 from turing_test.database.study_record import admission
@@ -197,7 +198,10 @@ def record_vision(storage: Storage, study: Study, token: str, answers: list[str]
     """
     expected = [plate.answer for plate in study.manifest.plates]
     if len(answers) != len(expected):
-        raise Refused(400, f"There are {len(answers)} answers to {len(expected)} plates; one each is needed.")
+        raise Refused(
+            400,
+            f"There are {counted(len(answers), 'answer')} to {counted(len(expected), 'plate')}; one each is needed.",
+        )
 
     def work(connection: Connection) -> Snapshot:
         now = clock.now()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evalkit.wording import counted
+
 __all__ = ["MISTAKES_ALLOWED", "passes_screen"]
 
 MISTAKES_ALLOWED = 1
@@ -39,6 +41,6 @@ def passes_screen(expected: Sequence[str], answers: Sequence[str]) -> bool:
     False
     """
     if len(expected) != len(answers):
-        raise ValueError(f"{len(answers)} answers to {len(expected)} plates")
+        raise ValueError(f"{counted(len(answers), 'answer')} to {counted(len(expected), 'plate')}")
     right = [number == answer.strip() for number, answer in zip(expected, answers, strict=True)]
     return right[0] and right[1:].count(False) <= MISTAKES_ALLOWED

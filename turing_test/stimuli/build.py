@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.wording import agree, counted
 from turing_test.stimuli.obvious_fakes import obvious_fake
 from turing_test.stimuli.plates import draw_plates
 from turing_test.stimuli.sealing import encode, nonce, seal, sealed_length
@@ -140,13 +141,15 @@ class _Notes:
     def sentences(self) -> Iterator[str]:
         if self._enlarged:
             yield (
-                f"{len(self._enlarged)} photos are smaller than {self._size} pixels and were enlarged (first "
+                f"{counted(len(self._enlarged), 'photo')} {agree(len(self._enlarged), 'is', 'are')} smaller than {self._size} pixels "
+                f"and {agree(len(self._enlarged), 'was', 'were')} enlarged (first "
                 f"{self._enlarged[0]}); enlarged photos look soft, so set size lower or leave them out."
             )
         for fit, done in (("crop", "cut to their centre"), ("warp", "scaled to a square, out of proportion")):
             if names := self._not_square[fit]:
                 yield (
-                    f'{len(names)} photos are not square and were {done} (fit = "{fit}", first {names[0]}); metrics see the '
+                    f"{counted(len(names), 'photo')} {agree(len(names), 'is', 'are')} not square and {agree(len(names), 'was', 'were')} "
+                    f'{done} (fit = "{fit}", first {names[0]}); metrics see the '
                     f"same pixels with evalkit score --size {self._size} --fit {fit}."
                 )
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
-from evalkit.wording import some_names
+from evalkit.wording import agree, counted, some_names
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, StorageUnavailable, default_url
 from turing_test.database.study_record import admission
@@ -92,7 +92,7 @@ class Base:
         )
         if repainted:
             raise InputError(
-                f"{root}: {len(repainted)} images show something else than in {self.study.folder} "
+                f"{root}: {counted(len(repainted), 'image')} {agree(len(repainted), 'shows', 'show')} something else than in {self.study.folder} "
                 f"({some_names(repainted)}); both studies must show the same."
             )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.wording import some_names
+from evalkit.wording import counted, some_names
 from turing_test.database.session_counts import sessions_in_database, sessions_in_file
 from turing_test.study.freeze import FROZEN
 from turing_test.study.manifest import Manifest
@@ -113,12 +113,12 @@ def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None
     for place, (n_people, n_simulated) in places.items():
         if n_people:
             raise InputError(
-                f"{root}: has {n_people} sessions of participants, so it stays as it is; this would change it: {what}. "
+                f"{root}: has {counted(n_people, 'session')} of participants, so it stays as it is; this would change it: {what}. "
                 "Create a new study in another folder."
             )
         if n_simulated:
             raise InputError(
-                f"{root}: has {n_simulated} simulated sessions of the study as it was; this would change it: {what}. "
+                f"{root}: has {counted(n_simulated, 'simulated session')} of the study as it was; this would change it: {what}. "
                 f"Remove those of {place} first: evalkit study reset {root}. No participant is lost."
             )
 

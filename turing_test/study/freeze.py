@@ -16,6 +16,7 @@ from pathlib import Path
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.release import release
+from evalkit.wording import agree, counted
 from turing_test.study.study_folder import Study
 from turing_test.study.texts import own_texts_digest
 
@@ -81,7 +82,9 @@ def freeze(study: Study, on_file: Callable[[int, int], None] | None = None) -> S
     """
     damaged = damaged_stimuli(study, on_file)
     if damaged:
-        raise InputError(f"{study.folder}: {len(damaged)} stimuli are missing or damaged, first {damaged[0]}.")
+        raise InputError(
+            f"{study.folder}: {counted(len(damaged), 'stimulus', 'stimuli')} {agree(len(damaged), 'is', 'are')} missing or damaged, first {damaged[0]}."
+        )
     before = read_stamp(study.folder)
     if before is not None:
         changes = changes_since(study, before)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.wording import counted
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
@@ -244,7 +245,7 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
         }
         total = " + ".join(f"{name} {count}" for name, count in parts.items() if count)
         raise InputError(
-            f"{where}: {total} need {protocol.images_needed} different photos, and there are {n_images}; lower these "
+            f"{where}: {total} need {counted(protocol.images_needed, 'different photo')}, and there are {n_images}; lower these "
             "numbers or add photos."
         )
 

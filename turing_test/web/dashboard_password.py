@@ -8,6 +8,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.wording import counted
 
 __all__ = ["SHORTEST", "password_digest", "password_is", "set_password"]
 
@@ -24,7 +25,7 @@ def set_password(folder: Path, password: str) -> None:
         When it is too short.
     """
     if len(password) < SHORTEST:
-        raise InputError(f"the password has {len(password)} characters; at least {SHORTEST} are needed.")
+        raise InputError(f"the password has {counted(len(password), 'character')}; at least {SHORTEST} are needed.")
     digest = generate_password_hash(password, "scrypt")
     write_atomically(folder / FILE, f"{digest}\n".encode(), mode=0o600)
 

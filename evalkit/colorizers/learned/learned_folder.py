@@ -26,6 +26,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_images
 from evalkit.networks.devices import choose_device
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from evalkit.arrays import Rgb8
@@ -150,7 +151,9 @@ def colorize_photos(
         raise InputError(f"the batch size is {batch_size}; it must be at least 1")
     photos = find_images(source)
     names = sorted(photos)
-    with out_of_memory_advice(f"at {batch_size} photos a batch: give a smaller --batch-size or --network-size"):
+    with out_of_memory_advice(
+        f"at {counted(batch_size, 'photo')} a batch: give a smaller --batch-size or --network-size"
+    ):
         colorizer = recipe.load(choose_device(device))
         record = recipe.as_record()
         if resume:
@@ -175,7 +178,7 @@ def colorize_photos(
                 on_image(n_kept + start + len(batch), len(names))
     if failures:
         raise InputError(
-            f"{len(failures)} of {len(names)} photos cannot be read, the others are in {target}; first: {failures[0]}"
+            f"{len(failures)} of {counted(len(names), 'photo')} cannot be read, the others are in {target}; first: {failures[0]}"
         )
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
 

@@ -25,6 +25,7 @@ from torch import nn
 from evalkit.colorizers.learned.checkpoints import load_tensors
 from evalkit.colorizers.learned.network import AB_SPAN, L_MIDDLE, L_SPAN, LAYOUTS, ColorizationNet
 from evalkit.errors import InputError
+from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,8 +144,11 @@ def load_published(name: str, path: Path) -> nn.Module:
     absent, surplus = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if absent or surplus:
         what = [
-            f"{len(keys)} tensors {where} (first: {keys[0]})"
-            for keys, where in ((absent, "are absent"), (surplus, "do not belong to it"))
+            f"{counted(len(keys), 'tensor')} {agree(len(keys), *verbs)} {rest} (first: {keys[0]})"
+            for keys, verbs, rest in (
+                (absent, ("is", "are"), "absent"),
+                (surplus, ("does", "do"), "not belong to it"),
+            )
             if keys
         ]
         raise InputError(f"{path} is not a checkpoint of {name}: {', and '.join(what)}")

@@ -27,6 +27,7 @@ from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
 from evalkit.metrics.prior_counts import PriorCounts, class_counts
 from evalkit.text_formats import csv_text
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,7 +115,7 @@ def survey_photos(
     n_gray, n_colour = len(names_by_use["gray"]), len(names_by_use["trained"])
     if n_colour == 0 or n_gray > MAX_GRAY * (n_gray + n_colour):
         raise InputError(
-            f"{folder}: {n_colour} colour photos, {n_gray} gray ones and {len(names_by_use['unreadable'])} that cannot be "
+            f"{folder}: {counted(n_colour, 'colour photo')}, {n_gray} gray ones and {len(names_by_use['unreadable'])} that cannot be "
             "read; training needs a folder of colour photos"
         )
     prior = PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=n_colour)

@@ -28,6 +28,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.surveys import MAX_UNREADABLE
 from evalkit.scoring.workers import available_cores
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -104,7 +105,7 @@ class Request:
         shares = n_processes * options.accumulate
         if options.batch_size % shares:
             raise InputError(
-                f"a batch of {options.batch_size} crops does not divide among {n_processes} processes in "
+                f"a batch of {counted(options.batch_size, 'crop')} does not divide among {counted(n_processes, 'process', 'processes')} in "
                 f"{options.accumulate} parts each; give a multiple of {shares}"
             )
 

@@ -31,6 +31,7 @@ from evalkit.colorizers.training.validation import BestValidation, validate
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.surveys import MAX_UNREADABLE
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,7 +152,7 @@ def train(
     processes = Processes.join(device)
     threads_before = torch.get_num_threads()
     advice = (
-        f"at {options.batch_size} crops of {options.crop_size} pixels an update: halve --batch-size, or say "
+        f"at {counted(options.batch_size, 'crop')} of {options.crop_size} pixels an update: halve --batch-size, or say "
         f"--accumulate {2 * options.accumulate} (the same gradient, half the memory), or --amp bf16"
     )
     try:

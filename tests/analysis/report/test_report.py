@@ -346,12 +346,12 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
     )
     cautions = rows["near", "psnr_rgb"]["cautions"].split("; ")
     assert cautions[0].startswith("12 images: a small set")
-    assert "near: 1 of 12 images have the truth's own pixels" in cautions
-    assert any(text.startswith("near: 1 of 12 images are identical to the truth (infinite") for text in cautions)
+    assert "near: 1 of 12 images has the truth's own pixels" in cautions
+    assert any(text.startswith("near: 1 of 12 images is identical to the truth (infinite") for text in cautions)
     far = rows["far", "psnr_rgb"]["cautions"].split("; ")
     assert any(text.startswith("far: L differs from the truth's by more than") for text in far)
     assert not any(text.startswith("near: ") for text in far)
-    assert "near: 1 of 12 images have the truth's own pixels" in near["cautions"]
+    assert "near: 1 of 12 images has the truth's own pixels" in near["cautions"]
     assert not any("infinite" in text for text in near["cautions"].split("; "))
     assert "Scores against gray" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 

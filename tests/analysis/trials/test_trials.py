@@ -9,6 +9,7 @@ import pytest
 
 from analysis.trials.trial_files import ColumnMapping, read_trials
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 Write = Callable[..., Path]
 
@@ -36,7 +37,7 @@ def test_trials_of_scripts_are_counted_in_a_note(write_csv: Write, study_rows: l
     people = len({row["participant"] for row in study_rows[:2]})
     (note,) = read_trials(write_csv(marked)).notes
     assert note.startswith(
-        f"2 of 168 trials, of {people} participants, were not sent as a page of the study sends them "
+        f"2 of 168 trials, of {counted(people, 'participant')}, were not sent as a page of the study sends them "
         "(too_fast 1, not_fetched 2)"
     )
 
@@ -178,7 +179,7 @@ def test_missing_columns_are_named_with_a_guess(write_csv: Write) -> None:
     ("name", "text", "message"),
     [
         ("a.csv", "participant,image\n", "a.csv has no rows"),
-        ("a.csv", "participant,image\nx\n", "row 2 has 1 cells, but the header has 2"),
+        ("a.csv", "participant,image\nx\n", "row 2 has 1 cell, but the header has 2"),
         ("a.csv", "image,image\nx,y\n", "names a column 'image' twice"),
         ("a.csv", 'image\n"x\n', "is no CSV"),
         ("a.json", "{", "a.json is no JSON"),

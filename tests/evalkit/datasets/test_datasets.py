@@ -96,14 +96,14 @@ class TestLabelFiles:
     @pytest.mark.parametrize(
         ("content", "sentence"),
         [
-            ("", "has 0 labels; it must have one for each of 50000 photos"),
-            ("65\n970\n", "has 2 labels; it must have one for each of 50000 photos"),
+            ("", "has 0 labels; it must have one for each of 50,000 photos"),
+            ("65\n970\n", "has 2 labels; it must have one for each of 50,000 photos"),
             ("65\nmany\n", r'row 2: expected a class from 0 to 999.*got "many"'),
             ("65\n\n970\n", r'row 2: expected a class.*got ""'),
             ("65\n-1\n", r'row 2: expected a class.*got "-1"'),
             ("cat.jpg 65\n", r'row 1: expected a class.*got "cat.jpg 65"'),
             (lines(caffe_rows([3]) * 2), "row 2: ILSVRC2012_val_00000001.JPEG is there for the second time"),
-            (lines(0 for _ in range(50_001)), "has 50001 labels; it must have one for each of 50000 photos"),
+            (lines(0 for _ in range(50_001)), "has 50,001 labels; it must have one for each of 50,000 photos"),
             (lines(1001 for _ in range(50_000)), "ILSVRC2012_val_00000001.JPEG has the label 1001"),
         ],
     )
@@ -143,7 +143,7 @@ class TestCommand:
     def test_it_writes_the_list_and_says_its_checksum_in_one_line(self, label_file, shared_data, tmp_path):
         out = tmp_path / "ctest10k.txt"
         result = CliRunner().invoke(command, ["ctest10k", "--labels", str(label_file), "--out", str(out)])
-        assert result.output == f"{out}: 10000 names, sha256 {CTEST10K_DIGEST}\n"
+        assert result.output == f"{out}: 10,000 names, sha256 {CTEST10K_DIGEST}\n"
         assert out.read_bytes() == lines(sorted(out.read_text().split())).encode()
         assert hashlib.sha256(out.read_bytes()).hexdigest() == CTEST10K_DIGEST
 

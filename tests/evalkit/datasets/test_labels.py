@@ -85,7 +85,7 @@ def test_all_forms_agree_on_the_shared_validation_photos(shared_data):
         ("file,class_index\na,3\nb,1000\n", "development kit"),
         ("\n".join(str(1 + k % 1000) for k in range(50_000)), "development kit"),
         ("1\n2\n3\n", "has 3 labels without file names"),
-        ("a 1\n", r"1 of 2 images have no label there \(b\)"),
+        ("a 1\n", r"1 of 2 images has no label there \(b\)"),
         ("a 1\nb 2\na 3\n", r"image 'a' has several labels \(1, 3\)"),
         ("a 1\nb -2\n", "row 2: the class is '-2'"),
         ("a 1\nb two\n", "row 2: the class is 'two'"),

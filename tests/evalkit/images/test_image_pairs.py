@@ -355,7 +355,7 @@ def test_a_list_of_names_is_read_as_people_keep_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\nzebra.png\n", r"1 of 2 names are not among the 3 images of the run \(zebra\.png\)"),
+        ("a\nzebra.png\n", r"1 of 2 names is not among the 3 images of the run \(zebra\.png\)"),
         ("same", r"'same' may be one/same, two/same; write the folder in front"),
         ("\n \n", "holds no image names; one per line is expected"),
     ],

@@ -331,7 +331,7 @@ class TestMissing:
     def test_labels_of_fewer_images_are_refused(self, run, tmp_path, labels_file):
         labels = tmp_path / "labels.csv"
         labels.write_text("\n".join(labels_file.read_text().splitlines()[:-1]))
-        with pytest.raises(InputError, match=r"1 of 70 images have no label there \(i69\)"):
+        with pytest.raises(InputError, match=r"1 of 70 images has no label there \(i69\)"):
             run(labels=labels)
 
 

@@ -119,7 +119,7 @@ def test_wrong_calls_are_told(pairs: list[Pair], networks: NetworkOptions) -> No
         evalkit.kid([truth, truth], [prediction], networks=networks)
     with pytest.raises(InputError, match=r"pred_rgb8\[0\]: expected shape"):
         evalkit.kid([truth], [prediction[None]], networks=networks)
-    with pytest.raises(InputError, match="labels: expected 1 whole numbers"):
+    with pytest.raises(InputError, match="labels: expected 1 whole number"):
         evalkit.classify(truth, [1, 2], network="tiny", networks=networks)
     with pytest.raises(InputError, match="class index 99 is out of range"):
         evalkit.classify(truth, 99, network="tiny", networks=networks)

@@ -188,12 +188,12 @@ class TestMistakes:
 
     def test_a_photo_without_samples_is_named(self, copy):
         shutil.rmtree(copy / "deep" / "i03")
-        with pytest.raises(InputError, match=r"1 true photos have no samples \(i03\)"):
+        with pytest.raises(InputError, match=r"1 true photo has no samples \(i03\)"):
             self.run(copy, "deep")
 
     def test_files_of_no_photo_are_named(self, copy):
         shutil.copy(copy / "flat" / "i03_0.png", copy / "flat" / "zebra_0.png")
-        with pytest.raises(InputError, match=r"1 of 121 files are samples of no true photo \(zebra_0\)"):
+        with pytest.raises(InputError, match=r"1 of 121 files is samples of no true photo \(zebra_0\)"):
             self.run(copy, "flat")
 
     def test_diversity_of_single_images_is_refused(self, photo_set):

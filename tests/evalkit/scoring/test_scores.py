@@ -297,7 +297,7 @@ def test_clipped_colours_are_counted(photo_copy: Path, quick_score: QuickScore) 
 def test_some_copies_of_the_truth_are_counted_and_all_are_refused(photo_copy: Path, quick_score: QuickScore) -> None:
     shutil.copyfile(photo_copy / "truth" / "i07.png", photo_copy / "vivid" / "i07.png")
     scores = quick_score(photo_copy, None, {"vivid": photo_copy / "vivid"})
-    assert warned(scores, "method vivid: 1 of 70 images have the truth's own pixels")
+    assert warned(scores, "method vivid: 1 of 70 images has the truth's own pixels")
     for path in (photo_copy / "truth").iterdir():
         Image.open(path).save(photo_copy / "vivid" / f"{path.stem}.bmp")
         (photo_copy / "vivid" / path.name).unlink()

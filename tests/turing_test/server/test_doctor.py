@@ -175,7 +175,7 @@ class TestTheDatabase:
     @pytest.mark.parametrize(
         ("changes", "ok", "finding"),
         [
-            ({}, True, "1 sessions of participants, 0 simulated"),
+            ({}, True, "1 session of participants, 0 simulated"),
             ({"manifest": "0" * 64}, False, "other stimuli"),
             ({"protocol": "0" * 64}, False, "another study.toml"),
             ({"updated_at": 4e9}, False, "clock"),

@@ -100,5 +100,5 @@ class TestPassing:
         assert passes_screen(self.NUMBERS, answers) is passes
 
     def test_one_answer_a_plate_is_needed(self):
-        with pytest.raises(ValueError, match="1 answers to 5 plates"):
+        with pytest.raises(ValueError, match="1 answer to 5 plates"):
             passes_screen(self.NUMBERS, ("23",))

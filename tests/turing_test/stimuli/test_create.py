@@ -124,13 +124,13 @@ class TestANewStudy:
             Image.new("RGB", (90, 50)).save(sources / name / "3.png")
         notes = create(sources).notes
         assert len(notes) == 2
-        assert notes[0].startswith("1 photos are smaller than 64 pixels and were enlarged (first 3)")
+        assert notes[0].startswith("1 photo is smaller than 64 pixels and was enlarged (first 3)")
         assert notes[1] == (
-            '1 photos are not square and were scaled to a square, out of proportion (fit = "warp", first 3); metrics see the '
+            '1 photo is not square and was scaled to a square, out of proportion (fit = "warp", first 3); metrics see the '
             "same pixels with evalkit score --size 64 --fit warp."
         )
         cut = create(sources, settings={**SETTINGS, "fit": "crop"}).notes
-        assert cut[1].startswith("1 photos are not square and were cut to their centre")
+        assert cut[1].startswith("1 photo is not square and was cut to their centre")
 
     def test_shows_people_what_metrics_see_by_default(self, sources):
         of_score = {option.name: option.default for option in score_command.params}
@@ -353,7 +353,7 @@ class TestAStudyWithAnswers:
 
     @pytest.mark.parametrize(
         ("simulated", "message"),
-        [(False, "has 1 sessions of participants"), (True, "has 1 simulated sessions.*study.db.*evalkit study reset")],
+        [(False, "has 1 session of participants"), (True, "has 1 simulated session.*study.db.*evalkit study reset")],
     )
     def test_stays_as_it_is(self, sources, simulated, message):
         create(sources)
@@ -372,7 +372,7 @@ class TestAStudyWithAnswers:
         assert create_study(study.folder, settings={"gap_ms": 500}, **elsewhere).changes == ("gap_ms: 600 -> 500",)
         with local_server(read_study(study.folder), database_url, simulation_key="key") as url:
             simulate(study, Population(participants=1), url, "key")
-        with pytest.raises(InputError, match=r"has 1 simulated sessions.*evalkit study reset"):
+        with pytest.raises(InputError, match=r"has 1 simulated session.*evalkit study reset"):
             create_study(study.folder, settings={"gap_ms": 400}, **elsewhere)
         with pytest.raises(InputError, match="So nothing was changed"):
             create_study(study.folder, settings={"gap_ms": 400}, database_url="postgresql://x@127.0.0.1:1/x")

@@ -154,8 +154,8 @@ def test_what_does_not_fit_is_named(eccv16: State, siggraph17: State, tmp_path: 
     refused(siggraph17, "eccv16", r"not a checkpoint of eccv16: .* tensors are absent .*, and .* do not belong to it")
     refused(eccv16, "siggraph17", "not a checkpoint of siggraph17")
     without = {key: value for key, value in eccv16.items() if key != "model_out.weight"}
-    refused(without, "eccv16", r"1 tensors are absent \(first: to_ab.weight\)")
-    refused({**eccv16, "extra": torch.zeros(1)}, "eccv16", r"1 tensors do not belong to it \(first: extra\)")
+    refused(without, "eccv16", r"1 tensor is absent \(first: to_ab.weight\)")
+    refused({**eccv16, "extra": torch.zeros(1)}, "eccv16", r"1 tensor does not belong to it \(first: extra\)")
     wrong = {**eccv16, "model8.6.weight": torch.zeros(256, 256, 1, 1)}
     refused(wrong, "eccv16", r"has shape \(256, 256, 1, 1\), not \(313, 256, 1, 1\)")
     refused({"epoch": 3}, "eccv16", "it holds epoch")

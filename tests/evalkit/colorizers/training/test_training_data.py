@@ -85,7 +85,7 @@ def test_a_folder_of_black_and_white_photos_is_refused(tmp_path: Path, crops: Pa
         with Image.open(path) as photo:
             photo.convert("L").save(tmp_path / path.name)
     (tmp_path / "one.png").write_bytes((crops / "coffee-1.png").read_bytes())
-    with pytest.raises(InputError, match=r"1 colour photos, 3 gray ones .* needs a folder of colour photos"):
+    with pytest.raises(InputError, match=r"1 colour photo, 3 gray ones .* needs a folder of colour photos"):
         survey_photos(tmp_path, preset("seed2024"))
 
 
