@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.planning.assumptions import Exposure, PlanningModel, StudyDesign, pilot_models
+from analysis.planning.plan_plot import draw_plan
 from analysis.planning.power import (
     MAXIMUM_PARTICIPANTS,
     Direction,
@@ -28,11 +29,13 @@ from analysis.records import Row
 from analysis.statistics.sequential import BoundKind
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.plotting import chosen_axes
 from evalkit.shown import ShownAsTable
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["DISAGREEMENT", "IMAGE_COUNTS", "PilotRange", "Plan", "PlanOptions", "PlanRow", "plan_study"]
 
@@ -157,6 +160,42 @@ class Plan(ShownAsTable):
     def shown_rows(self) -> list[Row]:
         """One row per number of images."""
         return [row.row() for row in self.rows]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the standard error against the number of participants, one line per number of images.
+
+        The numbers of images are those of the plan, or those of `IMAGE_COUNTS` where it has a single one; the standard
+        error that the power needs is a thin line.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        InputError
+            If matplotlib is not installed.
+        """
+        axes = chosen_axes(ax)
+        images = [row.images for row in self.rows]
+        if len(images) == 1:
+            images = [count for count in IMAGE_COUNTS if count >= self.design.n_trials]
+        draw_plan(
+            axes,
+            goal=self.goal,
+            model=self.model,
+            design=self.design,
+            images=images,
+            unit=self.unit,
+            tested=self.tested,
+        )
+        return axes
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame."""

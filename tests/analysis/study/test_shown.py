@@ -105,3 +105,19 @@ def test_rates_are_drawn_on_the_axes_that_are_given(trials) -> None:
     intervals = [line.get_xdata() for line in axes.get_lines() if len(line.get_xdata()) == 2][1:]
     mean = rates.records[-1].mean
     assert list(intervals[0]) == [100 * mean.ci_low, 100 * mean.ci_high]
+
+
+def test_a_plan_draws_one_line_per_number_of_images_and_what_is_needed() -> None:
+    from matplotlib.figure import Figure
+
+    from analysis.planning.power import needed_std_error
+
+    plan = analysis.plan_study(analysis.PlanOptions(difference=10, simulate=0))
+    axes = Figure().subplots()
+    assert plan.plot(axes) is axes
+    *lines, needed = axes.get_lines()
+    assert [line.get_label() for line in lines] == [f"{row.images:,}" for row in plan.rows]
+    assert set(needed.get_ydata()) == {100 * needed_std_error(plan.goal)}
+    for line in lines:  # more people, smaller errors
+        errors = list(line.get_ydata())
+        assert errors == sorted(errors, reverse=True)
