@@ -11,19 +11,29 @@ import click
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 
 if TYPE_CHECKING:
+    from analysis.report.categories import Categories
     from analysis.report.content import ReportInput
     from analysis.report.galleries import ImageChoice, ImageFolders
+    from analysis.study.analysis import StudyAnalysis
+    from evalkit.scoring.score_folder import ScoreFolder
 
 __all__ = ["read_report_input", "report_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
+FAMILIES = {"levin2004": "scribble", "luan2007": "scribble", "welsh2002": "example", "sousa2012": "example"}
+"""Kinds of the classical baselines, in the words of Zeger et al. 2021, "Grayscale image colorization methods"."""
 
 _DATA_OPTIONS = (
     click.option("--scores", type=_PATH, metavar="DIR", help="Results of `evalkit score`."),
     click.option("--trials", type=_PATH, multiple=True, metavar="FILE",
                  help="Trial table or study folder; may be repeated, several become one table."),
     click.option("--baseline", metavar="METHOD", help="Show differences to this method."),
+    click.option("--groups", metavar="FILE",
+                 help="Results by category: a CSV of image names and categories, or the word folders for class folders."),
+    click.option("--group-column", metavar="NAME", default="", help="Column of that file; by default its second."),
+    click.option("--family", "families", multiple=True, metavar="METHOD=FAMILY",
+                 help="Kind of a method (scribble, example, learned) for the table; repeat for more."),
 )  # fmt: skip
 _PICTURE_OPTIONS = (
     click.option("--truth", type=_PATH, metavar="DIR", help="Photos, for the galleries."),
@@ -61,6 +71,9 @@ def read_report_input(
     exclude: Path | None,
     equivalence_margin: float,
     confidence: float,
+    groups: str | None,
+    group_column: str,
+    families: tuple[str, ...],
     truth: Path | None,
     inputs: Path | None,
     methods: tuple[str, ...],
@@ -124,8 +137,50 @@ def read_report_input(
         folders=folders,
         images=choice,
         order=wanted,
+        categories=_categories(groups, group_column, score_folder, study),
+        families=_families(families, known),
         version=release(),
     )
+
+
+def _categories(
+    groups: str | None, column: str, scores: ScoreFolder | None, study: StudyAnalysis | None
+) -> Categories | None:
+    from analysis.report.categories import class_folders, read_categories
+    from evalkit.errors import InputError
+
+    if groups is None:
+        if column:
+            raise InputError("--group-column is of --groups FILE.")
+        return None
+    images: set[str] = set()
+    if scores is not None:
+        images |= set(scores.per_image["image"].tolist())
+    elif study is not None:
+        images |= {str(image) for image in study.headline.trials.of_kind("test")["image"]}
+    else:
+        raise InputError("--groups needs results to divide: --scores DIR, --trials FILE, or both.")
+    if groups == "folders":
+        return class_folders(images)
+    return read_categories(Path(groups).expanduser(), images, column)
+
+
+def _families(entries: tuple[str, ...], known: list[str]) -> dict[str, str]:
+    """Families as they were given, and of the classical baselines that bear their paper's name."""
+    from evalkit.errors import InputError
+    from evalkit.wording import unknown_name
+
+    given: dict[str, str] = {}
+    for entry in entries:
+        method, equals, family = entry.partition("=")
+        if not equals or not family.strip():
+            raise InputError(f"--family {entry!r}: METHOD=FAMILY is allowed, such as levin2004=scribble.")
+        if method not in known:
+            raise InputError(f"--family: {unknown_name('method', method, list(dict.fromkeys(known)))}")
+        if method in given:
+            raise InputError(f"--family: {method} is named twice.")
+        given[method] = family.strip()
+    return {**{name: family for name, family in FAMILIES.items() if name in known}, **given} if given else {}
 
 
 def _folders(truth: Path | None, inputs: Path | None, methods: tuple[str, ...]) -> ImageFolders | None:

@@ -14,7 +14,7 @@ __all__ = ["figure_command"]
 
 NAMES = (
     "gallery", "curves", "preference_scale", "forest", "variance_components", "vigilance", "fatigue", "side_bias",
-    "answer_times", "metric_scatter",
+    "answer_times", "metric_scatter", "categories",
 )  # fmt: skip
 """As `analysis.report.report_figures` declares them, which is loaded only when a figure is drawn."""
 KINDS = ("pdf", "png", "svg")
@@ -32,8 +32,8 @@ KINDS = ("pdf", "png", "svg")
 def figure_command(name: str, out: Path, width: float | None, dpi: int, **options: Any) -> None:
     """Draw one figure of the report, for a paper.
 
-    NAME is gallery, curves, preference_scale, forest, variance_components, vigilance, fatigue, side_bias, answer_times
-    or metric_scatter; each needs what it shows (--scores, --trials, or --truth and --method).
+    NAME is gallery, curves, preference_scale, forest, variance_components, vigilance, fatigue, side_bias, answer_times,
+    metric_scatter or categories; each needs what it shows (--scores, --trials, or --truth and --method).
 
     \b
     evalkit figure gallery --truth truth --method full=full --method l2=l2 --images church,boat --out figure1.pdf
@@ -87,5 +87,6 @@ def _needed(name: str) -> str:
         "fatigue": "it needs --trials with the number of each trial (column trial) and yes-or-no answers",
         "side_bias": "it needs --trials that say which side was chosen",
         "answer_times": "it needs --trials with answer times (column response_ms)",
+        "categories": "it needs --groups, and --scores or --trials",
         "metric_scatter": "it needs --scores and --trials that share methods and images",
     }[name]

@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from analysis.report.agreement import ImagePairs, MetricAgreement, best_metric, image_pairs_of, metric_agreement
+from analysis.report.categories import PEOPLE, Categories, CategoryResult, category_results
+from analysis.report.cells import ReportColumn
 from analysis.report.galleries import ImageChoice, ImageFolders
 from analysis.report.metric_differences import MetricDifference, metric_differences
 from analysis.report.published_rows import published_rows
-from analysis.report.tables import ReportTable, build_table, ordered
+from analysis.report.tables import ReportTable, build_table, metric_column, ordered, rate_column
 from analysis.study.analysis import StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
 
@@ -59,6 +61,10 @@ class ReportInput:
         Which of them the first gallery shows.
     order : tuple of str
         Methods in the order in which tables, figures and galleries show them; others follow in their own order.
+    categories : Categories or None
+        Groups of images, for results by category.
+    families : mapping of str to str
+        Kind of method (scribble, example, learned) by method; empty to show none.
     title : str
         Heading.
     version : str
@@ -72,6 +78,8 @@ class ReportInput:
     folders: ImageFolders | None = None
     images: ImageChoice = field(default_factory=ImageChoice)
     order: tuple[str, ...] = ()
+    categories: Categories | None = None
+    families: Mapping[str, str] = field(default_factory=dict)
     title: str = "Colorization: scores and human judgement"
     version: str = ""
 
@@ -88,7 +96,25 @@ class ReportInput:
             self.headline,
             published=published_rows(self.published) if self.published else (),
             order=self.order,
+            families=self.families,
         )
+
+    @cached_property
+    def by_category(self) -> list[CategoryResult]:
+        """Results of every category; empty without categories."""
+        return category_results(self.categories, self.scores, self.headline) if self.categories else []
+
+    @property
+    def category_measures(self) -> dict[str, ReportColumn]:
+        """What there is by category: the people's rate first, then metrics."""
+        measures = dict.fromkeys(result.measure for result in self.by_category)
+        ordered_measures = sorted(measures, key=lambda name: name != PEOPLE)
+        return {name: self._measure_column(name) for name in ordered_measures}
+
+    def _measure_column(self, name: str) -> ReportColumn:
+        if name != PEOPLE or self.headline is None:
+            return metric_column(name)
+        return rate_column(self.headline.trials.preset)
 
     def in_order(self, methods: Iterable[str]) -> list[str]:
         """Methods as the user ordered them."""

@@ -49,7 +49,11 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     files: dict[str, str | bytes] = {"report.html": page_html(content, on_page)}
     if content.table.columns:
         files |= _table_files(content)
-    tables = ([entry.row() for entry in content.differences], [entry.row() for entry in content.agreement])
+    tables = (
+        [entry.row() for entry in content.differences],
+        [entry.row() for entry in content.agreement],
+        [entry.row() for entry in content.by_category],
+    )
     for name, rows in zip(REPORT_TABLES, tables, strict=True):
         if rows:
             files[name] = csv_text(rows, list(OUTPUT_COLUMNS[name]))

@@ -37,6 +37,7 @@ __all__ = [
     "fatigue_figure",
     "figure_bytes",
     "forest_figure",
+    "grid_figure",
     "image_scatter_figure",
     "new_figure",
     "save_figure",
@@ -79,6 +80,18 @@ def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
+
+
+@contextmanager
+def grid_figure(width: float, height: float, n_rows: int, n_columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of this size in inches with panels that share both axes, row by row."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        yield figure, list(panels.flat)
 
 
 @contextmanager

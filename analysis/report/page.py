@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.report.agreement import MetricAgreement
-from analysis.report.cells import ended, odds_text, omnibus_text, p_text, share_text, with_minus
+from analysis.report.categories import CategoryResult
+from analysis.report.cells import ReportColumn, ended, odds_text, omnibus_text, p_text, share_text, with_minus
 from analysis.report.content import ReportInput, Scatter, provenance
 from analysis.report.figures import POINTS, figure_bytes
 from analysis.report.galleries import Gallery, gallery_of, rate_galleries
@@ -67,6 +68,7 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         figures=[_figure_part(entry, content) for entry in drawn],
         scatter_pictures=Markup(_scatter_pictures(content, galleries)),
         agreement=_agreement_matrix(content.agreement),
+        categories=_category_parts(content),
         galleries=galleries,
         problems=list(content.folders.problems.values()) if content.folders else [],
         methods=methods_paragraphs(content),
@@ -270,6 +272,31 @@ def _subtitle(content: ReportInput) -> str:
         test = content.study.headline.trials.of_kind("test")
         parts.append(f"{counted(len(test), 'answer')} of {counted(test.design.n_participants, 'participant')}")
     return "; ".join(parts) + f". colorization-evalkit {content.version}"
+
+
+def _category_parts(content: ReportInput) -> dict[str, Any] | None:
+    """Tables by category, one a measure: categories by methods, "value (low to high)"."""
+    if content.categories is None or not content.by_category:
+        return None
+    by_key = {(result.measure, result.category, result.method): result for result in content.by_category}
+    tables = []
+    for measure, column in content.category_measures.items():
+        own = [result for result in content.by_category if result.measure == measure]
+        methods = content.in_order(dict.fromkeys(result.method for result in own))
+        rows = []
+        for category in dict.fromkeys(result.category for result in own):
+            found = [by_key.get((measure, category, method)) for method in methods]
+            n_images = max((result.n_images for result in found if result), default=0)
+            rows.append((category, str(n_images), [_category_cell(result, column) for result in found]))
+        tables.append({"title": column.title, "methods": methods, "rows": rows})
+    return {"name": content.categories.name, "tables": tables, "n_without": content.categories.n_without}
+
+
+def _category_cell(result: CategoryResult | None, column: ReportColumn) -> str:
+    if result is None or math.isnan(result.value):
+        return "–"
+    shown = [f"{column.factor * value:.{column.decimals}f}" for value in (result.value, result.ci_low, result.ci_high)]
+    return with_minus(shown[0] if math.isnan(result.ci_low) else f"{shown[0]} ({shown[1]} to {shown[2]})")
 
 
 def _figure_part(entry: DrawnFigure, content: ReportInput) -> dict[str, Any]:

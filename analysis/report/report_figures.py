@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.report import figures as draw
 from analysis.report.agreement import best_metric
+from analysis.report.categories import N_PANELS, category_figure
 from analysis.report.content import ReportInput
 from analysis.report.galleries import choice_title, choose_images
 from analysis.report.gallery_figure import gallery_figure
@@ -179,6 +180,20 @@ def _scatter_caption(content: ReportInput) -> str:
     return f"{title} of single images against {what}{best if best_metric(content.agreement) else ''}."
 
 
+def _draw_categories(content: ReportInput) -> Figure:
+    measure, column = next(iter(content.category_measures.items()))
+    results = [result for result in content.by_category if result.measure == measure]
+    return category_figure(results, column, content.in_order(dict.fromkeys(result.method for result in results)))
+
+
+def _categories_caption(content: ReportInput) -> str:
+    assert content.categories is not None
+    column = next(iter(content.category_measures.values()))
+    n_categories = len(content.categories.images)
+    some = f" of the {N_PANELS} largest of {n_categories} categories" if n_categories > N_PANELS else " by category"
+    return f"{column.title}{some} ({content.categories.name}; images in brackets), with intervals."
+
+
 def _draw_gallery(content: ReportInput) -> Figure:
     assert content.folders is not None
     rows = content.headline.tables["per_image"] if content.headline else []
@@ -253,6 +268,13 @@ FIGURES = (
         lambda content: content.scatter is not None,
         _scatter_caption,
         _draw_scatter,
+    ),
+    Section(
+        "categories",
+        lambda content: bool(content.by_category),
+        _categories_caption,
+        _draw_categories,
+        wide=True,
     ),
 )
 """Every figure of the report, in its order; a new one is one entry."""

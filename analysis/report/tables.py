@@ -22,13 +22,13 @@ from evalkit.metrics import load_metric
 from evalkit.scoring.score_folder import ScoreFolder, ScoreSummary
 from evalkit.text_formats import csv_text
 
-__all__ = ["ReportRow", "ReportTable", "build_table", "metric_column", "ordered"]
+__all__ = ["ReportRow", "ReportTable", "build_table", "metric_column", "ordered", "rate_column"]
 
 PAPER_METRICS = ("ab_auc", "ab_auc_rebal", "vgg16_top1")
 """Columns of Zhang et al., first in the table and in this order."""
 MAXIMUM_COLUMNS = 8
 """Wider tables are cut in sections for paper and screen."""
-_MAIN_COLUMNS = (*PAPER_METRICS, "fooled", "interval", "difference", "p_holm")
+_MAIN_COLUMNS = ("family", *PAPER_METRICS, "fooled", "interval", "difference", "p_holm")
 
 
 @dataclass(frozen=True)
@@ -246,6 +246,7 @@ def build_table(
     *,
     published: Sequence[PublishedRow] = (),
     order: Sequence[str] = (),
+    families: Mapping[str, str] | None = None,
 ) -> ReportTable:
     """Join scores, fool rates, differences and published rows by method.
 
@@ -259,6 +260,8 @@ def build_table(
         Rows to put below, marked as published.
     order : sequence of str
         Methods that come first, in this order.
+    families : mapping of str to str, optional
+        Kind of method by method: a column, and methods of a kind stand together.
 
     Returns
     -------
@@ -286,7 +289,14 @@ def build_table(
     elif published:
         columns.append(ReportColumn("fooled", "fooled %", 100.0))
     cautions = scores.cautions() if scores is not None else {}
-    rows = [ReportRow(method, cells[method], notes=tuple(cautions.get(method, ()))) for method in ordered(cells, order)]
+    names = ordered(cells, order)
+    if families:
+        kinds = list(dict.fromkeys(families[name] for name in names if name in families))
+        names.sort(key=lambda name: kinds.index(families[name]) if name in families else len(kinds))
+        columns.insert(0, ReportColumn("family", "family"))
+        for name in names:
+            cells[name]["family"] = Cell(text=families.get(name, ""))
+    rows = [ReportRow(method, cells[method], notes=tuple(cautions.get(method, ()))) for method in names]
     rows += [ReportRow(row.method, _published_cells(row), published=True) for row in published]
     notes = list(cautions.get("", ()))
     if study is not None and study.simulated:
@@ -349,13 +359,20 @@ def metric_column(name: str) -> ReportColumn:
     return ReportColumn(name, title, 100.0 if metric.percent else 1.0, 1 if metric.percent else metric.decimals)
 
 
+def rate_column(preset: str) -> ReportColumn:
+    """Heading, factor and digits of what people said of methods one by one."""
+    if preset == "rating":
+        return ReportColumn("fooled", "mean rating", decimals=2)
+    return ReportColumn("fooled", "natural %" if preset == "naturalness" else "fooled %", 100.0)
+
+
 def _study_columns(study: SubsetAnalysis, cells: dict[str, dict[str, Cell]]) -> list[ReportColumn]:
     """Fill the human columns into `cells` and return them."""
     assert study.rates is not None
     rating = study.trials.preset == "rating"
     factor, digits = (1.0, 2) if rating else (100.0, 1)
     confidence = next((record.mean.confidence for record in study.rates if record.mean), 0.95)
-    heading = {"real-vs-fake": "fooled %", "naturalness": "natural %", "rating": "mean rating"}[study.trials.preset]
+    heading = rate_column(study.trials.preset).title
     differences = {record.method_a: record for record in study.differences or ()}
     baselines = {record.method_b for record in study.differences or ()}
     with_baseline = len(baselines) == 1 and len(differences) > 0

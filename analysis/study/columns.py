@@ -288,7 +288,19 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "ci_high": "Upper end.",
         "n": "Pairs.",
     },
+    "categories.csv": {
+        "category": "Category of the images (`--groups`).",
+        "method": "Method.",
+        "measure": "A metric, or `fooled`: the rate (or mean rating) of people.",
+        "value": "On the images of this category alone.",
+        "std_error": "Over the images of the category; of a rate, over participants and images.",
+        "ci_low": "Lower end of the interval.",
+        "ci_high": "Upper end.",
+        "n_images": "Images that carry it.",
+        "n_trials": "Answers behind a rate; 0 for a metric.",
+        "note": "Why something is missing, or what a reader has to know.",
+    },
 }
 """By file, then by column, in the order of the file."""
-REPORT_TABLES = ("metric_differences.csv", "metric_agreement.csv")
+REPORT_TABLES = ("metric_differences.csv", "metric_agreement.csv", "categories.csv")
 """The files among them that `evalkit report` writes."""

@@ -20,6 +20,7 @@ from evalkit.wording import agree, counted, some_names
 
 __all__ = [
     "FolderScan",
+    "NameIndex",
     "PairTable",
     "check_folders",
     "check_method_name",
@@ -395,6 +396,37 @@ def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
         real_paths[owner] = own_path
 
 
+class NameIndex:
+    """Finds images of a run by the ways in which people write their names.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of the images of the run.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = set(names)
+        self._by_file_name: dict[str, set[str]] = {}
+        for name in self._names:
+            self._by_file_name.setdefault(name.rpartition("/")[2], set()).add(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def matches(self, written: str) -> set[str]:
+        """Images that may be meant: with or without ending or folders, in any Unicode normal form; empty for none."""
+        spelled = unicodedata.normalize("NFC", written).replace("\\", "/").removeprefix("./")
+        stem, dot, suffix = spelled.rpartition(".")
+        # A name may itself end like a file ("a.JPEG" of a.JPEG.png): what is written comes first as it stands.
+        spellings = [spelled, stem] if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else [spelled]
+        for own in spellings:
+            if own in self._names:
+                return {own}
+        files = (own.rpartition("/")[2] for own in spellings)
+        return next((self._by_file_name[file] for file in files if file in self._by_file_name), set())
+
+
 def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
     """Read a list of images, and find each among the names of a run.
 
@@ -423,20 +455,11 @@ def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
         raise InputError(f"{path}: cannot be read as a text file of image names ({error}).") from None
     if not lines:
         raise InputError(f"{path}: holds no image names; one per line is expected.")
-    in_run = set(names)
-    by_file_name: dict[str, set[str]] = {}
-    for name in in_run:
-        by_file_name.setdefault(name.rpartition("/")[2], set()).add(name)
+    in_run = NameIndex(names)
     kept: set[str] = set()
     unknown = []
     for line in lines:
-        spelled = unicodedata.normalize("NFC", line).replace("\\", "/").removeprefix("./")
-        stem, dot, suffix = spelled.rpartition(".")
-        # A name may itself end like a file ("a.JPEG" of a.JPEG.png): the line as it stands comes first.
-        spellings = [spelled, stem] if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else [spelled]
-        matches = next(({own} for own in spellings if own in in_run), None) or next(
-            (by_file_name[file] for own in spellings if (file := own.rpartition("/")[2]) in by_file_name), set()
-        )
+        matches = in_run.matches(line)
         if len(matches) > 1:
             raise InputError(
                 f"{path}: '{line}' may be {some_names(sorted(matches))}; write the folder in front of the name."
