@@ -41,6 +41,8 @@ from a black-and-white photo.</p>
 def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
     """Write one HTML file that loads nothing: every photo of a folder beside its colorizations.
 
+    Photos that were not coloured, or cannot be read, are listed below with the reason.
+
     Parameters
     ----------
     page : Path
@@ -61,18 +63,28 @@ def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
     """
     parts = [_HEAD.format(title=html.escape(title))]
     shown = 0
+    not_coloured = []
     for name, photo in find_images(source).items():
         results = list(_results(target, name))
+        pictures = [(photo, "as given"), *((path, f"coloured {k}" if k else "coloured") for k, path in results)]
+        try:
+            images = "".join(
+                f'<img alt="{html.escape(name)}, {what}" src="{_data_url(decode(path).rgb8)}">'
+                for path, what in pictures
+            )
+        except InputError as error:  # one damaged scan must not cost the page of all others
+            not_coloured.append(str(error))
+            continue
         if not results:
+            not_coloured.append(f"{name}: not coloured yet; the same command with --resume goes on.")
             continue
         shown += 1
-        pictures = [(photo, "as given"), *((path, f"coloured {k}" if k else "coloured") for k, path in results)]
-        images = "".join(
-            f'<img alt="{html.escape(name)}, {what}" src="{_data_url(decode(path).rgb8)}">' for path, what in pictures
-        )
         parts.append(f'<figure><div class="pair">{images}</div><figcaption>{html.escape(name)}</figcaption></figure>\n')
     if not shown:
         raise InputError(f"{target} holds no colorization of a photo of {source}")
+    if not_coloured:
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in not_coloured)
+        parts.append(f"<h2>Not shown</h2>\n<ul>{items}</ul>\n")
     with atomic_file(page) as file:
         file.write(("".join(parts) + "</body></html>\n").encode())
     return shown

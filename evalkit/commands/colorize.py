@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,61 +141,72 @@ def colorize_command(
     for_networks = weights or preset or samples or temperature is not None or network_size is not None
     if (method in BUILTIN_METHODS or method in CLASSICAL) and for_networks:
         raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
-    if method in CLASSICAL:
-        report = _colorize_classically(
-            method,
-            source,
-            target,
-            hints=hints,
-            example=example,
-            swatches=swatches,
-            seed=seed,
-            resume=resume,
-            overwrite=overwrite,
-        )
-    elif method in BUILTIN_METHODS:
-        with progress_bar(method, "images") as show:
-            report = colorize_folder(
-                method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
-            )
-    else:
-        from evalkit.color.ab_classes import load_classes
-        from evalkit.needs import need_torch
-
-        need_torch()
-        from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
-
-        classes = None if preset is None else load_classes(preset)
-        recipe = Recipe(
-            method=method,
-            weights=weights,
-            classes=classes,
-            temperature=temperature,
-            input_size=network_size,
-            samples=samples,
-            coherence=coherence,
-            seed=seed,
-        )
-        with progress_bar(method, "images") as show:
-            report = colorize_photos(
-                recipe,
+    try:
+        if method in CLASSICAL:
+            report = _colorize_classically(
+                method,
                 source,
                 target,
-                device=device,
-                batch_size=batch_size,
+                hints=hints,
+                example=example,
+                swatches=swatches,
+                seed=seed,
                 resume=resume,
                 overwrite=overwrite,
-                on_image=show,
             )
+        elif method in BUILTIN_METHODS:
+            with progress_bar(method, "images") as show:
+                report = colorize_folder(
+                    method, source, target, seed=seed, resume=resume, overwrite=overwrite, on_image=show
+                )
+        else:
+            from evalkit.color.ab_classes import load_classes
+            from evalkit.needs import need_torch
+
+            need_torch()
+            from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
+
+            classes = None if preset is None else load_classes(preset)
+            recipe = Recipe(
+                method=method,
+                weights=weights,
+                classes=classes,
+                temperature=temperature,
+                input_size=network_size,
+                samples=samples,
+                coherence=coherence,
+                seed=seed,
+            )
+            with progress_bar(method, "images") as show:
+                report = colorize_photos(
+                    recipe,
+                    source,
+                    target,
+                    device=device,
+                    batch_size=batch_size,
+                    resume=resume,
+                    overwrite=overwrite,
+                    on_image=show,
+                )
+    except InputError:
+        # One damaged scan must not cost the page of those that are coloured; the reason follows.
+        if gallery is not None and target.is_dir():
+            with suppress(InputError):
+                _write_gallery(gallery, source, target, method)
+        raise
     images = f"{report.n_made} image{'' if report.n_made == 1 else 's'}"
     kept = f", {report.n_kept} were there already" if report.n_kept else ""
     clipped = f"; {report.clip_rate:.3%} of the pixels clipped into the sRGB gamut" if report.n_made else ""
     click.echo(f"{target}: {images} by {method}{kept}{clipped}")
     if gallery is not None:
-        from evalkit.colorizers.gallery import write_gallery
+        _write_gallery(gallery, source, target, method)
 
-        shown = write_gallery(gallery, source, target, f"Coloured by {method}")
-        click.echo(f"{gallery}: {shown} photos")
+
+def _write_gallery(gallery: Path, source: Path, target: Path, method: str) -> None:
+    from evalkit.colorizers.gallery import write_gallery
+
+    shown = write_gallery(gallery, source, target, f"Coloured by {method}")
+    click.echo(f"{gallery}: {shown} photos")
 
 
 def _colorize_classically(
