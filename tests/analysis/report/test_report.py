@@ -463,7 +463,7 @@ def test_every_caution_of_a_run_travels_with_its_number_into_every_form(
     cautions = {
         "L differs from the truth's by more than 1 on average in 6 of 6": "brighter",
         "images are identical to the truth (infinite, counted apart)": "same",
-        "true photos are grayscale: ab metrics mean nothing on them": "",
+        "1 of 6 true photos is grayscale: ab metrics mean nothing on them": "",
         "Rebalanced AuC depends on the set": None,
     }
     for name in ("table.md", "table.tex", "table.html", "report.html"):
