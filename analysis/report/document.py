@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.records import replace_results
+from analysis.report.bibliography import references_bib
 from analysis.report.content import ReportInput, provenance
 from analysis.report.figures import figure_bytes
 from analysis.report.page import DrawnFigure, page_html
@@ -49,6 +50,7 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     files: dict[str, str | bytes] = {"report.html": page_html(content, on_page)}
     if content.table.columns:
         files |= _table_files(content)
+        files["references.bib"] = references_bib(content)
     tables = (
         [entry.row() for entry in content.differences],
         [entry.row() for entry in content.agreement],
@@ -63,7 +65,7 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
         gallery = drawn(GALLERY, content).figure
         files |= {f"figures/gallery.{kind}": figure_bytes(gallery, kind) for kind in ("pdf", "png")}
     files["report.json"] = json_text({"command": "report", **provenance(content), "files": list(files)})
-    may_hold = {*REPORT_TABLES, *TABLE_FILES, "figures/gallery.pdf", "figures/gallery.png"} | {
+    may_hold = {*REPORT_TABLES, *TABLE_FILES, "references.bib", "figures/gallery.pdf", "figures/gallery.png"} | {
         f"figures/{figure.name}.{kind}" for figure in FIGURES for kind in ("pdf", "svg")
     }
     return replace_results(out, files, record="report.json", command="report", may_hold=may_hold)

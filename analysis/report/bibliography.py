@@ -1,0 +1,138 @@
+"""BibTeX entries of what a report uses: the project, its metrics, its statistics."""
+
+from __future__ import annotations
+
+from analysis.report.content import ReportInput
+
+__all__ = ["ENTRIES", "references_bib"]
+
+ENTRIES = {
+    "zhang2016colorful": (
+        "inproceedings",
+        "Zhang, Richard and Isola, Phillip and Efros, Alexei A.",
+        "Colorful Image Colorization",
+        {"booktitle": "European Conference on Computer Vision (ECCV)", "year": "2016"},
+    ),
+    "wang2004image": (
+        "article",
+        "Wang, Zhou and Bovik, Alan C. and Sheikh, Hamid R. and Simoncelli, Eero P.",
+        "Image Quality Assessment: From Error Visibility to Structural Similarity",
+        {"journal": "IEEE Transactions on Image Processing", "volume": "13", "number": "4", "pages": "600--612", "year": "2004"},
+    ),
+    "wang2003multiscale": (
+        "inproceedings",
+        "Wang, Zhou and Simoncelli, Eero P. and Bovik, Alan C.",
+        "Multiscale Structural Similarity for Image Quality Assessment",
+        {"booktitle": "Asilomar Conference on Signals, Systems and Computers", "year": "2003"},
+    ),
+    "sharma2005ciede2000": (
+        "article",
+        "Sharma, Gaurav and Wu, Wencheng and Dalal, Edul N.",
+        "The {CIEDE2000} Color-Difference Formula: Implementation Notes, Supplementary Test Data, and Mathematical Observations",
+        {"journal": "Color Research and Application", "volume": "30", "number": "1", "pages": "21--30", "year": "2005"},
+    ),
+    "hasler2003measuring": (
+        "inproceedings",
+        'Hasler, David and S{\\"u}sstrunk, Sabine',
+        "Measuring Colourfulness in Natural Images",
+        {"booktitle": "Human Vision and Electronic Imaging VIII, Proceedings of SPIE", "volume": "5007", "year": "2003"},
+    ),
+    "zhang2018unreasonable": (
+        "inproceedings",
+        "Zhang, Richard and Isola, Phillip and Efros, Alexei A. and Shechtman, Eli and Wang, Oliver",
+        "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
+        {"booktitle": "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)", "year": "2018"},
+    ),
+    "heusel2017gans": (
+        "inproceedings",
+        "Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp",
+        "{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium",
+        {"booktitle": "Advances in Neural Information Processing Systems", "year": "2017"},
+    ),
+    "binkowski2018demystifying": (
+        "inproceedings",
+        "Bi{\\'n}kowski, Miko{\\l}aj and Sutherland, Danica J. and Arbel, Michael and Gretton, Arthur",
+        "Demystifying {MMD} {GANs}",
+        {"booktitle": "International Conference on Learning Representations (ICLR)", "year": "2018"},
+    ),
+    "parmar2022aliased": (
+        "inproceedings",
+        "Parmar, Gaurav and Zhang, Richard and Zhu, Jun-Yan",
+        "On Aliased Resizing and Surprising Subtleties in {GAN} Evaluation",
+        {"booktitle": "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)", "year": "2022"},
+    ),
+    "simonyan2015very": (
+        "inproceedings",
+        "Simonyan, Karen and Zisserman, Andrew",
+        "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        {"booktitle": "International Conference on Learning Representations (ICLR)", "year": "2015"},
+    ),
+    "bradley1952rank": (
+        "article",
+        "Bradley, Ralph Allan and Terry, Milton E.",
+        "Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons",
+        {"journal": "Biometrika", "volume": "39", "number": "3/4", "pages": "324--345", "year": "1952"},
+    ),
+    "holm1979simple": (
+        "article",
+        "Holm, Sture",
+        "A Simple Sequentially Rejective Multiple Test Procedure",
+        {"journal": "Scandinavian Journal of Statistics", "volume": "6", "number": "2", "pages": "65--70", "year": "1979"},
+    ),
+    "satterthwaite1946approximate": (
+        "article",
+        "Satterthwaite, Franklin E.",
+        "An Approximate Distribution of Estimates of Variance Components",
+        {"journal": "Biometrics Bulletin", "volume": "2", "number": "6", "pages": "110--114", "year": "1946"},
+    ),
+    "schuirmann1987comparison": (
+        "article",
+        "Schuirmann, Donald J.",
+        "A Comparison of the Two One-Sided Tests Procedure and the Power Approach for Assessing the Equivalence of Average Bioavailability",
+        {"journal": "Journal of Pharmacokinetics and Biopharmaceutics", "volume": "15", "number": "6", "pages": "657--680", "year": "1987"},
+    ),
+}  # fmt: skip
+"""Kind, authors, title and further fields by key."""
+
+_OF_METRICS = (
+    ("ab_auc", ("zhang2016colorful",)),
+    ("ssim_", ("wang2004image",)),
+    ("ms_ssim_", ("wang2003multiscale",)),
+    ("ciede2000", ("sharma2005ciede2000",)),
+    ("colorfulness", ("hasler2003measuring",)),
+    ("lpips_", ("zhang2018unreasonable",)),
+    ("diversity_lpips", ("zhang2018unreasonable",)),
+    ("fid", ("heusel2017gans",)),
+    ("fid_clean", ("heusel2017gans", "parmar2022aliased")),
+    ("kid", ("binkowski2018demystifying",)),
+    ("kid_clean", ("binkowski2018demystifying", "parmar2022aliased")),
+    ("vgg16_", ("simonyan2015very",)),
+)
+"""Beginnings of the names of metrics, and what they are cited by."""
+
+
+def references_bib(content: ReportInput) -> str:
+    """BibTeX of the project and of whatever the report uses, each entry once."""
+    metrics = content.scores.metrics if content.scores else ()
+    keys = [key for metric in metrics for start, own in _OF_METRICS if metric.startswith(start) for key in own]
+    if content.study is not None:
+        keys += ["zhang2016colorful"] if content.headline and content.headline.trials.preset == "real-vs-fake" else []
+        keys += ["satterthwaite1946approximate", "holm1979simple"]
+        is_preference = content.headline is not None and content.headline.preferences is not None
+        keys.append("bradley1952rank" if is_preference else "schuirmann1987comparison")
+    elif content.differences:
+        keys.append("holm1979simple")
+    version = content.version.replace("_", r"\_")
+    project = (
+        "@misc{evalkit,\n  author = {{The evalkit developers}},\n"
+        "  title = {evalkit: Human Evaluation and Metrics for Image Colorization},\n"
+        f"  note = {{Version {version}}},\n}}\n"
+    )
+    return "\n".join([project, *(_entry(key) for key in dict.fromkeys(keys))])
+
+
+def _entry(key: str) -> str:
+    kind, author, title, further = ENTRIES[key]
+    fields = {"author": author, "title": title, **further}
+    lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+    return f"@{kind}{{{key},\n{lines}}}\n"
