@@ -67,6 +67,43 @@ ENTRIES = {
         "Very Deep Convolutional Networks for Large-Scale Image Recognition",
         {"booktitle": "International Conference on Learning Representations (ICLR)", "year": "2015"},
     ),
+    "larsson2016learning": (
+        "inproceedings",
+        "Larsson, Gustav and Maire, Michael and Shakhnarovich, Gregory",
+        "Learning Representations for Automatic Colorization",
+        {"booktitle": "European Conference on Computer Vision (ECCV)", "year": "2016"},
+    ),
+    "deshpande2017learning": (
+        "inproceedings",
+        "Deshpande, Aditya and Lu, Jiajun and Yeh, Mao-Chuang and Chong, Min Jin and Forsyth, David",
+        "Learning Diverse Image Colorization",
+        {"booktitle": "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)", "year": "2017"},
+    ),
+    "saharia2022palette": (
+        "inproceedings",
+        "Saharia, Chitwan and Chan, William and Chang, Huiwen and Lee, Chris and Ho, Jonathan and Salimans, Tim and Fleet, David "
+        "and Norouzi, Mohammad",
+        "Palette: Image-to-Image Diffusion Models",
+        {"booktitle": "ACM SIGGRAPH Conference Proceedings", "year": "2022"},
+    ),
+    "liu2024temporally": (
+        "article",
+        "Liu, Yihao and Zhao, Hengyuan and Chan, Kelvin C. K. and Wang, Xintao and Loy, Chen Change and Qiao, Yu and Dong, Chao",
+        "Temporally Consistent Video Colorization with Deep Feature Propagation and Self-Regularization Learning",
+        {"journal": "Computational Visual Media", "volume": "10", "number": "2", "pages": "375--395", "year": "2024"},
+    ),
+    "wang2015patch": (
+        "article",
+        "Wang, Shiqi and Ma, Kede and Yeganeh, Hojatollah and Wang, Zhou and Lin, Weisi",
+        "A Patch-Structure Representation Method for Quality Assessment of Contrast Changed Images",
+        {"journal": "IEEE Signal Processing Letters", "volume": "22", "number": "12", "pages": "2387--2390", "year": "2015"},
+    ),
+    "panetta2016human": (
+        "article",
+        "Panetta, Karen and Gao, Chen and Agaian, Sos",
+        "Human-Visual-System-Inspired Underwater Image Quality Measures",
+        {"journal": "IEEE Journal of Oceanic Engineering", "volume": "41", "number": "3", "pages": "541--551", "year": "2016"},
+    ),
     "bradley1952rank": (
         "article",
         "Bradley, Ralph Allan and Terry, Milton E.",
@@ -96,6 +133,7 @@ ENTRIES = {
 
 _OF_METRICS = (
     ("ab_auc", ("zhang2016colorful",)),
+    ("ab_rmse", ("larsson2016learning",)),
     ("ssim_", ("wang2004image",)),
     ("ms_ssim_", ("wang2003multiscale",)),
     ("ciede2000", ("sharma2005ciede2000",)),
@@ -106,7 +144,12 @@ _OF_METRICS = (
     ("fid_clean", ("heusel2017gans", "parmar2022aliased")),
     ("kid", ("binkowski2018demystifying",)),
     ("kid_clean", ("binkowski2018demystifying", "parmar2022aliased")),
-    ("vgg16_", ("simonyan2015very",)),
+    ("diversity_variance", ("deshpande2017learning",)),
+    ("diversity_lpips_consecutive", ("saharia2022palette",)),
+    ("cdc", ("liu2024temporally",)),
+    ("pcqi", ("wang2015patch",)),
+    ("uiqm", ("panetta2016human",)),
+    ("vgg16_", ("simonyan2015very", "zhang2016colorful")),
 )
 """Beginnings of the names of metrics, and what they are cited by."""
 

@@ -12,7 +12,14 @@ import click
 if TYPE_CHECKING:
     from evalkit.networks.options import NetworkOptions
 
-__all__ = ["NetworkChoices", "network_options"]
+__all__ = ["PREPROCESSING", "NetworkChoices", "network_options"]
+
+PREPROCESSING = (
+    "shortN-cropM scales the short side to N pixels and cuts the central M x M, warpN scales both sides to N, warpN-cropM "
+    "cuts then; behind it may stand -bilinear (default) or -bicubic, and -imagenet (default), -half or -caffe for the scale "
+    "of the values."
+)
+"""Help on what `evalkit.networks.classifiers.Preprocessing.parse` reads."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,8 +48,8 @@ def network_options(function: F) -> F:
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
                      help="Where networks run."),
         click.option("--preprocess", "preprocessing", multiple=True, metavar="NAME=HOW",
-                     help="How a classifier's images are resized, for example vgg16=warp256-crop224; by default as "
-                          "torchvision does for its weights."),
+                     help="What is done to a classifier's images first, for example vgg16=warp256-crop224; by default what "
+                          f"torchvision does for its weights. {PREPROCESSING}"),
         click.option("--classifier", "classifiers", multiple=True, metavar="NAME=MODULE:FUNCTION",
                      help="A classifier of your own, scored as NAME_top1 and NAME_top5."),
         click.option("--weights", multiple=True, metavar="NAME=FILE",

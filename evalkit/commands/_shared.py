@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from evalkit.color.ab_classes import AbClasses
     from evalkit.metrics.ab_counts import AbErrorOptions
 
-__all__ = ["AbChoices", "OutputChoices", "ab_options", "output_options", "progress_bar", "run_command", "table_console"]
+__all__ = [
+    "AbChoices",
+    "OutputChoices",
+    "ab_options",
+    "complete_metrics",
+    "image_list_option",
+    "listed_names",
+    "output_options",
+    "progress_bar",
+    "run_command",
+    "table_console",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +46,28 @@ def ab_options(function: F) -> F:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def image_list_option(function: F) -> F:
+    """Add --images."""
+    return click.option(
+        "--images", type=click.Path(path_type=Path), default=None, metavar="FILE",
+        help="Text file with the names of the images to keep, one per line, with or without extension.",
+    )(function)  # fmt: skip
+
+
+def listed_names(text: str | None) -> tuple[str, ...]:
+    """Names of an option ``NAME,NAME``; none where it was not given."""
+    return tuple(filter(None, (part.strip() for part in (text or "").split(","))))
+
+
+def complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers for the last of some metrics."""
+    from evalkit.metrics import DEFAULT, metric_names
+
+    complete, _, last = incomplete.rpartition(",")
+    names = (DEFAULT, *metric_names())
+    return [f"{complete},{name}" if complete else name for name in names if name.startswith(last)]
 
 
 @dataclass(frozen=True, kw_only=True)

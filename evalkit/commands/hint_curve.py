@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.commands._networks import NetworkChoices, network_options
-from evalkit.commands._shared import output_options, progress_bar
+from evalkit.commands._shared import listed_names, output_options, progress_bar
 
 if TYPE_CHECKING:
     from evalkit.hints.curve import HintCurve
@@ -74,7 +74,7 @@ def hint_curve_command(
     from evalkit.files import atomic_file
     from evalkit.hints.curve import count_folders, method_of_count, read_curve
     from evalkit.hints.curve_figure import draw_hint_curve, require_matplotlib
-    from evalkit.metrics import load_metric
+    from evalkit.metrics import expand_default, load_metric
     from evalkit.metrics.base import SumMetric
     from evalkit.scoring.run import score
     from evalkit.scoring.workers import available_cores
@@ -88,7 +88,7 @@ def hint_curve_command(
         if name in folders:
             raise InputError(f"method {name} is given twice; each needs a name of its own")
         folders[name] = folder
-    names = tuple(filter(None, (part.strip() for part in metrics.split(","))))
+    names = expand_default(listed_names(metrics))
     of_sets = [name for name in names if not issubclass(load_metric(name), SumMetric)]
     if of_sets:
         raise InputError(

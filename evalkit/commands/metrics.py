@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-__all__ = ["metrics_command"]
+from evalkit.commands._shared import table_console
+
+__all__ = ["metrics_command", "signature_lines"]
+
+INDENT = 4
+"""Characters before what belongs to a metric."""
 
 
 @click.command("metrics", short_help="List the metrics, what each needs, its signature.")
@@ -16,7 +23,7 @@ def metrics_command(as_json: bool) -> None:
     from evalkit.metrics import DEFAULT_METRICS, load_metric, metric_names
     from evalkit.metrics.ab_counts import AbErrorOptions
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in metric_names():
         kind = load_metric(name)
         fields = kind.create(AbErrorOptions()).fields
@@ -33,23 +40,35 @@ def metrics_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("metric", no_wrap=True)
-    table.add_column("better", no_wrap=True)
-    table.add_column("definition, and the signature of its defaults")
-    table.add_column("needs", no_wrap=True)
+    console = table_console(80)
     for row in rows:
-        definition = Text(str(row["definition"]))
-        definition.append(f"\n{row['signature']}", style="dim")
-        needs = ", ".join(row["needs"]) if isinstance(row["needs"], list) and row["needs"] else "images only"
-        table.add_row(f"{row['name']}{' *' if row['default'] else ''}", str(row["better"]), definition, needs)
-    console.print(table)
-    console.print(Text("* computed by default.", style="dim"))
+        direction = "no direction is better" if row["better"] == "neither" else f"{row['better']} is better"
+        needs = f"; needs {', '.join(row['needs'])}" if row["needs"] else ""
+        console.print(
+            Text.assemble((f"{row['name']}{' *' if row['default'] else ''}", "bold"), f"  {direction}{needs}")
+        )
+        console.print(Padding(Text(row["definition"]), (0, 0, 0, INDENT), expand=False))
+        signature = "\n".join(signature_lines(row["signature"], console.width - INDENT))
+        console.print(Padding(Text(signature, style="dim"), (0, 0, 0, INDENT), expand=False))
+    console.print(Text("\n* computed by default; 'default' stands for all of them in --metrics.", style="dim"))
+
+
+def signature_lines(signature: str, width: int) -> list[str]:
+    """A signature in lines that end after a field; a field that is wider than a line has one of its own.
+
+    Examples
+    --------
+    >>> signature_lines("agg:image|peak:255|inf:apart", 20)
+    ['agg:image|peak:255|', 'inf:apart']
+    """
+    fields = signature.split("|")
+    lines = [""]
+    for number, field in enumerate(fields):
+        part = field if number == len(fields) - 1 else f"{field}|"
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines

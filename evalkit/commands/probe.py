@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._networks import PREPROCESSING
 from evalkit.wording import counted
 
 __all__ = ["probe_command"]
@@ -34,7 +35,9 @@ __all__ = ["probe_command"]
     metavar="NAME=FILE",
     help="A torchvision classifier and its weights as ceiling, for example squeezenet1_0=FILE.",
 )
-@click.option("--preprocess", default=None, metavar="TEXT", help="Its preprocessing, for example warp227.")
+@click.option(
+    "--preprocess", default=None, metavar="TEXT", help=f"Its preprocessing, for example warp227. {PREPROCESSING}"
+)
 @click.option("--gray", is_flag=True, help="Give the supervised network the photos without colours, too.")
 @click.option("--folds", type=int, default=5, show_default=True, help="Parts of the cross-validation.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the parts, and of the random network.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, output_options
+from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, image_list_option, output_options
 
 __all__ = ["rescore_command"]
 
@@ -33,13 +33,7 @@ class RescoreChoices(AbChoices, OutputChoices):
     help="Folder for the new results (without statistics); by default only the table is printed.",
 )
 @ab_options
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Text file with the names of the images to keep, one per line, with or without extension.",
-)
+@image_list_option
 @click.option("--bootstrap", "n_bootstrap", type=int, default=None, help="Replicates; by default as in the run.")
 @output_options  # fmt: skip
 def rescore_command(**given: Any) -> None:

@@ -11,7 +11,16 @@ import click
 
 from evalkit.commands._decoding import DecodeChoices, decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
-from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, output_options, progress_bar
+from evalkit.commands._shared import (
+    AbChoices,
+    OutputChoices,
+    ab_options,
+    complete_metrics,
+    image_list_option,
+    listed_names,
+    output_options,
+    progress_bar,
+)
 from evalkit.scoring.presets import PRESETS
 
 __all__ = ["score_command"]
@@ -24,6 +33,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     truth: Path
     methods: tuple[str, ...]
     out: Path
+    images: Path | None
     metrics: str | None
     preset: str | None
     classes: str
@@ -41,18 +51,6 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     resume: bool
     overwrite: bool
 
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The metrics that were named; none where the default stands."""
-        return tuple(filter(None, (part.strip() for part in (self.metrics or "").split(","))))
-
-
-def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from evalkit.metrics import metric_names
-
-    complete, _, last = incomplete.rpartition(",")
-    return [f"{complete},{name}" if complete else name for name in metric_names() if name.startswith(last)]
-
 
 @click.command("score", short_help="Score folders of colorizations against true photos.")
 @click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
@@ -66,12 +64,14 @@ def _complete_metrics(ctx: click.Context, param: click.Parameter, incomplete: st
     "truth, gray and random need no folder.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results.")
+@image_list_option
 @click.option(
     "--metrics",
     default=None,
     metavar="NAME,NAME",
-    shell_complete=_complete_metrics,
-    help="Metrics to compute ('evalkit metrics' lists them); by default all common ones without weights.",
+    shell_complete=complete_metrics,
+    help="Metrics to compute ('evalkit metrics' lists them); by default all common ones without weights, for which "
+    "the word default stands: default,lpips_alex.",
 )
 @click.option(
     "--preset",
@@ -168,7 +168,7 @@ def score_command(**given: Any) -> None:
 
     choices = ScoreChoices(**given)
     say = (lambda sentence: None) if choices.quiet else (lambda sentence: click.echo(sentence, err=True))
-    metrics = DEFAULT_METRICS if choices.metrics is None else choices.metric_names
+    metrics = DEFAULT_METRICS if choices.metrics is None else listed_names(choices.metrics)
     if choices.preset is not None:
         choices, metrics = _under_preset(choices.preset, choices, metrics, say)
     with progress_bar("scoring", "images", hidden=choices.quiet or choices.as_json) as show:
@@ -176,6 +176,7 @@ def score_command(**given: Any) -> None:
             choices.truth,
             parse_method_options(choices.methods),
             out=choices.out,
+            images=choices.images,
             metrics=metrics,
             options=choices.ab_error_options(choices.classes),
             size=choices.size,

@@ -106,6 +106,9 @@ FAMILIES = {
 DEFAULT_METRICS = ("ab_auc", "ab_auc_rebal", "ab_rmse", "psnr_rgb", "ssim_rgb", "ciede2000", "colorfulness")
 """Computed when nothing is asked for: the field's metrics that need no weights."""
 
+DEFAULT = "default"
+"""Word that stands for all of them in a list of metrics."""
+
 
 @lru_cache(maxsize=1)
 def _locations() -> dict[str, str]:
@@ -147,6 +150,21 @@ def _family(name: str) -> str | None:
         if name.endswith(endings) and not name.startswith("_"):
             return location
     return None
+
+
+def expand_default(names: Sequence[str]) -> Sequence[str]:
+    """Names, with `DEFAULT_METRICS` in the place of the word ``default``; a name that is among them stands once.
+
+    Examples
+    --------
+    >>> expand_default(["default", "lpips_alex"])[-2:]
+    ('colorfulness', 'lpips_alex')
+    """
+    if isinstance(names, str) or DEFAULT not in names:
+        return names
+    rest = [name for name in names if name not in DEFAULT_METRICS]
+    at = rest.index(DEFAULT)
+    return (*rest[:at], *DEFAULT_METRICS, *(name for name in rest[at + 1 :] if name != DEFAULT))
 
 
 def with_companions(names: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics import create_metrics
+from evalkit.metrics import create_metrics, expand_default
 from evalkit.metrics._arrays import DataRange, to_rgb8
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.array_pairs import PairMeasurer, check_measurable
@@ -135,7 +135,7 @@ def measurer_of(
         If a metric is unknown or needs more than pairs of arrays, or its network is missing.
     """
     options = options or AbErrorOptions()
-    created = create_metrics(metrics, options)
+    created = create_metrics(expand_default(metrics), options)
     for metric in created:
         check_measurable(metric)
     return PairMeasurer(created, options, networks or NetworkOptions())

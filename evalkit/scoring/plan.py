@@ -14,15 +14,22 @@ from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.datasets.labels import labels_digest, labels_for
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decoder_versions
-from evalkit.images.image_pairs import FolderScan, PairTable, check_folders, pair_scans, scan_folder
-from evalkit.metrics import DEFAULT_METRICS, create_metrics, with_companions
+from evalkit.images.image_pairs import (
+    FolderScan,
+    PairTable,
+    check_folders,
+    pair_scans,
+    read_image_names,
+    scan_folder,
+)
+from evalkit.metrics import DEFAULT_METRICS, create_metrics, expand_default, with_companions
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.base import Metric
 from evalkit.metrics.blocks import BlockMetric, RunInputs
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
-from evalkit.scoring.samples import Group, expand_samples, sample_files
+from evalkit.scoring.samples import Group, expand_samples, sample_files, without_photos
 from evalkit.scoring.signature import DEFINITIONS
 from evalkit.scoring.statistics_store import reference_name, shard_name
 from evalkit.wording import counted, unknown_name
@@ -184,6 +191,7 @@ def make_plan(
     truth: str | Path,
     methods: Mapping[str, str | Path | None],
     *,
+    images: str | Path | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -207,9 +215,11 @@ def make_plan(
     """
     _check_request(methods, size, fit, resample)
     options, networks = options or AbErrorOptions(), networks or NetworkOptions()
-    names = with_companions(metrics)
+    names = with_companions(expand_default(metrics))
     created = create_metrics(names, options)
-    pairs, samples = _find_files(Path(truth), methods, allow_missing=allow_missing)
+    pairs, samples = _find_files(
+        Path(truth), methods, None if images is None else Path(images), allow_missing=allow_missing
+    )
     compared = _reference_files(reference, created, methods)
     inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples, tuple(compared))
     setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
@@ -289,13 +299,25 @@ def _check_request(methods: Mapping[str, str | Path | None], size: int | None, f
 
 
 def _find_files(
-    truth: Path, methods: Mapping[str, str | Path | None], *, allow_missing: bool
+    truth: Path, methods: Mapping[str, str | Path | None], images: Path | None, *, allow_missing: bool
 ) -> tuple[PairTable, Group]:
-    """Files of truth and methods, every sample as a method of its own; each folder is walked once."""
+    """Files of truth and methods, of all photos or those of a list, every sample as a method of its own.
+
+    Each folder is walked once.
+    """
     folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
     check_folders(truth, folders)
     truths = scan_folder(truth)
     scans = {name: scan_folder(folder) for name, folder in folders.items()}
+    if images is not None:
+        unlisted = truths.images.keys() - read_image_names(images, truths.images)
+        truths = without_photos(truths, unlisted)
+        scans = {name: without_photos(scan, unlisted) for name, scan in scans.items()}
+        for name, scan in scans.items():
+            if not scan.images:
+                raise InputError(
+                    f"method '{name}' ({scan.folder}): holds none of the {counted(len(truths.images), 'photo')} that {images} names."
+                )
     files_of_samples = {
         name: files for name, scan in scans.items() if (files := sample_files(scan, truths.images)) is not None
     }

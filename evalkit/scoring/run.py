@@ -40,6 +40,7 @@ def score(
     methods: Mapping[str, str | Path | None],
     *,
     out: str | Path | None = None,
+    images: str | Path | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -71,8 +72,11 @@ def score(
         methods ``truth``, ``gray`` and ``random``.
     out : path, optional
         Folder for the results; without it they live in memory only.
+    images : path, optional
+        Text file with the names of the photos to score, one per line, with or without extension; the others of `truth`,
+        and what methods made of them, are left aside. By default all.
     metrics : sequence of str
-        Names as listed by ``evalkit metrics``.
+        Names as listed by ``evalkit metrics``; ``default`` stands for those that are computed by default.
     options : AbErrorOptions, optional
         Ab classes, prior, quadrature, lambda.
     size : int, optional
@@ -125,7 +129,7 @@ def score(
     """
     end_if_unguarded()
     plan = make_plan(
-        truth, methods, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
+        truth, methods, images=images, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
         reference=reference,
     )  # fmt: skip

@@ -16,7 +16,7 @@ A. Deshpande et al., "Learning Diverse Image Colorization", CVPR 2017 (error of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from evalkit.wording import agree, counted, some_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Group", "SampleScore", "expand_samples", "sample_files", "sample_scores"]
+__all__ = ["Group", "SampleScore", "expand_samples", "sample_files", "sample_scores", "without_photos"]
 
 JUDGE = "ab_rmse"
 """Metric whose best sample is picked; where a run lacks it, its first that has a direction."""
@@ -91,6 +91,23 @@ def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, 
                 f"{scan.folder}: sample {number} of {some_names(absent)} is missing; every photo needs the same samples."
             )
     return dict(sorted(files_of.items()))
+
+
+def without_photos(scan: FolderScan, photos: Collection[str]) -> FolderScan:
+    """What a folder holds beside the colorizations of some photos, samples included.
+
+    Parameters
+    ----------
+    scan : FolderScan
+    photos : collection of str
+        Names of the true photos whose files are set aside.
+    """
+
+    def is_of_them(key: str) -> bool:
+        stem, digits = _split(key)
+        return key in photos or (stem in photos and digits.isdigit())
+
+    return replace(scan, images={key: path for key, path in scan.images.items() if not is_of_them(key)})
 
 
 def _split(key: str) -> tuple[str, str]:

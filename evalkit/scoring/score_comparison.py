@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import InputError
-from evalkit.metrics import create_metrics
+from evalkit.metrics import DEFAULT, create_metrics, expand_default
 from evalkit.metrics.base import Metric, SumMetric, exact_sum
 from evalkit.resampling.intervals import (
     Interval,
@@ -29,6 +29,7 @@ from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
 from evalkit.scoring.statistics_store import StoredStatistics
+from evalkit.wording import unknown_name
 
 __all__ = ["Difference", "compare_methods", "compare_runs"]
 
@@ -76,15 +77,28 @@ class Difference:
     is_at_floor: bool
 
 
-def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
+def compare_runs(
+    first: Path, second: Path, *, metrics: Sequence[str] | None = None, n_bootstrap: int = 10_000, seed: int = 0
+) -> list[Difference]:
     """Differences for every method and metric that two runs share.
 
     Where they share no method and each has exactly one that is not built in, these two are compared.
 
+    Parameters
+    ----------
+    first, second : Path
+        Finished ``--out`` folders.
+    metrics : sequence of str, optional
+        The metrics to compare, which are then the family that p-values are adjusted for; by default all that both have.
+    n_bootstrap : int
+        Bootstrap replicates over images.
+    seed : int
+        Of bootstrap and label swaps.
+
     Raises
     ------
     InputError
-        If the signatures of a metric differ (the fields are named), or nothing is shared.
+        If the signatures of a metric differ (the fields are named), nothing is shared, or a metric is in one run only.
     """
     runs = [_read_run(first), _read_run(second)]
     scores = [run.scores for run in runs]
@@ -92,6 +106,7 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     shared = [name for name in scores[0].metrics if name in scores[1].metrics]
     if not shared:
         raise InputError(f"{first} and {second} share no metric")
+    shared = _chosen(metrics, shared, f"{first} and {second}")
     for method, other_method in pairs:
         for name in shared:
             differing = differing_fields(scores[0][method, name].signature, scores[1][other_method, name].signature)
@@ -105,15 +120,26 @@ def compare_runs(first: Path, second: Path, *, n_bootstrap: int = 10_000, seed: 
     return _differences(runs, pairs, shared, n_bootstrap, seed)
 
 
-def compare_methods(out: Path, baseline: str, *, n_bootstrap: int = 10_000, seed: int = 0) -> list[Difference]:
+def compare_methods(
+    out: Path, baseline: str, *, metrics: Sequence[str] | None = None, n_bootstrap: int = 10_000, seed: int = 0
+) -> list[Difference]:
     """Differences of every method of one run to a baseline, method minus baseline.
 
     Built-in methods are compared too; the truth is not.
 
+    Parameters
+    ----------
+    out : Path
+        Finished ``--out`` folder.
+    baseline : str
+        Name of a method.
+    metrics, n_bootstrap, seed
+        As in `compare_runs`.
+
     Raises
     ------
     InputError
-        If the run has no method of that name, or no other.
+        If the run has no method of that name, or no other, or lacks a metric.
     """
     run = _read_run(out)
     scores = run.scores
@@ -122,7 +148,24 @@ def compare_methods(out: Path, baseline: str, *, n_bootstrap: int = 10_000, seed
     pairs = [(baseline, method) for method in scores.record.methods if method not in (baseline, "truth")]
     if not pairs:
         raise InputError(f"{out} has no method beside {baseline!r}, so there is nothing to compare it with")
-    return _differences([run, run], pairs, list(scores.metrics), n_bootstrap, seed)
+    chosen = _chosen(metrics, list(scores.metrics), str(out))
+    return _differences([run, run], pairs, chosen, n_bootstrap, seed)
+
+
+def _chosen(metrics: Sequence[str] | None, available: list[str], runs: str) -> list[str]:
+    """The metrics that were asked for, in the order of the runs; ``default`` is what runs have of those."""
+    if metrics is None:
+        return available
+    asked = expand_default(metrics)
+    if isinstance(asked, str):
+        raise InputError(f"metrics is one text; give a list of names: [{metrics!r}]")
+    for name in metrics:
+        if name not in (*available, DEFAULT):
+            raise InputError(f"{runs}: {unknown_name('metric', name, available)}")
+    chosen = [name for name in available if name in asked]
+    if not chosen:
+        raise InputError(f"{runs}: no metric to compare was given; allowed are {', '.join(available)}.")
+    return chosen
 
 
 def _differences(

@@ -5,11 +5,21 @@ Two numbers are comparable when their signatures agree in all but the release.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from evalkit.errors import InputError
+from evalkit.metrics import load_metric
+from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.release import release as this_release
 
-__all__ = ["DEFINITIONS", "differing_fields", "format_run_free_signature", "format_signature", "parse_signature"]
+__all__ = [
+    "DEFINITIONS",
+    "differing_fields",
+    "format_run_free_signature",
+    "format_signature",
+    "parse_signature",
+    "short_signatures",
+]
 
 DEFINITIONS = 1
 """Number of the definitions: whoever changes what any metric, colour conversion or resizing gives raises it by one.
@@ -83,3 +93,41 @@ def differing_fields(one: str, other: str) -> dict[str, tuple[str, str]]:
     first, second = parse_signature(one), parse_signature(other)
     keys = [key for key in dict.fromkeys([*first, *second]) if key not in NO_DIFFERENCE]
     return {k: (first.get(k, ""), second.get(k, "")) for k in keys if first.get(k, "") != second.get(k, "")}
+
+
+def short_signatures(signatures: Iterable[str]) -> list[str]:
+    """Signatures without what goes without saying, those that then agree joined into one.
+
+    Left out are the native size and the fields of a metric that have their default value: the number of the definitions
+    (``def``) stands for them. What remains says which images, and what was chosen.
+
+    Parameters
+    ----------
+    signatures : iterable of str
+
+    Returns
+    -------
+    list of str
+        In the order of the first of each, names of metrics joined by ``+``.
+
+    Examples
+    --------
+    >>> short_signatures(["psnr_rgb|set:own@1a2b|n:8|size:native|agg:image|peak:255|inf:apart|def:1|v:0.2.0"])
+    ['psnr_rgb|set:own@1a2b|n:8|def:1|v:0.2.0']
+    """
+    names_of: dict[str, dict[str, None]] = {}
+    for signature in signatures:
+        fields = parse_signature(signature)
+        name = fields.pop("metric")
+        usual = {"size": "native", **_default_fields(name)}
+        rest = "|".join(f"{key}:{value}" for key, value in fields.items() if usual.get(key) != value)
+        names_of.setdefault(rest, {})[name] = None
+    return [f"{'+'.join(names)}|{rest}" for rest, names in names_of.items()]
+
+
+def _default_fields(name: str) -> Mapping[str, str]:
+    """What a metric's own fields say by default; nothing of one that is not installed here."""
+    try:
+        return load_metric(name).create(AbErrorOptions()).fields
+    except InputError:
+        return {}

@@ -13,12 +13,14 @@ from analysis.report.bibliography import ENTRIES, references_bib
 from analysis.report.content import ReportInput
 from analysis.study.analysis import analyze_study
 from analysis.trials.trial_files import read_trials
+from evalkit.metrics import load_metric, metric_names
 from evalkit.scoring.score_folder import ScoreFolder
 from tests.analysis.conftest import simulated_rows
 from tests.conftest import require
 
 METRICS = ("ab_auc", "ab_auc_rebal", "ssim_rgb", "ms_ssim_ab", "ciede2000", "colorfulness", "lpips_alex", "lpips_vgg",
-           "fid", "fid_clean", "kid", "vgg16_top1", "psnr_rgb")  # fmt: skip
+           "fid", "fid_clean", "kid", "vgg16_top1", "psnr_rgb", "ab_rmse", "diversity_variance",
+           "diversity_lpips_consecutive", "cdc", "pcqi", "uiqm")  # fmt: skip
 
 
 def scores(*metrics: str) -> ScoreFolder:
@@ -64,3 +66,13 @@ def test_bibtex_reads_every_entry_without_a_warning(tmp_path: Path, write_csv: C
         assert done.returncode == 0, done.stdout[-500:]
         if words[0] == "bibtex":
             assert "warning" not in done.stdout.lower(), done.stdout
+
+
+def test_every_metric_that_names_a_source_is_cited_by_it() -> None:
+    n_sources = 0
+    for name in metric_names():
+        cited = references_bib(ReportInput(scores=scores(name)))
+        for author, year in re.findall(r"\((\w+)(?: & \w+| et al\.)? (\d{4})", load_metric(name).summary):
+            n_sources += 1
+            assert any(key.startswith(author.lower()) and year in key for key in keys(cited)), (name, author, year)
+    assert n_sources > 20

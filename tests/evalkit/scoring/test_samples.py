@@ -199,3 +199,13 @@ class TestMistakes:
     def test_diversity_of_single_images_is_refused(self, photo_set):
         with pytest.raises(InputError, match="diversity_variance needs a method with several images per photo"):
             evalkit.score(photo_set / "truth", {"vivid": photo_set / "vivid"}, metrics=("diversity_variance",))
+
+
+def test_a_list_of_images_takes_the_samples_of_its_photos_alone(sampled, tmp_path):
+    (tmp_path / "list.txt").write_text("i05\ni06\n")
+    for layout in ("deep", "flat"):
+        scores = evalkit.score(
+            sampled / "truth", {"ours": sampled / layout}, images=tmp_path / "list.txt", metrics=METRICS, n_bootstrap=0
+        )
+        assert scores.methods[-3:] == ("ours.0", "ours.1", "ours.2")
+        assert {row.n_images for row in scores.summary if row.metric == "ab_rmse"} == {2}

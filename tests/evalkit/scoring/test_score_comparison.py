@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Callable
@@ -229,3 +230,39 @@ def test_holms_adjustment_is_over_all_rows_that_were_tested(finished: Finished) 
 )
 def test_a_p_value_is_never_shown_as_zero(p_value: float, is_at_floor: bool, shown: str) -> None:
     assert p_text(p_value, is_at_floor=is_at_floor) == shown
+
+
+def test_chosen_metrics_are_the_family_that_p_is_adjusted_for(finished: Finished) -> None:
+    whole = {(d.other_method, d.metric): d for d in compare_methods(finished[0], "vivid", n_bootstrap=200)}
+    alone = compare_methods(finished[0], "vivid", metrics=["psnr_rgb"], n_bootstrap=200)
+    assert [d.metric for d in alone] == ["psnr_rgb"] * 2
+    for d in alone:
+        assert d.p_value == whole[d.other_method, "psnr_rgb"].p_value
+        assert d.p_value <= d.p_holm <= whole[d.other_method, "psnr_rgb"].p_holm
+    by_default = compare_runs(finished[0], finished[0], metrics=["default"], n_bootstrap=0)
+    assert {d.metric for d in by_default} == {"ab_auc", "ab_auc_rebal", "psnr_rgb"}
+
+
+def test_a_metric_that_runs_lack_is_refused_with_those_they_have(finished: Finished) -> None:
+    with pytest.raises(InputError, match=r"there is no metric 'ssim_rgb'.*ab_auc, ab_auc_rebal, psnr_rgb"):
+        compare_methods(finished[0], "vivid", metrics=["ab_auc", "ssim_rgb"])
+    with pytest.raises(InputError, match=r"metrics is one text; give a list of names: \['psnr_rgb'\]"):
+        compare_runs(finished[0], finished[0], metrics="psnr_rgb")
+
+
+def test_the_command_writes_what_it_prints(tmp_path: Path, finished: Finished) -> None:
+    command = ["compare", str(finished[0]), "--baseline", "vivid", "--bootstrap", "100", "--metrics", "psnr_rgb"]
+    result = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "d.csv"), "--json"])
+    with (tmp_path / "d.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    printed = json.loads(result.stdout)
+    assert [row["other_method"] for row in written] == ["dull", "gray"]
+    assert [float(row["difference"]) for row in written] == [row["difference"] for row in printed]
+    refused = CliRunner().invoke(main, [*command, "--out", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "is a folder; a file such as" in refused.stderr
+    for names, sentence in ((",", "no metric to compare was given"), ("psnr", "did you mean 'psnr_rgb'?")):
+        refused = CliRunner().invoke(main, [*command[:-1], names, "--out", str(tmp_path / "none.csv")])
+        assert refused.exit_code == 2
+        assert sentence in refused.stderr
+        assert not (tmp_path / "none.csv").exists()

@@ -381,3 +381,46 @@ def test_a_run_begun_by_another_version_is_begun_anew(
     assert digest() == today
     monkeypatch.setattr("evalkit.scoring.plan.release", lambda: "0.0.0")
     assert digest() != today
+
+
+def test_a_list_of_images_scores_these_alone_whatever_else_the_folders_hold(
+    tmp_path: Path, photo_set: Path, quick_score: Callable[..., Scores]
+) -> None:
+    names = ["i03", "i40", "i41", "i69"]
+    (tmp_path / "list.txt").write_text("\n".join(f"{name}.JPEG" for name in names))
+    chosen = quick_score(photo_set, None, methods_of(photo_set), images=tmp_path / "list.txt")
+    for folder in ("truth", "vivid"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            shutil.copy(photo_set / folder / f"{name}.png", tmp_path / folder)
+    alone = quick_score(tmp_path, None, methods_of(tmp_path))
+    assert chosen.summary == alone.summary
+    assert all(row.n_images == 4 for row in chosen.summary)
+
+
+def test_a_method_may_have_more_images_or_fewer_than_the_list(
+    photo_copy: Path, tmp_path: Path, quick_score: Callable[..., Scores]
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("i03\ni04\n")
+    for path in (photo_copy / "vivid").iterdir():
+        if path.stem not in ("i03", "i04", "i05"):
+            path.unlink()
+    methods = {"vivid": photo_copy / "vivid", "dull": photo_copy / "dull"}
+    assert {row.n_images for row in quick_score(photo_copy, None, methods, images=listed).summary} == {2}
+    (photo_copy / "vivid" / "i03.png").unlink()
+    with pytest.raises(InputError, match="1 of 2 truth images has no file there"):
+        quick_score(photo_copy, None, methods, images=listed)
+    (photo_copy / "vivid" / "i04.png").unlink()
+    with pytest.raises(InputError, match=r"vivid\): holds none of the 2 photos that .*list.txt names"):
+        quick_score(photo_copy, None, methods, images=listed)
+    listed.write_text("i03\nnowhere\n")
+    with pytest.raises(InputError, match=r"list.txt: 1 of 2 names is not among the 70 images .*nowhere"):
+        quick_score(photo_copy, None, methods, images=listed)
+
+
+def test_default_stands_for_the_default_metrics_in_a_longer_list(
+    photo_set: Path, quick_score: Callable[..., Scores]
+) -> None:
+    scores = quick_score(photo_set, None, {"gray": None}, metrics=["l_mae", "default", "psnr_rgb"], n_bootstrap=0)
+    assert scores.metrics == ("l_mae", *DEFAULT_METRICS)
