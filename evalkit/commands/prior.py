@@ -80,10 +80,8 @@ def prior_command(
     for part in counts[1:]:
         total = total.merge(part)
     if figure is not None:
-        from evalkit.metrics.prior_figure import draw_prior
-
         # First, since it refuses counts of other classes: then nothing is written.
-        draw_prior(total, ab_classes, figure)
+        total.write_figure(figure, classes=ab_classes)
     with atomic_file(out) as file:
         file.write(total.to_json().encode())
     if not quiet:

@@ -6,18 +6,24 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evalkit.arrays import IntArray, Rgb8
-from evalkit.color.ab_classes import AbClasses
+from evalkit.color.ab_classes import PRESETS, AbClasses, preset
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.image_pairs import find_images
 from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
+from evalkit.metrics.prior_figure import draw_shares, write_prior_figure
+from evalkit.plotting import chosen_axes
 from evalkit.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["PriorCounts", "class_counts", "count_folder"]
 
@@ -61,6 +67,58 @@ class PriorCounts:
             n_images=self.n_images + other.n_images,
             unreadable=self.unreadable + other.unreadable,
         )
+
+    def plot(self, ax: Axes | None = None, *, classes: AbClasses | None = None) -> Axes:
+        """Draw the share of every class over the ab plane: figure 3 (b) of Zhang et al. 2016.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+        classes : AbClasses, optional
+            Those that were counted; needed only where they come from a file.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        InputError
+            If matplotlib is not installed, the classes are others than those counted, or there are no pixels.
+        """
+        own_classes = self._drawable(classes)
+        axes = chosen_axes(ax)
+        draw_shares(axes, self.counts, own_classes, self.n_images)
+        return axes
+
+    def write_figure(self, path: Path, *, classes: AbClasses | None = None) -> None:
+        """Write what `plot` draws as a file that ends in ``.pdf``, ``.png`` or ``.svg``.
+
+        Raises
+        ------
+        InputError
+            As `plot`, and for another ending.
+        """
+        own_classes = self._drawable(classes)
+        write_prior_figure(path, lambda axes: draw_shares(axes, self.counts, own_classes, self.n_images))
+
+    def _drawable(self, classes: AbClasses | None) -> AbClasses:
+        """The classes that were counted, where there is something to draw."""
+        if classes is None and self.classes not in PRESETS:
+            raise InputError(
+                f"the counts are of the ab classes {self.classes}: give classes, as load_classes reads them"
+            )
+        chosen = preset(self.classes) if classes is None else classes
+        if chosen.digest != self.classes_digest:
+            raise InputError(
+                f"the counts are of the ab classes {self.classes}, the figure would be of {chosen.name}: give the classes "
+                "of the counts"
+            )
+        if not self.counts.any():
+            raise InputError("the counts hold no pixel: there is nothing to draw")
+        return chosen
 
     def to_json(self) -> str:
         """The file that ``--prior FILE`` reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import DecodeOptions
 from evalkit.metrics import prior_counts
 from evalkit.metrics.prior_counts import PriorCounts, count_folder
-from evalkit.metrics.prior_figure import draw_prior
 
 
 @pytest.fixture
@@ -195,10 +195,8 @@ def test_the_figure_of_one_class_alone_is_drawn_and_the_same_every_time(ending: 
     counts = np.zeros(313, np.int64)
     counts[classes.neutral] = 7
     for name in ("one", "two"):
-        draw_prior(
-            PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=1),
-            classes,
-            tmp_path / f"{name}.{ending}",
+        PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=1).write_figure(
+            tmp_path / f"{name}.{ending}"
         )
     assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
 
@@ -224,3 +222,33 @@ def test_a_figure_that_cannot_be_drawn_is_one_sentence_and_nothing_is_written(
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.json"]
+
+
+def test_counts_draw_themselves_on_axes_of_ones_own() -> None:
+    from matplotlib.figure import Figure
+
+    classes = preset("seed2024")
+    counts = np.arange(len(classes), dtype=np.int64)
+    prior = PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=3)
+    left, right = Figure().subplots(1, 2)
+    assert prior.plot(right) is right
+    assert not left.collections
+    np.testing.assert_allclose(np.asarray(right.collections[1].get_array()), counts[1:] / counts.sum())
+    assert "present in 3 photos" in right.get_title(loc="left")
+
+
+def test_counts_that_cannot_be_drawn_say_why() -> None:
+    from matplotlib.figure import Figure
+
+    classes = preset("zhang2016")
+    prior = PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=np.ones(313, np.int64), n_images=1)
+    axes = Figure().add_subplot()
+    with pytest.raises(InputError, match="of the ab classes zhang2016, the figure would be of seed2024"):
+        prior.plot(axes, classes=preset("seed2024"))
+    with pytest.raises(InputError, match="file@1a2b: give classes"):
+        replace(prior, classes="file@1a2b").plot(axes)
+    with pytest.raises(InputError, match="hold no pixel"):
+        replace(prior, counts=np.zeros(313, np.int64)).plot(axes)
+    assert not axes.collections
+    replace(prior, classes="file@1a2b").plot(axes, classes=classes)
+    assert axes.collections
