@@ -62,7 +62,7 @@ def compare_command(
     else:
         raise InputError("compare needs two runs (OUT1 OUT2), or one run and --baseline METHOD")
     if out is not None:
-        write_atomically(out, csv_text([vars(d) for d in differences]))
+        write_atomically(out, csv_text(differences.rows()))
     if as_json:
         rows = [
             {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(d).items()}

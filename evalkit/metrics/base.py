@@ -189,6 +189,11 @@ class Metric(ABC):
         """Signature fields, with those that only the statistics know (say, the digest of the labels)."""
         return self.fields
 
+    @classmethod
+    def number_text(cls, value: float) -> str:
+        """A score or a difference of scores as tables print it: with the metric's decimals, shares in per cent."""
+        return f"{100 * value if cls.percent else value:.{cls.decimals}f}"
+
     def caution(self, method: str, value: float, n_images: int) -> str:
         """A sentence about a value that is most likely a mistake of the set-up; empty otherwise."""
         return ""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import InputError
-from evalkit.metrics import DEFAULT, create_metrics, expand_default
+from evalkit.metrics import DEFAULT, create_metrics, expand_default, load_metric
 from evalkit.metrics.base import Metric, SumMetric, exact_sum
 from evalkit.resampling.intervals import (
     Interval,
@@ -29,9 +29,16 @@ from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
 from evalkit.scoring.statistics_store import StoredStatistics
-from evalkit.wording import unknown_name
+from evalkit.shown import ShownAsTable
+from evalkit.wording import counted, unknown_name
 
-__all__ = ["Difference", "compare_methods", "compare_runs"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Difference", "Differences", "compare_methods", "compare_runs", "p_text"]
+
+SMALLEST_P = 0.001
+"""Below this a p-value is only said to be below it."""
 
 STUDENTISED_UP_TO = 200
 """Images up to which the class-rebalanced AuC is tested by studentised swaps; above, their ratio follows Student's t, and
@@ -77,16 +84,92 @@ class Difference:
     is_at_floor: bool
 
 
+@dataclass(frozen=True, repr=False)
+class Differences(ShownAsTable, Sequence[Difference]):
+    """The rows of one comparison, whose p-values were adjusted together.
+
+    Attributes
+    ----------
+    records : tuple of Difference
+    """
+
+    records: tuple[Difference, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Difference: ...
+    @overload
+    def __getitem__(self, index: slice) -> Differences: ...
+    def __getitem__(self, index: int | slice) -> Difference | Differences:
+        return Differences(self.records[index]) if isinstance(index, slice) else self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per difference, column name to value."""
+        return [dict(vars(record)) for record in self.records]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas data frame (needs pandas)."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def shown_title(self) -> str:
+        """What is compared, and on how many images."""
+        n_images = max((record.n_images for record in self.records), default=0)
+        return (
+            f"Second minus first on {counted(n_images, 'image')}: {counted(len(self), 'difference')} with 95 % intervals; p is "
+            "adjusted for all of them (Holm)"
+        )
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """One row per difference, AuC and accuracies in per cent."""
+        return [_shown_row(record) for record in self.records]
+
+
+def _shown_row(record: Difference) -> dict[str, Any]:
+    metric = load_metric(record.metric)
+    first, second, difference, low, high = (
+        "unscored" if math.isnan(value) else metric.number_text(value)
+        for value in (record.first, record.second, record.difference, record.ci_low, record.ci_high)
+    )
+    return {
+        "first": record.method,
+        "second": record.other_method,
+        "metric": metric.title + (" %" if metric.percent else ""),
+        "first value": first,
+        "second value": second,
+        "difference": difference,
+        "95 % interval": "" if math.isnan(record.ci_low) else f"{low} – {high}",
+        "p (Holm)": p_text(record.p_holm, is_at_floor=record.is_at_floor),
+    }
+
+
+def p_text(p_value: float, *, is_at_floor: bool = False) -> str:
+    """A p-value in words that are true: never 0, and "at most" where the number of draws is what bounds it."""
+    if math.isnan(p_value):
+        return ""
+    if p_value < SMALLEST_P:
+        return f"< {SMALLEST_P:g}"
+    return f"at most {p_value:.3f}" if is_at_floor else f"{p_value:.3f}"
+
+
 def compare_runs(
-    first: Path, second: Path, *, metrics: Sequence[str] | None = None, n_bootstrap: int = 10_000, seed: int = 0
-) -> list[Difference]:
+    first: str | Path,
+    second: str | Path,
+    *,
+    metrics: Sequence[str] | None = None,
+    n_bootstrap: int = 10_000,
+    seed: int = 0,
+) -> Differences:
     """Differences for every method and metric that two runs share.
 
     Where they share no method and each has exactly one that is not built in, these two are compared.
 
     Parameters
     ----------
-    first, second : Path
+    first, second : path
         Finished ``--out`` folders.
     metrics : sequence of str, optional
         The metrics to compare, which are then the family that p-values are adjusted for; by default all that both have.
@@ -100,7 +183,7 @@ def compare_runs(
     InputError
         If the signatures of a metric differ (the fields are named), nothing is shared, or a metric is in one run only.
     """
-    runs = [_read_run(first), _read_run(second)]
+    runs = [_read_run(Path(first)), _read_run(Path(second))]
     scores = [run.scores for run in runs]
     pairs = _method_pairs(scores)
     shared = [name for name in scores[0].metrics if name in scores[1].metrics]
@@ -121,15 +204,15 @@ def compare_runs(
 
 
 def compare_methods(
-    out: Path, baseline: str, *, metrics: Sequence[str] | None = None, n_bootstrap: int = 10_000, seed: int = 0
-) -> list[Difference]:
+    out: str | Path, baseline: str, *, metrics: Sequence[str] | None = None, n_bootstrap: int = 10_000, seed: int = 0
+) -> Differences:
     """Differences of every method of one run to a baseline, method minus baseline.
 
     Built-in methods are compared too; the truth is not.
 
     Parameters
     ----------
-    out : Path
+    out : path
         Finished ``--out`` folder.
     baseline : str
         Name of a method.
@@ -141,7 +224,7 @@ def compare_methods(
     InputError
         If the run has no method of that name, or no other, or lacks a metric.
     """
-    run = _read_run(out)
+    run = _read_run(Path(out))
     scores = run.scores
     if baseline not in scores.methods:
         raise InputError(f"{out} has no method {baseline!r}; it has {', '.join(scores.methods)}")
@@ -174,15 +257,17 @@ def _differences(
     shared: Sequence[str],
     n_bootstrap: int,
     seed: int,
-) -> list[Difference]:
+) -> Differences:
     metrics = [metric for metric in runs[0].metrics if metric.name in shared]
     rows = [_paired(metric, method, other_method, runs) for method, other_method in pairs for metric in metrics]
     tests = _swap_tests(rows, seed) if n_bootstrap else [None] * len(rows)
     adjusted = holm([math.nan if test is None else test.p_value for test in tests])
-    return [
-        _difference(row, test, float(p_holm), n_bootstrap, seed)
-        for row, test, p_holm in zip(rows, tests, adjusted, strict=True)
-    ]
+    return Differences(
+        tuple(
+            _difference(row, test, float(p_holm), n_bootstrap, seed)
+            for row, test, p_holm in zip(rows, tests, adjusted, strict=True)
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

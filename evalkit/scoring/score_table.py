@@ -15,20 +15,11 @@ from rich.text import Text
 from evalkit.metrics import load_metric
 from evalkit.metrics.base import Metric
 from evalkit.scoring.ranking import LEVEL
-from evalkit.scoring.score_comparison import Difference
+from evalkit.scoring.score_comparison import Difference, p_text
 from evalkit.scoring.scores import Score, Scores
 from evalkit.wording import counted
 
-__all__ = ["comparison_table", "p_text", "print_scores", "score_json", "score_table"]
-
-
-SMALLEST_P = 0.001
-"""Below this a p-value is only said to be below it."""
-
-
-def _number(metric: type[Metric], value: float) -> str:
-    scaled = 100 * value if metric.percent else value
-    return f"{scaled:.{metric.decimals}f}"
+__all__ = ["comparison_table", "print_scores", "score_json", "score_table"]
 
 
 def _marks(scores: Scores, name: str) -> dict[str, str]:
@@ -40,9 +31,9 @@ def _marks(scores: Scores, name: str) -> dict[str, str]:
 def _cell(metric: type[Metric], score: Score, mark: str) -> Text:
     if math.isnan(score.value):
         return Text("unscored", style="dim italic")
-    text = Text.assemble((f"{_number(metric, score.value)} {mark or ' '}", "bold green" if mark == "*" else ""))
+    text = Text.assemble((f"{metric.number_text(score.value)} {mark or ' '}", "bold green" if mark == "*" else ""))
     if not math.isnan(score.ci_low):
-        low, high = _number(metric, score.ci_low), _number(metric, score.ci_high)
+        low, high = metric.number_text(score.ci_low), metric.number_text(score.ci_high)
         text.append(f"\n{low} – {high}  ", style="dim")
     return text
 
@@ -149,7 +140,7 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
         name = d.method if d.method == d.other_method else f"{d.method} → {d.other_method}"
         last, name = name, "" if name == last else name
         is_sure = d.p_holm < LEVEL
-        between = "" if math.isnan(d.ci_low) else f"{_number(metric, d.ci_low)} – {_number(metric, d.ci_high)}"
+        between = "" if math.isnan(d.ci_low) else f"{metric.number_text(d.ci_low)} – {metric.number_text(d.ci_high)}"
         on_fewer = f" ({d.n_images})" if d.n_images < n_most else ""
         table.add_row(
             name, metric.title + on_fewer, _shown(metric, d.first), _shown(metric, d.second),
@@ -168,22 +159,13 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
 
 
 def _shown(metric: type[Metric], value: float) -> str:
-    return "unscored" if math.isnan(value) else _number(metric, value)
+    return "unscored" if math.isnan(value) else metric.number_text(value)
 
 
 def _fewer(differences: Sequence[Difference], n_most: int) -> str:
     if all(d.n_images == n_most for d in differences):
         return ""
     return ", in brackets where some are infinite or unscored on either side and left out on both"
-
-
-def p_text(p_value: float, *, is_at_floor: bool = False) -> str:
-    """A p-value in words that are true: never 0, and "at most" where the number of draws is what bounds it."""
-    if math.isnan(p_value):
-        return ""
-    if p_value < SMALLEST_P:
-        return f"< {SMALLEST_P:g}"
-    return f"at most {p_value:.3f}" if is_at_floor else f"{p_value:.3f}"
 
 
 def score_json(scores: Scores) -> dict[str, Any]:

@@ -183,8 +183,8 @@ class Scores(ShownAsTable):
         for name in self.metrics:
             metric, score = load_metric(name), self[method, name]
             arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[metric.better]
-            factor, unit = (100, " %") if metric.percent else (1, "")
-            numbers = [f"{factor * value:.{metric.decimals}f}" for value in (score.value, score.ci_low, score.ci_high)]
+            unit = " %" if metric.percent else ""
+            numbers = [metric.number_text(value) for value in (score.value, score.ci_low, score.ci_high)]
             between = "" if math.isnan(score.ci_low) else f" ({numbers[1]} – {numbers[2]})"
             yield f"{metric.title}{arrow}{unit}", "unscored" if math.isnan(score.value) else numbers[0] + between
 

@@ -21,8 +21,7 @@ from evalkit.errors import InputError
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.resampling.multiplicity import holm
-from evalkit.scoring.score_comparison import compare_methods, compare_runs
-from evalkit.scoring.score_table import p_text
+from evalkit.scoring.score_comparison import Difference, Differences, compare_methods, compare_runs, p_text
 from evalkit.scoring.scores import Scores
 
 Finished = tuple[Path, Scores]
@@ -266,3 +265,29 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, finished: Finished) -
         assert refused.exit_code == 2
         assert sentence in refused.stderr
         assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_comparison_is_a_sequence_that_shows_itself_and_becomes_a_frame(finished: Finished) -> None:
+    differences = compare_methods(finished[0], "vivid", n_bootstrap=200)
+    assert len(differences) == len(list(differences)) == 6
+    assert isinstance(differences[0], Difference)
+    assert isinstance(differences[1:3], Differences)
+    assert differences[1:3][0] is differences[1]
+    frame = differences.to_frame()
+    assert list(frame.columns) == list(vars(differences[0]))
+    assert frame["difference"].tolist() == [d.difference for d in differences]
+    d = differences[0]
+    assert d.metric == "ab_auc"
+    shown = repr(differences)
+    assert shown.startswith("Second minus first on 70 images: 6 differences")
+    assert f"{100 * d.difference:.2f}" in shown
+    assert f"{100 * d.ci_low:.2f} – {100 * d.ci_high:.2f}" in shown
+    assert differences._repr_html_().count("<tr>") == 7
+
+
+def test_an_unscored_difference_is_shown_as_such(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    quick_score(photo_set, tmp_path / "out", {"truth": None, "gray": None, "mine": photo_set / "vivid"})
+    differences = compare_runs(str(tmp_path / "out"), tmp_path / "out", n_bootstrap=0)
+    (psnr,) = (row for row in differences.shown_rows() if (row["first"], row["metric"]) == ("truth", "PSNR"))
+    assert psnr["difference"] == "unscored"
+    assert psnr["95 % interval"] == psnr["p (Holm)"] == ""
