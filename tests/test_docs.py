@@ -1,7 +1,8 @@
 """Every command and every Python example that the documentation shows runs, and prints what is shown.
 
 Each page plays in a folder of its own that holds three folders of six small photos, `truth`, `mine` (half the
-saturation) and `other` (hues turned by 40 degrees). Its blocks run in order:
+saturation) and `other` (hues turned by 40 degrees); a page that makes them itself (``evalkit demo --photos``) begins in an
+empty one. Its blocks run in order:
 
 - ``console``: lines that start with ``$ `` are run by bash; what follows is compared with what they print,
   where ``...`` stands for anything; a command shown without output may print what it likes.
@@ -21,6 +22,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -38,6 +40,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
+from evalkit.demo.photos import write_tutorial_folders
 from evalkit.metrics import load_metric, metric_names
 
 ROOT = Path(__file__).parents[1]
@@ -143,9 +146,23 @@ def play(example: Example, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_shows_works(page, folder):
-    for example in examples(page.read_text(), str(page.relative_to(ROOT))):
+    text = page.read_text()
+    if "$ evalkit demo --photos" in text:
+        for name in ("truth", "mine", "other"):
+            shutil.rmtree(folder / name)
+    for example in examples(text, str(page.relative_to(ROOT))):
         if not example.skipped:
             play(example, folder)
+
+
+def test_the_demo_makes_the_very_photos_that_the_pages_play_with(folder, tmp_path_factory):
+    made = tmp_path_factory.mktemp("made")
+    write_tutorial_folders(made)
+    files = {path.relative_to(made) for path in made.rglob("*.png")}
+    assert files == {path.relative_to(folder) for path in folder.rglob("*.png")}
+    assert len(files) == 18
+    for file in files:
+        np.testing.assert_array_equal(np.asarray(Image.open(made / file)), np.asarray(Image.open(folder / file)))
 
 
 class TestTheMechanism:

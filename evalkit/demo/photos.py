@@ -16,7 +16,16 @@ from evalkit.wording import needs_package
 if TYPE_CHECKING:
     from evalkit.arrays import Rgb8
 
-__all__ = ["CROP", "DESATURATIONS", "PHOTOS", "desaturate", "photo_crops", "write_folders"]
+__all__ = [
+    "CROP",
+    "DESATURATIONS",
+    "PHOTOS",
+    "TUTORIAL_METHODS",
+    "desaturate",
+    "photo_crops",
+    "write_folders",
+    "write_tutorial_folders",
+]
 
 CROP = 256
 """Height and width of a crop, in pixels."""
@@ -39,6 +48,14 @@ PHOTOS = {
 """Photo and the margin, in pixels, that crops keep from its edge (the corners of ``retina`` are black)."""
 
 GRID = (2, 3)  # rows and columns of crops in each photo
+
+TUTORIAL_PHOTOS = ("astronaut", "chelsea", "coffee")
+TUTORIAL_SIDE = 128
+"""Height and width of a crop of the tutorials, in pixels."""
+TUTORIAL_TOP, TUTORIAL_LEFTS = 100, (100, 260)
+"""Upper edge and left edges of the two crops of each photo."""
+TUTORIAL_METHODS = {"mine": (0.5, 0.0), "other": (1.0, 40.0)}
+"""What stands for two methods in the tutorials: the factor of the saturation, and the turn of all hues in degrees."""
 
 
 def photo_crops() -> Iterator[tuple[str, Rgb8]]:
@@ -89,6 +106,56 @@ def desaturate(rgb8: Rgb8, factor: float) -> Rgb8:
     return join_lab(lightness, factor * a, factor * b)[0].reshape(rgb8.shape)
 
 
+def _recolored(rgb8: Rgb8, saturation: float, degrees: float) -> Rgb8:
+    """Scale a and b and turn them about the neutral axis, keep L: shape (H, W, 3) to (H, W, 3)."""
+    import numpy as np
+
+    from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
+
+    lab = srgb8_to_lab(rgb8)
+    ab = (lab[..., 1] + 1j * lab[..., 2]) * saturation * np.exp(1j * np.deg2rad(degrees))
+    return lab_to_srgb8(np.stack([lab[..., 0], ab.real, ab.imag], axis=-1))[0]
+
+
+def write_tutorial_folders(out: Path) -> list[str]:
+    """Write what the tutorials start from: ``truth/`` with six small photos, and a folder for each of two methods, as PNG.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the folders; those of an earlier call are written over.
+
+    Returns
+    -------
+    list of str
+        Names of the photos.
+
+    Raises
+    ------
+    InputError
+        If photos are not installed, or a folder holds other files.
+    """
+    import numpy as np
+
+    from evalkit.images.image_files import write_png
+
+    crops: dict[str, Rgb8] = {}
+    for photo in TUTORIAL_PHOTOS:
+        rows = _photo(photo)[TUTORIAL_TOP : TUTORIAL_TOP + TUTORIAL_SIDE]
+        for number, left in enumerate(TUTORIAL_LEFTS, start=1):
+            crops[f"{photo}-{number}"] = np.ascontiguousarray(rows[:, left : left + TUTORIAL_SIDE])
+    folders = {name: out / name for name in ("truth", *TUTORIAL_METHODS)}
+    for folder in folders.values():
+        _refuse_foreign_files(folder, set(crops), "--photos")
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, truth in crops.items():
+        write_png(folders["truth"] / f"{name}.png", truth)
+        for method, (saturation, degrees) in TUTORIAL_METHODS.items():
+            write_png(folders[method] / f"{name}.png", _recolored(truth, saturation, degrees))
+    return list(crops)
+
+
 def write_folders(out: Path, on_image: Callable[[int, int], None] | None = None) -> int:
     """Write ``truth/`` and a folder for each desaturation, as PNG.
 
@@ -114,7 +181,7 @@ def write_folders(out: Path, on_image: Callable[[int, int], None] | None = None)
     crops = dict(photo_crops())
     folders = {name: out / name for name in ("truth", *DESATURATIONS)}
     for folder in folders.values():
-        _refuse_foreign_files(folder, set(crops))
+        _refuse_foreign_files(folder, set(crops), "--out")
         folder.mkdir(parents=True, exist_ok=True)
     for n_done, (name, truth) in enumerate(crops.items(), start=1):
         write_png(folders["truth"] / f"{name}.png", truth)
@@ -125,9 +192,9 @@ def write_folders(out: Path, on_image: Callable[[int, int], None] | None = None)
     return len(crops)
 
 
-def _refuse_foreign_files(folder: Path, names: set[str]) -> None:
+def _refuse_foreign_files(folder: Path, names: set[str], option: str) -> None:
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
         if path.suffix != ".png" or path.stem not in names:
-            raise InputError(f"{path} is not the demo's: give --out a folder that does not exist.")
+            raise InputError(f"{path} is not the demo's: give {option} a folder that does not exist.")

@@ -26,7 +26,13 @@ STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "granian", "scipy", "pandas", "
     metavar="DIR",
     help="Folder for images, scores and results; an earlier demo there is replaced, but answers never are.",
 )
-def demo_command(out: Path) -> None:
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write nothing but the folders that the tutorials start from into this one: truth, mine, other.",
+)
+def demo_command(out: Path, photos: Path | None) -> None:
     """Show the whole way, from photos to one report.
 
     60 fixed crops of photos that ship with scikit-image and scikit-learn stand for the truth. A mild and a
@@ -35,6 +41,9 @@ def demo_command(out: Path) -> None:
     and random. Then simulated observers take the timed real-vs-fake test over HTTP, their
     answers are analysed, and everything goes into one report. Nothing is downloaded.
     """
+    if photos is not None:
+        _write_photos(photos)
+        return
     from evalkit.commands._shared import progress_bar, run_command
     from evalkit.demo.demo_figure import draw_curves, require_matplotlib
     from evalkit.demo.photos import PHOTOS, write_folders
@@ -93,6 +102,24 @@ The answers above come from simulated observers, not from people. Take the test 
 Next, with folders of your own (the same file names in each):
 
   evalkit score --truth PHOTOS --method MINE=FOLDER --method gray --method random --out scores"""
+    )
+
+
+def _write_photos(folder: Path) -> None:
+    from click.core import ParameterSource
+
+    from evalkit.demo.photos import TUTORIAL_METHODS, write_tutorial_folders
+    from evalkit.errors import InputError
+    from evalkit.wording import counted
+
+    if click.get_current_context().get_parameter_source("out") is not ParameterSource.DEFAULT:
+        raise InputError(
+            "--photos DIR writes folders of photos alone, --out DIR plays the whole demo: give one of the two."
+        )
+    names = write_tutorial_folders(folder)
+    methods = " and ".join(str(folder / name) for name in TUTORIAL_METHODS)
+    click.echo(
+        f"Wrote {counted(len(names), 'photo')} into {folder / 'truth'}, two colorizations of each into {methods}."
     )
 
 

@@ -133,3 +133,24 @@ def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_ou
     assert "left out: granian is not installed" in result.output
     assert not (tmp_path / "demo" / "study").exists()
     assert (tmp_path / "demo" / "scores" / "summary.csv").exists()
+
+
+def test_photos_alone_are_written_again_and_never_over_what_is_not_theirs(tmp_path: Path) -> None:
+    words = ["demo", "--photos", str(tmp_path / "lesson")]
+    first = CliRunner().invoke(main, words)
+    assert first.exit_code == 0, first.output
+    assert sorted(path.name for path in (tmp_path / "lesson").iterdir()) == ["mine", "other", "truth"]
+    assert CliRunner().invoke(main, words).output == first.output
+    foreign = tmp_path / "lesson" / "other" / "holiday.png"
+    foreign.write_bytes(b"mine")
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2
+    assert f"{foreign} is not the demo's: give --photos a folder that does not exist." in refused.stderr
+    assert foreign.read_bytes() == b"mine"
+
+
+def test_photos_and_the_whole_demo_are_not_asked_for_at_once(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["demo", "--photos", str(tmp_path / "a"), "--out", str(tmp_path / "b")])
+    assert result.exit_code == 2
+    assert "give one of the two" in result.stderr
+    assert not list(tmp_path.iterdir())
