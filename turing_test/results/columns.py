@@ -128,8 +128,8 @@ _MEANING_OF_FLAGS = "Separated by blanks: " + " ".join(f"`{flag}`: {text}" for f
 COLUMNS = (
     _text("study", column_meaning("study"), lambda record: record.study.protocol.name),
     _text("platform", "How the participant came: link, mturk, prolific or simulated.", _stored("session_platform")),
-    _integer("verified", "1 when a one-time link vouches for one person; 0 for an open link, and for ids of a platform, "
-             "which stand in an address and are claimed.",
+    _integer("verified", "1 when a one-time link or Prolific's signature vouches for one person; 0 for an open link, and "
+             "for ids of a platform that stand unsigned in an address and are claimed.",
              lambda record: int(record.row["session_verified"])),
     _text("session", "Random label of the session.", lambda record: f"s{record.row['session_label']}"),
     _text("participant", "Random label of the person; one session per person.",

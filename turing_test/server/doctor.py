@@ -23,6 +23,7 @@ __all__ = ["Check", "examine"]
 
 LEAST_FREE = 500 * 2**20  # bytes: the answers of 10,000 sessions and room for the journal
 CLOCK_TOLERANCE_S = 60
+OLDEST_KEYS_DAYS = 2
 
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "content-security-policy": ("default-src 'none'", "script-src 'self'", "frame-ancestors"),
@@ -87,6 +88,8 @@ def examine(
     yield _check_stimuli(study, on_file)
     yield _check_consent(study)
     yield _check_stamp(study)
+    if "prolific" in study.protocol.platforms:
+        yield _check_prolific(study)
     yield _check_secret(study)
     yield _check_space(study)
     yield _check_database(study, database)
@@ -141,6 +144,23 @@ def _check_stamp(study: Study) -> Check:
     if changes:
         return Check("freeze", False, f"changed since it was frozen at {stamp.frozen_at}: {', '.join(changes)}")
     return Check("freeze", True, f"frozen at {stamp.frozen_at}, unchanged")
+
+
+def _check_prolific(study: Study) -> Check:
+    from turing_test.sessions.signed_arrivals import ProlificKeys
+
+    try:
+        keys = ProlificKeys.of(study)
+    except InputError as error:
+        return Check("prolific", False, str(error))
+    if keys is None:
+        return Check("prolific", None, "people are taken at their word; prolific_keys in study.toml would verify them")
+    days = (time.time() - keys.path.stat().st_mtime) / 86_400
+    if days > OLDEST_KEYS_DAYS:
+        return Check(
+            "prolific", None, f"{keys.path} is {days:.0f} days old, and Prolific changes its keys; fetch it again"
+        )
+    return Check("prolific", True, "addresses that Prolific has signed are checked, and others refused")
 
 
 def _check_secret(study: Study) -> Check:

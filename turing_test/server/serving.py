@@ -246,8 +246,12 @@ def _prepare(server: Server) -> None:
     """Make the tables and find mistakes, before any process is started."""
     from turing_test.database.storage import Storage, default_url
     from turing_test.database.study_record import register
+    from turing_test.sessions.signed_arrivals import ProlificKeys
 
-    storage = Storage(server.database_url or default_url(server.study.folder))
+    study = server.study
+    for read in (study.texts, study.consent_text, partial(ProlificKeys.of, study)):
+        read()  # a worker would wait for somebody to mend them
+    storage = Storage(server.database_url or default_url(study.folder))
     try:
         if server.workers > 1 and storage.is_sqlite:
             raise InputError(
@@ -255,7 +259,7 @@ def _prepare(server: Server) -> None:
                 "--database, or leave --workers at 1."
             )
         storage.upgrade()
-        register(storage, server.study)
+        register(storage, study)
     finally:
         storage.close()
 

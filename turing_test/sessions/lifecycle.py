@@ -10,6 +10,7 @@ import json
 import random
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,7 +44,7 @@ __all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record
 SIMULATED = Arrival(platform="simulated", person=None, verified=False)
 """How simulated participants come; only they may answer without display times."""
 
-_S, _T, _L = tables.session, tables.trial, tables.link
+_S, _T, _L, _E = tables.session, tables.trial, tables.link, tables.event
 
 
 def start(
@@ -66,7 +67,8 @@ def start(
     link : str, optional
         Token of a one-time link.
     attempt : str, optional
-        A random text of the page: the request repeated, because its answer was lost, begins no second session.
+        A random text of the page: the request repeated, because its answer was lost, begins no second session, and a signed
+        token that was used counts as the same use.
 
     Returns
     -------
@@ -77,7 +79,8 @@ def start(
     Raises
     ------
     Refused
-        403 when the study takes no open links or is paused, 404 for an unknown link, 409 for a second session of a person.
+        403 when the study takes no open links or is paused, 404 for an unknown link, 409 for a second session of a person
+        and for a signed token that was used in another browser.
 
     Notes
     -----
@@ -106,10 +109,13 @@ def start(
             ).first()
             if earlier is not None and not _forget_turned_away(connection, earlier.id, earlier.state):
                 return _enter_again(connection, study, earlier.id, token, now)
+        use = None if arrival.proof is None else _Use.of(study, arrival.proof, attempt)
         if person is not None:
             if study.extends is not None and person in study.extends.people:
                 raise Refused(409, "You have taken part in this study already; one session per person is possible.")
-            returned = _return_of_person(connection, study, arrival, person=person, place=place, token=token, now=now)
+            returned = _return_of_person(
+                connection, study, arrival, person=person, place=place, token=token, now=now, use=use
+            )
             if returned is not None:
                 return returned
         if state == "moved":  # by somebody who left this server running
@@ -123,7 +129,10 @@ def start(
             connection.execute(sa.insert(_S).values(**row | {"state": "full", "ended_at": now}))
         elif link_id is not None:
             connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=session_id, used_at=now))
-        return find_session(connection, token)
+        begun = find_session(connection, token)
+        if use is not None:
+            use.store(connection, begun.id, now)
+        return begun
 
     return token, storage.write(work)
 
@@ -272,20 +281,59 @@ def _open_link(connection: Connection, study: Study, link: str, token: str, now:
 
 
 def _return_of_person(
-    connection: Connection, study: Study, arrival: Arrival, *, person: str, place: str | None, token: str, now: float
+    connection: Connection,
+    study: Study,
+    arrival: Arrival,
+    *,
+    person: str,
+    place: str | None,
+    token: str,
+    now: float,
+    use: _Use | None,
 ) -> Snapshot | None:
     row = connection.execute(
         sa.select(_S.c.id, _S.c.state, _S.c.arrival_hash).where(_S.c.person_hash == person)
     ).first()
     if row is None or _forget_turned_away(connection, row.id, row.state):
         return None
+    if use is not None and not use.is_new(connection, row.id):
+        raise Refused(
+            409,
+            "This address has been used already; please go on in the browser where you began, or open the study from "
+            "Prolific again.",
+        )
     if place is None or row.arrival_hash != place:
         # A worker id alone is no secret; the platform's id of this very participation is needed as well.
         if place is None or not arrival.may_be_reassigned:
             raise Refused(409, "You have taken part in this study already; one session per person is possible.")
         again = {"arrival_hash": place, "arrival": json.dumps(dict(arrival.handles))}
         connection.execute(sa.update(_S).where(_S.c.id == row.id).values(again))
+    if use is not None:
+        use.store(connection, row.id, now)
     return _enter_again(connection, study, row.id, token, now)
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One use of a signed token: which token, and by which load of the page."""
+
+    token: str
+    page: str
+
+    @classmethod
+    def of(cls, study: Study, proof: str, attempt: str | None) -> _Use:
+        page = new_token() if attempt is None else attempt  # who names no page is never the same again
+        return cls(keyed_digest(study.key, "signed", proof), keyed_digest(study.key, "attempt", page))
+
+    def is_new(self, connection: Connection, session_id: int) -> bool:
+        """Whether no other page has used the token; a token names one person, hence one session."""
+        uses = sa.select(_E.c.detail).where(_E.c.session_id == session_id, _E.c.kind == "signed")
+        pages = (detail.split() for detail in connection.execute(uses).scalars())
+        return all(page == self.page for token, page in pages if token == self.token)
+
+    def store(self, connection: Connection, session_id: int, now: float) -> None:
+        detail = f"{self.token} {self.page}"
+        connection.execute(sa.insert(_E).values(session_id=session_id, at=now, kind="signed", detail=detail))
 
 
 def _forget_turned_away(connection: Connection, session_id: int, state: str) -> bool:

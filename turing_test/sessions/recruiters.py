@@ -6,18 +6,19 @@ nowhere else. Nothing here posts tasks or pays anybody.
 References
 ----------
 .. [1] Amazon Mechanical Turk Developer Guide, "ExternalQuestion": the query of the page, ``externalSubmit``.
-.. [2] Prolific documentation, "Recording Prolific IDs" and "Completion paths".
+.. [2] Prolific documentation, "Recording Prolific IDs", "Securing the URL parameters" and "Completion paths".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 from urllib.parse import urlencode
 
 from evalkit.errors import InputError
+from turing_test.sessions.signed_arrivals import PROLIFIC_TOKEN, SignedArrival
 from turing_test.study.protocol import Protocol
 from turing_test.study.recruiting_files import PROLIFIC_QUERY
 
@@ -29,6 +30,7 @@ __all__ = [
     "Ending",
     "Form",
     "Recruiter",
+    "Voucher",
     "check_admitted",
     "find_recruiter",
 ]
@@ -39,8 +41,11 @@ SUBMIT_HOSTS = ("https://www.mturk.com", "https://workersandbox.mturk.com")
 NOT_ACCEPTED = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk's assignmentId while a worker only looks at the task
 PROLIFIC_DONE = "https://app.prolific.com/submissions/complete"
 MTURK_QUERY = ("assignmentId", "hitId", "workerId", "turkSubmitTo")
-QUERY_NAMES = (*PROLIFIC_QUERY, *MTURK_QUERY)
+QUERY_NAMES = (*PROLIFIC_QUERY, PROLIFIC_TOKEN, *MTURK_QUERY)
 """All that platforms put into the address; whatever else stands there is not looked at."""
+
+Voucher = Callable[[str], SignedArrival]
+"""Checks the token in an address; raises `InputError` when it is not valid."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -56,8 +61,8 @@ class Arrival:
         What identifies the person on that platform; only a digest under the study's secret is stored. None for an open
         link, and for a one-time link, which is an identity of its own.
     verified : bool
-        Whether something vouches that this is one person: a one-time link does. What a platform writes into an address,
-        anybody can write there; it is claimed.
+        Whether something vouches that this is one person: a one-time link does, and so does an address that Prolific has
+        signed. What a platform writes into an address unsigned, anybody can write there; it is claimed.
     preview : bool
         A look at the task before accepting it: no session, no stimuli.
     place : str or None
@@ -67,6 +72,8 @@ class Arrival:
         so never the person.
     may_be_reassigned : bool
         Whether the platform gives the same person a new `place` when they return the task and take it again.
+    proof : str or None
+        Digest of the signed token that vouches; it lets one browser in.
     """
 
     platform: str
@@ -76,6 +83,7 @@ class Arrival:
     place: str | None = field(default=None, repr=False)
     handles: Mapping[str, str] = field(default_factory=dict, repr=False)
     may_be_reassigned: bool = False
+    proof: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,18 @@ class Recruiter(Interface):
     def platform(self) -> str:
         """Its name in the exported table."""
 
-    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
+    def arrive(
+        self, query: Mapping[str, str], link: str | None, protocol: Protocol, vouch: Voucher | None = None
+    ) -> Arrival:
         """Read who comes from the query of the page's address and the one-time link.
+
+        Parameters
+        ----------
+        query : mapping of str to str
+        link : str or None
+        protocol : Protocol
+        vouch : callable, optional
+            Checks Prolific's token, where the study has Prolific's keys; nobody of Prolific then comes without one.
 
         Raises
         ------
@@ -152,7 +170,9 @@ class Link:
 
     platform = "link"
 
-    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
+    def arrive(
+        self, query: Mapping[str, str], link: str | None, protocol: Protocol, vouch: Voucher | None = None
+    ) -> Arrival:
         """A one-time link stands for a person; an open one says nothing about who comes."""
         return Arrival(platform=self.platform, person=None, verified=link is not None)
 
@@ -170,7 +190,9 @@ class MTurk:
 
     platform = "mturk"
 
-    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
+    def arrive(
+        self, query: Mapping[str, str], link: str | None, protocol: Protocol, vouch: Voucher | None = None
+    ) -> Arrival:
         """``assignmentId, hitId, workerId, turkSubmitTo``; a preview has no worker."""
         assignment = query.get("assignmentId", "")
         if assignment == NOT_ACCEPTED:
@@ -211,16 +233,26 @@ class Prolific:
 
     platform = "prolific"
 
-    def arrive(self, query: Mapping[str, str], link: str | None, protocol: Protocol) -> Arrival:
-        """``PROLIFIC_PID, STUDY_ID, SESSION_ID``."""
+    def arrive(
+        self, query: Mapping[str, str], link: str | None, protocol: Protocol, vouch: Voucher | None = None
+    ) -> Arrival:
+        """``PROLIFIC_PID, STUDY_ID, SESSION_ID``, and with Prolific's keys the token that holds the same, signed."""
+        signed = None if vouch is None else vouch(query.get(PROLIFIC_TOKEN, ""))
+        if signed is not None:
+            if any(query.get(name, value) != value for name, value in signed.ids.items()):
+                raise InputError(
+                    "This address is not the one that Prolific signed; please open the study from Prolific again."
+                )
+            query = signed.ids
         _check_ids(query, PROLIFIC_QUERY, "Prolific")
         _check_expected("STUDY_ID", query["STUDY_ID"], protocol.prolific_studies, "Prolific")
         return Arrival(
             platform=self.platform,
             person=query["PROLIFIC_PID"],
-            verified=False,
+            verified=signed is not None,
             place=query["SESSION_ID"],
             handles={"SESSION_ID": query["SESSION_ID"]},
+            proof=None if signed is None else signed.proof,
         )
 
     def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
@@ -260,7 +292,7 @@ def find_recruiter(query: Mapping[str, str]) -> Recruiter:
     >>> find_recruiter({}).platform
     'link'
     """
-    if any(name in query for name in PROLIFIC_QUERY):
+    if any(name in query for name in (*PROLIFIC_QUERY, PROLIFIC_TOKEN)):
         return PLATFORMS["prolific"]
     # An assignmentId alone is no sign: CloudResearch Connect sends one of its own.
     if any(name in query for name in ("workerId", "turkSubmitTo")) or query.get("assignmentId") == NOT_ACCEPTED:

@@ -37,13 +37,13 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 
 RUNNING = (
     "sessions_per_method", "session_timeout_s", "place_idle_s", "contact", "ethics_contact", "open_link", "public_url",
-    "platforms", "mturk_hits", "mturk_frame_hosts", "prolific_studies", "prolific_completed", "prolific_failed_checks",
+    "platforms", "mturk_hits", "mturk_frame_hosts", "prolific_studies", "prolific_keys", "prolific_completed", "prolific_failed_checks",
     "prolific_incomplete", "prolific_full", "prolific_expired", "prolific_declined", "prolific_screened_out",
     "prolific_incompatible",
 )  # fmt: skip
 """Options that say how a study is run, not what is asked: they may change while it runs, and every change is logged."""
 
-NEWER = ("methods_per_person",)
+NEWER = ("methods_per_person", "prolific_keys")
 """Options that came after studies had been run: at their default they ask what was asked before, so digests leave them out."""
 
 SECTIONS: Mapping[str, str] = {
@@ -156,6 +156,7 @@ QUESTION_HEIGHT = 48  # CSS pixels: two lines in the smallest type that the page
 
 _LINE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,500}"
 _CODE = r"[A-Za-z0-9_-]{0,64}"
+_OWN_FILE = r"([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})?"
 _CODE_ALLOWED = "up to 64 letters, digits, - and _; empty where there is none"
 
 
@@ -276,7 +277,7 @@ class Protocol:
     )  # fmt: skip
 
     consent_file: str = _text(
-        "consent", "", r"([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})?", "the name of a text file in the study folder, or empty",
+        "consent", "", _OWN_FILE, "the name of a text file in the study folder, or empty",
         "Plain text shown for consent, a file beside this one; empty: the text that comes with the toolkit.",
     )  # fmt: skip
     contact: str = _text(
@@ -303,7 +304,7 @@ class Protocol:
     platforms: tuple[str, ...] = _texts(
         "recruiting", (), r"mturk|prolific", 'a list of "mturk" and "prolific"',
         "Crowd platforms whose people are admitted. What they write into an address can be invented, so such people\n"
-        "count as claimed, not verified.",
+        "count as claimed, not verified, unless prolific_keys is given.",
     )  # fmt: skip
     mturk_hits: tuple[str, ...] = _texts(
         "recruiting", (), r"[A-Za-z0-9]{1,64}", 'a list of ids such as "3XIQGXAUMC8ZVXAEJ4N2S8FTPSOX7T"',
@@ -318,6 +319,11 @@ class Protocol:
     prolific_studies: tuple[str, ...] = _texts(
         "recruiting", (), r"[A-Za-z0-9]{1,64}", 'a list of ids such as "60aa1f4b8f1c2d0012345678"',
         "The STUDY_ID of your studies at Prolific: others are refused; empty: any.",
+    )  # fmt: skip
+    prolific_keys: str = _text(
+        "recruiting", "", _OWN_FILE, "the name of a file in the study folder, or empty",
+        "Prolific's public keys, a file beside this one (JSON Web Key Set, or PEM). With it people from Prolific come by\n"
+        "addresses that Prolific has signed alone (Secured External URL), and count as verified. Needs public_url.",
     )  # fmt: skip
     prolific_completed: str = _text(
         "recruiting", "", _CODE, _CODE_ALLOWED,
@@ -491,6 +497,11 @@ class Protocol:
         if not self.sequential and self.gap_ms:
             raise InputError(
                 f'gap_ms is {self.gap_ms} with preset = "{self.preset}", which has no second image to wait for; allowed is 0.'
+            )
+        if self.prolific_keys and not self.public_url:
+            raise InputError(
+                f"prolific_keys is {self.prolific_keys!r} without public_url; allowed is with it, since Prolific signs for "
+                "the study's address."
             )
         together = 2 if self.preset == "simultaneous" else 1
         for name, given, needed in (

@@ -128,11 +128,7 @@ class Study:
         """
         if not self.protocol.consent_file:
             return None
-        path = self.folder / self.protocol.consent_file
-        if path.name in OWN_FILES or path.name.startswith((DATABASE, ".")):
-            raise InputError(f"consent_file is {path.name!r}, a file of the study itself that is shown to nobody.")
-        if path.resolve().parent != self.folder.resolve():  # a link that leads elsewhere
-            raise InputError(f"{path}: leads out of the study folder; consent_file must be a file in it.")
+        path = self._owners_file("consent_file", self.protocol.consent_file)
         try:
             text = path.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -140,6 +136,26 @@ class Study:
         if not text:
             raise InputError(f"{path}: is empty; consent_file must name the text that participants agree to.")
         return text
+
+    def prolific_keys_path(self) -> Path | None:
+        """File of Prolific's public keys; None when the study has none.
+
+        Raises
+        ------
+        InputError
+            When ``prolific_keys`` names a file of the study itself, or one outside its folder.
+        """
+        name = self.protocol.prolific_keys
+        return self._owners_file("prolific_keys", name) if name else None
+
+    def _owners_file(self, option: str, name: str) -> Path:
+        """A file that an option names: one that the owner put into the folder, and no other."""
+        path = self.folder / name
+        if path.name in OWN_FILES or path.name.startswith((DATABASE, ".")):
+            raise InputError(f"{option} is {path.name!r}, a file of the study itself that is shown to nobody.")
+        if path.resolve().parent != self.folder.resolve():  # a link that leads elsewhere
+            raise InputError(f"{path}: leads out of the study folder; {option} must be a file in it.")
+        return path
 
 
 def stimulus_path(folder: Path, sha256: str) -> Path:

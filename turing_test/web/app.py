@@ -7,6 +7,7 @@ from flask import Flask
 from turing_test.database.storage import Storage, default_url
 from turing_test.database.study_record import register
 from turing_test.sessions.clock import resume
+from turing_test.sessions.signed_arrivals import ProlificKeys
 from turing_test.study.study_folder import Study
 from turing_test.web import health, images, participant
 from turing_test.web.bodies import make_validators
@@ -53,12 +54,13 @@ def create_app(
     Raises
     ------
     InputError
-        When the database belongs to another study, or the texts lack something.
+        When the database belongs to another study, the texts lack something, or Prolific's keys cannot be read.
     StorageUnavailable
         When the database cannot be used.
     """
     app = Flask("turing_test.web")
     app.url_map.merge_slashes = False  # a redirect to the merged address would be made from the Host header
+    prolific_keys = ProlificKeys.of(study)
     storage = Storage(database_url or default_url(study.folder), connections=connections, busy_timeout_s=busy_timeout_s)
     try:
         storage.upgrade()
@@ -73,6 +75,7 @@ def create_app(
         page=page_variables(study.protocol, study.texts(), study.consent_text()),
         validators=make_validators(body_schemas(study.protocol)),
         simulation_key=simulation_key,
+        prolific_keys=prolific_keys,
         limits=limits or Limits(),
     )
     protect(app)

@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app
 
 from turing_test.database.storage import Storage
+from turing_test.sessions.signed_arrivals import ProlificKeys
 from turing_test.stimuli.session_bytes import PixelCache
 from turing_test.study.study_folder import Study
 from turing_test.web.bodies import Validator
@@ -32,6 +33,8 @@ class Context:
         Checks of request bodies by operation (`turing_test.web.bodies`).
     simulation_key : str or None
         Who knows it may begin simulated sessions; None admits none.
+    prolific_keys : ProlificKeys or None
+        What people from Prolific are checked with; None takes their word.
     limits : Limits
         How often something may be done.
     pixels : PixelCache
@@ -45,6 +48,7 @@ class Context:
     page: Mapping[str, Any]
     validators: Mapping[str, Validator]
     simulation_key: str | None = None
+    prolific_keys: ProlificKeys | None = None
     limits: Limits = field(default_factory=Limits)
     pixels: PixelCache = field(default_factory=PixelCache)
     looks: Looks = field(default_factory=Looks)

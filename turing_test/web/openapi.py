@@ -7,6 +7,7 @@ from typing import Any
 
 from evalkit.release import release
 from turing_test.sessions.recruiters import QUERY_NAMES
+from turing_test.sessions.signed_arrivals import PROLIFIC_TOKEN
 from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.study.protocol import Protocol
 
@@ -16,6 +17,7 @@ Schema = dict[str, Any]
 
 # No control characters: databases refuse NUL, and logs the rest.
 _TEXT = r"^[^\x00-\x1f\x7f]*$"
+_LONGEST_TOKEN = 8 * 1024  # a signature of 2,048 bits and what it signs take about 1,000 characters
 _MS = {"type": "number", "minimum": 0, "maximum": 1e9}
 
 
@@ -78,7 +80,7 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
     # Whatever trackers add to an address is taken and not looked at: it must not keep anybody out.
     query = {
         "type": "object",
-        "properties": {name: _text(512) for name in QUERY_NAMES},
+        "properties": {name: _text(_LONGEST_TOKEN if name == PROLIFIC_TOKEN else 512) for name in QUERY_NAMES},
         "maxProperties": 1000,
         "additionalProperties": {"type": "string"},
     }
@@ -92,8 +94,9 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
                 "consent_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                 "simulated_key": _text(128),
                 "attempt": _LOAD,
+                "opened": {"type": "string", "maxLength": 128, "pattern": "^[0-9a-f.]*$"},
             },
-            optional=("simulated_key", "attempt"),
+            optional=("simulated_key", "attempt", "opened"),
         ),
         "device": _DEVICE,
         "vision": _object({"answers": {"type": "array", "maxItems": 16, "items": _text(8)}}),

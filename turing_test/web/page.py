@@ -22,7 +22,7 @@ ANSWER_MS = 1500
 def page_variables(
     protocol: Protocol, texts: Mapping[str, Any] | None = None, consent_text: str | None = None
 ) -> dict[str, Any]:
-    """All variables of ``participant.html`` but those of one visit (``session``, ``link``).
+    """All variables of ``participant.html`` but those of one visit (``session``, ``link``, ``opened``).
 
     Parameters
     ----------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import time
 from typing import Any
 
 from flask import Blueprint, Response, g, render_template, request
@@ -10,8 +12,9 @@ from flask import Blueprint, Response, g, render_template, request
 from evalkit.errors import InputError
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
-from turing_test.sessions.recruiters import PLATFORMS, QUERY_NAMES, Arrival, check_admitted, find_recruiter
+from turing_test.sessions.recruiters import PLATFORMS, QUERY_NAMES, Arrival, Voucher, check_admitted, find_recruiter
 from turing_test.sessions.refusal import Refused
+from turing_test.sessions.signed_arrivals import PROLIFIC_TOKEN, SignedArrival, opened_before, opening_stamp
 from turing_test.sessions.snapshot import Snapshot
 from turing_test.sessions.timing_flags import Exposure
 from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
@@ -25,6 +28,8 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("participant", __name__)
 
+_log = logging.getLogger(__name__)
+
 
 # --- pages -------------------------------------------------------------------------------------------------------
 
@@ -35,7 +40,7 @@ def start_page(link: str = "") -> str:
     """The page of somebody who comes; nothing is stored."""
     server = context()
     g.frame_ancestors = find_recruiter(request.args).frame_ancestors(server.study.protocol)
-    return render_template("participant.html", session="", link=link, **server.page)
+    return render_template("participant.html", session="", link=link, opened=_opened(server), **server.page)
 
 
 @blueprint.get("/s/<session>")
@@ -48,7 +53,7 @@ def session_page(session: str) -> str:
     server = context()
     # Whatever the name: an unknown one is told by the interface, and the page itself holds nothing.
     g.frame_ancestors = PLATFORMS["mturk"].frame_ancestors(server.study.protocol)
-    return render_template("participant.html", session=session, link="", **server.page)
+    return render_template("participant.html", session=session, link="", opened="", **server.page)
 
 
 # --- the JSON interface ------------------------------------------------------------------------------------------
@@ -185,6 +190,35 @@ def _body(server: Context, name: str) -> dict[str, Any]:
     return read_body(server.validators[name])
 
 
+def _opened(server: Context) -> str:
+    """Says later that the address was signed and had not expired when the page was opened; empty where nothing is signed."""
+    token = request.args.get(PROLIFIC_TOKEN, "")
+    if server.prolific_keys is None or not token:
+        return ""
+    try:
+        arrival = server.prolific_keys.verify(token, server.study.protocol.public_url)
+    except InputError:  # told when the participant agrees, as every refusal
+        return ""
+    return opening_stamp(server.study.key, arrival, time.time())
+
+
+def _voucher(server: Context, opened: str) -> Voucher | None:
+    """How a token of Prolific is checked; None for a study that has no keys."""
+    keys = server.prolific_keys
+    if keys is None:
+        return None
+
+    def vouch(token: str) -> SignedArrival:
+        ago = opened_before(server.study.key, opened, token, time.time())
+        try:
+            return keys.verify(token, server.study.protocol.public_url, opened_ago_s=ago)
+        except InputError as error:  # the owner should know: perhaps Prolific has new keys
+            _log.warning("Somebody from Prolific was not admitted: %s", error)
+            raise
+
+    return vouch
+
+
 def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival:
     key = body.get("simulated_key")
     if key is not None:
@@ -196,7 +230,7 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
         recruiter = find_recruiter(query)
         if link is None:
             check_admitted(recruiter.platform, server.study.protocol)
-        arrival = recruiter.arrive(query, link, server.study.protocol)
+        arrival = recruiter.arrive(query, link, server.study.protocol, _voucher(server, body.get("opened", "")))
     except InputError as error:
         raise Refused(403, str(error)) from None
     if arrival.preview:

@@ -95,12 +95,13 @@ class Session {
       return null;
     }
     const consent = (await nextAction(screen)) === "agree";
-    const { link, consentHash } = this.#root.dataset;
+    const { link, opened, consentHash } = this.#root.dataset;
     const view = await this.#api.start({
       query,
       link: link || null,
       consent,
       consent_hash: consentHash,
+      opened,
       attempt: this.#api.load, // a consent that is sent again begins no second session
     });
     if (this.#api.token && view.phase !== "done") {
