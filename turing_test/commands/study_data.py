@@ -145,7 +145,7 @@ def backup_command(study: Path, out: Path, database: str | None) -> None:
         raise InputError(f"{out}: there is no folder {out.parent}; make it first, or name another --out.")
     with open_study(study, database) as (_, storage):
         sessions = back_up(storage, out)
-    click.echo(f"{out}: {sessions} sessions")
+    click.echo(f"{out}: {counted(sessions, 'session')}")
 
 
 def _identified(command: Callable[..., None]) -> Callable[..., None]:

@@ -93,7 +93,7 @@ def create_command(
         f"{study}: {counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')} ({', '.join(manifest.methods)}); "
         f"{counted(len(manifest.stimuli), 'stimulus', 'stimuli')} of {manifest.stimulus_bytes:,} bytes each\n"
         f"{protocol.preset}: {protocol.practice_trials} practice and {counted(protocol.shown_test_trials, 'test trial')}, "
-        f"{protocol.sessions_per_method} sessions wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}"
+        f"{counted(protocol.sessions_per_method, 'session')} wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}"
     )
     if created.is_new:
         click.echo(
