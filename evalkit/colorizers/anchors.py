@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evalkit.color.row_parts import row_parts
 from evalkit.colorizers.base import BUILTIN_METHODS, BuiltinMethod
 from evalkit.errors import InputError
 from evalkit.wording import unknown_name
@@ -95,10 +96,15 @@ class Gray:
         from evalkit.color.colorspace import lab_planes
         from evalkit.color.lab_join import join_lab
 
-        lightness = lab_planes(truth_rgb8)[0]
-        zero = np.zeros_like(lightness)
-        flat, n_clipped = join_lab(lightness, zero, zero)
-        return flat.reshape(truth_rgb8.shape), n_clipped
+        gray = np.empty(truth_rgb8.shape, np.uint8)
+        n_clipped = 0
+        for rows in row_parts(truth_rgb8):
+            lightness = lab_planes(truth_rgb8[rows])[0]
+            zero = np.zeros_like(lightness)
+            flat, n_of_part = join_lab(lightness, zero, zero)
+            gray[rows] = flat.reshape(gray[rows].shape)
+            n_clipped += n_of_part
+        return gray, n_clipped
 
 
 @dataclass(frozen=True)
@@ -120,14 +126,22 @@ class Random:
 
     def colorize(self, truth_rgb8: Rgb8, donor_rgb8: Rgb8 | None) -> tuple[Rgb8, int]:
         """Join the photo's L with the donor's ab; a donor of another size is resized first (bicubic, RGB)."""
+        import numpy as np
+
         from evalkit.color.colorspace import lab_planes
         from evalkit.color.lab_join import join_lab
 
         if donor_rgb8 is None:
             raise TypeError("the random method needs the photo that donor(i) names, not None")
-        _, a, b = lab_planes(_resized(donor_rgb8, truth_rgb8.shape[0], truth_rgb8.shape[1]))
-        flat, n_clipped = join_lab(lab_planes(truth_rgb8)[0], a, b)
-        return flat.reshape(truth_rgb8.shape), n_clipped
+        donor = _resized(donor_rgb8, truth_rgb8.shape[0], truth_rgb8.shape[1])
+        joined = np.empty(truth_rgb8.shape, np.uint8)
+        n_clipped = 0
+        for rows in row_parts(truth_rgb8):
+            _, a, b = lab_planes(donor[rows])
+            flat, n_of_part = join_lab(lab_planes(truth_rgb8[rows])[0], a, b)
+            joined[rows] = flat.reshape(joined[rows].shape)
+            n_clipped += n_of_part
+        return joined, n_clipped
 
 
 def random_donors(names: Sequence[str], seed: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from evalkit.arrays import Rgb8
+from evalkit.color.row_parts import row_parts
 from evalkit.images._headers import MalformedImage, exif_orientation
 
 __all__ = [
@@ -351,5 +352,7 @@ def round_to_8_bits(samples: npt.NDArray[np.uint16]) -> Rgb8:
     if channels in (2, 4) and samples[..., -1].min() < 65535:
         raise _transparent()
     color = samples[..., :3] if channels >= 3 else samples[..., :1]
-    rounded = ((color.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(rounded, (*rounded.shape[:2], 3)))
+    rgb8 = np.empty((*samples.shape[:2], 3), np.uint8)
+    for rows in row_parts(samples):
+        rgb8[rows] = (color[rows].astype(np.uint32) + 128) // 257
+    return rgb8

@@ -7,6 +7,7 @@ that the method changed, sizes that differ.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from evalkit.arrays import FloatArray, Rgb8
+from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
 from evalkit.color.colorspace import lab_planes
 from evalkit.color.limits import GRAYSCALE_CHROMA, KEPT_LIGHTNESS
+from evalkit.color.row_parts import is_large, row_parts
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
 from evalkit.images.image_pairs import find_images
@@ -394,20 +396,36 @@ def _name_findings(method: str, files: Mapping[str, Path], truths: Mapping[str, 
 def _look(truth: Path, predictions: Mapping[str, Path], options: DecodeOptions) -> dict[str, Look]:
     truth_look, truth_rgb8 = _open(truth, options)
     looks = {"truth": truth_look}
-    truth_l = None if truth_rgb8 is None else lab_planes(truth_rgb8)[0]
+    truth_l = None if truth_rgb8 is None or is_large(truth_rgb8) else lab_planes(truth_rgb8)[0]
     for method, path in predictions.items():
         seen, rgb8 = _open(path, options)
-        if rgb8 is not None and truth_rgb8 is not None and truth_l is not None and rgb8.shape == truth_rgb8.shape:
-            edge = ((rgb8 == 0) | (rgb8 == 255)).any(axis=2)
-            edge_of_truth = ((truth_rgb8 == 0) | (truth_rgb8 == 255)).any(axis=2)
+        if rgb8 is not None and truth_rgb8 is not None and rgb8.shape == truth_rgb8.shape:
+            l_change, newly_clipped = _changes(truth_rgb8, truth_l, rgb8)
             seen = replace(
                 seen,
-                l_change=float(np.abs(lab_planes(rgb8)[0] - truth_l).mean()),
-                newly_clipped=float((edge & ~edge_of_truth).mean()),
+                l_change=l_change,
+                newly_clipped=newly_clipped,
                 identical=bool(np.array_equal(rgb8, truth_rgb8)),
             )
         looks[method] = seen
     return looks
+
+
+def _changes(truth_rgb8: Rgb8, truth_l: FloatArray | None, rgb8: Rgb8) -> tuple[float, float]:
+    """Mean absolute change of L, and share of pixels newly at 0 or 255; L of a large truth is found anew, in parts."""
+    changes, n_clipped = [], 0
+    for rows in row_parts(rgb8):
+        true, own = truth_rgb8[rows], rgb8[rows]
+        true_l = lab_planes(true)[0] if truth_l is None else truth_l
+        changes.append(float(np.abs(lab_planes(own)[0] - true_l).sum()))
+        n_clipped += int(np.count_nonzero(_at_edge(own) & ~_at_edge(true)))
+    n_pixels = rgb8.shape[0] * rgb8.shape[1]
+    return math.fsum(changes) / n_pixels, n_clipped / n_pixels
+
+
+def _at_edge(rgb8: Rgb8) -> BoolArray:
+    """Pixels with a channel at 0 or 255, shape (H, W)."""
+    return np.asarray(((rgb8 == 0) | (rgb8 == 255)).any(axis=2))
 
 
 def _open(path: Path, options: DecodeOptions) -> tuple[Look, Rgb8 | None]:
@@ -415,28 +433,43 @@ def _open(path: Path, options: DecodeOptions) -> tuple[Look, Rgb8 | None]:
         image = decode(path, options)
     except InputError as error:
         return Look(error=str(error)), None
-    lab = lab_planes(image.rgb8)
+    height, width = image.rgb8.shape[:2]
+    largest_chroma = []
+    sums = np.empty((height, THUMBNAIL))
+    for rows in row_parts(image.rgb8):
+        lightness, a, b = lab_planes(image.rgb8[rows])
+        largest_chroma.append(float(np.hypot(a, b).max()))
+        sums[rows] = np.add.reduceat(lightness.reshape(-1, width), _cell_starts(width), axis=1)
     seen = Look(
-        size=(image.rgb8.shape[1], image.rgb8.shape[0]),
+        size=(width, height),
         orientation=image.orientation,
         format=image.format,
         sha256=image.sha256,
         notes=image.notes,
-        max_chroma=float(np.hypot(lab[1], lab[2]).max()),
-        thumbnail=_thumbnail(lab[0].reshape(image.rgb8.shape[:2])),
+        max_chroma=max(largest_chroma),
+        thumbnail=_thumbnail(sums, width),
     )
     return seen, image.rgb8
 
 
-def _thumbnail(lightness: FloatArray) -> FloatArray:
-    """Mean lightness on a grid, centred and of unit length; zeros for a flat picture."""
-    height, width = lightness.shape
-    rows = np.arange(THUMBNAIL) * height // THUMBNAIL
-    columns = np.arange(THUMBNAIL) * width // THUMBNAIL
-    # Below 16 pixels a side several cells start at one row; reduceat then takes that row alone.
-    cells = np.add.reduceat(np.add.reduceat(lightness, rows, axis=0), columns, axis=1)
-    counts = np.add.reduceat(np.add.reduceat(np.ones_like(lightness), rows, axis=0), columns, axis=1)
-    centred = (cells / counts).ravel()
+def _cell_starts(side: int) -> IntArray:
+    """First pixel of each cell of a thumbnail; below 16 pixels a side several start at one, which reduceat takes alone."""
+    return np.arange(THUMBNAIL) * side // THUMBNAIL
+
+
+def _thumbnail(sums: FloatArray, width: int) -> FloatArray:
+    """Mean lightness on a grid, centred and of unit length; zeros for a flat picture.
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (H, THUMBNAIL)
+        Of L over the columns of a cell, in each row.
+    width : int
+        Of the picture, pixels.
+    """
+    cells = np.add.reduceat(sums, _cell_starts(len(sums)), axis=0)
+    n_rows, n_columns = (np.add.reduceat(np.ones(side), _cell_starts(side)) for side in (len(sums), width))
+    centred = (cells / np.outer(n_rows, n_columns)).ravel()
     centred = centred - centred.mean()
     length = float(np.linalg.norm(centred))
     return np.asarray(centred / length if length > 1e-9 else np.zeros_like(centred))

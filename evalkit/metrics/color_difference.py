@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -105,7 +106,8 @@ def _differences(lab_1: FloatArray, lab_2: FloatArray) -> FloatArray:
 
 def _ciede2000(truth: Photo, prediction: Photo) -> float:
     require_same_size(truth, prediction)
-    return float(np.mean(_differences(truth.lab, prediction.lab)))
+    parts = zip(truth.lab_parts(), prediction.lab_parts(), strict=True)
+    return math.fsum(float(np.sum(_differences(true, own))) for true, own in parts) / truth.n_pixels
 
 
 class Ciede2000(MeanMetric):

@@ -6,6 +6,7 @@ Diffusion Models", SIGGRAPH 2022 (LPIPS of consecutive samples).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -95,11 +96,17 @@ class _SamplesMeter(BlockMeter):
 
 
 class _VarianceMeter(_SamplesMeter):
-    def keep(self, prediction: Photo) -> FloatArray:
-        return prediction.lab[1:]
+    def keep(self, prediction: Photo) -> FloatArray | Photo:
+        """Ab, shape (2, n_pixels); of a large photo its pixels, a fifth of that."""
+        return Photo(prediction.rgb8) if prediction.is_large else prediction.lab[1:]
 
-    def together(self, kept: Sequence[FloatArray]) -> tuple[float, ...]:
-        return (ab_variance(np.stack(kept)),)
+    def together(self, kept: Sequence[FloatArray | Photo]) -> tuple[float, ...]:
+        large = [sample for sample in kept if isinstance(sample, Photo)]
+        if not large:
+            return (ab_variance(np.stack([sample for sample in kept if not isinstance(sample, Photo)])),)
+        parts = zip(*(sample.lab_parts() for sample in large), strict=True)
+        sums = (ab_variance(ab) * ab.shape[-1] for part in parts for ab in [np.stack([lab[1:] for lab in part])])
+        return (math.fsum(sums) / large[0].n_pixels,)
 
 
 class _LpipsMeter(_SamplesMeter):

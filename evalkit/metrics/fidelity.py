@@ -190,8 +190,12 @@ def _psnr_rgb(truth: Photo, prediction: Photo) -> float:
 
 def _ab_squared_error(truth: Photo, prediction: Photo) -> float:
     require_same_size(truth, prediction)
-    difference = truth.lab[1:] - prediction.lab[1:]
-    return float(np.sum(difference * difference))
+    parts = zip(truth.lab_parts(), prediction.lab_parts(), strict=True)
+    return math.fsum(_sum_of_squares(true[1:] - own[1:]) for true, own in parts)
+
+
+def _sum_of_squares(values: FloatArray) -> float:
+    return float(np.sum(values * values))
 
 
 def _psnr_ab(truth: Photo, prediction: Photo) -> float:
@@ -204,7 +208,8 @@ def _ab_rmse(truth: Photo, prediction: Photo) -> float:
 
 def _l_mae(truth: Photo, prediction: Photo) -> float:
     require_same_size(truth, prediction)
-    return float(np.mean(np.abs(truth.lab[0] - prediction.lab[0])))
+    parts = zip(truth.lab_parts(), prediction.lab_parts(), strict=True)
+    return math.fsum(float(np.sum(np.abs(true[0] - own[0]))) for true, own in parts) / truth.n_pixels
 
 
 class _MeanPsnr(MeanMetric):

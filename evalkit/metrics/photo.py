@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from evalkit.arrays import FloatArray, Rgb8
+from evalkit.color.row_parts import is_large, row_parts
 
 __all__ = ["Photo"]
 
@@ -44,3 +46,34 @@ class Photo:
         from evalkit.color.colorspace import lab_planes
 
         return lab_planes(self.rgb8)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether metrics work through it in parts: more than 4 megapixels (`evalkit.color.row_parts.WHOLE_PIXELS`)."""
+        return is_large(self.rgb8)
+
+    def lab_rows(self, rows: slice) -> FloatArray:
+        """CIE Lab planes of some rows, float64, shape (3, n_rows * W); of a large photo they are found anew each time.
+
+        Parameters
+        ----------
+        rows : slice
+            From its first row to before its last, both given.
+        """
+        if not self.is_large:
+            width = self.shape[1]
+            return self.lab[:, rows.start * width : rows.stop * width]
+        from evalkit.color.colorspace import lab_planes
+
+        return lab_planes(self.rgb8[rows])
+
+    def lab_parts(self) -> Iterator[FloatArray]:
+        """CIE Lab planes from top to bottom: `lab` itself, or, of a large photo, one part of its rows after another.
+
+        Yields
+        ------
+        ndarray of float64, shape (3, n)
+            Parts of photos of one size have one size, and together all H * W pixels.
+        """
+        for rows in row_parts(self.rgb8):
+            yield self.lab_rows(rows)

@@ -6,12 +6,14 @@ table that holds them says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import FloatArray, Rgb8
+from evalkit.color.row_parts import row_parts
 from evalkit.metrics._arrays import each_image, each_pair, require_same_size
 from evalkit.metrics.base import MeanMetric
 from evalkit.metrics.photo import Photo
@@ -77,7 +79,17 @@ def _pcqi(truth: Photo, prediction: Photo) -> float:
     require_same_size(truth, prediction)
     if min(truth.shape) < PCQI_WINDOW:
         return float("nan")
-    x, y = truth.rgb8 @ LUMA, prediction.rgb8 @ LUMA
+    n_rows, n_columns = (side - PCQI_WINDOW + 1 for side in truth.shape)
+    sums = []
+    for part in row_parts(truth.rgb8):
+        rows = slice(part.start, part.stop + PCQI_WINDOW - 1)  # the windows that begin in this part
+        if part.start < n_rows:
+            sums.append(_pcqi_sum(truth.rgb8[rows] @ LUMA, prediction.rgb8[rows] @ LUMA))
+    return math.fsum(sums) / (n_rows * n_columns)
+
+
+def _pcqi_sum(x: FloatArray, y: FloatArray) -> float:
+    """Sum of the index over the windows that lie inside."""
     mean_x, mean_y = _smooth(x), _smooth(y)
     variance_x = np.maximum(_smooth(x * x) - mean_x**2, 0)
     variance_y = np.maximum(_smooth(y * y) - mean_y**2, 0)
@@ -85,7 +97,7 @@ def _pcqi(truth: Photo, prediction: Photo) -> float:
     contrast = 4 / np.pi * np.arctan((covariance + PCQI_C) / (variance_x + PCQI_C))
     structure = (covariance + PCQI_C) / (np.sqrt(variance_x * variance_y) + PCQI_C)
     intensity = np.exp(-np.abs(mean_x - mean_y) / PCQI_RANGE)
-    return float((contrast * structure * intensity).mean())
+    return float((contrast * structure * intensity).sum())
 
 
 class Pcqi(MeanMetric):

@@ -7,7 +7,7 @@ near 1), so both are computed where the colours are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ _TAPS: FloatArray = _ONE_SIDE / (2 * _ONE_SIDE.sum() - _ONE_SIDE[0])
 
 # The truth's filtered planes are kept for the next method below this size (2 x 24 bytes per pixel) and
 # computed again above it; larger images are also worked through in bands of this size, so that memory stays
-# flat.
+# flat. Of a large photo (`Photo.is_large`) the ab of each band are found when it is its turn.
 _BAND_PIXELS = 1 << 20
 
 
@@ -139,17 +139,53 @@ class _Raster(NamedTuple):
     width: int
     step: int
 
-    def bands(self) -> Iterator[tuple[slice, int]]:
-        """Slices and heights of bands whose valid regions tile that of the whole."""
-        valid = self.height - WINDOW + 1
-        band = max(1, _BAND_PIXELS // self.width)
-        for top in range(0, valid, band):
-            height = min(band, valid - top) + WINDOW - 1
-            row = self.width * self.step
-            yield slice(top * row, (top + height) * row), height
+    def rows(self, top: int, height: int) -> npt.NDArray[Any]:
+        """Values of some rows."""
+        row = self.width * self.step
+        return self.values[top * row : (top + height) * row]
 
 
-def _mean_index(photo: Photo, key: object, truth: _Raster, prediction: npt.NDArray[Any], *, luminance: bool) -> float:
+class _LabChannel(NamedTuple):
+    """One Lab channel of a large photo, of which the rows asked for are all that is held."""
+
+    photo: Photo
+    channel: int
+
+    @property
+    def height(self) -> int:
+        return self.photo.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.photo.shape[1]
+
+    @property
+    def step(self) -> int:
+        """One value per pixel."""
+        return 1
+
+    def rows(self, top: int, height: int) -> FloatArray:
+        """Values of some rows."""
+        values: FloatArray = self.photo.lab_rows(slice(top, top + height))[self.channel]
+        return values
+
+
+def _bands(raster: _Raster | _LabChannel) -> Iterator[tuple[int, int]]:
+    """First rows and heights of bands whose valid regions tile that of the whole."""
+    valid = raster.height - WINDOW + 1
+    band = max(1, _BAND_PIXELS // raster.width)
+    for top in range(0, valid, band):
+        yield top, min(band, valid - top) + WINDOW - 1
+
+
+def _mean_index(
+    photo: Photo,
+    key: object,
+    truth: _Raster | _LabChannel,
+    prediction: _Raster | _LabChannel,
+    *,
+    luminance: bool,
+) -> float:
     """Mean over the valid region and all channels of SSIM, or of its contrast-structure term alone.
 
     What only depends on the truth is kept in ``photo.derived`` under ``key``.
@@ -160,8 +196,8 @@ def _mean_index(photo: Photo, key: object, truth: _Raster, prediction: npt.NDArr
     valid_row = (width - WINDOW + 1) * step
     c1, c2 = (K1 * DATA_RANGE) ** 2, (K2 * DATA_RANGE) ** 2
     total = 0.0
-    for band, height in truth.bands():
-        x, y = truth.values[band], prediction[band]
+    for top, height in _bands(truth):
+        x, y = truth.rows(top, height), prediction.rows(top, height)
         moments = photo.derived.get(key)
         if moments is None:
             moments = np.empty((2, (height - WINDOW + 1) * valid_row))
@@ -177,27 +213,40 @@ def _ssim_rgb(truth: Photo, prediction: Photo) -> float:
     require_same_size(truth, prediction)
     if min(truth.shape) < WINDOW:
         return math.nan
-    raster = _Raster(truth.rgb8.ravel(), *truth.shape, step=3)
-    return _mean_index(truth, "ssim_rgb", raster, prediction.rgb8.ravel(), luminance=True)
+    true, own = (_Raster(photo.rgb8.ravel(), *photo.shape, step=3) for photo in (truth, prediction))
+    return _mean_index(truth, "ssim_rgb", true, own, luminance=True)
 
 
-def _halved(plane: _Raster) -> _Raster:
+def _halved(plane: _Raster | _LabChannel) -> _Raster:
     """Means of 2 x 2 pixels."""
     height, width = plane.height // 2, plane.width // 2
-    x = plane.values.reshape(plane.height, plane.width)[: 2 * height, : 2 * width]
-    mean = 0.25 * (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2])
+    mean = np.empty((height, width))
+    band = max(1, _BAND_PIXELS // plane.width)
+    for top in range(0, height, band):
+        n_rows = min(band, height - top)
+        x = plane.rows(2 * top, 2 * n_rows).reshape(2 * n_rows, plane.width)[:, : 2 * width]
+        mean[top : top + n_rows] = 0.25 * (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2])
     return _Raster(mean.ravel(), height, width, 1)
 
 
-def _pyramid(photo: Photo, channel: int) -> list[_Raster]:
-    """One Lab channel at the five scales, finest first."""
+def _scales(photo: Photo, channel: int) -> Iterator[_Raster | _LabChannel]:
+    """One Lab channel at the five scales, finest first; holds one scale at a time."""
+    scale: _Raster | _LabChannel
+    scale = _LabChannel(photo, channel) if photo.is_large else _Raster(photo.lab[channel], *photo.shape, step=1)
+    yield scale
+    for _ in SCALE_WEIGHTS[1:]:
+        scale = _halved(scale)
+        yield scale
+
+
+def _pyramid(photo: Photo, channel: int) -> Iterable[_Raster | _LabChannel]:
+    """One Lab channel at the five scales, finest first; kept for the next method unless the photo is large."""
+    if photo.is_large:
+        return _scales(photo, channel)
     key = "ms_ssim pyramid", channel
     if key not in photo.derived:
-        scales = [_Raster(photo.lab[channel], *photo.shape, step=1)]
-        while len(scales) < len(SCALE_WEIGHTS):
-            scales.append(_halved(scales[-1]))
-        photo.derived[key] = scales
-    rasters: list[_Raster] = photo.derived[key]
+        photo.derived[key] = list(_scales(photo, channel))
+    rasters: list[_Raster | _LabChannel] = photo.derived[key]
     return rasters
 
 
@@ -213,7 +262,7 @@ def _ms_ssim_ab(truth: Photo, prediction: Photo) -> float:
         for scale, (x, y, weight) in enumerate(scales):
             # Luminance is compared at the coarsest scale only.
             key = "ms_ssim_ab", channel, scale
-            index = _mean_index(truth, key, x, y.values, luminance=scale == coarsest)
+            index = _mean_index(truth, key, x, y, luminance=scale == coarsest)
             product *= max(index, 0.0) ** weight
         total += product
     return total / 2
