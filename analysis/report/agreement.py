@@ -27,7 +27,7 @@ MINIMUM_METHODS = 4
 """Fewer methods always agree perfectly with some metric."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricAgreement:
     """One metric against the fool rate.
 
@@ -39,11 +39,14 @@ class MetricAgreement:
         ``methods``, or ``images of METHOD``.
     correlation : RankCorrelation or CorrectedCorrelation
         Spearman's over methods; over images, with the correction for the noise of few answers.
+    cautions : tuple of str
+        What a reader of it should know: of the run, of the methods behind it, of their numbers.
     """
 
     metric: str
     over: str
     correlation: RankCorrelation | CorrectedCorrelation
+    cautions: tuple[str, ...] = ()
 
     @property
     def observed(self) -> float:
@@ -70,6 +73,7 @@ class MetricAgreement:
             "ci_low": pairs.ci_low,
             "ci_high": pairs.ci_high,
             "n": pairs.n,
+            "cautions": "; ".join(self.cautions),
         }
 
 
@@ -98,14 +102,28 @@ def metric_agreement(scores: ScoreFolder, study: SubsetAnalysis) -> list[MetricA
                 for method in common
             ]
             correlation = rank_correlation(values, [by_method[method] for method in common])
-            agreement.append(MetricAgreement(metric, "methods", correlation))
+            agreement.append(
+                MetricAgreement(
+                    metric=metric,
+                    over="methods",
+                    correlation=correlation,
+                    cautions=scores.cautions_about(metric, common),
+                )
+            )
         for method in common if metric in scores.per_image else ():
             trials = study.trials.of_method(method)
             value = _by_image(scores, metric, method)
             x = np.array([value.get(str(image), np.nan) for image in trials.design.images])
             if np.isfinite(x).sum() > 1:
                 corrected = corrected_rank_correlation(x, trials.value, trials.design.image)
-                agreement.append(MetricAgreement(metric, f"images of {method}", corrected))
+                agreement.append(
+                    MetricAgreement(
+                        metric=metric,
+                        over=f"images of {method}",
+                        correlation=corrected,
+                        cautions=scores.cautions_about(metric, (method,)),
+                    )
+                )
     return agreement
 
 

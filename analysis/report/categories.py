@@ -20,6 +20,7 @@ from analysis.study.rates import fool_rates
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import NameIndex
 from evalkit.plotting import method_look
+from evalkit.scoring.cautions import cautions_about
 from evalkit.scoring.score_folder import ScoreFolder
 from evalkit.wording import counted, some_names, unknown_name
 
@@ -72,6 +73,8 @@ class CategoryResult:
         Answers behind a rate; 0 for a metric.
     note : str
         Why it is missing, or what a reader has to know.
+    cautions : tuple of str
+        Of a metric: what a reader should know of the photos of the category, and of the method on them.
     """
 
     category: str
@@ -84,6 +87,7 @@ class CategoryResult:
     n_images: int = 0
     n_trials: int = 0
     note: str = ""
+    cautions: tuple[str, ...] = ()
 
     def row(self) -> Row:
         """Columns of ``categories.csv``."""
@@ -98,6 +102,7 @@ class CategoryResult:
             "n_images": self.n_images,
             "n_trials": self.n_trials,
             "note": self.note,
+            "cautions": "; ".join(self.cautions),
         }
 
     def cell(self) -> Cell:
@@ -221,13 +226,14 @@ def _scores_of(scores: ScoreFolder, category: str, images: frozenset[str]) -> li
         return []
     record = replace(record, n_bootstrap=min(record.n_bootstrap, N_REPLICATES), samples={})
     try:
-        summary = summarise(scores.folder / "statistics", record, keep).summary
+        of_category = summarise(scores.folder / "statistics", record, keep)
     except InputError as error:
         return [
             CategoryResult(category=category, method=method, measure=metric, note=str(error))
             for method in scores.methods
             for metric in scores.metrics
         ]
+    summary = {(score.method, score.metric): score for score in of_category.summary}
     return [
         CategoryResult(
             category=category,
@@ -239,8 +245,15 @@ def _scores_of(scores: ScoreFolder, category: str, images: frozenset[str]) -> li
             ci_high=score.ci_high,
             n_images=score.n_images,
             note=score.reason,
+            cautions=tuple(
+                text
+                for text in cautions_about(
+                    score.metric, (score.method,), warnings=of_category.warnings, summary=summary
+                )
+                if text != f"{score.method}: {score.reason}"
+            ),
         )
-        for score in summary
+        for score in of_category.summary
     ]
 
 

@@ -102,23 +102,15 @@ def metric_differences(
             tested.append(("label swap", found.p_value))
     adjusted = holm([p for _, p in tested])
     return [
-        MetricDifference(compared=found, test=test, p_value=p, p_holm=float(p_holm), cautions=_cautions(scores, found))
+        MetricDifference(
+            compared=found,
+            test=test,
+            p_value=p,
+            p_holm=float(p_holm),
+            cautions=scores.cautions_about(found.metric, (found.other_method, found.method)),
+        )
         for found, (test, p), p_holm in zip(differences, tested, adjusted, strict=True)
     ]
-
-
-def _cautions(scores: ScoreFolder, compared: Difference) -> tuple[str, ...]:
-    """Cautions of the run, then those of either method and of its number, by the method's name."""
-    by_method = scores.cautions()
-    of_other_metrics = tuple(f"{name} of " for name in scores.metrics if name != compared.metric)
-    cautions = [text for text in by_method.get("", ()) if not text.startswith(of_other_metrics)]
-    for method in (compared.other_method, compared.method):
-        own = list(by_method.get(method, ()))
-        score = scores.summary.get((method, compared.metric))
-        if score is not None:
-            own += score.cautions(scores.images_of(method))
-        cautions += [f"{method}: {text}" for text in own]
-    return tuple(cautions)
 
 
 def _right_or_wrong(scores: ScoreFolder, metric: str, method: str) -> FloatArray | None:

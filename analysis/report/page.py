@@ -67,7 +67,7 @@ def page_html(content: ReportInput, drawn: Sequence[DrawnFigure]) -> str:
         baseline=content.baseline,
         figures=[_figure_part(entry, content) for entry in drawn],
         scatter_pictures=Markup(_scatter_pictures(content, galleries)),
-        agreement=_agreement_matrix(content.agreement),
+        agreement=_agreement_matrix(content.agreement, table),
         categories=_category_parts(content),
         galleries=galleries,
         problems=list(content.folders.problems.values()) if content.folders else [],
@@ -235,8 +235,13 @@ def _difference_matrix(
     return [(method, table.marks_of(method)) for method in methods], rows
 
 
-def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], list[list[str]]] | None:
-    """One row a metric, one column a set of pairs: the correlation with its interval, and over images the observed one."""
+def _agreement_matrix(
+    agreement: Sequence[MetricAgreement], table: ReportTable
+) -> tuple[list[tuple[str, str]], list[list[str]]] | None:
+    """One row a metric, one column a set of pairs: the correlation with its interval, and over images the observed one.
+
+    Columns of one method come with the letters of its cautions below the table of results.
+    """
     if not agreement:
         return None
     over = list(dict.fromkeys(entry.over for entry in agreement))
@@ -246,7 +251,7 @@ def _agreement_matrix(agreement: Sequence[MetricAgreement]) -> tuple[list[str], 
         row = [metric_column(metric).title]
         row += [_agreement_cell(cells.get((metric, column))) for column in over]
         rows.append(row)
-    return over, rows
+    return [(column, table.marks_of(column.removeprefix("images of "))) for column in over], rows
 
 
 def _agreement_cell(entry: MetricAgreement | None) -> str:
@@ -288,7 +293,8 @@ def _category_parts(content: ReportInput) -> dict[str, Any] | None:
             found = [by_key.get((measure, category, method)) for method in methods]
             n_images = max((result.n_images for result in found if result), default=0)
             rows.append((category, str(n_images), [_category_cell(result, column) for result in found]))
-        tables.append({"title": column.title, "methods": methods, "rows": rows})
+        heads = [(method, content.table.marks_of(method)) for method in methods]
+        tables.append({"title": column.title, "methods": heads, "rows": rows})
     return {"name": content.categories.name, "tables": tables, "n_without": content.categories.n_without}
 
 

@@ -287,6 +287,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "perfect order), over images of the corrected one (Fieller's, empty below ten).",
         "ci_high": "Upper end.",
         "n": "Pairs.",
+        "cautions": "What a reader should know of the run, of the methods behind the row and of their numbers, by name.",
     },
     "categories.csv": {
         "category": "Category of the images (`--groups`).",
@@ -299,6 +300,7 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "n_images": "Images that carry it.",
         "n_trials": "Answers behind a rate; 0 for a metric.",
         "note": "Why something is missing, or what a reader has to know.",
+        "cautions": "What a reader should know of the photos of the category and of the method on them; of metrics.",
     },
 }
 """By file, then by column, in the order of the file."""

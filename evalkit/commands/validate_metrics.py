@@ -52,7 +52,8 @@ def validate_metrics_command(
     from evalkit.text_formats import csv_text
 
     table = {key: score for key, score in read_human_scores(human).items() if key[1] not in leave_out}
-    rows = agreement_rows(validate_metrics(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed))
+    agreements = validate_metrics(Scores.read(scores), table, n_bootstrap=n_bootstrap, seed=seed)
+    rows = agreement_rows(agreements)
     if out is not None:
         write_atomically(out, csv_text(rows))
     if as_json:
@@ -79,3 +80,5 @@ def validate_metrics_command(
             str(row["n_pairs"]), str(row["n_images"]),
         )  # fmt: skip
     console.print(shown)
+    for caution in dict.fromkeys(text for agreement in agreements for text in agreement.cautions):
+        console.print(f"Warning: {caution}", markup=False, style="dim")

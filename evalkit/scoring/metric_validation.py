@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import numpy as np
 from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
+from evalkit.scoring.cautions import cautions_about
 from evalkit.text_formats import spreadsheet_text, with_decimal_point
 from evalkit.wording import agree, counted
 
@@ -49,6 +50,8 @@ class Agreement:
         95 % interval, percentiles of a bootstrap over images.
     within_image : float
         Mean over images of the rank correlation among the methods of one image, so that easy images do not help.
+    cautions : tuple of str
+        What a reader of it should know: of the run, of the methods that were judged, of their numbers.
     """
 
     metric: str
@@ -58,6 +61,7 @@ class Agreement:
     ci_low: float
     ci_high: float
     within_image: float
+    cautions: tuple[str, ...] = ()
 
 
 def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
@@ -137,10 +141,14 @@ def validate_metrics(scores: Scores, human: HumanScores, *, n_bootstrap: int = 2
     judged = np.array([human[_known(row, human)] for row in rows])
     images = np.array([row["image"] for row in rows])
     agreements = []
+    summary = {(score.method, score.metric): score for score in scores.summary}
+    of_methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     for metric in scores.metrics:
         values = np.array([math.nan if row[metric] is None else row[metric] for row in rows], dtype=np.float64)
         keep = np.isfinite(values)
-        agreements.append(_agreement(metric, values[keep], judged[keep], images[keep], n_bootstrap, seed))
+        agreement = _agreement(metric, values[keep], judged[keep], images[keep], n_bootstrap, seed)
+        about = cautions_about(metric, of_methods, warnings=scores.warnings, summary=summary)
+        agreements.append(replace(agreement, cautions=about))
     return agreements
 
 
@@ -192,5 +200,6 @@ def agreement_rows(agreements: Sequence[Agreement]) -> list[dict[str, object]]:
     """Plain rows for tables and JSON; undefined numbers are None."""
     return [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in vars(row).items()}
+        | {"cautions": "; ".join(row.cautions)}
         for row in agreements
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
+from evalkit.scoring.cautions import cautions_about, cautions_by_method, cautions_of_score
 from evalkit.scoring.record import size_field
-from evalkit.wording import counted
 
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
 
@@ -47,10 +47,7 @@ class ScoreSummary:
 
     def cautions(self, n_images: int) -> list[str]:
         """Why it is missing, or that it rests on fewer images than the method has."""
-        if self.reason:
-            return [self.reason]
-        is_partial = 0 < self.n_images < n_images
-        return [f"over {self.n_images:,} of {counted(n_images, 'image')}"] if is_partial else []
+        return cautions_of_score(self, n_images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +94,11 @@ class ScoreFolder:
 
     def cautions(self) -> dict[str, list[str]]:
         """Warnings of the run by the method that they are about; those about all of it under ""."""
-        by_method: dict[str, list[str]] = {}
-        for warning in self.record.get("warnings", ()):
-            about = next((name for name in self.methods if warning.startswith(f"method {name}: ")), "")
-            text = warning.removeprefix(f"method {about}: ") if about else warning
-            by_method.setdefault(about, []).append(text)
-        return by_method
+        return cautions_by_method(self.record.get("warnings", ()), self.methods)
+
+    def cautions_about(self, metric: str, methods: Iterable[str]) -> tuple[str, ...]:
+        """What a reader of a number that is made of one metric of some methods should know."""
+        return cautions_about(metric, methods, warnings=self.record.get("warnings", ()), summary=self.summary)
 
 
 def read_score_folder(folder: Path | str) -> ScoreFolder:

@@ -65,6 +65,10 @@ def test_a_category_has_the_scores_of_a_run_of_its_images_alone(by_class: Path, 
                 assert float(row["value"]) == pytest.approx(wanted.value, rel=1e-12)
                 assert float(row["ci_low"]) == pytest.approx(wanted.ci_low, rel=1e-9)
                 assert row["n_images"] == str(count)
+                said = [text for text in alone.warnings if text.startswith(f"method {method}: ")]
+                said = [text for text in alone.warnings if not text.startswith("method ")] + said
+                assert row["cautions"] == "; ".join(text.removeprefix("method ") for text in said)
+                assert f"{count} images: a small set" in row["cautions"]
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Results by category" in page
     assert "AuC % by folder" in page

@@ -315,6 +315,31 @@ def test_the_agreement_table_counts_its_pairs(
     assert json.loads((scores / "run.json").read_text())["methods"] == ["gray", "mine"]
 
 
+def test_the_agreement_table_carries_the_cautions_of_what_it_rests_on(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
+) -> None:
+    folder = tmp_path / "scores"
+    shutil.copytree(scores, folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["warnings"] = ["12 images: a small set", "method mine: made in haste", "ab_auc of gray: doubtful"]
+    record["unscored"] = [{"method": "gray", "metric": "psnr_rgb", "reason": "two were left out"}]
+    (folder / "run.json").write_text(json.dumps(record))
+    run("--scores", folder, "--trials", write_csv(study_rows), "--out", tmp_path / "out")
+    with (tmp_path / "out" / "metric_agreement.csv").open(newline="") as file:
+        cautions = {(row["metric"], row["over"]): row["cautions"].split("; ") for row in csv.DictReader(file)}
+    assert cautions == {
+        ("ab_auc", "images of gray"): ["12 images: a small set", "ab_auc of gray: doubtful"],
+        ("ab_auc", "images of mine"): ["12 images: a small set", "ab_auc of gray: doubtful", "mine: made in haste"],
+        ("psnr_rgb", "images of gray"): ["12 images: a small set", "gray: two were left out"],
+        ("psnr_rgb", "images of mine"): ["12 images: a small set", "mine: made in haste"],
+    }
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    letter = re.search(r"<sup>(\w)</sup> Made in haste", page)
+    assert letter is not None
+    assert f"images of mine<sup>{letter[1]}</sup></th>" in page
+    assert "images of gray</th>" in page
+
+
 def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
     import evalkit
 
@@ -543,7 +568,7 @@ def test_no_metric_is_called_best_unless_it_is_shown_to_agree() -> None:
         pairs = CorrectedCorrelation(
             observed=middle / 2, reliability=0.25, noise_ceiling=0.5, corrected=middle, ci_low=low, ci_high=high, n=50
         )
-        return MetricAgreement(metric, f"images of {method}", pairs)
+        return MetricAgreement(metric=metric, over=f"images of {method}", correlation=pairs)
 
     doubtful, wrong_way = entry("psnr_rgb", -0.1, 0.5, 0.9), entry("ab_auc", -0.9, -0.8, -0.6)
     assert best_metric([doubtful, wrong_way]) == ""

@@ -113,7 +113,12 @@ def test_the_command_prints_writes_and_leaves_out(finished, human, tmp_path):
     assert "psnr_rgb" in result.output
     assert "+1.00 – +1.00" in result.output
     assert (tmp_path / "table.csv").read_text().splitlines()[0].startswith("metric,n_pairs,n_images,correlation")
+    said = next(text for text in finished[1].warnings if text.startswith("method dull: ")).removeprefix("method ")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert all(said in row["cautions"] for row in csv.DictReader(file))
+    assert f"Warning: {said}" in result.output
     rows = json.loads(CliRunner().invoke(command, [*words, "--json", "--leave-out", "dull"]).output)
+    assert not any("dull: " in row["cautions"] for row in rows)
     assert {row["n_images"] for row in rows} == {70}
     assert rows[-1]["n_pairs"] == len([key for key in human if key[1] != "dull"])
 
