@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageCms
 
 from analysis.commands.figure import NAMES, figure_command
 from analysis.commands.report import report_command
@@ -204,3 +206,36 @@ def test_options_that_cannot_be_meant_are_a_plain_sentence(
     with pytest.raises(InputError, match=message):
         run(figure_command, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_the_pixels_that_are_scored(tmp_path: Path) -> None:
+    """Turned by EXIF, converted by their profile, rounded from 16 bits: not as Pillow alone would open them."""
+    pixels = np.full((20, 30, 3), (200, 90, 40), dtype=np.uint8)
+    pixels[:10, :15] = (30, 60, 220)
+    (tmp_path / "truth").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "truth" / "turned.png", exif=exif)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"....", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"....", b"gXYZ", 1)
+    Image.fromarray(pixels).save(tmp_path / "truth" / "profile.png", icc_profile=swapped)
+    deep = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109
+    Image.fromarray(deep).save(tmp_path / "truth" / "deep.png")
+    shutil.copytree(tmp_path / "truth", tmp_path / "copy")
+    gray = np.rint(deep / 257).astype(np.uint8)
+    wanted = {
+        "turned": np.rot90(pixels, -1),
+        "profile": pixels[..., [1, 0, 2]],  # its red and green are exchanged
+        "deep": np.repeat(gray[..., None], 3, axis=2),
+    }
+    shown = ImageFolders(tmp_path / "truth", {"copy": tmp_path / "copy"})
+    for image, expected in wanted.items():
+        for heading in ("truth", "copy"):
+            picture = shown.picture(heading, image)
+            assert picture is not None
+            assert np.abs(picture.astype(int) - expected).max() <= (1 if image == "profile" else 0), image
+        row = shown.row(image, "")
+        assert row is not None
+        thumbnail = np.asarray(Image.open(io.BytesIO(base64.b64decode(dict(row.pictures)["copy"].partition(",")[2]))))
+        assert thumbnail.shape == expected.shape
+        assert np.abs(thumbnail.astype(int) - expected).mean() < 8, image
