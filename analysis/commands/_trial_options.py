@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,6 +140,11 @@ def read_with_options(
     from analysis.trials.amt_results import read_amt_results
     from analysis.trials.trial_files import read_trials
 
+    if file_format == "table":
+        _refuse_idle("amt-real-vs-fake", {"--truth-folder": truth_folder, "--vigilance-folder": vigilance_folder})
+    else:
+        of_tables = {"--column": columns, "--constant": constants, "--missing": missing, "--mapping": mapping}
+        _refuse_idle("table", of_tables)
     if file_format == "amt-real-vs-fake":
         return read_amt_results(
             paths,
@@ -151,6 +156,15 @@ def read_with_options(
         )
     mapped = _mapping(mapping, columns, constants, missing)
     return read_trials(paths, mapping=mapped, duplicates=duplicates, rejected=rejected)
+
+
+def _refuse_idle(file_format: str, options: Mapping[str, object]) -> None:
+    """Refuse options that say something about tables of `file_format` while another format is read."""
+    from evalkit.errors import InputError
+
+    for option, value in options.items():
+        if value:
+            raise InputError(f"{option} has an effect with --format {file_format} alone.")
 
 
 def _mapping(
@@ -175,7 +189,13 @@ def _mapping(
 def _pairs(option: str, entries: tuple[str, ...]) -> list[tuple[str, str]]:
     from evalkit.errors import InputError
 
+    pairs: list[tuple[str, str]] = []
     for entry in entries:
-        if "=" not in entry:
-            raise InputError(f"{option} {entry!r} has no '='; {option} OURS=THEIRS is allowed.")
-    return [(entry.partition("=")[0], entry.partition("=")[2]) for entry in entries]
+        name, equals, value = entry.partition("=")
+        if not equals or not name:
+            lack = "name before its '='" if equals else "'='"
+            raise InputError(f"{option} {entry!r} has no {lack}; {option} OURS=THEIRS is allowed.")
+        if option != "--missing" and name in dict(pairs):
+            raise InputError(f"{option}: {name} is given twice.")
+        pairs.append((name, value))
+    return pairs

@@ -104,7 +104,9 @@ class OutputChoices:
 
 def output_options(function: F) -> F:
     """Add --json and --quiet."""
-    function = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")(function)
+    function = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors and what is unscored.")(
+        function
+    )
     return click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")(function)
 
 

@@ -77,6 +77,7 @@ def hint_curve_command(
     from evalkit.metrics import expand_default, load_metric
     from evalkit.metrics.base import SumMetric
     from evalkit.scoring.run import score
+    from evalkit.scoring.score_table import print_unscored
     from evalkit.scoring.workers import available_cores
 
     require_matplotlib()
@@ -99,7 +100,7 @@ def hint_curve_command(
     if len(run) < len(folders) * len(counts):
         raise InputError("two methods get the same name once the number of hints is added to it; rename one")
     with progress_bar("scoring", "images", hidden=quiet or as_json) as show:
-        score(
+        scores = score(
             truth,
             run,
             out=out / "scores",
@@ -118,6 +119,8 @@ def hint_curve_command(
         with atomic_file(out / file_name) as file:
             file.write(text.encode())
     draw_hint_curve(curve, [out / "hint_curve.pdf", out / "hint_curve.png"])
+    if quiet:
+        print_unscored(scores)
     if as_json:
         rows = {"points": [_clean(point) for point in curve.points], "areas": [_clean(area) for area in curve.areas]}
         click.echo(json.dumps(rows, indent=1))

@@ -87,6 +87,12 @@ def probe_command(
     from evalkit.networks.options import NetworkOptions
     from evalkit.text_formats import csv_text
 
+    if supervised is None and (preprocess is not None or gray):
+        option = "--preprocess" if preprocess is not None else "--gray"
+        raise InputError(f"{option} is about the supervised network; name one with --supervised NAME=FILE.")
+    name, _, path = (supervised or "").partition("=")
+    if supervised is not None and not (name and path):
+        raise InputError(f"--supervised {supervised}: expected NAME=FILE, for example squeezenet1_0=FILE.")
     photos = labelled_photos(source)
     checkpoint = load_checkpoint(shipped_weights("classification-small") if weights is None else weights)
     torch_device = choose_device(device)
@@ -101,11 +107,10 @@ def probe_command(
         "random weights": colorizer_features(random_network(network, seed), size, torch_device),
     }
     if supervised is not None:
-        name, equals, path = supervised.partition("=")
-        if not equals:
-            raise InputError(f"--supervised {supervised}: expected NAME=FILE, for example squeezenet1_0=FILE")
         options = NetworkOptions(
-            weights={name: Path(path)}, preprocessing={name: preprocess} if preprocess else {}, device=device
+            weights={name: Path(path).expanduser()},
+            preprocessing={name: preprocess} if preprocess else {},
+            device=device,
         )
         kinds[f"{name}, {'gray' if gray else 'colour'}"] = supervised_features(Classifier(name, options), gray=gray)
     results = []

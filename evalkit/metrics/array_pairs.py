@@ -17,8 +17,9 @@ from evalkit.errors import InputError
 from evalkit.metrics._arrays import require_same_size
 from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter, PairCounts, table_of
 from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
-from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
+from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs, networks_of
 from evalkit.metrics.photo import Photo
+from evalkit.networks.catalogue import check_network_names
 from evalkit.networks.options import NetworkOptions
 from evalkit.wording import counted
 
@@ -66,6 +67,7 @@ class PairMeasurer:
     def __init__(self, metrics: Sequence[Metric], options: AbErrorOptions, networks: NetworkOptions) -> None:
         self.options = options
         self.networks = replace(networks, labels=GIVEN_LABELS)
+        check_network_names(networks, *networks_of(metrics))
         self.metrics = tuple(self._set_up(metric) for metric in metrics)
         self.needs_labels = any("labels" in metric.needs for metric in self.metrics)
         self._labels: dict[str, int] = {}

@@ -160,6 +160,8 @@ class Metric(ABC):
     """Whether a value belongs to all samples of an image together (methods with several images per photo)."""
     unscored_because: ClassVar[str] = "too small for this metric"
     """Why single images may be unscored, for the reason that the tables give."""
+    undefined_because: ClassVar[str] = "the images do not determine it"
+    """Why the whole set may have no value although every image has one."""
 
     @classmethod
     def create(cls, options: AbErrorOptions) -> Self:

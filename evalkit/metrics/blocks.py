@@ -23,7 +23,7 @@ from evalkit.metrics.photo import Photo
 from evalkit.networks.devices import BatchRunner
 from evalkit.networks.options import NetworkOptions, Setup
 
-__all__ = ["BatchedMeter", "BlockMeter", "BlockMetric", "RunInputs", "missing_value"]
+__all__ = ["BatchedMeter", "BlockMeter", "BlockMetric", "RunInputs", "missing_value", "networks_of"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,20 @@ class BlockMetric(Metric):
     def own_fields(self) -> Mapping[str, str]:
         """Signature fields of the definition alone."""
         return {"agg": "image"}
+
+
+def networks_of(metrics: Sequence[Metric]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Networks that metrics need, by name, with the metrics that use each; then those among them that classify images."""
+    users: dict[str, list[str]] = {}
+    recognisers: dict[str, list[str]] = {}
+    for metric in metrics:
+        for need in metric.needs:
+            if need.startswith("weights:"):
+                network = need.removeprefix("weights:")
+                users.setdefault(network, []).append(metric.name)
+                if "labels" in metric.needs:
+                    recognisers.setdefault(network, []).append(metric.name)
+    return users, recognisers
 
 
 def missing_value(kind: type[np.generic]) -> Any:

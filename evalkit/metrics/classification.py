@@ -223,6 +223,7 @@ class TopAccuracyKept(TopAccuracy):
     """Accuracy divided by the accuracy on the true photos: the share of recognition that survives colorization."""
 
     interval: IntervalKind = "ratio of shares"
+    undefined_because = "the classifier recognises none of the true photos"
 
     def terms(self, statistics: ImageStatistics) -> npt.NDArray[Any]:
         """Whether it is recognised, whether its true photo is; images that the classifier answered, shape (n, 2)."""

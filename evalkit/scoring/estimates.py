@@ -100,7 +100,7 @@ def estimate(metric: Metric, statistics: ImageStatistics) -> Estimate:
         n_scored=int(is_scored.sum()),
         n_images=int(carries.sum()),
         n_pixels=int(statistics.n_pixels[carries].sum()),
-        reason=_reason(metric, statistics, is_scored),
+        reason=_reason(metric, statistics, is_scored, value),
     )
 
 
@@ -188,7 +188,7 @@ def leave_one_out_of(one: Estimate, images: BoolArray | None = None) -> FloatArr
     return leave_one_out_scores(one.terms[chosen], _sum_metric(one).score) if chosen.any() else np.empty(0)
 
 
-def _reason(metric: Metric, statistics: ImageStatistics, is_scored: BoolArray) -> str:
+def _reason(metric: Metric, statistics: ImageStatistics, is_scored: BoolArray, value: float) -> str:
     if isinstance(metric, BlockMetric) and metric.setup.reason:
         return f"unscored: {metric.setup.reason}"
     n = len(statistics)
@@ -203,4 +203,6 @@ def _reason(metric: Metric, statistics: ImageStatistics, is_scored: BoolArray) -
         reasons.append(
             f"{n_unscored} of {counted(n, 'image')} {agree(n_unscored, 'is', 'are')} unscored ({metric.unscored_because})"
         )
+    if np.isnan(value) and not reasons:
+        reasons.append(f"unscored: {metric.undefined_because}")
     return "; ".join(reasons)

@@ -25,7 +25,8 @@ from evalkit.images.image_pairs import (
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, expand_default, with_companions
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.base import Metric
-from evalkit.metrics.blocks import BlockMetric, RunInputs
+from evalkit.metrics.blocks import BlockMetric, RunInputs, networks_of
+from evalkit.networks.catalogue import check_network_names
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
@@ -64,6 +65,8 @@ class Plan(RunDefinition):
         Apply the EXIF orientation of true photos to images of methods that lack it.
     reference : mapping of str to Path
         Files of the images that metrics of whole sets compare with, by name, sorted; empty for the true photos.
+    unused : tuple of str
+        Options of networks that no metric of the run uses, one sentence each.
     """
 
     pairs: PairTable
@@ -73,6 +76,7 @@ class Plan(RunDefinition):
     decoding: DecodeOptions = DEFAULT_OPTIONS
     turn_like_truth: bool = False
     reference: Mapping[str, Path] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,7 +183,7 @@ class Plan(RunDefinition):
             n_bootstrap=n_bootstrap,
             allow_missing=bool(self.pairs.missing),
             missing=tuple(self.pairs.missing),
-            notes=(*_of_another_kind(self.pairs.ignored), *notes),
+            notes=(*self.unused, *_of_another_kind(self.pairs.ignored), *notes),
             shards={
                 self.shard(i): len(self.block(i)) * (1 if self.is_of_reference(i) else len(self.methods))
                 for i in range(self.n_blocks)
@@ -222,6 +226,7 @@ def make_plan(
     )
     compared = _reference_files(reference, created, methods)
     inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples, tuple(compared))
+    unused = check_network_names(networks, *networks_of(created))
     setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
     if not any(metric.reference_columns and not setups[metric.name].reason for metric in _block_metrics(created)):
         compared = {}
@@ -248,6 +253,7 @@ def make_plan(
         decoding=decoding,
         turn_like_truth=turn_like_truth,
         reference=compared,
+        unused=unused,
     )
 
 

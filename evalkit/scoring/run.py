@@ -133,6 +133,8 @@ def score(
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
         reference=reference,
     )  # fmt: skip
+    for sentence in plan.unused:
+        notify(f"{sentence}.")
     for reason, names in _reasons(plan).items():
         notify(f"{', '.join(names)} will stay unscored: {reason}")
     if executor is not None and workers != 1:

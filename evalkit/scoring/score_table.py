@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from evalkit.scoring.score_comparison import Difference, p_text
 from evalkit.scoring.scores import Score, Scores
 from evalkit.wording import counted
 
-__all__ = ["comparison_table", "print_scores", "score_json", "score_table"]
+__all__ = ["comparison_table", "print_scores", "print_unscored", "score_json", "score_table"]
 
 
 def _marks(scores: Scores, name: str) -> dict[str, str]:
@@ -84,19 +85,18 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
     if "=" in signs:
         notes.append("= shares the first rank: not told apart from the best (Holm, 5 %)")
     lines: list[RenderableType] = [*tables, Text("; ".join(notes) + ".", style="dim")]
-    lines += [Text(line, style="dim") for line in _reasons(scores)]
+    lines += [Text(line, style="dim") for line in _reasons(scores, [score for score in scores.summary if score.reason])]
     if scores.samples:
         lines.append(_samples_table(scores))
     lines += [Text.assemble(("Warning: ", "yellow"), warning) for warning in scores.warnings]
     return Group(*lines)
 
 
-def _reasons(scores: Scores) -> list[str]:
+def _reasons(scores: Scores, missing: Sequence[Score]) -> list[str]:
     """Why values are missing; a reason that several values share stands once."""
     metrics_of: dict[tuple[str, str], list[str]] = {}
-    for score in scores.summary:
-        if score.reason:
-            metrics_of.setdefault((score.reason, score.method), []).append(score.metric)
+    for score in missing:
+        metrics_of.setdefault((score.reason, score.method), []).append(score.metric)
     methods_of: dict[tuple[str, str], list[str]] = {}
     for (reason, method), names in metrics_of.items():
         methods_of.setdefault((reason, ", ".join(names)), []).append(method)
@@ -179,11 +179,23 @@ def score_json(scores: Scores) -> dict[str, Any]:
     return {"summary": rows, **({"samples": samples} if samples else {}), "warnings": list(scores.warnings)}
 
 
+def print_unscored(scores: Scores) -> None:
+    """Say on standard error which values that were asked for do not exist, and why; also a quiet run says so much.
+
+    What is infinite, as PSNR is of the true photos themselves, is not missing.
+    """
+    missing = [score for score in scores.summary if math.isnan(score.value) and "unscored" in score.reason]
+    for line in _reasons(scores, missing):
+        print(line, file=sys.stderr)
+
+
 def print_scores(scores: Scores, *, as_json: bool, quiet: bool, folder: str | None = None) -> None:
-    """Print a run as people or as programs read it."""
+    """Print a run as people or as programs read it; of a quiet one only what is unscored, on standard error."""
     if as_json:
         print(json.dumps(score_json(scores), indent=1))
-    elif not quiet:
+    elif quiet:
+        print_unscored(scores)
+    else:
         console = Console(highlight=False)
         # Into a file or pipe: as wide as the table, never folded.
         if not console.is_terminal:

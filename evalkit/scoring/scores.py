@@ -97,7 +97,7 @@ class Score:
 
 
 SUMMARY_COLUMNS = (
-    "method", "metric", "value", "std_error", "ci_low", "ci_high", "n_images", "n_pixels", "signature",
+    "method", "metric", "value", "std_error", "ci_low", "ci_high", "n_images", "n_pixels", "signature", "reason",
 )  # fmt: skip
 
 
@@ -273,7 +273,7 @@ class Scores(ShownAsTable):
         write_atomically(target / "run.json", (json.dumps(self.run_json(), indent=1) + "\n").encode())
 
     def summary_csv(self) -> str:
-        """``summary.csv``: long form, full precision; an unscored value is an empty field."""
+        """``summary.csv``: long form, full precision; an unscored value is an empty field, with its reason."""
         return _scores_csv(self.summary)
 
     def curves_csv(self) -> str:
@@ -511,6 +511,7 @@ def _score_of_samples(one: SampleScore, n_pixels: IntArray, record: RunRecord, r
         n_images=int(carries.sum()),
         n_pixels=int(n_pixels[carries].sum()),
         signature=format_signature(one.metric, run_fields, one.fields, release()),
+        reason="" if carries.any() else "unscored: no image has a value of all its samples",
     )
 
 

@@ -232,6 +232,10 @@ def test_only_the_methods_asked_for(tmp_path: Path, write_csv: Write, study_rows
         (["--baseline", "yours"], "baseline 'yours' is not a method of trials.csv; it has gray, mine"),
         (["--method", "yours"], "--method 'yours' is not in trials.csv"),
         (["--column", "participant"], "has no '='"),
+        (["--column", "=worker"], "has no name before its '='"),
+        (["--column", "image=a", "--column", "image=b"], "--column: image is given twice"),
+        (["--truth-folder", "gt"], "--truth-folder has an effect with --format amt-real-vs-fake alone"),
+        (["--format", "amt-real-vs-fake", "--column", "a=b"], "--column has an effect with --format table alone"),
     ],
 )
 def test_bad_options_are_a_plain_sentence(

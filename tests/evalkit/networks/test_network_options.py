@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from scoring_folders import photo_set  # noqa: F401 (fixture)
 
+import evalkit
 from evalkit.commands.score import score_command
+from evalkit.errors import InputError
+from evalkit.metrics.base import ImageStatistics
+from evalkit.metrics.classification import accuracy_metric
+from evalkit.networks.options import NetworkOptions
+from evalkit.scoring.estimates import estimate
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
@@ -52,7 +61,104 @@ def test_missing_weights_are_told_before_the_run_and_in_the_table(run, monkeypat
     assert result.exit_code == 0, result.output
     assert "vgg16_top1, vgg16_top1_kept will stay unscored: the weights of vgg16 are not there" in result.stderr
     assert "unscored" in result.stdout
-    assert run("--metrics", "vgg16_top1", "--quiet").output == ""
+    quiet = run("--metrics", "vgg16_top1,psnr_rgb", "--quiet")  # of the truth's infinite PSNR nothing need be said
+    assert quiet.stdout == ""
+    assert quiet.stderr.startswith("vgg16_top1, vgg16_top1_kept: unscored: the weights of vgg16 are not there")
+    assert len(quiet.stderr.splitlines()) == 1
+
+
+def test_an_unscored_number_has_its_reason_in_every_file(run, monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    result = run("--metrics", "vgg16_top1,psnr_rgb")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())["unscored"]
+    reason_of = {(entry["method"], entry["metric"]): entry["reason"] for entry in recorded}
+    for row in rows:
+        assert row["reason"] == reason_of.get((row["method"], row["metric"]), "")
+        assert row["value"] or row["reason"]
+        if row["metric"].startswith("vgg16"):
+            assert row["value"] == ""
+            assert row["reason"].startswith("unscored: the weights of vgg16 are not there")
+
+
+def test_nothing_kept_of_no_recognised_photo_is_unscored_with_its_reason():
+    rank = np.array([4, 9, 2], dtype=np.int32)
+    statistics = ImageStatistics(
+        images=("a", "b", "c"),
+        n_pixels=np.full(3, 100, dtype=np.int64),
+        columns={"class_index": np.zeros(3, np.int32), "tiny_class": np.ones(3, np.int32), "tiny_rank": rank,
+                 "tiny_probability": np.full(3, 0.1), "tiny_truth_rank": rank},
+    )  # fmt: skip
+    kept = estimate(accuracy_metric("tiny_top1_kept")(), statistics)
+    assert np.isnan(kept.value)
+    assert kept.reason == "unscored: the classifier recognises none of the true photos"
+    assert estimate(accuracy_metric("tiny_top5_kept")(), statistics).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--metrics", "fid", "--weights", "inception=FILE"],
+            "--weights inception=FILE: there is no network 'inception' (did you mean 'inception_fid'?); the metrics of this "
+            "run use inception_fid (fid); allowed are",
+        ),
+        (["--metrics", "lpips_alex", "--weights", "alex=FILE"], "there is no network 'alex' (did you mean 'alexnet'?)"),
+        (["--metrics", "lpips_vgg,fid", "--weights", "Vgg=FILE"], "there is no network 'Vgg' (did you mean 'vgg16'?)"),
+        (
+            ["--metrics", "psnr_rgb", "--weights", "vgg61=FILE"],
+            "(did you mean 'vgg16'?); no metric of this run uses one",
+        ),
+        (
+            ["--metrics", "tiny_top1", "--classifier", f"tiny={OWN}:tiny", "--weights", "tiny=FILE"],
+            "--weights tiny=FILE: tiny is a classifier of your own, which loads its weights itself.",
+        ),
+        (
+            ["--metrics", "tiny_top1", "--classifier", f"tiny={OWN}:tiny", "--preprocess", "tinny=warp40"],
+            "--preprocess tinny=warp40: there is no classifier 'tinny' (did you mean 'tiny'?)",
+        ),
+        (["--metrics", "fid", "--preprocess", "inception_fid=warp299"], "there is no classifier 'inception_fid'"),
+    ],
+)
+def test_a_name_that_no_network_has_is_refused(run, tmp_path, words, message):
+    result = run(*words)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--weights", "inception_v3=FILE"],
+            "--weights inception_v3 is used by no metric of this run; they use no network",
+        ),
+        (
+            ["--preprocess", "vgg16=warp256-crop224"],
+            "--preprocess vgg16 is used by no metric of this run; they use no network",
+        ),
+        (
+            ["--classifier", f"tiny={OWN}:tiny"],
+            "--classifier tiny is used by no metric of this run; add tiny_top1 or tiny_top5 to the metrics",
+        ),
+    ],
+)
+def test_what_no_metric_uses_is_said_and_recorded(run, tmp_path, words, sentence):
+    result = run("--metrics", "psnr_rgb", *words)
+    assert result.exit_code == 0, result.output
+    assert f"{sentence}." in result.stderr
+    assert sentence in json.loads((tmp_path / "out" / "run.json").read_text())["warnings"]
+
+
+def test_arrays_are_measured_under_names_that_networks_have():
+    pair = np.zeros((2, 40, 40, 3), np.uint8)
+    with pytest.raises(InputError, match=r"there is no network 'alex' \(did you mean 'alexnet'\?\)"):
+        evalkit.lpips(pair[0], pair[1], networks=NetworkOptions(weights={"alex": Path("alex.pth")}))
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,24 @@ def test_the_command_compares_with_random_weights(lit: Path, network: Colorizati
     assert all(0 <= float(row["top1"]) <= 1 for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--preprocess", "warp227"],
+            "--preprocess is about the supervised network; name one with --supervised NAME=FILE",
+        ),
+        (["--gray"], "--gray is about the supervised network"),
+        (["--supervised", "=squeezenet.pth"], "--supervised =squeezenet.pth: expected NAME=FILE"),
+        (["--supervised", "squeezenet1_0="], "--supervised squeezenet1_0=: expected NAME=FILE"),
+    ],
+)
+def test_options_of_a_supervised_network_need_one(tmp_path: Path, words: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["probe", "--input", str(tmp_path), *words])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
 def test_folders_that_are_not_labelled_are_refused(tmp_path: Path, hues: Path, network: ColorizationNet) -> None:
     def refused(message: str) -> None:
         with pytest.raises(InputError, match=message):
