@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +11,35 @@ from typing import TYPE_CHECKING
 from evalkit.colorizers.anchors import builtin
 from evalkit.colorizers.base import BuiltinMethod
 from evalkit.errors import InputError
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from evalkit.arrays import Rgb8
 
-__all__ = ["FolderReport", "check_folders", "colorize_folder"]
+__all__ = ["FolderReport", "UnreadPhotosError", "check_folders", "colorize_folder", "unread_photos"]
+
+
+class UnreadPhotosError(InputError):
+    """Photos of a folder could not be read; all the others are coloured."""
+
+
+def unread_photos(failures: Sequence[str], n_photos: int, target: Path) -> UnreadPhotosError:
+    """What is said at the end of a run that passed over photos.
+
+    Parameters
+    ----------
+    failures : sequence of str
+        A sentence per photo, at least one.
+    n_photos : int
+        Photos of the folder.
+    target : Path
+        Where the others are.
+    """
+    others = f", the others are in {target}" if len(failures) < n_photos else ""
+    return UnreadPhotosError(
+        f"{len(failures)} of {counted(n_photos, 'photo')} cannot be read{others}; first: {failures[0].rstrip('.')}. "
+        "Once they are mended, the same command with --resume goes on."
+    )
 
 
 @dataclass(frozen=True)
@@ -77,7 +101,8 @@ def colorize_folder(
     Raises
     ------
     InputError
-        If a folder is unusable, an image does not decode, or what is there was made otherwise.
+        If a folder is unusable or what is there was made otherwise; `UnreadPhotosError` if photos cannot be read, once the
+        others are coloured. One whose donor cannot be read is not coloured either.
     """
     import numpy as np
 
@@ -96,26 +121,42 @@ def colorize_folder(
         return decode(photos[names[i]]).rgb8
 
     def make(i: int) -> tuple[Rgb8, int]:
-        donor = colorizer.donor(i)
-        return colorizer.colorize(load(i), None if donor is None else load(donor))
+        photo, donor = load(i), colorizer.donor(i)
+        try:
+            lender = None if donor is None else load(donor)
+        except InputError as error:
+            raise InputError(f"{photos[names[i]]}: takes its colours from {error}") from None
+        return colorizer.colorize(photo, lender)
 
     kept = {i for i, path in enumerate(outputs) if path.exists()} if resume else set()
-    for i in sorted(kept)[:1]:
-        if not np.array_equal(decode(outputs[i]).rgb8, make(i)[0]):
+    for i in sorted(kept):
+        try:
+            rgb8, _ = make(i)
+        except InputError:  # damaged since it was coloured; another one tells as well
+            continue
+        if not np.array_equal(decode(outputs[i]).rgb8, rgb8):
             raise InputError(
                 f"{outputs[i]} is not what '{method}' with seed {seed} makes of {source}: "
                 "this run cannot be resumed; give another output folder, or --overwrite."
             )
+        break
     n_pixels = n_clipped = 0
+    failures: list[str] = []
     for n_done, i in enumerate(_along_donors(colorizer, len(names)), start=1):
         if i not in kept:
-            rgb8, clipped = make(i)
-            outputs[i].parent.mkdir(parents=True, exist_ok=True)
-            write_png(outputs[i], rgb8)
-            n_pixels += rgb8.shape[0] * rgb8.shape[1]
-            n_clipped += clipped
+            try:
+                rgb8, clipped = make(i)
+            except InputError as error:  # one damaged scan must not cost the others
+                failures.append(str(error))
+            else:
+                outputs[i].parent.mkdir(parents=True, exist_ok=True)
+                write_png(outputs[i], rgb8)
+                n_pixels += rgb8.shape[0] * rgb8.shape[1]
+                n_clipped += clipped
         if on_image is not None:
             on_image(n_done, len(names))
+    if failures:
+        raise unread_photos(failures, len(names), target)
     return FolderReport(len(names) - len(kept), len(kept), n_pixels, n_clipped)
 
 

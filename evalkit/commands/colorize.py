@@ -223,19 +223,27 @@ def _colorize_classically(
 ) -> FolderReport:
     """With one set of hints or an example; or with each set of a folder of numbers, into folders of those numbers."""
     from evalkit.colorizers.classical.folder import ClassicalRecipe, colorize_classically, hint_sets, parse_swatch
-    from evalkit.colorizers.folder import FolderReport
+    from evalkit.colorizers.folder import FolderReport, UnreadPhotosError
     from evalkit.commands._shared import progress_bar
 
     pairs = tuple(parse_swatch(text) for text in swatches)
     # Before hints are looked for: it refuses what does not go with the method.
     ClassicalRecipe(method=method, hints=hints, example=example, swatches=pairs, seed=seed)
     reports = []
+    unread: UnreadPhotosError | None = None
     for number, folder in [("", None)] if hints is None else hint_sets(hints):
         recipe = ClassicalRecipe(method=method, hints=folder, example=example, swatches=pairs, seed=seed)
         with progress_bar(f"{method} {number}".strip(), "images") as show:
-            reports.append(
-                colorize_classically(recipe, source, target / number, resume=resume, overwrite=overwrite, on_image=show)
-            )
+            try:
+                reports.append(
+                    colorize_classically(
+                        recipe, source, target / number, resume=resume, overwrite=overwrite, on_image=show
+                    )
+                )
+            except UnreadPhotosError as error:  # the same photos are damaged for every number of hints
+                unread = unread or error
+    if unread is not None:
+        raise unread
     return FolderReport(
         sum(report.n_made for report in reports),
         sum(report.n_kept for report in reports),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.colorizers.classical.methods import CLASSICAL
 from evalkit.colorizers.classical.welsh2002 import Swatch
-from evalkit.colorizers.folder import FolderReport, check_folders
+from evalkit.colorizers.folder import FolderReport, check_folders, unread_photos
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def colorize_classically(
     Raises
     ------
     InputError
-        If a folder, hint or example is unusable, a package is absent, or what is there was made otherwise.
+        If a folder, hint or example is unusable, a package is absent, or what is there was made otherwise;
+        `UnreadPhotosError` if photos cannot be read, once the others are coloured.
     """
     from evalkit.color.colorspace import lab_planes
     from evalkit.color.lab_join import join_lab
@@ -164,21 +165,28 @@ def colorize_classically(
     todo = [name for name in photos if not (resume and (target / f"{name}.png").exists())]
     n_kept = len(photos) - len(todo)
     n_pixels = n_clipped = 0
+    failures: list[str] = []
     on_image(n_kept, len(photos))
-    for n_made, name in enumerate(todo, start=1):
-        photo = decode(photos[name])
+    for n_seen, name in enumerate(todo, start=1):
+        try:
+            photo = decode(photos[name])
+        except InputError as error:  # one damaged scan must not cost the others
+            failures.append(str(error))
+            continue
         height, width = photo.rgb8.shape[:2]
         lightness = lab_planes(photo.rgb8)[0]
         ab = colour(name, photo.sha256, lightness.reshape(height, width))
         rgb8, clipped = join_lab(lightness, *ab.reshape(-1, 2).T)
         path = target / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if n_made == 1:
+        if n_seen == 1 + len(failures):
             write_recipe_note(target, record)
         write_png(path, rgb8.reshape(photo.rgb8.shape))
         n_pixels += height * width
         n_clipped += clipped
-        on_image(n_kept + n_made, len(photos))
+        on_image(n_kept + n_seen, len(photos))
+    if failures:
+        raise unread_photos(failures, len(photos), target)
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from evalkit.colorizers.folder import FolderReport, check_folders
+from evalkit.colorizers.folder import FolderReport, check_folders, unread_photos
 from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
 from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer, as_ab_network
 from evalkit.colorizers.learned.decoding import join_with_lightness
@@ -177,9 +177,7 @@ def colorize_photos(
                     n_clipped += clipped
                 on_image(n_kept + start + len(batch), len(names))
     if failures:
-        raise InputError(
-            f"{len(failures)} of {counted(len(names), 'photo')} cannot be read, the others are in {target}; first: {failures[0]}"
-        )
+        raise unread_photos(failures, len(names), target)
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
 
 
