@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.report.content import ReportInput
 
-__all__ = ["ENTRIES", "references_bib"]
+__all__ = ["ENTRIES", "cited_for", "references_bib"]
 
 ENTRIES = {
     "zhang2016colorful": (
@@ -154,10 +154,15 @@ _OF_METRICS = (
 """Beginnings of the names of metrics, and what they are cited by."""
 
 
+def cited_for(metric: str) -> tuple[str, ...]:
+    """Keys of the entries that a metric is cited by, each once; none where it has no paper."""
+    return tuple(dict.fromkeys(key for start, own in _OF_METRICS if metric.startswith(start) for key in own))
+
+
 def references_bib(content: ReportInput) -> str:
     """BibTeX of the project and of whatever the report uses, each entry once."""
     metrics = content.scores.metrics if content.scores else ()
-    keys = [key for metric in metrics for start, own in _OF_METRICS if metric.startswith(start) for key in own]
+    keys = [key for metric in metrics for key in cited_for(metric)]
     if content.study is not None:
         keys += ["zhang2016colorful"] if content.headline and content.headline.trials.preset == "real-vs-fake" else []
         keys += ["satterthwaite1946approximate", "holm1979simple"]

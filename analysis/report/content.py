@@ -11,6 +11,7 @@ from analysis.report.agreement import ImagePairs, MetricAgreement, best_metric, 
 from analysis.report.categories import PEOPLE, Categories, CategoryResult, category_results
 from analysis.report.cells import ReportColumn
 from analysis.report.galleries import ImageChoice, ImageFolders
+from analysis.report.latex import LatexColumns
 from analysis.report.metric_differences import MetricDifference, metric_differences
 from analysis.report.published_rows import published_rows
 from analysis.report.tables import ReportTable, build_table, metric_column, ordered, rate_column
@@ -65,6 +66,8 @@ class ReportInput:
         Groups of images, for results by category.
     families : mapping of str to str
         Kind of method (scribble, example, learned) by method; empty to show none.
+    latex : {"plain", "siunitx"}
+        How numbers stand in the columns of ``table.tex``.
     title : str
         Heading.
     version : str
@@ -80,6 +83,7 @@ class ReportInput:
     order: tuple[str, ...] = ()
     categories: Categories | None = None
     families: Mapping[str, str] = field(default_factory=dict)
+    latex: LatexColumns = "plain"
     title: str = "Colorization: scores and human judgement"
     version: str = ""
 

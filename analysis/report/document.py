@@ -8,6 +8,7 @@ from analysis.records import replace_results
 from analysis.report.bibliography import references_bib
 from analysis.report.content import ReportInput, provenance
 from analysis.report.figures import figure_bytes
+from analysis.report.methods_text import methods_latex
 from analysis.report.page import DrawnFigure, page_html
 from analysis.report.report_figures import FIGURES, GALLERY, drawn, report_figures
 from analysis.study.columns import OUTPUT_COLUMNS, REPORT_TABLES
@@ -25,7 +26,7 @@ TABLE_FILES = ("table.csv", "table.md", "table.tex", "table.html")
 
 
 def write_report(content: ReportInput, out: Path) -> list[Path]:
-    """Write ``report.html``, ``table.*``, tables of comparisons, ``figures/*.pdf`` and ``*.svg``, and ``report.json`` last.
+    """Write ``report.html``, its tables, texts and figures as files of their own, and ``report.json`` last.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
     files: dict[str, str | bytes] = {"report.html": page_html(content, on_page)}
     if content.table.columns:
         files |= _table_files(content)
+        files["methods.tex"] = methods_latex(content)
         files["references.bib"] = references_bib(content)
     tables = (
         [entry.row() for entry in content.differences],
@@ -65,13 +67,18 @@ def write_report(content: ReportInput, out: Path) -> list[Path]:
         gallery = drawn(GALLERY, content).figure
         files |= {f"figures/gallery.{kind}": figure_bytes(gallery, kind) for kind in ("pdf", "png")}
     files["report.json"] = json_text({"command": "report", **provenance(content), "files": list(files)})
-    may_hold = {*REPORT_TABLES, *TABLE_FILES, "references.bib", "figures/gallery.pdf", "figures/gallery.png"} | {
-        f"figures/{figure.name}.{kind}" for figure in FIGURES for kind in ("pdf", "svg")
-    }
+    may_hold = {
+        *REPORT_TABLES,
+        *TABLE_FILES,
+        "methods.tex",
+        "references.bib",
+        "figures/gallery.pdf",
+        "figures/gallery.png",
+    } | {f"figures/{figure.name}.{kind}" for figure in FIGURES for kind in ("pdf", "svg")}
     return replace_results(out, files, record="report.json", command="report", may_hold=may_hold)
 
 
 def _table_files(content: ReportInput) -> dict[str, str]:
     table = content.table
-    forms = (table.to_csv(), table.to_markdown(), table.to_latex(), table.to_html())
+    forms = (table.to_csv(), table.to_markdown(), table.to_latex(content.latex), table.to_html())
     return dict(zip(TABLE_FILES, forms, strict=True))

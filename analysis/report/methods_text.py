@@ -2,27 +2,77 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from analysis.report.bibliography import cited_for
 from analysis.report.content import ReportInput
+from analysis.report.latex import escape_latex
 from analysis.report.preference import preference_paragraph
+from analysis.report.tables import metric_column
 from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
 from evalkit.wording import agree, counted
 
-__all__ = ["methods_paragraphs"]
+__all__ = ["methods_latex", "methods_paragraphs"]
+
+
+_CITED = (
+    ("colorization-evalkit", "evalkit"),
+    ("Holm's method", "holm1979simple"),
+    ("Satterthwaite degrees of freedom", "satterthwaite1946approximate"),
+    ("Bradley-Terry scale", "bradley1952rank"),
+    ("two one-sided tests", "schuirmann1987comparison"),
+)
+"""Words of the paragraphs, and what they are cited by where they stand first."""
 
 
 def methods_paragraphs(content: ReportInput) -> list[str]:
     """Paragraphs to paste into a paper: what was measured, how, and with which uncertainty."""
+    return [re.sub("\ue000.*?\ue001", "", paragraph) for paragraph in _paragraphs(content)]
+
+
+def methods_latex(content: ReportInput) -> str:
+    r"""The same paragraphs for ``\input``, with citations of what ``references.bib`` holds."""
+    text = "\n\n".join(escape_latex(paragraph) for paragraph in _paragraphs(content))
+    for words, key in _CITED:
+        text = text.replace(words, f"{words}{_citation([key])}", 1)
+    cited = re.sub("\ue000(.*?)\ue001", lambda match: rf"~\cite{{{match[1]}}}", text)
+    return f"% With the entries of references.bib.\n{cited}\n"
+
+
+def _citation(keys: Sequence[str]) -> str:
+    """A place to cite at, between two characters that no text has; nothing without keys."""
+    return f"\ue000{','.join(keys)}\ue001" if keys else ""
+
+
+def _paragraphs(content: ReportInput) -> list[str]:
+    """The paragraphs with places to cite at."""
     paragraphs = []
     if content.scores is not None:
-        scores = content.scores
-        paragraphs.append(
-            f"Metric scores were computed on {_image_counts(scores)} with colorization-evalkit {content.version}; standard "
-            "errors and intervals are over images. Signatures below say how each number was made."
-        )
+        paragraphs.append(_scores_paragraph(content.scores, content))
     if content.study is not None:
-        paragraphs += _study_paragraphs(content.study, content.version)
+        paragraphs += _study_paragraphs(content.study)
     return paragraphs
+
+
+def _scores_paragraph(scores: ScoreFolder, content: ReportInput) -> str:
+    """Metrics, images, intervals and how scores were compared."""
+    n_bootstrap = scores.record.get("bootstrap", 0)
+    by = f" (bootstrap with {n_bootstrap:,} replicates; on fewer than 100 images the jackknife)" if n_bootstrap else ""
+    named = [
+        f"{metric_column(metric).title.removesuffix(' %')}{_citation(cited_for(metric))}" for metric in scores.metrics
+    ]
+    text = (
+        f"Metric scores ({', '.join(named)}) were computed on {_image_counts(scores)} with colorization-evalkit "
+        f"{content.version}; standard errors and 95 % intervals are over images{by}. "
+    )
+    if content.differences:
+        text += (
+            f"Scores were compared with those of {content.baseline} on the same images, by swapping the labels of the two "
+            "methods image by image; p-values are adjusted by Holm's method over all methods and metrics. "
+        )
+    return text + "Signatures say how each number was made."
 
 
 def _image_counts(scores: ScoreFolder) -> str:
@@ -38,7 +88,7 @@ def _declared(study: StudyAnalysis) -> str:
     return f"on {' and '.join(days)}" if days else "beforehand (on a day that their file does not name)"
 
 
-def _study_paragraphs(study: StudyAnalysis, version: str) -> list[str]:
+def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     headline, options = study.headline, study.options
     test = headline.trials.of_kind("test")
     people, images = test.design.n_participants, test.design.n_images

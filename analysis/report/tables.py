@@ -11,6 +11,16 @@ from typing import Any
 
 from analysis.records import Row
 from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, sentence, with_minus
+from analysis.report.latex import (
+    LATEX_PACKAGES,
+    LatexColumns,
+    escape_latex,
+    is_number,
+    latex_number,
+    paragraphs,
+    s_column,
+    s_number,
+)
 from analysis.report.preference import fill_preference_cells
 from analysis.report.published_rows import PublishedRow
 from analysis.statistics.comparison import Difference
@@ -151,52 +161,83 @@ class ReportTable:
         further = replace(self, rows=own, caption="Further columns of the same table.", notes=())
         return (replace(self, columns=tuple(main)), *(replace(further, columns=tuple(chunk)) for chunk in chunks))
 
-    def to_latex(self) -> str:
-        r"""Booktabs tables, one a section; they need ``\usepackage{booktabs}`` only."""
-        return "\n".join(
-            section._latex(f"tab:colorization{'' if number == 0 else number + 1}")
+    def to_latex(self, columns: LatexColumns = "plain") -> str:
+        r"""Booktabs tables, one a section, with their notes below.
+
+        Parameters
+        ----------
+        columns : {"plain", "siunitx"}
+            Numbers as right-aligned texts (``\usepackage{booktabs}`` is all they need), or in S columns, which siunitx
+            aligns at the decimal point, with the standard error as it writes uncertainties.
+        """
+        needs = "".join(rf"\usepackage{{{package}}}" for package in LATEX_PACKAGES[columns])
+        sections = (
+            section._latex(f"tab:colorization{'' if number == 0 else number + 1}", columns)
             for number, section in enumerate(self.sections())
         )
+        return "\n".join([f"% In the preamble: {needs}", *sections])
 
-    def _latex(self, label: str) -> str:
+    def _latex(self, label: str, layout: LatexColumns) -> str:
         def raised(notes: Sequence[str]) -> str:
             return f"$^{{{self._marks(notes)}}}$" if notes else ""
 
-        head = " & ".join(["Method", *(_escape_latex(column.title) for column in self.columns)])
+        in_column = {column.key: [self._cell(row, column) for row in self.rows] for column in self.columns}
+        aligned = {
+            column.key
+            for column in self.columns
+            if layout == "siunitx" and any(is_number(cell) for cell in in_column[column.key])
+        }
+        specification = "".join(
+            s_column(in_column[column.key], column, [self._marks(cell.notes) for cell in in_column[column.key]])
+            if column.key in aligned
+            else "r"
+            for column in self.columns
+        )
+
+        def entry(cell: Cell, column: ReportColumn) -> str:
+            text = latex_number(_shown(cell, column, "±")) + raised(cell.notes)
+            if column.key not in aligned:
+                return text
+            if is_number(cell):
+                return s_number(cell, column) + (f"{{{raised(cell.notes)}}}" if cell.notes else "")
+            return f"{{{text}}}" if text else ""
+
+        titles = [
+            f"{{{escape_latex(column.title)}}}" if column.key in aligned else escape_latex(column.title)
+            for column in self.columns
+        ]
         lines = [
             r"\begin{table}",
             r"\centering",
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
-            rf"\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
+            *([r"\sisetup{separate-uncertainty=true}"] if aligned else []),
+            rf"\begin{{tabular}}{{l{specification}}}",
             r"\toprule",
-            head + r" \\",
+            " & ".join(["Method", *titles]) + r" \\",
             r"\midrule",
         ]
         for number, row in enumerate(self.rows):
             if row.published and number and not self.rows[number - 1].published:
                 lines.append(r"\midrule")
-            name = _escape_latex(row.method) + (r"$^\dagger$" if row.published else "") + raised(row.notes)
-            cells = [
-                _latex_number(_shown(cell, column, "±")) + raised(cell.notes)
-                for column in self.columns
-                for cell in [self._cell(row, column)]
-            ]
-            lines.append(" & ".join([name, *cells]) + r" \\")
+            name = escape_latex(row.method) + (r"$^\dagger$" if row.published else "") + raised(row.notes)
+            lines.append(
+                " & ".join([name, *(entry(self._cell(row, column), column) for column in self.columns)]) + r" \\"
+            )
         dagger = r" $^\dagger$ As published." if any(row.published for row in self.rows) else ""
-        footnotes = [f"$^{{{letter}}}$ {_escape_latex(sentence(note))}" for letter, note in self._footnotes()]
-        footnotes += [_escape_latex(sentence(note)) for note in self.notes]
+        footnotes = [f"$^{{{letter}}}$ {escape_latex(sentence(note))}" for letter, note in self._footnotes()]
+        footnotes += [escape_latex(sentence(note)) for note in self.notes]
         below = [
             r"\par\smallskip",
             r"\begin{minipage}{\linewidth}\footnotesize",
-            *_paragraphs(footnotes),
+            *paragraphs(footnotes),
             r"\end{minipage}",
         ]
         lines += [
             r"\bottomrule",
             r"\end{tabular}",
             *(below if footnotes else ()),
-            rf"\caption{{{_escape_latex(self.caption)}{dagger}}}",
+            rf"\caption{{{escape_latex(self.caption)}{dagger}}}",
             rf"\label{{{label}}}",
             r"\end{table}",
         ]
@@ -491,25 +532,6 @@ def _shown(cell: Cell, column: ReportColumn, plus_minus: str) -> str:
     if not math.isnan(cell.std_error):
         shown += f" {plus_minus} {column.factor * cell.std_error:.{column.decimals}f}"
     return shown
-
-
-_LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
-          "|": r"$|$"}  # fmt: skip
-
-
-def _paragraphs(lines: Sequence[str]) -> list[str]:
-    """Lines of LaTeX that each end a paragraph but for the last."""
-    return [f"{line}\\par" for line in lines[:-1]] + list(lines[-1:])
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
-
-
-def _latex_number(text: str) -> str:
-    """Escape, with a true minus sign before digits."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _escape_latex(text))
 
 
 def _together(title: str) -> str:

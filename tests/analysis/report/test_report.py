@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from analysis.commands.report import report_command
+from analysis.report.cells import Cell, ReportColumn
 from analysis.report.content import ReportInput
 from analysis.report.methods_text import methods_paragraphs
 from analysis.report.published_rows import PUBLISHED, published_rows
-from analysis.report.tables import build_table
+from analysis.report.tables import ReportRow, ReportTable, build_table
 from analysis.statistics.sensitivity import dprime
 from analysis.study.analysis import AnalysisOptions, analyze_study
 from analysis.trials.trial_files import read_trials
@@ -287,6 +288,137 @@ def test_the_latex_table_is_balanced(tmp_path: Path, write_csv: Write, study_row
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(columns) - 1}
         assert len(columns) <= 9
+
+
+def tabulars(text: str) -> list[tuple[list[str], list[list[str]]]]:
+    """Specifications of the columns after the method, and the cells of the rows below the heading, of each table."""
+    tables = []
+    for specification, body in re.findall(r"\\begin{tabular}{l([^\n]*)}\n(.*?)\\end{tabular}", text, flags=re.DOTALL):
+        lines = [line.removesuffix(r" \\") for line in body.splitlines() if line.endswith(r"\\")]
+        columns = re.findall(r"S\[[^\]]*\]|r", specification)
+        assert "".join(columns) == specification
+        tables.append((columns, [re.split(r"(?<!\\) & ", f"{line} ")[1:] for line in lines[1:]]))
+    return tables
+
+
+def test_siunitx_columns_hold_the_numbers_of_the_plain_ones(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
+) -> None:
+    trials = write_csv(study_rows)
+    for kind in ("plain", "siunitx"):
+        run(
+            "--scores",
+            scores,
+            "--trials",
+            trials,
+            "--out",
+            tmp_path / kind,
+            "--published",
+            "zhang2016",
+            "--latex",
+            kind,
+        )
+    texts = {kind: (tmp_path / kind / "table.tex").read_text() for kind in ("plain", "siunitx")}
+    assert texts["siunitx"].startswith(r"% In the preamble: \usepackage{booktabs}\usepackage{siunitx}")
+    assert texts["siunitx"].count(r"\sisetup{separate-uncertainty=true}") == len(tabulars(texts["siunitx"])) > 1
+    n_compared = 0
+    for (columns, rows), (_, plain_rows) in zip(tabulars(texts["siunitx"]), tabulars(texts["plain"]), strict=True):
+        for k, column in enumerate(columns):
+            for row, plain_row in zip(rows, plain_rows, strict=True):
+                cell, plain = row[k].strip(), plain_row[k].strip()
+                if column == "r" or not cell or cell.startswith("{"):
+                    assert cell.removeprefix("{").removesuffix("}") == plain or cell == plain
+                    continue
+                number = re.fullmatch(r"(-?)(\d+)\.?(\d*)(?:\((\d+)\))?(?:{(\$\^{[a-z,]+}\$)})?", cell)
+                assert number is not None, cell
+                sign, whole, digits, error, mark = number.groups()
+                room = re.match(r"S\[table-format=(-?)(\d)(?:\.(\d))?(?:\((\d)\))?", column)
+                assert room is not None, column
+                assert len(whole) <= int(room[2])
+                assert len(digits) == int(room[3] or 0)
+                assert len(error or "") <= int(room[4] or 0)
+                assert not sign or room[1]
+                shown = f"{'$-$' if sign else ''}{whole}" + (f".{digits}" if digits else "")
+                if error is not None:
+                    shown += rf" $\pm$ {int(error) / 10 ** len(digits):.{len(digits)}f}"
+                assert shown + (mark or "") == plain
+                n_compared += 1
+    assert n_compared > 20
+
+
+def test_marks_and_texts_among_numbers_are_braced_for_siunitx() -> None:
+    column = ReportColumn("ab_auc", "AuC %", 100.0)
+    cells = (
+        Cell(value=0.673, std_error=0.012, notes=("few images",)),
+        Cell(value=-0.05, std_error=0.124),
+        Cell(text="unscored", notes=("no weights",)),
+        Cell(),
+    )
+    rows = tuple(ReportRow(name, {"ab_auc": cell}) for name, cell in zip("wxyz", cells, strict=True))
+    table = ReportTable(columns=(column,), rows=rows, caption="", cautions=("few images", "no weights"))
+    ((columns, cells_of_rows),) = tabulars(table.to_latex("siunitx"))
+    assert columns == ["S[table-format=-2.1(3),table-align-text-post=false,table-space-text-post={$^{a}$}]"]
+    shown = [cell.strip() for (cell,) in cells_of_rows]
+    assert shown == ["67.3(12){$^{a}$}", "-5.0(124)", "{unscored$^{b}$}", ""]
+    assert r"{AuC \%}" in table.to_latex("siunitx")
+
+
+def compiled(folder: Path, paper: str) -> str:
+    """The log of BibTeX for a paper that LaTeX compiles."""
+    for program in ("pdflatex", "bibtex"):
+        require(shutil.which(program) is not None, f"{program} is not installed: the paper was not compiled")
+    (folder / "paper.tex").write_text(paper, encoding="utf-8")
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    logs = []
+    for words in (latex, ["bibtex", "paper"], latex, latex):
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stdout[-800:]
+        logs.append(done.stdout)
+    assert "There were undefined" not in logs[-1], logs[-1][-800:]
+    return logs[1]
+
+
+def test_the_results_section_of_the_documentation_compiles(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
+) -> None:
+    run("--scores", scores, "--trials", write_csv(study_rows), "--baseline", "gray", "--out", tmp_path / "report")
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "write-results.md").read_text(encoding="utf-8")
+    paper = re.search(r"```latex\n(.*?)```", page, flags=re.DOTALL)
+    assert paper is not None
+    assert "warning" not in compiled(tmp_path, paper[1]).lower()
+
+
+def test_every_kind_of_study_has_methods_that_cite_its_own_references(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    people = [(f"p{p}", image) for p in range(8) for image in IMAGES]
+    shown = [(*who, method) for who in people for method in ("truth", "mine")]
+    header = ["participant", "image"]
+    tables = {
+        "real-vs-fake": study_rows,
+        "preference": [[*header, "method_first", "method_second", "response"],
+                       *([*who, "gray", "mine", rng.choice(["first", "second"])] for who in people)],
+        "naturalness": [[*header, "method", "response"], *([*who, rng.choice(["yes", "no"])] for who in shown)],
+        "rating": [[*header, "method", "rating"], *([*who, int(rng.integers(1, 8))] for who in shown)],
+        "scores": None,
+    }  # fmt: skip
+    own_words = {
+        "real-vs-fake": "equal to 50", "preference": "Bradley-Terry scale~\\cite{bradley1952rank}",
+        "naturalness": "looked natural", "rating": "on the rating scale", "scores": "(AuC~\\cite{zhang2016colorful}, PSNR",
+    }  # fmt: skip
+    for kind, rows in tables.items():
+        given = ["--scores", scores, "--baseline", "gray"] if rows is None else ["--trials", write_csv(rows)]
+        out = tmp_path / kind
+        run(*given, "--out", out)
+        text = (out / "methods.tex").read_text(encoding="utf-8")
+        keys = {key for keys in re.findall(r"\\cite{([^}]*)}", text) for key in keys.split(",")}
+        assert keys
+        assert keys <= set(re.findall(r"^@\w+\{(\w+),", (out / "references.bib").read_text(), flags=re.MULTILINE)), kind
+        assert own_words[kind] in " ".join(text.split()), kind
+        assert not re.search(r"(?<!\\)[%&_#]", text.partition("\n")[2]), kind
+    page = (tmp_path / "scores" / "report.html").read_text(encoding="utf-8")
+    assert "Metric scores (AuC, PSNR" in page
 
 
 @pytest.mark.parametrize(
