@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.needs import need_pandas
 from evalkit.shown import ShownAsTable
 from evalkit.wording import counted
 
@@ -64,6 +65,7 @@ class Table(ShownAsTable, Generic[T]):
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame."""
+        need_pandas()
         import pandas as pd
 
         return pd.DataFrame(self.rows())

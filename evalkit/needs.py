@@ -7,7 +7,12 @@ from importlib.util import find_spec
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
 
-__all__ = ["need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
+__all__ = ["need_pandas", "need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
+
+
+def need_pandas() -> None:
+    """Refuse to make a data frame without pandas; as `need_scipy`."""
+    _need("pandas", "pandas", "data frames", "report")
 
 
 def need_scipy(purpose: str) -> None:

@@ -29,6 +29,7 @@ from analysis.records import Row
 from analysis.statistics.sequential import BoundKind
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
+from evalkit.needs import need_pandas
 from evalkit.plotting import chosen_axes
 from evalkit.shown import ShownAsTable
 from evalkit.wording import counted
@@ -199,6 +200,7 @@ class Plan(ShownAsTable):
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame."""
+        need_pandas()
         import pandas as pd
 
         return pd.DataFrame(self.shown_rows())

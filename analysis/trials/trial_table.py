@@ -15,6 +15,7 @@ from analysis.statistics.crossed import CrossedDesign
 from analysis.trials.columns import COLUMNS, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
+from evalkit.needs import need_pandas
 from evalkit.shown import ShownAsTable
 from evalkit.text_formats import with_decimal_point
 from evalkit.wording import counted, did_you_mean, some_names
@@ -207,6 +208,7 @@ class TrialTable(ShownAsTable):
 
     def to_frame(self) -> pd.DataFrame:
         """The table as a pandas DataFrame, with ``value`` and ``unscored``."""
+        need_pandas()
         import pandas as pd
 
         return pd.DataFrame({**self.columns, "value": self.value, "unscored": self.unscored}, index=self.row)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from evalkit.errors import InputError
 from evalkit.metrics import DEFAULT, create_metrics, expand_default, load_metric
 from evalkit.metrics.base import Metric, SumMetric, exact_sum
+from evalkit.needs import need_pandas
 from evalkit.resampling.intervals import (
     Interval,
     jackknife_interval,
@@ -111,6 +112,7 @@ class Differences(ShownAsTable, Sequence[Difference]):
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas data frame (needs pandas)."""
+        need_pandas()
         import pandas as pd
 
         return pd.DataFrame(self.rows())

@@ -33,6 +33,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, ReferenceSet, SumMetric, mean_score
 from evalkit.metrics.blocks import BlockMetric
+from evalkit.needs import need_pandas
 from evalkit.plotting import chosen_axes
 from evalkit.release import DISTRIBUTION, release
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
@@ -214,6 +215,7 @@ class Scores(ShownAsTable):
 
     def to_frame(self) -> pd.DataFrame:
         """The summary as a pandas data frame, in long form (needs pandas)."""
+        need_pandas()
         import pandas as pd
 
         return pd.DataFrame([{name: getattr(score, name) for name in SUMMARY_COLUMNS} for score in self.summary])
