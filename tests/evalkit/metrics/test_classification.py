@@ -285,7 +285,10 @@ class TestMissing:
             "unscored: the weights of vgg16 are not there: fetch them with 'evalkit weights vgg16'"
         )
         assert scores["vivid", "psnr_rgb"].value > 0
-        assert said == [f"vgg16_top1, vgg16_top1_kept will stay {found.reason}"]
+        assert said == [
+            "--classifier tiny is used by no metric of this run; add tiny_top1 or tiny_top5 to the metrics.",
+            f"vgg16_top1, vgg16_top1_kept will stay {found.reason}",
+        ]
         rows = [
             row
             for row in csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines())
