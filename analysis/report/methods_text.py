@@ -59,7 +59,11 @@ def _paragraphs(content: ReportInput) -> list[str]:
 def _scores_paragraph(scores: ScoreFolder, content: ReportInput) -> str:
     """Metrics, images, intervals and how scores were compared."""
     n_bootstrap = scores.record.get("bootstrap", 0)
-    by = f" (bootstrap with {n_bootstrap:,} replicates; on fewer than 100 images the jackknife)" if n_bootstrap else ""
+    by = (
+        f" (bootstrap with {counted(n_bootstrap, 'replicate')}; on fewer than 100 images the jackknife)"
+        if n_bootstrap
+        else ""
+    )
     named = [
         f"{metric_column(metric).title.removesuffix(' %')}{_citation(cited_for(metric))}" for metric in scores.metrics
     ]
