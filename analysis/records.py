@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.needs import need_pandas
 from evalkit.shown import ShownAsTable
+from evalkit.text_formats import parse_json
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _earlier_files(record: Path, command: str) -> list[str]:
     if not record.is_file():
         return []
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = parse_json(record.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         content = None
     if not isinstance(content, dict) or content.get("command") != command:

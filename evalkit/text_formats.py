@@ -20,6 +20,7 @@ __all__ = [
     "SpreadsheetText",
     "csv_text",
     "json_text",
+    "parse_json",
     "spreadsheet_text",
     "unguarded",
     "with_decimal_point",
@@ -148,6 +149,25 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
     return repr(value) if isinstance(value, float) else value
+
+
+def parse_json(text: str | bytes) -> Any:
+    r"""The content of a JSON text from a file.
+
+    Raises
+    ------
+    json.JSONDecodeError
+        When it is none, or nested deeper than anything that is written here.
+
+    Examples
+    --------
+    >>> parse_json('{"value": null}')
+    {'value': None}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
 
 
 def json_text(content: Any, indent: int | None = 2) -> str:

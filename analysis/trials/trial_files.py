@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
 from evalkit.errors import InputError
-from evalkit.text_formats import spreadsheet_text, unguarded
+from evalkit.text_formats import parse_json, spreadsheet_text, unguarded
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _task_answers(cell: str, where: str) -> dict[str, str]:
     if not cell:
         return {}
     try:
-        content = json.loads(cell)
+        content = parse_json(cell)
     except json.JSONDecodeError as error:
         raise InputError(f"{where} has {TASK_ANSWERS} that is no JSON ({error}).") from None
     forms = content if isinstance(content, list) else [content]
@@ -436,7 +436,7 @@ def _read_parquet(path: Path) -> RawTable:
 
 def _read_json(path: Path) -> RawTable:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} is no JSON file: {error}.") from error
     if isinstance(data, dict):

@@ -6,7 +6,6 @@ A preset is a set of class centres on a square grid together with the parameters
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import InputError
+from evalkit.text_formats import parse_json
 
 __all__ = [
     "PRESETS",
@@ -286,7 +286,7 @@ def load_prior(path: Path, classes: AbClasses) -> Prior:
 
 def _read_counts(path: Path, data: bytes) -> tuple[FloatArray, str]:
     try:
-        record = json.loads(data)
+        record = parse_json(data)
         return np.asarray(record["counts"], dtype=np.float64), str(record["classes_digest"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error})") from None

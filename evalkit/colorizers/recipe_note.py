@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.text_formats import parse_json
 
 __all__ = ["NOTE", "refuse_other_recipe", "write_recipe_note"]
 
@@ -35,7 +36,7 @@ def refuse_other_recipe(target: Path, record: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
+        before = dict(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a note of 'evalkit colorize' ({error})") from None
     differing = [key for key in {**before, **record} if before.get(key) != record.get(key)]

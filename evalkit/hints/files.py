@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import InputError
 from evalkit.hints.hint import Hint, HintMaps, hint_maps
 from evalkit.hints.protocols import HintRecipe, draw_hints
+from evalkit.text_formats import parse_json
 
 if TYPE_CHECKING:
     from evalkit.arrays import BoolArray, FloatArray
@@ -133,7 +134,7 @@ def read_hints(folder: Path, name: str, height: int, width: int) -> HintMaps:
     path = folder / "json" / f"{name}.json"
     if path.is_file():
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             size = (int(record["height"]), int(record["width"]))
             hints = [
                 Hint(

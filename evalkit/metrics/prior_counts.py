@@ -20,6 +20,7 @@ from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
 from evalkit.metrics.prior_figure import draw_shares, write_prior_figure
 from evalkit.plotting import chosen_axes
+from evalkit.text_formats import parse_json
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class PriorCounts:
             If it is not one.
         """
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             counts = np.array(record["counts"], dtype=np.int64)
             if counts.ndim != 1 or len(counts) < 2 or counts.min() < 0:
                 raise ValueError("counts are not a list of two or more numbers of pixels")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import Setup
+from evalkit.text_formats import parse_json
 
 __all__ = ["RunDefinition", "RunRecord"]
 
@@ -132,7 +132,7 @@ class RunRecord(RunDefinition):
             If the file is missing or not a record of a scoring run.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
             return cls(
                 methods=tuple(data["methods"]),
                 builtins=tuple(data["builtins"]),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
+from evalkit.text_formats import parse_json
 
 __all__ = ["LOCK_FILES", "locked"]
 
@@ -60,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _writer(note: Path) -> dict[str, str]:
     try:
-        writer: dict[str, str] = json.loads(note.read_text(encoding="utf-8"))
+        writer: dict[str, str] = parse_json(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return writer

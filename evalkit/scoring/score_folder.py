@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,10 @@ from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.scoring.cautions import cautions_about, cautions_by_method, cautions_of_score
 from evalkit.scoring.record import size_field
+from evalkit.text_formats import parse_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ScoreFolder", "ScoreSummary", "read_score_folder"]
 
@@ -107,10 +110,8 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
     Raises
     ------
     InputError
-        When the folder holds no finished run.
+        When the folder holds no finished run, or a damaged one.
     """
-    import pyarrow.parquet as pq
-
     from evalkit.scoring.statistics_store import check_shards, shard_rows
 
     folder = Path(folder)
@@ -118,7 +119,7 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
         raise InputError(
             f"{folder} holds no finished scoring run (run.json and summary.csv); `evalkit score` makes one."
         )
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = _read_record(folder / "run.json")
     reasons = {(entry["method"], entry["metric"]): entry["reason"] for entry in record.get("unscored", ())}
     if (folder / "statistics").is_dir() and "shards" in record:
         check_shards(folder / "statistics", shard_rows(folder / "statistics"), record["shards"])
@@ -132,15 +133,20 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
             signature=row.get("signature", ""),
             reason=reasons.get((row["method"], row["metric"]), ""),
         )
-        for row in _rows(folder / "summary.csv")
+        for row in _rows(folder / "summary.csv", ("value", "std_error", "ci_low", "ci_high"))
     }
+    lacking = [name for name in record.get("methods", ()) if name not in {method for method, _ in summary}]
+    if lacking or not summary:
+        raise InputError(
+            f"{folder / 'summary.csv'}: is cut off or damaged (it lacks {lacking or 'all rows'}); {_AGAIN}."
+        )
     points: dict[str, list[tuple[float, float]]] = {}
     if (folder / "curves.csv").is_file():
-        for row in _rows(folder / "curves.csv"):
+        for row in _rows(folder / "curves.csv", ("threshold", "fraction")):
             points.setdefault(row["method"], []).append((_number(row["threshold"]), _number(row["fraction"])))
     per_image: dict[str, npt.NDArray[Any]] = {}
     if (folder / "per_image.parquet").is_file():
-        table = pq.read_table(folder / "per_image.parquet")
+        table = _read_table(folder / "per_image.parquet")
         per_image = {name: np.array(table[name].to_pylist()) for name in table.column_names if name in _KEYS} | {
             name: np.array([math.nan if cell is None else cell for cell in table[name].to_pylist()], dtype=np.float64)
             for name in dict.fromkeys(metric for _, metric in summary)
@@ -159,6 +165,30 @@ def read_score_folder(folder: Path | str) -> ScoreFolder:
 
 
 _KEYS = ("image", "method")
+_AGAIN = "write it anew with 'evalkit score --resume' or 'evalkit rescore'"
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as the record of a scoring run ({error}).") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: is not the record of a scoring run.")
+    return record
+
+
+def _read_table(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0].rstrip('.')}); {_AGAIN}.") from None
+    if not {*_KEYS} <= {*table.column_names}:
+        raise InputError(f"{path}: lacks the columns {' and '.join(_KEYS)}; {_AGAIN}.")
+    return table
 
 
 def _curve_std_errors(statistics: Path, methods: list[str]) -> dict[str, FloatArray]:
@@ -179,9 +209,19 @@ def _curve_std_errors(statistics: Path, methods: list[str]) -> dict[str, FloatAr
     return std_errors
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _rows(path: Path, numbers: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a table of the run; one that was cut off inside a row or a number is refused."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            if None in row or None in row.values():
+                raise ValueError("a row is not complete")
+            for name in numbers:
+                _number(row[name])
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise InputError(f"{path}: is cut off or damaged ({error}); {_AGAIN}.") from None
+    return rows
 
 
 def _number(cell: str) -> float:

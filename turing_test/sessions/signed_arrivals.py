@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from evalkit.errors import InputError
+from evalkit.text_formats import parse_json
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.recruiting_files import PROLIFIC_QUERY
 from turing_test.study.study_folder import Study
@@ -247,7 +247,7 @@ def _read_pem(text: str) -> RSAPublicKey | None:
 
 def _read_key_set(text: str, path: Path) -> dict[str, RSAPublicKey | None]:
     try:
-        listed = json.loads(text)["keys"]
+        listed = parse_json(text)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []

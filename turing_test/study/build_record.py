@@ -12,6 +12,7 @@ from typing import Any
 
 from evalkit.errors import InputError
 from evalkit.release import release
+from evalkit.text_formats import parse_json
 
 __all__ = ["BuildRecord", "Methods"]
 
@@ -50,7 +51,7 @@ class BuildRecord:
             When it cannot be read or lacks something.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             folders = {name: None if folder is None else Path(folder) for name, folder in content["methods"].items()}
             return cls(
                 truth=Path(content["truth"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import InputError
+from evalkit.text_formats import parse_json
 
 __all__ = ["EXTENDS", "Extension"]
 
@@ -42,7 +43,7 @@ class Extension:
         """
         path = folder / EXTENDS
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             return cls(str(content["study"]), str(content["first_manifest"]), frozenset(map(str, content["people"])))
         except FileNotFoundError:
             return None

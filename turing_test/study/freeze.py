@@ -16,6 +16,7 @@ from pathlib import Path
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.release import release
+from evalkit.text_formats import parse_json
 from evalkit.wording import agree, counted
 from turing_test.study.study_folder import Study
 from turing_test.study.texts import own_texts_digest
@@ -111,7 +112,7 @@ def read_stamp(folder: Path) -> Stamp | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         claimed = content.pop("stamp")
         stamp = Stamp(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.text_formats import parse_json
 
 __all__ = ["ROLES", "Manifest", "Plate", "Stimulus"]
 
@@ -110,7 +111,7 @@ class Manifest:
             When the file cannot be read, has another form, or does not agree with its own digest.
         """
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
             version, digest = content["version"], content["digest"]
             if version != VERSION:
                 raise InputError(

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.text_formats import parse_json
 from evalkit.wording import counted
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
@@ -91,7 +91,7 @@ class Study:
     def moved_to(self) -> str | None:
         """Where `evalkit study move` has carried the answers, without a password; None where they are in the folder."""
         try:
-            address: str = json.loads((self.folder / MOVED).read_text(encoding="utf-8"))["to"]
+            address: str = parse_json((self.folder / MOVED).read_text(encoding="utf-8"))["to"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

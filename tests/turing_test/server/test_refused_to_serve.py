@@ -89,3 +89,13 @@ def test_no_redirect_is_made_from_the_host_header(make_client, study):
         response = client.get(path, headers={"Host": "evil.example"})
         assert response.status_code in (200, 308, 404, 405), path
         assert "evil" not in response.headers.get("Location", "")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "freeze.json", "extends.json", "moved.json"])
+@pytest.mark.parametrize("content", ["", '{"study"', "[" * 100_000], ids=["empty", "cut", "deep"])
+def test_damaged_files_of_a_study_are_told_in_a_sentence(study, name, content):
+    (study.folder / name).write_text(content)
+    refused = serve(study)
+    assert refused.exit_code == 2, refused.exception
+    assert name in refused.output
+    assert not study.database.exists()
