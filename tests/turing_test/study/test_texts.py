@@ -25,7 +25,7 @@ def render(protocol, texts=None, **visit):
     app.jinja_env.undefined = jinja2.StrictUndefined
     with app.test_request_context():
         return flask.render_template(
-            "participant.html", **{**page_variables(protocol, texts), "session": "", "link": "", **visit}
+            "participant.html", **{**page_variables(protocol, texts), "session": "", "link": "", "opened": "", **visit}
         )
 
 
