@@ -7,7 +7,12 @@ from importlib.util import find_spec
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
 
-__all__ = ["need_pandas", "need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
+__all__ = ["need_matplotlib", "need_pandas", "need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
+
+
+def need_matplotlib(purpose: str) -> None:
+    """Refuse to go on without matplotlib; as `need_scipy`."""
+    _need("matplotlib", "matplotlib", purpose, "report")
 
 
 def need_pandas() -> None:

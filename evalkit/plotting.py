@@ -5,11 +5,9 @@ Colours are Okabe and Ito's; markers and line styles differ too, so that nothing
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import InputError
-from evalkit.wording import needs_package
+from evalkit.needs import need_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +39,7 @@ def chosen_axes(ax: Axes | None) -> Axes:
     """
     if ax is not None:
         return ax
-    if find_spec("matplotlib") is None:
-        raise InputError(needs_package("matplotlib", "plots", "report"))
+    need_matplotlib("plots")
     from matplotlib import pyplot
 
     return pyplot.gca()

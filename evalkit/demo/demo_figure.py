@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.wording import needs_package
+from evalkit.needs import need_matplotlib
 
 if TYPE_CHECKING:
     from evalkit.arrays import FloatArray
@@ -47,8 +45,7 @@ def require_matplotlib() -> None:
     InputError
         If matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise InputError(needs_package("matplotlib", "the picture of the curves", "report"))
+    need_matplotlib("the picture of the curves")
 
 
 def draw_curves(curves: Path, picture: Path) -> None:

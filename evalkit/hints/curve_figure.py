@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.hints.curve import HintCurve
-from evalkit.wording import needs_package
+from evalkit.needs import need_matplotlib
 
 __all__ = ["draw_hint_curve", "require_matplotlib"]
 
@@ -28,8 +26,7 @@ def require_matplotlib() -> None:
     InputError
         If matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise InputError(needs_package("matplotlib", "the figure of the hint curve", "report"))
+    need_matplotlib("the figure of the hint curve")
 
 
 def draw_hint_curve(curve: HintCurve, pictures: list[Path]) -> None:

@@ -8,7 +8,6 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from evalkit.arrays import IntArray
 from evalkit.color.ab_classes import AbClasses
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.wording import counted, needs_package
+from evalkit.needs import need_matplotlib
+from evalkit.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,7 @@ def check_prior_figure(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"--figure {path}: allowed are files that end in {', '.join(ENDINGS)}")
-    if find_spec("matplotlib") is None:
-        raise InputError(needs_package("matplotlib", "the figure of the prior", "report"))
+    need_matplotlib("the figure of the prior")
 
 
 def draw_shares(axes: Axes, counts: IntArray, classes: AbClasses, n_images: int) -> None:

@@ -73,7 +73,7 @@ def test_absent_photos_are_named_with_the_command_that_installs_them(monkeypatch
 
 
 def test_absent_matplotlib_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("evalkit.demo.demo_figure.find_spec", lambda name: None)
+    monkeypatch.setattr("evalkit.needs.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
     assert "matplotlib is not installed; for the picture of the curves, pip install" in result.stderr
