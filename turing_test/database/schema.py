@@ -17,9 +17,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
-__all__ = ["event", "link", "metadata", "session", "study", "trial"]
+__all__ = ["event", "images_shown", "link", "metadata", "places_taken", "session", "study", "trial"]
 
 metadata = MetaData(
     naming_convention={
@@ -56,7 +57,7 @@ link = Table(
     Column("token_hash", DIGEST, nullable=False, unique=True),
     Column("session_id", Integer, ForeignKey("session.id", ondelete="SET NULL")),
     Column("created_at", Double, nullable=False),
-    Column("used_at", Double),
+    Column("used_at", Double, index=True),
 )
 """One-time links."""
 
@@ -85,10 +86,16 @@ session = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("holds_place", Boolean, nullable=False, server_default=false()),
+    Column("check_at", Double, index=True),
     Index(None, "method"),
     postgresql_with=_ROOM,
 )
-"""One row per participant; `position` is the trial to do next, from 1."""
+"""One row per participant; `position` is the trial to do next, from 1.
+
+`holds_place`: the session is among those of `places_taken`, its trials that are `counted` among those of `images_shown`.
+`check_at`: when that may have changed, and must be looked at before somebody is assigned; empty when it cannot change.
+"""
 
 trial = Table(
     "trial",
@@ -126,10 +133,33 @@ trial = Table(
     Column("response", String(8)),
     Column("response_ms", Double),
     Column("replaced_by", Integer),
+    Column("counted", Boolean, nullable=False, server_default=false()),
     Index(None, "session_id", "position"),
     postgresql_with=_ROOM,
 )
 """One row per trial; `position` is what the participant counts, empty for the unused reserve."""
+
+places_taken = Table(
+    "places_taken",
+    metadata,
+    Column("simulated", Boolean, primary_key=True),
+    Column("judged", Text, primary_key=True),
+    Column("times", Integer, nullable=False),
+    postgresql_with=_ROOM,
+)
+"""How many sessions hold a place, by what they judge (as JSON)."""
+
+images_shown = Table(
+    "images_shown",
+    metadata,
+    Column("simulated", Boolean, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("image", Text, primary_key=True),
+    Column("times", Integer, nullable=False),
+    postgresql_with=_ROOM,
+)
+"""How often sessions that hold a place show an image in the test, by arm (as JSON) and kind of trial."""
 
 event = Table(
     "event",

@@ -101,6 +101,9 @@ def register(storage: Storage, study: Study) -> None:
                     "another --database."
                 )
             values |= {**identity, "version": release(), "unlocked_at": None}
+        if row["running"] != values["running"]:  # also how long a place is kept: who holds one is looked at anew
+            is_watched = tables.session.c.check_at.is_not(None)
+            connection.execute(sa.update(tables.session).where(is_watched).values(check_at=0.0))
         if changed or row["running"] != values["running"]:
             connection.execute(sa.update(_R).values(values))
 

@@ -42,6 +42,7 @@ WITH locked AS (
 ), advanced AS (
   UPDATE session s
   SET position = %(position)s + 1, updated_at = %(now)s,
+      check_at = CASE WHEN s.holds_place THEN s.check_at ELSE 0 END,  -- whoever comes back takes a place again
       state = (
         SELECT n.phase FROM trial n
         WHERE n.session_id = s.id AND n.position = %(position)s + 1 AND n.state <> 'replaced')

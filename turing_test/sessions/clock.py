@@ -79,9 +79,9 @@ def resume(storage: Storage, study: Study) -> float:
         gap: float = now() - last
         is_running, oldest = _S.c.state.in_(ACTIVE), last - study.protocol.session_timeout_s
         # By the clock of then, which is not the clock of now.
-        expired = {"state": "expired", "ended_at": last}
+        expired = {"state": "expired", "ended_at": last, "check_at": 0.0}
         connection.execute(sa.update(_S).where(is_running, _S.c.updated_at < oldest).values(expired))
-        connection.execute(sa.update(_S).where(is_running).values(updated_at=_S.c.updated_at + gap))
+        connection.execute(sa.update(_S).where(is_running).values(updated_at=_S.c.updated_at + gap, check_at=0.0))
         connection.execute(sa.insert(tables.event).values(at=now(), kind="resumed", detail=f"{gap:.0f}"))
         return gap
 

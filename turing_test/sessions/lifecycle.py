@@ -30,7 +30,8 @@ from turing_test.sessions.assignment import (
     per_arm,
     plan_session,
 )
-from turing_test.sessions.places import has_room, holds_a_place, images_shown, sessions_by_arms
+from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, idle_limit_s, settle, take
+from turing_test.sessions.places import has_room, images_shown, sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
@@ -39,7 +40,7 @@ from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
 from turing_test.study.study_folder import Study
 
-__all__ = ["SIMULATED", "decline", "expire", "look_up", "record_device", "record_vision", "start", "withdraw"]
+__all__ = ["SIMULATED", "decline", "look_up", "record_device", "record_vision", "start", "withdraw"]
 
 SIMULATED = Arrival(platform="simulated", person=None, verified=False)
 """How simulated participants come; only they may answer without display times."""
@@ -92,7 +93,7 @@ def start(
     def work(connection: Connection) -> Snapshot:
         storage.lock_assignment(connection)
         now = clock.now()
-        expire(connection, study, now)
+        settle(connection, study, now)
         state = "open" if arrival.platform == SIMULATED.platform else admission(connection)
         link_id = None if link is None else _open_link(connection, study, link, token, now)
         if isinstance(link_id, Snapshot):
@@ -246,16 +247,6 @@ def withdraw(storage: Storage, study: Study, token: str) -> Snapshot:
     return storage.write(work)
 
 
-def expire(connection: Connection, study: Study, now: float) -> int:
-    """Write down which sessions have expired, inside the caller's transaction; how many were new."""
-    expired = connection.execute(
-        sa.update(_S)
-        .where(_S.c.state.in_(ACTIVE), _S.c.updated_at < now - study.protocol.session_timeout_s)
-        .values(state="expired", ended_at=now)
-    )
-    return expired.rowcount
-
-
 def _active(connection: Connection, study: Study, token: str) -> Snapshot:
     snapshot = find_session(connection, token, to_change=True)
     if snapshot.effective_state(study.protocol) not in ACTIVE:
@@ -264,7 +255,8 @@ def _active(connection: Connection, study: Study, token: str) -> Snapshot:
 
 
 def _change(connection: Connection, snapshot: Snapshot, values: dict[str, Any]) -> Snapshot:
-    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values))
+    check_at = CHECK_NOW if "ended_at" in values else CHECK_IF_BACK
+    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values, check_at=check_at))
     return snapshot.changed(**{name: value for name, value in values.items() if name != "ended_at"})
 
 
@@ -356,8 +348,7 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
     ended = snapshot.effective_state(study.protocol)
     if ended not in ("expired", "incompatible") or snapshot.method is None:
         return
-    holding = holds_a_place(connection, study, simulated=snapshot.simulated, now=now)
-    taken = per_arm(sessions_by_arms(connection, study, holding))
+    taken = per_arm(sessions_by_arms(connection, simulated=snapshot.simulated))
     own_arms = from_columns(study, snapshot.method, snapshot.other_method)
     if all(taken[arm] >= study.protocol.sessions_per_method for arm in own_arms):
         return
@@ -366,7 +357,7 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
         state = trial.phase
     else:  # whether a screen of colour vision was passed is not stored: it is shown again
         state = "consented" if snapshot.device is None or study.protocol.color_vision else "screened"
-    values = {"state": state, "updated_at": now, "ended_at": None}
+    values = {"state": state, "updated_at": now, "ended_at": None, "check_at": CHECK_NOW}
     if ended == "incompatible":  # measured and screened as if nothing had been before
         values |= {"state": "consented", "device": None, "refresh_hz": None}
     connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values))
@@ -374,16 +365,15 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
 
 def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_link: bool) -> int | None:
     """Store a session and its trials; None when the study is full."""
-    now, simulated = row["created_at"], row["simulated"]
-    holding = holds_a_place(connection, study, simulated=simulated, now=now)
-    sessions = sessions_by_arms(connection, study, holding)
+    simulated = row["simulated"]
+    sessions = sessions_by_arms(connection, simulated=simulated)
     if not has_room(connection, study, sessions, by_link=by_link, simulated=simulated):
         return None
     seed = secrets.token_hex(16)
     rng = random.Random(seed)
     every = arms(study)
     judged = choose_arms(every, sessions, study.protocol.arms_per_person(len(every)), rng)
-    trials = plan_session(study, judged, images_shown(connection, study, judged, holding), rng)
+    trials = plan_session(study, judged, images_shown(connection, judged, simulated=simulated), rng)
     method, other_method = as_columns(judged)
     row = row | {
         "state": "consented",
@@ -391,11 +381,14 @@ def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_lin
         "other_method": other_method,
         "seed": seed,
         "n_trials": study.protocol.session_trials,
+        "holds_place": True,
+        "check_at": row["created_at"] + idle_limit_s(study.protocol),
     }
     session_id: int = connection.execute(sa.insert(_S).values(**row).returning(_S.c.id)).scalar_one()
     connection.execute(
         sa.insert(_T), [_trial_row(session_id, number, trial) for number, trial in enumerate(trials, start=1)]
     )
+    take(connection, study, judged, trials, simulated=simulated)
     return session_id
 
 
@@ -424,4 +417,5 @@ def _trial_row(session_id: int, number: int, trial: PlannedTrial) -> dict[str, A
         "first_token": new_token(),
         "second_token": new_token(),
         "state": "pending",
+        "counted": trial.phase == "test",
     }

@@ -3,10 +3,12 @@
 A completed session that the declared rules keep has its place for good. One that goes on has it until nothing has come from
 its participant for `place_idle_s`; then the place may be lent to somebody else. Whoever comes back while the session itself
 has not expired goes on all the same, so an arm may end with a few sessions more than were asked for.
+`turing_test.sessions.place_counters` counts them.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 
@@ -14,47 +16,41 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
-from turing_test.sessions.assignment import Arm, Judged, arm_of_trial, arms, from_columns, per_arm
-from turing_test.sessions.states import ACTIVE
-from turing_test.sessions.validity import invalid_sessions
+from turing_test.sessions.assignment import Arm, Judged, arms, per_arm
+from turing_test.sessions.place_counters import arm_key
 from turing_test.study.study_folder import Study
 
-__all__ = ["has_room", "holds_a_place", "images_shown", "sessions_by_arms"]
+__all__ = ["has_room", "images_shown", "sessions_by_arms"]
 
-_S, _T, _L = tables.session, tables.trial, tables.link
+_L, _TAKEN, _SHOWN = tables.link, tables.places_taken.c, tables.images_shown.c
 
 
-def sessions_by_arms(connection: Connection, study: Study, holding: sa.ColumnElement[bool]) -> dict[Judged, int]:
-    """Sessions that hold a place (`holds_a_place`), by the arms that they judge; what has none is absent."""
+def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged, int]:
+    """Sessions that hold a place, by the arms that they judge; what has none is absent."""
     rows = connection.execute(
-        sa.select(_S.c.method, _S.c.other_method, sa.func.count())
-        .where(holding, _S.c.method.is_not(None))
-        .group_by(_S.c.method, _S.c.other_method)
+        sa.select(_TAKEN.judged, _TAKEN.times).where(_TAKEN.simulated == simulated, _TAKEN.times > 0)
     )
-    return {from_columns(study, method, other_method): count for method, other_method, count in rows}
+    return {tuple((method, other) for method, other in json.loads(judged)): times for judged, times in rows}
 
 
-def images_shown(
-    connection: Connection, study: Study, judged: Judged, holding: sa.ColumnElement[bool]
-) -> Counter[tuple[Arm | None, str, str]]:
+def images_shown(connection: Connection, judged: Judged, *, simulated: bool) -> Counter[tuple[Arm | None, str, str]]:
     """How often sessions that hold a place show an image, by arm, kind of trial and image.
 
     Of sessions that judge one arm each, those of that arm; otherwise of all sessions.
     """
-    query = (
-        sa.select(_T.c.method, _T.c.other_method, _T.c.kind, _T.c.image, sa.func.count())
-        .join_from(_S, _T, _T.c.session_id == _S.c.id)
-        .where(holding)
-        .where(_T.c.state != "replaced", _T.c.phase == "test")
-        .group_by(_T.c.method, _T.c.other_method, _T.c.kind, _T.c.image)
+    query = sa.select(_SHOWN.arm, _SHOWN.kind, _SHOWN.image, _SHOWN.times).where(
+        _SHOWN.simulated == simulated, _SHOWN.times > 0
     )
     if len(judged) == 1:
-        method, other_method = judged[0]
-        query = query.where(_S.c.method == method, _S.c.other_method.is_not_distinct_from(other_method))
-    shown: Counter[tuple[Arm | None, str, str]] = Counter()
-    for method, other_method, kind, image, count in connection.execute(query):
-        shown[arm_of_trial(study, method, other_method), kind, image] += count
-    return shown
+        query = query.where(_SHOWN.arm == arm_key(judged[0]))
+    rows = connection.execute(query).all()
+    arms_by_key = {key: _arm_of_key(key) for key in {row[0] for row in rows}}
+    return Counter({(arms_by_key[key], kind, image): times for key, kind, image, times in rows})
+
+
+def _arm_of_key(key: str) -> Arm | None:
+    arm = json.loads(key)
+    return None if arm is None else (arm[0], arm[1])
 
 
 def has_room(
@@ -80,13 +76,3 @@ def has_room(
         return free > 0
     unused = connection.execute(sa.select(sa.func.count()).select_from(_L).where(_L.c.used_at.is_(None))).scalar_one()
     return bool(free > unused)
-
-
-def holds_a_place(connection: Connection, study: Study, *, simulated: bool, now: float) -> sa.ColumnElement[bool]:
-    """The condition that a session holds a place; asked for once, because it looks through all completed sessions."""
-    protocol = study.protocol
-    idle_s = min(protocol.place_idle_s, protocol.session_timeout_s)
-    is_running = _S.c.state.in_(ACTIVE) & (_S.c.updated_at >= now - idle_s)
-    invalid = invalid_sessions(connection, protocol)
-    condition = ((_S.c.state == "completed") | is_running) & (_S.c.simulated == simulated)
-    return condition & _S.c.id.not_in(invalid) if invalid else condition

@@ -22,6 +22,7 @@ from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.answer_statement import answer_at_once
 from turing_test.sessions.assignment import PlannedTrial, arm_of_trial, place_trial
+from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
 from turing_test.sessions.states import ACTIVE
@@ -44,17 +45,17 @@ def _update_trial(*names: str) -> Prepared:
     return Prepared(sa.update(_T).where(which).values(columns))
 
 
-def _update_session(*names: str) -> Prepared:
+def _update_session(check_at: object, *names: str) -> Prepared:
     columns = named(*(_S.c[name] for name in names))
-    return Prepared(sa.update(_S).where(_S.c.id == sa.bindparam("session")).values(columns))
+    return Prepared(sa.update(_S).where(_S.c.id == sa.bindparam("session")).values({**columns, "check_at": check_at}))
 
 
 _BEGIN = _update_trial("state", "load", "begun_at")
 _SHOW = _update_trial("state", "shown_at", "interval_ms", "flags", *_MEASURED)
 _ANSWER = _update_trial("state", "answered_at", "response", "response_ms", "flags")
 _REPLACE = _update_trial("state", "replaced_by", "flags")
-_GO_ON = _update_session("position", "updated_at", "state")
-_FINISH = _update_session("position", "updated_at", "ended_at", "state")
+_GO_ON = _update_session(CHECK_IF_BACK, "position", "updated_at", "state")
+_FINISH = _update_session(CHECK_NOW, "position", "updated_at", "ended_at", "state")
 
 
 @dataclass(frozen=True)
@@ -353,6 +354,8 @@ def _replace(
         row=_key(snapshot, spoiled),
         values={"state": "replaced", "replaced_by": replaced_by, "flags": flag},
     )
+    # Another image is shown than was counted.
+    connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(check_at=CHECK_NOW))
     if reserve is None:  # this trial is lost; the export says so
         return _advance(connection, study, snapshot, now)
     method, other_method = connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -39,8 +39,8 @@ def broken_rule(protocol: Protocol, counts: Mapping[str, int]) -> str | None:
     return None
 
 
-def rule_counts(connection: Connection, session_id: int | None = None) -> dict[int, dict[str, int]]:
-    """What the rules ask for, by session (key); of one session, or of all completed ones.
+def rule_counts(connection: Connection, session_ids: Collection[int] | None = None) -> dict[int, dict[str, int]]:
+    """What the rules ask for, by session (key); of some sessions, or of all completed ones.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def rule_counts(connection: Connection, session_id: int | None = None) -> dict[i
         .where(trial.state == "answered", is_right | is_suspect)
         .group_by(trial.session_id, trial.kind)
     )
-    query = query.where(session.state == "completed" if session_id is None else session.id == session_id)
+    query = query.where(session.state == "completed" if session_ids is None else session.id.in_(session_ids))
     counts: dict[int, dict[str, int]] = {}
     for key, kind, n_right, n_suspect in connection.execute(query):
         of_session = counts.setdefault(key, {})

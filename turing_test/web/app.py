@@ -7,6 +7,7 @@ from flask import Flask
 from turing_test.database.storage import Storage, default_url
 from turing_test.database.study_record import register
 from turing_test.sessions.clock import resume
+from turing_test.sessions.place_counters import count_places
 from turing_test.sessions.signed_arrivals import ProlificKeys
 from turing_test.study.study_folder import Study
 from turing_test.web import health, images, participant
@@ -66,6 +67,7 @@ def create_app(
         storage.upgrade()
         register(storage, study)
         resume(storage, study)
+        count_places(storage, study)
     except BaseException:
         storage.close()
         raise

@@ -242,6 +242,6 @@ def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
     rule = None
     protocol = server.study.protocol
     if snapshot.state == "completed" and has_rules(protocol):
-        counts = server.storage.read(lambda connection: rule_counts(connection, snapshot.id))
+        counts = server.storage.read(lambda connection: rule_counts(connection, [snapshot.id]))
         rule = broken_rule(protocol, counts.get(snapshot.id, {}))
     return view(server.study, token, snapshot, rule)

@@ -1,0 +1,195 @@
+"""Who holds a place and what those show, counted as it changes, so that a start costs the same however many came before.
+
+`settle` brings the counters up to date before somebody is assigned. It looks at the sessions that are due: those that ended,
+came back or lost a trial since (whoever changes a session so sets its `check_at` to `CHECK_NOW`), and those of which nothing
+may have come for too long. An answer moves nothing: a session that was due is looked at again when its place would be lent
+by its last request. All functions run under `Storage.lock_assignment`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from turing_test.database import schema as tables
+from turing_test.database.storage import Storage
+from turing_test.sessions import clock
+from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_trial, from_columns
+from turing_test.sessions.states import ACTIVE
+from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
+from turing_test.study.protocol import Protocol
+from turing_test.study.study_folder import Study
+
+__all__ = ["CHECK_IF_BACK", "CHECK_NOW", "arm_key", "count_places", "idle_limit_s", "release", "settle", "take"]
+
+_S, _T = tables.session, tables.trial
+
+CHECK_NOW = 0.0
+"""`check_at` of a session whose place or trials have changed."""
+
+CHECK_IF_BACK = sa.case((_S.c.holds_place, _S.c.check_at), else_=CHECK_NOW)
+"""`check_at` of a session from which something came: only one whose place was lent is due now."""
+
+AT_ONCE = 64
+"""Sessions looked at together; the earliest due ones are looked at even before their time."""
+
+_DUE = (
+    _S.c.id,
+    _S.c.state,
+    _S.c.updated_at,
+    _S.c.check_at,
+    _S.c.holds_place,
+    _S.c.simulated,
+    _S.c.method,
+    _S.c.other_method,
+)
+_IN_TEST = (_T.c.phase == "test") & (_T.c.state != "replaced")
+
+
+def count_places(storage: Storage, study: Study) -> None:
+    """Bring the counters up to date at the start of a server; those of an older version's database are filled so."""
+
+    def work(connection: Connection) -> None:
+        storage.lock_assignment(connection)
+        settle(connection, study, clock.now())
+
+    storage.write(work)
+
+
+def settle(connection: Connection, study: Study, now: float) -> None:
+    """Bring the counters up to date, and write down which sessions have expired."""
+    while True:
+        rows = connection.execute(
+            sa.select(*_DUE).where(_S.c.check_at.is_not(None)).order_by(_S.c.check_at).limit(AT_ONCE)
+        ).all()
+        due = [row.id for row in rows if _is_due(row, study.protocol, now)]
+        if due:
+            _check(connection, study, due, now)
+        if len(rows) < AT_ONCE or rows[-1].check_at >= now:
+            return
+
+
+def take(
+    connection: Connection, study: Study, judged: Judged, trials: Sequence[PlannedTrial], *, simulated: bool
+) -> None:
+    """Count a new session, whose rows say so already."""
+    _add(connection, tables.places_taken, Counter({(simulated, arm_key(judged)): 1}))
+    shown: Counter[tuple[Any, ...]] = Counter()
+    for trial in trials:
+        if trial.phase == "test":
+            arm = _arm(study, judged, trial.method, trial.other_method)
+            shown[simulated, arm_key(arm), trial.kind, trial.image] += 1
+    _add(connection, tables.images_shown, shown)
+
+
+def release(connection: Connection, study: Study, session_id: int) -> None:
+    """Count a session no more, whatever it is; before it is deleted."""
+    row = connection.execute(sa.select(*_DUE).where(_S.c.id == session_id).with_for_update()).one()
+    _apply(connection, study, [row], holding=set())
+
+
+def arm_key(arms: Arm | Judged | None) -> str:
+    """An arm, or several, as the counters name them."""
+    return json.dumps(arms)
+
+
+def idle_limit_s(protocol: Protocol) -> float:
+    """Seconds without a request after which a place may be lent."""
+    return min(protocol.place_idle_s, protocol.session_timeout_s)
+
+
+def _is_due(row: Any, protocol: Protocol, now: float) -> bool:
+    """Whether anything about a session may differ from what is counted."""
+    if row.check_at < now or row.state not in ACTIVE:
+        return True
+    is_idle = row.updated_at < now - idle_limit_s(protocol)
+    return bool(bool(row.holds_place) == is_idle or row.updated_at < now - protocol.session_timeout_s)
+
+
+def _check(connection: Connection, study: Study, session_ids: Sequence[int], now: float) -> None:
+    """Look at sessions, locked, as they are now."""
+    protocol = study.protocol
+    oldest, oldest_holder = now - protocol.session_timeout_s, now - idle_limit_s(protocol)
+    rows = connection.execute(
+        sa.select(*_DUE).where(_S.c.id.in_(session_ids)).order_by(_S.c.id).with_for_update()
+    ).all()
+    active = {row.id: row for row in rows if row.state in ACTIVE and row.updated_at >= oldest}
+    expired = [row.id for row in rows if row.state in ACTIVE and row.id not in active]
+    if expired:
+        connection.execute(sa.update(_S).where(_S.c.id.in_(expired)).values(state="expired", ended_at=now))
+    holding = {key for key, row in active.items() if row.updated_at >= oldest_holder}
+    completed = [row.id for row in rows if row.state == "completed"]
+    counts = rule_counts(connection, completed) if completed and has_rules(protocol) else {}
+    holding |= {key for key in completed if broken_rule(protocol, counts.get(key, {})) is None}
+    _apply(connection, study, rows, holding)
+    idle_s = idle_limit_s(protocol)
+    again = [
+        {"key": row.id, "at": row.updated_at + (idle_s if row.id in holding else protocol.session_timeout_s)}
+        for row in active.values()
+    ]
+    over = [row.id for row in rows if row.id not in active]
+    if over:
+        connection.execute(sa.update(_S).where(_S.c.id.in_(over)).values(check_at=None))
+    if again:
+        statement = sa.update(_S).where(_S.c.id == sa.bindparam("key")).values(check_at=sa.bindparam("at"))
+        connection.execute(statement, again)
+
+
+def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: set[int]) -> None:
+    """Let exactly those of the sessions in `rows` be counted that are in `holding`, with the trials that they show now."""
+    judged = {row.id: from_columns(study, row.method, row.other_method) for row in rows if row.method is not None}
+    places: Counter[tuple[Any, ...]] = Counter()
+    for row in rows:
+        if row.id in judged:
+            places[row.simulated, arm_key(judged[row.id])] += (row.id in holding) - bool(row.holds_place)
+    _add(connection, tables.places_taken, places)
+    for holds in (True, False):
+        changed = [row.id for row in rows if (row.id in holding) == holds and bool(row.holds_place) != holds]
+        if changed:
+            connection.execute(sa.update(_S).where(_S.c.id.in_(changed)).values(holds_place=holds))
+    shown: Counter[tuple[Any, ...]] = Counter()
+    simulated = {row.id: row.simulated for row in rows}
+    is_holder = _T.c.session_id.in_([key for key in judged if key in holding])
+    differs = _T.c.session_id.in_(list(judged)) & (_T.c.counted != (is_holder & _IN_TEST))
+    trials = connection.execute(
+        sa.select(_T.c.session_id, _T.c.method, _T.c.other_method, _T.c.kind, _T.c.image, _T.c.counted).where(differs)
+    ).all()
+    for trial in trials:
+        key = trial.session_id
+        arm = _arm(study, judged[key], trial.method, trial.other_method)
+        shown[simulated[key], arm_key(arm), trial.kind, trial.image] += -1 if trial.counted else 1
+    if trials:
+        _add(connection, tables.images_shown, shown)
+        connection.execute(sa.update(_T).where(differs).values(counted=~_T.c.counted))
+
+
+def _arm(study: Study, judged: Judged, method: str | None, other_method: str | None) -> Arm | None:
+    return judged[0] if len(judged) == 1 else arm_of_trial(study, method, other_method)
+
+
+def _add(connection: Connection, table: sa.Table, changes: Mapping[tuple[Any, ...], int]) -> None:
+    """Add to the counters of a table, by its key."""
+    names = [*table.primary_key.columns.keys(), "times"]
+    rows = [dict(zip(names, (*key, change), strict=True)) for key, change in changes.items() if change]
+    if rows:
+        connection.execute(_UPSERTS[connection.dialect.name, table.name], rows)
+
+
+def _upsert(insert: Any, table: sa.Table) -> Any:
+    new = insert(table)
+    return new.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns), set_={"times": table.c.times + new.excluded.times}
+    )
+
+
+_UPSERTS = {
+    (dialect, table.name): _upsert(insert, table)
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+    for table in (tables.places_taken, tables.images_shown)
+}
