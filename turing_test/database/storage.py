@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, event
 
 from evalkit.errors import InputError
 from turing_test.database.group_commit import GroupCommit
+from turing_test.database.prepared import Prepared
 
 __all__ = [
     "Storage",
@@ -33,6 +34,9 @@ T = TypeVar("T")
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for another process that writes."""
 
+QUEUE_TIMEOUT_S = 60.0
+"""How long somebody waits for the turn to be assigned: whoever is ahead gets on, so a slow machine refuses nobody."""
+
 ASSIGNMENT_LOCK = 0x5EA1
 """Key of PostgreSQL's advisory lock under which participants are assigned and the schema is made."""
 
@@ -44,6 +48,17 @@ class StorageUnavailable(RuntimeError):
 def default_url(folder: Path) -> str:
     """URL of the SQLite database in a study folder."""
     return f"sqlite:///{folder.resolve() / 'study.db'}"
+
+
+# Evaluated from left to right, so the longer time holds for this one lock.
+_LOCK_ASSIGNMENT = Prepared(
+    sa.select(
+        sa.func.set_config("evalkit.lock_timeout", sa.func.current_setting("lock_timeout"), True),
+        sa.func.set_config("lock_timeout", f"{QUEUE_TIMEOUT_S:.0f}s", True),
+        sa.func.pg_advisory_xact_lock(ASSIGNMENT_LOCK),
+        sa.func.set_config("lock_timeout", sa.func.current_setting("evalkit.lock_timeout"), True),
+    )
+)
 
 
 class Storage:
@@ -79,9 +94,8 @@ class Storage:
             self._files = _Files(Path(parsed.database or ""))
             self._reading = self.engine
         else:
-            milliseconds = int(1000 * busy_timeout_s)
             settings = {
-                "lock_timeout": milliseconds,
+                "lock_timeout": int(1000 * busy_timeout_s),
                 "synchronous_commit": "on",
                 "plan_cache_mode": "force_generic_plan",
             }
@@ -91,6 +105,7 @@ class Storage:
             self.engine = sa.create_engine(parsed, connect_args=options, **pool)
             # Its default shows each statement of a transaction what others committed meanwhile.
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._group = GroupCommit(self.connect_to_change, _is_unavailable)
         self._own = threading.local()
         self._owned: list[Any] = []
         self._owned_lock = threading.Lock()
@@ -131,6 +146,16 @@ class Storage:
             with self.engine.begin() as connection:
                 return work(connection)
 
+    def write_in_turn(self, work: Callable[[Connection], T]) -> T:
+        """As `write`, for functions that call `lock_assignment` first: those that come meanwhile share one transaction.
+
+        On PostgreSQL, one commit for each would let all the others wait for the disk as well.
+        """
+        if self.is_sqlite:
+            return self.write(work)
+        with as_unavailable():
+            return self._group.run(work)
+
     def run_statement(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement of PostgreSQL that is a transaction by itself: it is on disk when this returns.
 
@@ -160,7 +185,7 @@ class Storage:
     def lock_assignment(self, connection: Connection) -> None:
         """Let one transaction at a time assign participants; ends with the transaction."""
         if not self.is_sqlite:  # SQLite's BEGIN IMMEDIATE has seen to it
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ASSIGNMENT_LOCK)))
+            _LOCK_ASSIGNMENT.all(connection)
 
     def upgrade(self) -> None:
         """Bring the tables to this version of the toolkit; makes them in a new database.
@@ -185,8 +210,7 @@ class Storage:
 
     def close(self) -> None:
         """Close all connections."""
-        if self.is_sqlite:
-            self._group.close()
+        self._group.close()
         for connection in self._owned:
             connection.close()
         self.engine.dispose()

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 
 from turing_test.sessions.tokens import keyed_digest
@@ -148,8 +149,12 @@ def practice_pool(study: Study) -> list[str]:
 
     Practice tells which image is real; what one participant learns there must be of no use to another.
     """
-    by_digest = sorted(study.manifest.images, key=lambda image: keyed_digest(study.key, "practice", image))
-    return by_digest[: study.protocol.practice_trials]
+    return list(_practice_pool(study.key, study.manifest.images, study.protocol.practice_trials))
+
+
+@lru_cache(8)
+def _practice_pool(key: bytes, images: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return tuple(sorted(images, key=lambda image: keyed_digest(key, "practice", image))[:count])
 
 
 def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random) -> list[PlannedTrial]:

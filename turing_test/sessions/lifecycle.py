@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from evalkit.wording import counted
 from turing_test.database import schema as tables
+from turing_test.database.prepared import PreparedRows
 from turing_test.database.storage import Storage, StorageUnavailable
 from turing_test.database.study_record import admission
 from turing_test.sessions import clock
@@ -37,7 +38,7 @@ from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
 from turing_test.sessions.snapshot import Snapshot, find_session
 from turing_test.sessions.states import ACTIVE
-from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token
+from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token, new_tokens
 from turing_test.study.study_folder import Study
 
 __all__ = ["SIMULATED", "decline", "look_up", "record_device", "record_vision", "start", "withdraw"]
@@ -135,7 +136,7 @@ def start(
             use.store(connection, begun.id, now)
         return begun
 
-    return token, storage.write(work)
+    return token, storage.write_in_turn(work)
 
 
 def decline(storage: Storage, arrival: Arrival) -> tuple[str, Snapshot]:
@@ -384,10 +385,8 @@ def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_lin
         "holds_place": True,
         "check_at": row["created_at"] + idle_limit_s(study.protocol),
     }
-    session_id: int = connection.execute(sa.insert(_S).values(**row).returning(_S.c.id)).scalar_one()
-    connection.execute(
-        sa.insert(_T), [_trial_row(session_id, number, trial) for number, trial in enumerate(trials, start=1)]
-    )
+    session_id: int = connection.execute(sa.insert(_S).returning(_S.c.id), row).scalar_one()
+    _insert_trials(connection, session_id, trials)
     take(connection, study, judged, trials, simulated=simulated)
     return session_id
 
@@ -409,13 +408,21 @@ def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
     }
 
 
-def _trial_row(session_id: int, number: int, trial: PlannedTrial) -> dict[str, Any]:
-    return {
-        **vars(trial),
-        "session_id": session_id,
-        "number": number,
-        "first_token": new_token(),
-        "second_token": new_token(),
-        "state": "pending",
-        "counted": trial.phase == "test",
-    }
+_TRIALS = PreparedRows(
+    _T,
+    ["session_id", "number", "position", "phase", "kind", "image", "method", "other_method", "real_position", "first_sha",
+     "second_sha", "first_token", "second_token", "state", "counted"],
+)  # fmt: skip
+
+
+def _insert_trials(connection: Connection, session_id: int, trials: Sequence[PlannedTrial]) -> None:
+    images = iter(new_tokens(2 * len(trials)))
+    rows = [
+        (
+            session_id, number, trial.position, trial.phase, trial.kind, trial.image, trial.method, trial.other_method,
+            trial.real_position, trial.first_sha, trial.second_sha, next(images), next(images), "pending",
+            trial.phase == "test",
+        )
+        for number, trial in enumerate(trials, start=1)
+    ]  # fmt: skip
+    _TRIALS.insert(connection, rows)

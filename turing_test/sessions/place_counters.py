@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared, PreparedRows
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_trial, from_columns
@@ -43,12 +44,32 @@ _DUE = (
     _S.c.id,
     _S.c.state,
     _S.c.updated_at,
-    _S.c.check_at,
     _S.c.holds_place,
     _S.c.simulated,
     _S.c.method,
     _S.c.other_method,
 )
+
+
+def _due_now() -> Prepared:
+    """Keys of those of the earliest due sessions of which anything may differ from what is counted."""
+    now, oldest, oldest_holder = (sa.bindparam(name, type_=sa.Double) for name in ("now", "oldest", "oldest_holder"))
+    columns = _S.c.id, _S.c.state, _S.c.updated_at, _S.c.check_at, _S.c.holds_place
+    earliest = (
+        sa.select(*columns)
+        .where(_S.c.check_at.is_not(None))
+        .order_by(_S.c.check_at)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+        .subquery()
+        .c
+    )
+    is_over = sa.and_(*(earliest.state != state for state in ACTIVE))
+    is_idle = earliest.updated_at < oldest_holder
+    has_changed = sa.or_(is_over, earliest.holds_place == is_idle, earliest.updated_at < oldest)
+    return Prepared(sa.select(earliest.id).where((earliest.check_at < now) | has_changed))
+
+
+_DUE_NOW = _due_now()
 _IN_TEST = (_T.c.phase == "test") & (_T.c.state != "replaced")
 
 
@@ -64,14 +85,12 @@ def count_places(storage: Storage, study: Study) -> None:
 
 def settle(connection: Connection, study: Study, now: float) -> None:
     """Bring the counters up to date, and write down which sessions have expired."""
+    protocol = study.protocol
+    limits = {"oldest": now - protocol.session_timeout_s, "oldest_holder": now - idle_limit_s(protocol)}
     while True:
-        rows = connection.execute(
-            sa.select(*_DUE).where(_S.c.check_at.is_not(None)).order_by(_S.c.check_at).limit(AT_ONCE)
-        ).all()
-        due = [row.id for row in rows if _is_due(row, study.protocol, now)]
-        if due:
-            _check(connection, study, due, now)
-        if len(rows) < AT_ONCE or rows[-1].check_at >= now:
+        due = [key for (key,) in _DUE_NOW.all(connection, now=now, most=AT_ONCE, **limits)]
+        n_checked = _check(connection, study, due, now) if due else 0
+        if len(due) < AT_ONCE or not n_checked:
             return
 
 
@@ -94,6 +113,7 @@ def release(connection: Connection, study: Study, session_id: int) -> None:
     _apply(connection, study, [row], holding=set())
 
 
+@lru_cache(1024)
 def arm_key(arms: Arm | Judged | None) -> str:
     """An arm, or several, as the counters name them."""
     return json.dumps(arms)
@@ -104,20 +124,12 @@ def idle_limit_s(protocol: Protocol) -> float:
     return min(protocol.place_idle_s, protocol.session_timeout_s)
 
 
-def _is_due(row: Any, protocol: Protocol, now: float) -> bool:
-    """Whether anything about a session may differ from what is counted."""
-    if row.check_at < now or row.state not in ACTIVE:
-        return True
-    is_idle = row.updated_at < now - idle_limit_s(protocol)
-    return bool(bool(row.holds_place) == is_idle or row.updated_at < now - protocol.session_timeout_s)
-
-
-def _check(connection: Connection, study: Study, session_ids: Sequence[int], now: float) -> None:
-    """Look at sessions, locked, as they are now."""
+def _check(connection: Connection, study: Study, session_ids: Sequence[int], now: float) -> int:
+    """Look at sessions, locked, as they are now, but for those that somebody changes at this moment; how many they were."""
     protocol = study.protocol
     oldest, oldest_holder = now - protocol.session_timeout_s, now - idle_limit_s(protocol)
     rows = connection.execute(
-        sa.select(*_DUE).where(_S.c.id.in_(session_ids)).order_by(_S.c.id).with_for_update()
+        sa.select(*_DUE).where(_S.c.id.in_(session_ids)).order_by(_S.c.id).with_for_update(skip_locked=True)
     ).all()
     active = {row.id: row for row in rows if row.state in ACTIVE and row.updated_at >= oldest}
     expired = [row.id for row in rows if row.state in ACTIVE and row.id not in active]
@@ -139,6 +151,7 @@ def _check(connection: Connection, study: Study, session_ids: Sequence[int], now
     if again:
         statement = sa.update(_S).where(_S.c.id == sa.bindparam("key")).values(check_at=sa.bindparam("at"))
         connection.execute(statement, again)
+    return len(rows)
 
 
 def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: set[int]) -> None:
@@ -175,21 +188,12 @@ def _arm(study: Study, judged: Judged, method: str | None, other_method: str | N
 
 def _add(connection: Connection, table: sa.Table, changes: Mapping[tuple[Any, ...], int]) -> None:
     """Add to the counters of a table, by its key."""
-    names = [*table.primary_key.columns.keys(), "times"]
-    rows = [dict(zip(names, (*key, change), strict=True)) for key, change in changes.items() if change]
+    rows = [(*key, change) for key, change in changes.items() if change]
     if rows:
-        connection.execute(_UPSERTS[connection.dialect.name, table.name], rows)
+        _ADD[table.name].insert(connection, rows)
 
 
-def _upsert(insert: Any, table: sa.Table) -> Any:
-    new = insert(table)
-    return new.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_={"times": table.c.times + new.excluded.times}
-    )
-
-
-_UPSERTS = {
-    (dialect, table.name): _upsert(insert, table)
-    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+_ADD = {
+    table.name: PreparedRows(table, table.columns.keys(), add_to="times")
     for table in (tables.places_taken, tables.images_shown)
 }

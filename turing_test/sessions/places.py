@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared
 from turing_test.sessions.assignment import Arm, Judged, arms, per_arm
 from turing_test.sessions.place_counters import arm_key
 from turing_test.study.study_folder import Study
@@ -24,12 +25,20 @@ __all__ = ["has_room", "images_shown", "sessions_by_arms"]
 
 _L, _TAKEN, _SHOWN = tables.link, tables.places_taken.c, tables.images_shown.c
 
+_OF_SIMULATED = sa.bindparam("of_simulated", type_=sa.Boolean)
+_PLACES_TAKEN = Prepared(
+    sa.select(_TAKEN.judged, _TAKEN.times).where(_TAKEN.simulated == _OF_SIMULATED, _TAKEN.times > 0)
+)
+_ALL_SHOWN = sa.select(_SHOWN.arm, _SHOWN.kind, _SHOWN.image, _SHOWN.times).where(
+    _SHOWN.simulated == _OF_SIMULATED, _SHOWN.times > 0
+)
+_SHOWN_OF_ALL = Prepared(_ALL_SHOWN)
+_SHOWN_OF_ARM = Prepared(_ALL_SHOWN.where(_SHOWN.arm == sa.bindparam("of_arm")))
+
 
 def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged, int]:
     """Sessions that hold a place, by the arms that they judge; what has none is absent."""
-    rows = connection.execute(
-        sa.select(_TAKEN.judged, _TAKEN.times).where(_TAKEN.simulated == simulated, _TAKEN.times > 0)
-    )
+    rows = _PLACES_TAKEN.all(connection, of_simulated=simulated)
     return {tuple((method, other) for method, other in json.loads(judged)): times for judged, times in rows}
 
 
@@ -38,12 +47,10 @@ def images_shown(connection: Connection, judged: Judged, *, simulated: bool) -> 
 
     Of sessions that judge one arm each, those of that arm; otherwise of all sessions.
     """
-    query = sa.select(_SHOWN.arm, _SHOWN.kind, _SHOWN.image, _SHOWN.times).where(
-        _SHOWN.simulated == simulated, _SHOWN.times > 0
-    )
     if len(judged) == 1:
-        query = query.where(_SHOWN.arm == arm_key(judged[0]))
-    rows = connection.execute(query).all()
+        rows = _SHOWN_OF_ARM.all(connection, of_simulated=simulated, of_arm=arm_key(judged[0]))
+    else:
+        rows = _SHOWN_OF_ALL.all(connection, of_simulated=simulated)
     arms_by_key = {key: _arm_of_key(key) for key in {row[0] for row in rows}}
     return Counter({(arms_by_key[key], kind, image): times for key, kind, image, times in rows})
 

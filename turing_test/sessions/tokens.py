@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -15,6 +16,7 @@ __all__ = [
     "keyed_digest",
     "new_label",
     "new_token",
+    "new_tokens",
 ]
 
 TOKEN_PATTERN = r"[A-Za-z0-9_-]{24}"
@@ -28,6 +30,12 @@ def new_token() -> str:
     return secrets.token_urlsafe(18)
 
 
+def new_tokens(count: int) -> list[str]:
+    """So many tokens, from one call of the system's random source: a session needs more than a hundred."""
+    text = base64.urlsafe_b64encode(secrets.token_bytes(18 * count)).decode()
+    return [text[start : start + 24] for start in range(0, len(text), 24)]
+
+
 def digest(token: str) -> str:
     """SHA-256 (hex) of a token: whoever reads the database cannot enter a session."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -35,7 +43,7 @@ def digest(token: str) -> str:
 
 def keyed_digest(key: bytes, *parts: str) -> str:
     """HMAC-SHA-256 (hex) of texts: worker ids are short enough to be tried, so the key stays outside the database."""
-    return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, "\0".join(parts).encode(), "sha256").hex()
 
 
 def image_noise(key: bytes, image: str) -> bytes:

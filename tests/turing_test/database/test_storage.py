@@ -17,6 +17,7 @@ from evalkit.errors import InputError
 from turing_test.database import migrations
 from turing_test.database import schema as tables
 from turing_test.database.migrations import newest_revision
+from turing_test.database.prepared import PreparedRows
 from turing_test.database.storage import Storage, StorageUnavailable
 from turing_test.sessions.lifecycle import look_up, start
 from turing_test.sessions.recruiters import Arrival
@@ -184,6 +185,51 @@ def test_a_locked_database_is_a_sentence_and_passes(storage, database_url):
     storage.write(add_event("kept"))
     assert storage.read(kinds) == ["kept"]
     holder.close()
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])  # SQLite's one writer is a queue inside the process
+def test_whoever_waits_for_the_turn_to_be_assigned_waits_longer_than_for_other_locks(storage, database_url):
+    impatient = Storage(database_url, busy_timeout_s=0.1)
+    waits, held, later = threading.Event(), threading.Event(), []
+
+    def hold(connection: sa.Connection) -> None:
+        storage.lock_assignment(connection)
+        held.set()
+        waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        while not connection.execute(waiting).scalar_one():
+            waits.wait(0.01)
+        waits.wait(0.5)  # longer than the other would wait for a row
+
+    def assign(connection: sa.Connection) -> str:
+        impatient.lock_assignment(connection)
+        connection.execute(sa.insert(tables.event).values(at=0, kind="assigned"))
+        return str(connection.execute(sa.text("SHOW lock_timeout")).scalar_one())
+
+    holder = threading.Thread(target=lambda: storage.write(hold))
+    holder.start()
+    held.wait(60)
+    later.append(impatient.write_in_turn(assign))
+    holder.join()
+    assert later == ["100ms"]  # for whatever comes after it in the transaction
+    assert storage.read(kinds) == ["assigned"]
+    impatient.close()
+
+
+def test_many_rows_are_inserted_or_added_as_they_are(storage):
+    names = ["it's", 'a "name"', "Größe 🎨", "100 % %s :x \\", "\n"]
+    add = PreparedRows(tables.images_shown, tables.images_shown.c.keys(), add_to="times")
+    for times in (1, 2):
+        rows = [(k % 2 == 0, "[]", "test", name, times) for k, name in enumerate(names)]
+        storage.write(lambda connection, rows=rows: add.insert(connection, rows))
+    stored = storage.read(lambda c: c.execute(sa.select(tables.images_shown)).all())
+    assert {(row.image, row.simulated, row.times) for row in stored} == {
+        (name, k % 2 == 0, 3) for k, name in enumerate(names)
+    }
+    events = PreparedRows(tables.event, ["session_id", "at", "kind", "detail"])
+    storage.write(lambda connection: events.insert(connection, [(None, 0.1, "x", None), (None, 2.5, "y", "z")]))
+    columns = tables.event.c.session_id, tables.event.c.at, tables.event.c.kind, tables.event.c.detail
+    stored = storage.read(lambda c: c.execute(sa.select(*columns).order_by(tables.event.c.at)).all())
+    assert stored == [(None, 0.1, "x", None), (None, 2.5, "y", "z")]
 
 
 def test_a_full_disk_is_a_sentence_and_passes(tmp_path):
