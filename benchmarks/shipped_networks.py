@@ -34,11 +34,11 @@ from scipy.stats import ttest_1samp
 
 import evalkit
 from evalkit.arrays import Rgb8
-from evalkit.color.ab_classes import load_prior, preset, rebalancing_weights, smoothed_shares
+from evalkit.color.ab_classes import load_prior, preset
 from evalkit.color.colorspace import lab_planes
 from evalkit.color.lab_join import join_lab
 from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
-from evalkit.colorizers.learned.colorizer import LearnedColorizer
+from evalkit.colorizers.learned.colorizer import LearnedColorizer, log_weights_between
 from evalkit.colorizers.learned.decoding import annealed_mean, join_with_lightness
 from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.training.data import survey_photos
@@ -180,24 +180,26 @@ def trade_off(photos: Path, prior: Path, scores_folder: Path, table: Path) -> No
     decoding, and its curve one pass over the photos.
     """
     classes = preset("seed2024")
-    smoothed = smoothed_shares(load_prior(prior, classes).shares, classes)
-
-    def log_weights(rebalancing: float) -> torch.Tensor:
-        return torch.from_numpy(np.log(rebalancing_weights(smoothed, rebalancing))).float()[:, None, None]
-
+    shares = load_prior(prior, classes).shares
     settings = [("full", 0.25, t) for t in TEMPERATURES]
     settings += [("classification", share, 0.45) for share in LAMBDAS]
     settings += [("classification", 0.25, t) for t in TEMPERATURES if t != 0.45]
     metrics = (*METRICS, "colorfulness")
     scores = {setting: [Accumulator(metric) for metric in metrics] for setting in settings}
     checkpoints = {variant: load_checkpoint(shipped_weights(variant)) for variant in ("full", "classification")}
+    log_weights = {
+        share: torch.from_numpy(log_weights_between(checkpoints["classification"], share, shares)).float()[
+            :, None, None
+        ]
+        for share in LAMBDAS
+    }
     colorizers = {name: LearnedColorizer(item.network(), item.input_size) for name, item in checkpoints.items()}
     centers = torch.from_numpy(classes.centers).float()
     for truth in read_photos(photos).values():
         with torch.inference_mode():
             scored = {name: item.ab_network(item.network_input([truth])) for name, item in colorizers.items()}
         for (variant, share, temperature), accumulators in scores.items():
-            weighted = scored[variant] + (log_weights(share) if variant == "classification" else 0)
+            weighted = scored[variant] + (log_weights[share] if variant == "classification" else 0)
             picture, _ = join_with_lightness(truth, annealed_mean(weighted, centers, temperature))
             for accumulator in accumulators:
                 accumulator.update(truth, picture)

@@ -26,6 +26,7 @@ __all__ = [
     "annealed_mean",
     "load_classes",
     "load_prior",
+    "loss_weights",
     "preset",
     "rebalancing_weights",
     "smoothed_shares",
@@ -337,6 +338,27 @@ def smoothed_shares(shares: npt.ArrayLike, classes: AbClasses) -> FloatArray:
     kernel = np.exp(-squared / (2.0 * classes.smoothing_sigma**2))
     smooth: FloatArray = (p / p.sum()) @ (kernel / kernel.sum(axis=1, keepdims=True))
     return smooth
+
+
+def loss_weights(shares: npt.ArrayLike, classes: AbClasses, rebalancing: float | None = None) -> FloatArray:
+    """Weight of each class in a rebalanced loss: eq. 4 of Zhang et al. 2016 on the smoothed shares of the photos.
+
+    Parameters
+    ----------
+    shares : array_like, shape (Q,)
+        Class shares or counts of the photos that are learnt from.
+    classes : AbClasses
+    rebalancing : float, optional
+        lambda; that of the classes where not given. 1 weighs all classes alike.
+
+    Returns
+    -------
+    ndarray of float64, shape (Q,)
+        Weights whose mean over the smoothed shares is 1.
+    """
+    return rebalancing_weights(
+        smoothed_shares(shares, classes), classes.rebalancing if rebalancing is None else rebalancing
+    )
 
 
 SOFT_NEIGHBORS = 10

@@ -53,6 +53,10 @@ __all__ = ["colorize_command"]
     default=None,
     help="T of the annealed mean, 0 for the mode; default: that of its classes.",
 )
+@click.option("--lambda", "rebalancing", type=float, default=None,
+              help="Weigh rare colours up as training with this lambda would (1: not at all); default: as trained.")  # fmt: skip
+@click.option("--prior", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="Class shares behind --lambda (prior.json of a training); default: those in the checkpoint.")  # fmt: skip
 @click.option(
     "--network-size",
     type=int,
@@ -94,6 +98,8 @@ def colorize_command(
     weights: Path | None,
     preset: str | None,
     temperature: float | None,
+    rebalancing: float | None,
+    prior: Path | None,
     network_size: int | None,
     samples: int,
     coherence: float,
@@ -138,7 +144,8 @@ def colorize_command(
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
     if method not in CLASSICAL and (hints or example or swatches):
         raise InputError(f"'{method}' reads no hints and no example: leave out --hints, --example and --swatch.")
-    for_networks = weights or preset or samples or temperature is not None or network_size is not None
+    numbers = (temperature, rebalancing, network_size)
+    for_networks = weights or preset or samples or prior or any(number is not None for number in numbers)
     if (method in BUILTIN_METHODS or method in CLASSICAL) and for_networks:
         raise InputError(f"'{method}' has no network: leave out --weights, --preset, --samples and the like.")
     try:
@@ -176,6 +183,8 @@ def colorize_command(
                 samples=samples,
                 coherence=coherence,
                 seed=seed,
+                rebalancing=rebalancing,
+                prior=prior,
             )
             with progress_bar(method, "images") as show:
                 report = colorize_photos(

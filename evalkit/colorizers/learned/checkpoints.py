@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from evalkit.arrays import FloatArray
 from evalkit.color.ab_classes import PRESETS, AbClasses, preset
 from evalkit.colorizers.learned.encoder import ENCODER, EncoderColorizationNet
 from evalkit.colorizers.learned.network import ColorizationNet
@@ -47,6 +48,8 @@ class Checkpoint:
         How it was trained and on what: options, number of photos, their source in words.
     encoder : {"", "lite0"}
         The pretrained encoder, trained with labels; empty for a network from scratch.
+    shares : ndarray of float64, shape (Q,), optional
+        Shares of the ab classes in the photos that were learnt from; files of releases before 0.2 have none.
     """
 
     variant: str
@@ -56,6 +59,7 @@ class Checkpoint:
     state: Mapping[str, Tensor] = field(repr=False)
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
     encoder: str = ""
+    shares: FloatArray | None = field(default=None, repr=False)
 
     @property
     def is_regression(self) -> bool:
@@ -104,6 +108,7 @@ class Checkpoint:
             "encoder": self.encoder,
             "input_size": self.input_size,
             "training": json.dumps(dict(self.training)),
+            "shares": None if self.shares is None else torch.from_numpy(np.array(self.shares, dtype=np.float64)),
             "state": state,
         }
         save_tensors(record, path)
@@ -148,6 +153,7 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
             },
             training=json.loads(record["training"]),
             encoder=record.get("encoder", ""),
+            shares=_shares(record),
         )
         checkpoint.network()
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -161,6 +167,15 @@ def load_checkpoint(path: Path, *, variant: str | None = None, classes: AbClasse
             f"not {classes.name} ({len(classes)})"
         )
     return checkpoint
+
+
+def _shares(record: Mapping[str, Any]) -> FloatArray | None:
+    if record.get("shares") is None:
+        return None
+    shares = np.asarray(record["shares"], dtype=np.float64)
+    if shares.shape != (len(record["classes"]["centers"]),) or not np.isfinite(shares).all() or shares.min() < 0:
+        raise ValueError("its class shares are not one number for each class")
+    return shares
 
 
 def _classes(record: Mapping[str, Any]) -> AbClasses:

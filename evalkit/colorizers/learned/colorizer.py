@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from evalkit.color.ab_classes import AbClasses
+from evalkit.arrays import FloatArray
+from evalkit.color.ab_classes import AbClasses, loss_weights
 from evalkit.color.colorspace import lab_planes
 from evalkit.colorizers.learned.checkpoints import Checkpoint
 from evalkit.colorizers.learned.decoding import annealed_mean, check_temperature, join_with_lightness
 from evalkit.colorizers.learned.network import AB_SPAN
+from evalkit.colorizers.variants import VARIANTS
+from evalkit.errors import InputError
 from evalkit.images.image_files import resize
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
     from evalkit.arrays import Rgb8
 
-__all__ = ["AnnealedMean", "LearnedColorizer", "Regression", "as_ab_network"]
+__all__ = ["AnnealedMean", "LearnedColorizer", "Regression", "as_ab_network", "log_weights_between"]
 
 
 class AnnealedMean(nn.Module):
@@ -34,20 +38,36 @@ class AnnealedMean(nn.Module):
     classes : AbClasses
     temperature : float, optional
         That of the classes where not given.
+    log_weights : array_like, shape (Q,), optional
+        Added to the scores: log w is what class weights w in the loss would have taught the network.
     """
 
     centers: Tensor
+    log_weights: Tensor | None
 
-    def __init__(self, network: nn.Module, classes: AbClasses, temperature: float | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: AbClasses,
+        temperature: float | None = None,
+        log_weights: npt.ArrayLike | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.temperature = classes.temperature if temperature is None else temperature
         check_temperature(self.temperature)
         self.register_buffer("centers", torch.from_numpy(classes.centers).float(), False)
+        added = None if log_weights is None else torch.as_tensor(log_weights).float().reshape(-1, 1, 1)
+        self.register_buffer("log_weights", added, False)
+
+    def scores(self, lightness: Tensor) -> Tensor:
+        """L, 0..100, shape (N, 1, S, S), to scores of the classes, shape (N, Q, h, w), float32."""
+        scores: Tensor = self.network(lightness).float()
+        return scores if self.log_weights is None else scores + self.log_weights
 
     def forward(self, lightness: Tensor) -> Tensor:
         """L, 0..100, shape (N, 1, S, S), to ab, shape (N, 2, h, w), CIE Lab units."""
-        return annealed_mean(self.network(lightness).float(), self.centers, self.temperature)
+        return annealed_mean(self.scores(lightness), self.centers, self.temperature)
 
 
 class Regression(nn.Module):
@@ -63,10 +83,52 @@ class Regression(nn.Module):
         return ab
 
 
-def as_ab_network(checkpoint: Checkpoint, temperature: float | None = None) -> nn.Module:
+def as_ab_network(
+    checkpoint: Checkpoint, temperature: float | None = None, log_weights: npt.ArrayLike | None = None
+) -> nn.Module:
     """A checkpoint's network with its decoding: L, shape (N, 1, S, S), to ab, shape (N, 2, h, w)."""
     network = checkpoint.network()
-    return Regression(network) if checkpoint.is_regression else AnnealedMean(network, checkpoint.classes, temperature)
+    if checkpoint.is_regression:
+        return Regression(network)
+    return AnnealedMean(network, checkpoint.classes, temperature, log_weights)
+
+
+def log_weights_between(checkpoint: Checkpoint, rebalancing: float, shares: npt.ArrayLike | None = None) -> FloatArray:
+    """What to add to the scores of a network, so that they are those of one trained under another lambda.
+
+    Under class weights w in the loss, the scores to learn are log p + log w: the weights of the new lambda come on,
+    those that the network was trained with come off. Exact for a network that has learnt all there is to learn.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Of a variant that classifies.
+    rebalancing : float
+        lambda, above 0 and at most 1; 1 weighs no colour up, as ``classification`` is trained.
+    shares : array_like, shape (Q,), optional
+        Class shares of the photos that were learnt from; those of the checkpoint where not given.
+
+    Returns
+    -------
+    ndarray of float64, shape (Q,)
+
+    Raises
+    ------
+    InputError
+        If lambda is not of that range, or neither names the shares.
+    """
+    if not 0 < rebalancing <= 1:
+        raise InputError(f"lambda is {rebalancing:g}; it must be above 0 and at most 1 (which weighs no colour up)")
+    shares = checkpoint.shares if shares is None else shares
+    if shares is None:
+        raise InputError(
+            "the checkpoint does not hold the class shares of its photos, which lambda needs; name the file prior.json "
+            "of its training with --prior"
+        )
+    trained = checkpoint.classes.rebalancing if VARIANTS[checkpoint.variant].rebalanced else 1.0
+    new, old = (np.log(loss_weights(shares, checkpoint.classes, value)) for value in (rebalancing, trained))
+    difference: FloatArray = new - old
+    return difference
 
 
 class LearnedColorizer:

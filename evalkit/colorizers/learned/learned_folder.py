@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from evalkit.color.ab_classes import load_prior
 from evalkit.colorizers.folder import FolderReport, check_folders, unread_photos
 from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
-from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer, as_ab_network
+from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer, as_ab_network, log_weights_between
 from evalkit.colorizers.learned.decoding import join_with_lightness
 from evalkit.colorizers.learned.memory import out_of_memory_advice
 from evalkit.colorizers.learned.network import STRIDE
@@ -57,6 +58,10 @@ class Recipe:
         How far neighbouring pixels of a sample agree, as a share of the photo's side.
     seed : int
         Of the samples.
+    rebalancing : float, optional
+        lambda that rare colours are weighted up with when a photo is decoded; as trained where not given.
+    prior : Path, optional
+        Class shares of the photos that were learnt from, for `rebalancing`; those of the checkpoint where not given.
     """
 
     method: str
@@ -67,6 +72,8 @@ class Recipe:
     samples: int = 0
     coherence: float = 0.25
     seed: int = 0
+    rebalancing: float | None = None
+    prior: Path | None = None
 
     def load(self, device: torch.device | str = "cpu") -> LearnedColorizer:
         """Read the weights.
@@ -80,22 +87,34 @@ class Recipe:
             raise InputError(
                 f"the network's input is {self.input_size} pixels; allowed are multiples of {STRIDE} from 16"
             )
+        if self.prior is not None and self.rebalancing is None:
+            raise InputError("--prior gives the class shares for --lambda; name both")
         if self.method in PUBLISHED:
             if self.weights is None:
                 raise InputError(f"'{self.method}' needs the file of the paper's release; name it with --weights")
-            if self.temperature is not None or self.samples or self.classes is not None:
-                raise InputError(f"'{self.method}' maps to ab itself: it has no preset, temperature or samples")
+            if self.classes is not None or self._reads_a_distribution:
+                raise InputError(f"'{self.method}' maps to ab itself: it has no preset, temperature, lambda or samples")
             network, size = load_published(self.method, self.weights), INPUT_SIZE
         else:
             path = shipped_weights(self.method) if self.weights is None else self.weights
             checkpoint = load_checkpoint(path, variant=self.method, classes=self.classes)
-            if checkpoint.is_regression and (self.samples or self.temperature is not None):
-                raise InputError(f"'{self.method}' predicts one colour a pixel: it has no temperature and no samples")
-            network, size = as_ab_network(checkpoint, self.temperature), checkpoint.input_size
+            if checkpoint.is_regression and self._reads_a_distribution:
+                raise InputError(
+                    f"'{self.method}' predicts one colour per pixel: it has no temperature, no lambda and no samples"
+                )
+            log_weights = None
+            if self.rebalancing is not None:
+                shares = None if self.prior is None else load_prior(self.prior, checkpoint.classes).shares
+                log_weights = log_weights_between(checkpoint, self.rebalancing, shares)
+            network, size = as_ab_network(checkpoint, self.temperature, log_weights), checkpoint.input_size
         return LearnedColorizer(network, self.input_size or size, device)
 
+    @property
+    def _reads_a_distribution(self) -> bool:
+        return bool(self.samples) or self.temperature is not None or self.rebalancing is not None
+
     def as_record(self) -> dict[str, Any]:
-        """What decides the pictures; the weights by their digest."""
+        """What decides the pictures; files by their digests."""
         path = self.weights if self.weights is not None else shipped_weights(self.method)
         return {
             "method": self.method,
@@ -104,6 +123,8 @@ class Recipe:
             "input_size": self.input_size,
             "samples": self.samples,
             **({"coherence": self.coherence, "seed": self.seed} if self.samples else {}),
+            **({} if self.rebalancing is None else {"lambda": self.rebalancing}),
+            **({} if self.prior is None else {"prior_sha256": hashlib.sha256(self.prior.read_bytes()).hexdigest()}),
         }
 
 
@@ -225,7 +246,7 @@ def _samples(recipe: Recipe, colorizer: LearnedColorizer, name: str, photo: Rgb8
     decoder = colorizer.ab_network
     if not isinstance(decoder, AnnealedMean):
         raise InputError(f"'{recipe.method}' has no distribution to draw samples from")
-    logits = decoder.network(colorizer.network_input([photo])).float()
+    logits = decoder.scores(colorizer.network_input([photo]))
     photos = []
     for k in range(recipe.samples):
         # By name, not by place: a photo more in the folder, or a resumed run, changes no other photo's samples.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from evalkit.color.ab_classes import SOFT_NEIGHBORS, AbClasses, rebalancing_weights, smoothed_shares
+from evalkit.color.ab_classes import SOFT_NEIGHBORS, AbClasses, loss_weights
 from evalkit.colorizers.learned.network import AB_SPAN
 
 if TYPE_CHECKING:
@@ -136,11 +136,7 @@ class ClassificationLoss(nn.Module):
         super().__init__()
         self.encode = SoftEncoder(classes, n_neighbors)
         self.rebalanced = shares is not None
-        weights = (
-            np.ones(len(classes))
-            if shares is None
-            else rebalancing_weights(smoothed_shares(shares, classes), classes.rebalancing)
-        )
+        weights = np.ones(len(classes)) if shares is None else loss_weights(shares, classes)
         self.register_buffer("weights", torch.from_numpy(weights).float(), False)
 
     def forward(self, logits: Tensor, ab: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from evalkit.color.ab_classes import annealed_mean, load_prior, rebalancing_weights, smoothed_shares
+from evalkit.color.ab_classes import annealed_mean, load_prior, loss_weights, smoothed_shares
 from evalkit.colorizers.learned.checkpoints import Checkpoint, load_checkpoint
 from evalkit.colorizers.learned.encoder import ENCODER, EncoderColorizationNet, load_pretrained_encoder
 from evalkit.colorizers.learned.network import AB_SPAN, LAYOUTS, ColorizationNet
@@ -122,6 +122,8 @@ class TrainingState:
     measured : tuple of Speed
         What the choice was made by; empty where nothing was measured.
     survey : PhotoSurvey
+    shares : ndarray of float64, shape (Q,)
+        Class shares that rare colours are weighted up by.
     validation : tuple of Path
         Photos to validate on; empty where there are none.
     validate_every : int
@@ -144,6 +146,7 @@ class TrainingState:
     compute: Compute
     measured: tuple[Speed, ...] = ()
     survey: PhotoSurvey = field(repr=False)
+    shares: npt.NDArray[np.float64] = field(repr=False)
     validation: tuple[Path, ...] = field(repr=False)
     validate_every: int
     device: torch.device
@@ -195,6 +198,7 @@ class TrainingState:
             state=weights,
             training=training,
             encoder=encoder,
+            shares=self.shares / self.shares.sum(),
         )
 
     def as_record(self, step: int, best: BestValidation) -> dict[str, Any]:
@@ -280,6 +284,7 @@ def prepare(
         compute=compute,
         measured=measured,
         survey=survey,
+        shares=shares,
         validation=validation,
         validate_every=options.validate_every or max(1, math.ceil(len(survey.photos) / options.batch_size)),
         device=device,
@@ -372,7 +377,7 @@ def _first_answer(request: Request, shares: npt.NDArray[np.float64]) -> npt.NDAr
     if variant.classifies:
         smooth = smoothed_shares(shares, classes)
         if variant.rebalanced:
-            smooth = smooth * rebalancing_weights(smooth, classes.rebalancing)
+            smooth = smooth * loss_weights(shares, classes)
         return np.log(np.maximum(smooth, 1e-9)).astype(np.float32)
     if variant.needs_init or request.options.layout == ENCODER:
         return annealed_mean(shares, classes, temperature=1).astype(np.float32) / AB_SPAN
@@ -396,7 +401,7 @@ def _take_over(network: Network, request: Request, path: Path, shares: npt.NDArr
     )
     if variant.rebalanced and not start.is_regression and not VARIANTS[start.variant].rebalanced:
         # Where log p is learnt under plain loss, log p + log w is under class weights w: the start is there already.
-        weights = rebalancing_weights(smoothed_shares(shares, options.classes), options.classes.rebalancing)
+        weights = loss_weights(shares, options.classes)
         bias = network.output_layer.bias
         assert bias is not None
         with torch.no_grad():

@@ -15,7 +15,7 @@ from skimage.color import rgb2lab
 from evalkit.cli import main
 from evalkit.color.ab_classes import preset
 from evalkit.colorizers.learned.checkpoints import Checkpoint
-from evalkit.colorizers.learned.colorizer import LearnedColorizer
+from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer
 from evalkit.colorizers.learned.learned_folder import Recipe, colorize_photos
 from evalkit.colorizers.learned.network import LAYOUTS, ColorizationNet
 from evalkit.colorizers.recipe_note import NOTE
@@ -146,6 +146,49 @@ def test_the_temperature_changes_the_colours(scans: Path, tmp_path: Path, weight
     assert len(set(chroma)) == 4
 
 
+def test_lambda_weighs_rare_colours_up_as_training_would(scans: Path, tmp_path: Path, weights: dict[str, Path]) -> None:
+    """Scores and colours beside the equations, computed here from the class shares."""
+    classes = preset("seed2024")
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet(np.full(256, 0.2))
+    np.save(tmp_path / "shares.npy", shares)
+    squared = ((classes.centers[:, None] - classes.centers) ** 2).sum(axis=2)
+    kernel = np.exp(-squared / (2 * classes.smoothing_sigma**2))
+    smooth = shares @ (kernel / kernel.sum(axis=1, keepdims=True))
+
+    def log_w(share: float) -> np.ndarray:
+        w = 1 / ((1 - share) * smooth + share / 256)
+        return np.asarray(np.log(w / (smooth * w).sum()))
+
+    photo = decode(scans / "odd.png").rgb8
+    plain = Recipe(method="full", weights=weights["full"]).load()
+    ab_network = plain.ab_network
+    assert isinstance(ab_network, AnnealedMean)
+    with torch.inference_mode():
+        scores = ab_network.scores(plain.network_input([photo])).double()[0].numpy()
+    for share in (0.25, 0.5, 1.0):  # the network of the class is trained with 0.25
+        recipe = Recipe(method="full", weights=weights["full"], rebalancing=share, prior=tmp_path / "shares.npy")
+        p = np.exp((scores + (log_w(share) - log_w(0.25))[:, None, None]) / classes.temperature)
+        expected = np.einsum("qhw,qc->chw", p / p.sum(axis=0), classes.centers)
+        np.testing.assert_allclose(recipe.load().predict_ab([photo])[0].numpy(), expected, atol=2e-3)
+
+
+def test_lambda_stands_in_the_note_and_in_resumed_runs(scans: Path, tmp_path: Path, weights: dict[str, Path]) -> None:
+    np.save(tmp_path / "shares.npy", np.full(256, 1 / 256))
+    out = tmp_path / "out"
+    words = ("colorize", "full", "--weights", weights["full"], "--input", scans, "--output", out)
+    first = command(*words, "--lambda", "0.5", "--prior", tmp_path / "shares.npy", "--samples", "1")
+    assert first.exit_code == 0, first.output
+    note = json.loads((out / "colorization.json").read_text())
+    assert note["lambda"] == 0.5
+    assert len(note["prior_sha256"]) == 64
+    other = command(*words, "--lambda", "0.6", "--prior", tmp_path / "shares.npy", "--samples", "1", "--resume")
+    assert "was made with lambda 0.5, not 0.6" in other.output
+    without = command(*words, "--samples", "1", "--resume")
+    assert without.exit_code == 2
+    assert "lambda" in without.output
+
+
 def test_samples_lie_in_a_folder_for_each_photo(scans: Path, tmp_path: Path, weights: dict[str, Path]) -> None:
     out = tmp_path / "out"
     words = ("colorize", "full", "--weights", weights["full"], "--input", scans, "--samples", "3")
@@ -204,7 +247,15 @@ def test_mistakes_are_told_in_one_sentence(scans: Path, tmp_path: Path, weights:
     assert "multiples of 8" in told("--weights", weights["full"], "--network-size", "30")
     assert "batch size is 0" in told("--weights", weights["full"], "--batch-size", "0")
     assert "device 'nonsense' is unknown" in told("--weights", weights["full"], "--device", "nonsense")
-    assert "no temperature and no samples" in told("--weights", weights["l2"], "--samples", "2", method="l2")
+    assert "no temperature, no lambda and no samples" in told("--weights", weights["l2"], "--samples", "2", method="l2")
+    assert "no lambda" in told("--weights", weights["l2"], "--lambda", "0.5", method="l2")
+    for value in ("0", "1.5", "-1", "nan"):
+        assert "above 0 and at most 1" in told("--weights", weights["full"], "--lambda", value)
+    assert "name the file prior.json of its training with --prior" in told(
+        "--weights", weights["full"], "--lambda", ".5"
+    )
+    assert "name both" in told("--weights", weights["full"], "--prior", scans / "odd.png")
+    assert "has no network" in told("--lambda", "0.5", method="gray")
     assert "no such file" in told("--weights", tmp_path / "absent.pt")
     assert "has no network" in told("--weights", weights["full"], method="gray")
     assert not (tmp_path / "out").exists()

@@ -175,4 +175,4 @@ def test_photos_are_coloured_from_the_command_line(eccv16: State, crops: Path, t
     odd = CliRunner().invoke(
         main, [*words, "--weights", str(tmp_path / "release.pth"), "--samples", "2", "--overwrite"]
     )
-    assert "no preset, temperature or samples" in odd.output
+    assert "no preset, temperature, lambda or samples" in odd.output

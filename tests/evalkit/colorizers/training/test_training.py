@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -108,6 +109,19 @@ def test_a_rule_is_learnt_and_holds_on_pictures_never_seen(variant: str, tmp_pat
         error.append(np.linalg.norm((srgb8_to_lab(found) - srgb8_to_lab(truth))[..., 1:], axis=-1).mean())
         gray.append(np.linalg.norm(srgb8_to_lab(truth)[..., 1:], axis=-1).mean())
     assert np.mean(error) < 0.65 * np.mean(gray), f"error {np.mean(error):.1f}, gray {np.mean(gray):.1f}"
+
+
+def test_a_checkpoint_knows_the_class_shares_of_its_photos(classifier: Path, crops: Path, tmp_path: Path) -> None:
+    counts = np.array(json.loads((classifier.parent / "prior.json").read_text())["counts"])
+    shares = load_checkpoint(classifier).shares
+    assert shares is not None
+    np.testing.assert_allclose(shares, counts / counts.sum(), rtol=1e-12)
+    given = np.linspace(1, 2, len(shares))
+    np.save(tmp_path / "given.npy", given)
+    report = train(crops, tmp_path / "run", options("full", steps=1), prior=tmp_path / "given.npy")
+    found = load_checkpoint(report.weights).shares
+    assert found is not None
+    np.testing.assert_allclose(found, given / given.sum(), rtol=1e-12)
 
 
 def test_half_a_minute_on_real_photos_beats_gray_on_photos_never_seen(shared_data: Path, tmp_path: Path) -> None:
