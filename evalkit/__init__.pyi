@@ -23,6 +23,10 @@ from .networks.options import NetworkOptions as NetworkOptions
 from .scoring.accumulator import Accumulator as Accumulator
 from .scoring.accumulator import AccumulatorCollection as AccumulatorCollection
 from .scoring.run import score as score
+from .scoring.score_comparison import Difference as Difference
+from .scoring.score_comparison import Differences as Differences
+from .scoring.score_comparison import compare_methods as compare_methods
+from .scoring.score_comparison import compare_runs as compare_runs
 from .scoring.scores import Scores as Scores
 
 __version__: str
