@@ -7,7 +7,20 @@ from importlib.util import find_spec
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
 
-__all__ = ["need_matplotlib", "need_pandas", "need_scipy", "need_sklearn", "need_torch", "need_torchmetrics"]
+__all__ = [
+    "absent_packages",
+    "need_matplotlib",
+    "need_pandas",
+    "need_scipy",
+    "need_sklearn",
+    "need_torch",
+    "need_torchmetrics",
+]
+
+
+def absent_packages(*modules: str) -> list[str]:
+    """Those of the modules that are not installed, in their order; imports none of them."""
+    return [module for module in modules if find_spec(module) is None]
 
 
 def need_matplotlib(purpose: str) -> None:
@@ -53,5 +66,5 @@ def need_torchmetrics(purpose: str) -> None:
 
 
 def _need(module: str, package: str, purpose: str, extra: str) -> None:
-    if find_spec(module) is None:
+    if absent_packages(module):
         raise InputError(needs_package(package, purpose, extra))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from evalkit.errors import InputError
+from evalkit.needs import absent_packages
 from evalkit.wording import needs_package
 
 __all__ = ["need"]
@@ -18,6 +17,6 @@ def need(*modules: str) -> None:
     InputError
         When one of the modules is not installed.
     """
-    absent = [module for module in modules if find_spec(module) is None]
+    absent = absent_packages(*modules)
     if absent:
         raise InputError(needs_package(" and ".join(absent), "this command", "report"))
