@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 Rows = list[dict[str, object]]
 
@@ -43,6 +44,16 @@ def simulated_rows(
                     }
                 )
     return rows
+
+
+def run_report(*arguments: object) -> str:
+    """`evalkit report` with these arguments: what it prints; its errors are raised."""
+    from analysis.commands.report import report_command
+
+    result = CliRunner().invoke(report_command, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
 
 
 @pytest.fixture

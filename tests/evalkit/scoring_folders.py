@@ -54,6 +54,22 @@ def photo_set(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, np.nda
     return root
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``truth`` and ``mine``, noise of 24 x 24, and ``labels.csv`` of the truth; read only."""
+    folder = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(3)
+    for side in ("truth", "mine"):
+        (folder / side).mkdir()
+        for k in range(N_IMAGES):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / side / f"{k:02d}.png")
+    (folder / "labels.csv").write_text(
+        "file,class_index\n" + "".join(f"{k:02d}.png,{k * 7 % 10}\n" for k in range(N_IMAGES))
+    )
+    return folder
+
+
 QuickScore = Callable[..., Scores]
 
 

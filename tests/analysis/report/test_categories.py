@@ -10,22 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from analysis.commands.report import report_command
 from analysis.report.categories import class_folders, read_categories
 from analysis.study.rates import fool_rates
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
-from tests.analysis.conftest import simulated_rows
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(report_command, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.output
+from tests.analysis.conftest import run_report, simulated_rows
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,7 @@ def by_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_category_has_the_scores_of_a_run_of_its_images_alone(by_class: Path, tmp_path: Path) -> None:
     import evalkit
 
-    run("--scores", by_class / "scores", "--groups", "folders", "--out", tmp_path / "out")
+    run_report("--scores", by_class / "scores", "--groups", "folders", "--out", tmp_path / "out")
     with (tmp_path / "out" / "categories.csv").open(newline="") as file:
         rows = {(row["category"], row["method"], row["measure"]): row for row in csv.DictReader(file)}
     assert len(rows) == 2 * 2 * 2
@@ -84,7 +75,7 @@ def test_rates_of_a_category_rest_on_the_trials_about_its_images(
     images = [f"test{number}" for number in range(4, 14)]
     lines = ["file,scene,weather", *(f"{name}.jpg,{'in' if k < 5 else 'out'},x" for k, name in enumerate(images[:9]))]
     (tmp_path / "groups.csv").write_text("\n".join([*lines, "other.jpg,in,x"]), encoding="utf-8")
-    run("--trials", trials, "--groups", tmp_path / "groups.csv", "--out", tmp_path / "out")
+    run_report("--trials", trials, "--groups", tmp_path / "groups.csv", "--out", tmp_path / "out")
     with (tmp_path / "out" / "categories.csv").open(newline="") as file:
         rows = {(row["category"], row["method"]): row for row in csv.DictReader(file)}
     assert set(rows) == {(place, method) for place in ("in", "out") for method in ("a", "b")}
@@ -144,11 +135,11 @@ def test_families_are_a_column_and_keep_methods_of_a_kind_together(by_class: Pat
     methods = {"ours": by_class / "near", "levin2004": by_class / "far", "theirs": tmp_path / "again"}
     evalkit.score(by_class / "truth", methods, metrics=("ab_auc",), out=tmp_path / "scores", n_bootstrap=0)
     families = ["--family=ours=learned", "--family=theirs=learned"]
-    run("--scores", tmp_path / "scores", *families, "--out", tmp_path / "out")
+    run_report("--scores", tmp_path / "scores", *families, "--out", tmp_path / "out")
     lines = (tmp_path / "out" / "table.md").read_text(encoding="utf-8").splitlines()
     cells = [[cell.split("<")[0].strip() for cell in line.split("|")[1:3]] for line in lines if line.startswith("| ")]
     assert cells == [["method", "family"], ["ours", "learned"], ["theirs", "learned"], ["levin2004", "scribble"]]
     with pytest.raises(InputError, match=r"--family: .*'our'.*did you mean 'ours'"):
-        run("--scores", tmp_path / "scores", "--family=our=learned", "--out", tmp_path / "out")
+        run_report("--scores", tmp_path / "scores", "--family=our=learned", "--out", tmp_path / "out")
     with pytest.raises(InputError, match="METHOD=FAMILY is allowed"):
-        run("--scores", tmp_path / "scores", "--family=ours", "--out", tmp_path / "out")
+        run_report("--scores", tmp_path / "scores", "--family=ours", "--out", tmp_path / "out")

@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from analysis.commands.report import report_command
 from analysis.report.cells import Cell, ReportColumn
 from analysis.report.content import ReportInput
 from analysis.report.methods_text import methods_paragraphs
@@ -28,18 +27,11 @@ from evalkit.errors import InputError
 from evalkit.resampling.multiplicity import holm
 from evalkit.scoring.score_comparison import compare_methods
 from evalkit.scoring.score_folder import read_score_folder
-from tests.analysis.conftest import simulated_rows
+from tests.analysis.conftest import run_report, simulated_rows
 from tests.conftest import require
 
 Write = Callable[..., Path]
 IMAGES = [f"test{t}" for t in range(4, 14)]
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(report_command, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.output
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +87,7 @@ def read_page(path: Path) -> Links:
 def test_one_file_holds_everything_and_loads_nothing(
     tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, picture_folders: Path
 ) -> None:
-    output = run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path / "out", "--published", "zhang2016",
+    output = run_report("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path / "out", "--published", "zhang2016",
                  "--baseline", "gray", "--truth", picture_folders / "truth", "--method", f"gray={picture_folders / 'gray'}",
                  "--method", f"mine={picture_folders / 'mine'}")  # fmt: skip
     assert "report.html" in output
@@ -113,7 +105,7 @@ def test_one_file_holds_everything_and_loads_nothing(
 
 
 def test_figures_embed_their_fonts(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
-    run("--trials", write_csv(study_rows), "--out", tmp_path)
+    run_report("--trials", write_csv(study_rows), "--out", tmp_path)
     pdf = (tmp_path / "figures" / "forest.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
@@ -122,14 +114,14 @@ def test_figures_embed_their_fonts(tmp_path: Path, write_csv: Write, study_rows:
 def test_the_same_numbers_give_the_same_files(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
     trials = write_csv(study_rows)
     for name in ("one", "two"):
-        run("--trials", trials, "--out", tmp_path / name)
+        run_report("--trials", trials, "--out", tmp_path / name)
     for path in sorted((tmp_path / "one").rglob("*")):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path.name
 
 
 def test_works_with_scores_only(tmp_path: Path, scores: Path) -> None:
-    run("--scores", scores, "--out", tmp_path)
+    run_report("--scores", scores, "--out", tmp_path)
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     folder = read_score_folder(scores)
@@ -140,7 +132,7 @@ def test_works_with_scores_only(tmp_path: Path, scores: Path) -> None:
 
 def test_the_methods_paragraph_says_what_was_done(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
     (tmp_path / "rules.toml").write_text('[[rule]]\nname = "late pictures"\nflags = ["late"]\n')
-    run("--trials", write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
+    run_report("--trials", write_csv(study_rows), "--out", tmp_path, "--exclude", tmp_path / "rules.toml")
     text = (tmp_path / "report.html").read_text()
     for part in (
         "Participants (n = 12)",
@@ -155,7 +147,7 @@ def test_the_methods_paragraph_says_what_was_done(tmp_path: Path, write_csv: Wri
 
 def test_simulated_answers_are_marked(tmp_path: Path, write_csv: Write, study_rows: list[dict]) -> None:
     rows = [{**row, "platform": "simulated"} for row in study_rows]
-    run("--trials", write_csv(rows), "--out", tmp_path)
+    run_report("--trials", write_csv(rows), "--out", tmp_path)
     assert "come from <strong>simulated observers</strong>" in (tmp_path / "report.html").read_text()
 
 
@@ -168,7 +160,7 @@ def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) 
         for t in range(9)
     ]
     trials = write_csv([header, *rows])
-    run("--trials", trials, "--out", tmp_path)
+    run_report("--trials", trials, "--out", tmp_path)
     text = (tmp_path / "report.html").read_text()
     for part in ("Bradley-Terry", "All methods at once", "shown first", "How often the row was preferred", "p (Holm)"):
         assert part in text
@@ -179,14 +171,14 @@ def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) 
         assert (tmp_path / "figures" / f"{name}.pdf").stat().st_size > 1000
     assert r"\toprule" in (tmp_path / "table.tex").read_text()
     with pytest.raises(InputError, match="baseline 'nonsense' is not a method"):
-        run("--trials", trials, "--out", tmp_path, "--baseline", "nonsense")
+        run_report("--trials", trials, "--out", tmp_path, "--baseline", "nonsense")
 
 
 def test_naturalness_and_ratings_have_a_report_of_their_own(tmp_path: Path, write_csv: Write) -> None:
     rng = np.random.default_rng(0)
     shown = [(f"p{p}", f"i{i}", m) for p in range(12) for i in range(9) for m in ("truth", "mine")]
     natural = [[*entry, "yes" if rng.random() < 0.85 else "no"] for entry in shown]
-    run(
+    run_report(
         "--trials", write_csv([["participant", "image", "method", "response"], *natural]), "--out", tmp_path / "natural"
     )
     text = (tmp_path / "natural" / "report.html").read_text()
@@ -199,7 +191,9 @@ def test_naturalness_and_ratings_have_a_report_of_their_own(tmp_path: Path, writ
     for part in ("50 %", "fooled", "fool rate", "P(A &lt; B)"):
         assert part not in text
     ratings = [[*entry, int(rng.integers(1, 8))] for entry in shown]
-    run("--trials", write_csv([["participant", "image", "method", "rating"], *ratings]), "--out", tmp_path / "ratings")
+    run_report(
+        "--trials", write_csv([["participant", "image", "method", "rating"], *ratings]), "--out", tmp_path / "ratings"
+    )
     text = (tmp_path / "ratings" / "report.html").read_text()
     for part in ("mean rating", "A rated above B", "by their order alone", "difference to truth"):
         assert part in text
@@ -226,7 +220,7 @@ def test_preference_studies_show_the_images_that_are_preferred(
         for p in range(8)
         for k, image in enumerate(IMAGES)
     ]
-    run("--trials", write_csv([header, *rows]), "--out", tmp_path / "out", "--truth", picture_folders / "truth",
+    run_report("--trials", write_csv([header, *rows]), "--out", tmp_path / "out", "--truth", picture_folders / "truth",
         "--method", f"gray={picture_folders / 'gray'}", "--method", f"mine={picture_folders / 'mine'}")  # fmt: skip
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Images of mine that are preferred most often" in text
@@ -267,7 +261,7 @@ def test_published_rows_are_those_of_the_paper() -> None:
 
 
 def test_the_latex_table_compiles(tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path) -> None:
-    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
+    run_report("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
     engine = shutil.which("pdflatex")
     require(engine is not None, "pdflatex is not installed: the LaTeX table was not compiled")
     assert engine is not None
@@ -281,7 +275,7 @@ def test_the_latex_table_compiles(tmp_path: Path, write_csv: Write, study_rows: 
 
 
 def test_the_latex_table_is_balanced(tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path) -> None:
-    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
+    run_report("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path, "--published", "zhang2016")
     text = (tmp_path / "table.tex").read_text()
     for tabular in re.findall(r"\\begin{tabular}{(l[r]+)}(.*?)\\end{tabular}", text, flags=re.DOTALL):
         columns, body = tabular
@@ -306,7 +300,7 @@ def test_siunitx_columns_hold_the_numbers_of_the_plain_ones(
 ) -> None:
     trials = write_csv(study_rows)
     for kind in ("plain", "siunitx"):
-        run(
+        run_report(
             "--scores",
             scores,
             "--trials",
@@ -381,7 +375,9 @@ def compiled(folder: Path, paper: str) -> str:
 def test_the_results_section_of_the_documentation_compiles(
     tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
 ) -> None:
-    run("--scores", scores, "--trials", write_csv(study_rows), "--baseline", "gray", "--out", tmp_path / "report")
+    run_report(
+        "--scores", scores, "--trials", write_csv(study_rows), "--baseline", "gray", "--out", tmp_path / "report"
+    )
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "write-results.md").read_text(encoding="utf-8")
     paper = re.search(r"```latex\n(.*?)```", page, flags=re.DOTALL)
     assert paper is not None
@@ -410,7 +406,7 @@ def test_every_kind_of_study_has_methods_that_cite_its_own_references(
     for kind, rows in tables.items():
         given = ["--scores", scores, "--baseline", "gray"] if rows is None else ["--trials", write_csv(rows)]
         out = tmp_path / kind
-        run(*given, "--out", out)
+        run_report(*given, "--out", out)
         text = (out / "methods.tex").read_text(encoding="utf-8")
         keys = {key for keys in re.findall(r"\\cite{([^}]*)}", text) for key in keys.split(",")}
         assert keys
@@ -433,13 +429,13 @@ def test_every_kind_of_study_has_methods_that_cite_its_own_references(
 )
 def test_bad_options_are_a_plain_sentence(tmp_path: Path, options: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run("--out", tmp_path, *options)
+        run_report("--out", tmp_path, *options)
 
 
 def test_the_agreement_table_counts_its_pairs(
     tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path
 ) -> None:
-    run("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path)
+    run_report("--scores", scores, "--trials", write_csv(study_rows), "--out", tmp_path)
     with (tmp_path / "metric_agreement.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["over"] for row in rows} == {"images of gray", "images of mine"}
@@ -456,7 +452,7 @@ def test_the_agreement_table_carries_the_cautions_of_what_it_rests_on(
     record["warnings"] = ["12 images: a small set", "method mine: made in haste", "ab_auc of gray: doubtful"]
     record["unscored"] = [{"method": "gray", "metric": "psnr_rgb", "reason": "two were left out"}]
     (folder / "run.json").write_text(json.dumps(record))
-    run("--scores", folder, "--trials", write_csv(study_rows), "--out", tmp_path / "out")
+    run_report("--scores", folder, "--trials", write_csv(study_rows), "--out", tmp_path / "out")
     with (tmp_path / "out" / "metric_agreement.csv").open(newline="") as file:
         cautions = {(row["metric"], row["over"]): row["cautions"].split("; ") for row in csv.DictReader(file)}
     assert cautions == {
@@ -486,7 +482,7 @@ def test_metric_scores_are_compared_with_the_baseline(tmp_path: Path, write_csv:
     (tmp_path / "near" / "i0.png").write_bytes((tmp_path / "truth" / "i0.png").read_bytes())
     methods = {"near": tmp_path / "near", "far": tmp_path / "far", "gray": None}
     evalkit.score(tmp_path / "truth", methods, metrics=("ab_auc", "psnr_rgb"), out=tmp_path / "scores")
-    run("--scores", tmp_path / "scores", "--out", tmp_path / "out", "--baseline", "gray")
+    run_report("--scores", tmp_path / "scores", "--out", tmp_path / "out", "--baseline", "gray")
     with (tmp_path / "out" / "metric_differences.csv").open(newline="") as file:
         rows = {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
     assert set(rows) == {(method, metric) for method in ("near", "far") for metric in ("ab_auc", "psnr_rgb")}
@@ -519,7 +515,7 @@ def test_everything_beside_a_difference_stands_in_the_report(tmp_path: Path, wri
     for row in rows:
         if row["participant"] == "p1-0":
             row |= {"response": "first", "fooled": int(row["real_position"] == "first")}
-    run("--trials", write_csv(rows), "--out", tmp_path)
+    run_report("--trials", write_csv(rows), "--out", tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     found = analyze_study(read_trials(tmp_path / "trials.csv")).headline
     assert found.together is not None
@@ -615,7 +611,7 @@ def test_every_caution_of_a_run_travels_with_its_number_into_every_form(
         Image.fromarray(pixels + 40).save(tmp_path / "brighter" / f"i{number}.png")
     methods = {name: tmp_path / name for name in ("same", "brighter")}
     evalkit.score(tmp_path / "truth", methods, metrics=("ab_auc", "psnr_rgb"), out=tmp_path / "scores", n_bootstrap=0)
-    run("--scores", tmp_path / "scores", "--trials", write_csv(study_rows), "--out", tmp_path / "out",
+    run_report("--scores", tmp_path / "scores", "--trials", write_csv(study_rows), "--out", tmp_path / "out",
         "--published", "zhang2016")  # fmt: skip
     cautions = {
         "L differs from the truth's by more than 1 on average in 6 of 6": "brighter",
@@ -722,7 +718,7 @@ def test_the_report_says_when_people_and_metrics_saw_other_pixels(
     tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, shown_as: str, said: str
 ) -> None:
     rows = [{**row, "shown_as": shown_as, "departures": "image_ms = 500"} for row in study_rows]
-    run("--scores", scores, "--trials", write_csv(rows), "--out", tmp_path / "out")
+    run_report("--scores", scores, "--trials", write_csv(rows), "--out", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert ("did not see the same" in page) == bool(said)
     assert said in page
@@ -738,7 +734,7 @@ def test_metrics_beside_naturalness_are_not_said_to_fool(tmp_path: Path, write_c
         for method, chance in (("gray", 0.4), ("mine", 0.8))
     ]
     trials = write_csv([["participant", "image", "method", "response"], *rows])
-    run("--scores", scores, "--trials", trials, "--out", tmp_path)
+    run_report("--scores", scores, "--trials", trials, "--out", tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "of single images against how often they are judged natural" in text
     assert "fool" not in re.sub(r"<(style|script)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
@@ -753,7 +749,7 @@ def test_notes_end_once_and_rows_stand_by_themselves(tmp_path: Path, write_csv: 
         "session": "x",
         "method": "odd",
     }
-    run("--trials", write_csv([*rows, stray]), "--out", tmp_path)
+    run_report("--trials", write_csv([*rows, stray]), "--out", tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("A comparison for new participants needs at least two participants of each method.") == 3
     assert "gray − odd: A comparison" in text  # names keep their letters

@@ -1,5 +1,7 @@
 """Blocks on threads, processes, Dask and MPI: the same bits as one process, also when a worker is killed."""
 
+# ruff: noqa: F811 (a fixture is imported and asked for by the same name)
+
 from __future__ import annotations
 
 import importlib.util
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from scoring_folders import N_IMAGES, folders  # noqa: F401 (fixture)
 
 import evalkit
 from evalkit.errors import InputError
@@ -25,23 +27,7 @@ from evalkit.scoring.plan import make_plan
 from tests.conftest import require
 from tests.evalkit import pretrained
 
-N_IMAGES = 70  # three blocks
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("folders")
-    rng = np.random.default_rng(3)
-    for side in ("truth", "mine"):
-        (folder / side).mkdir()
-        for k in range(N_IMAGES):
-            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / side / f"{k:02d}.png")
-    (folder / "labels.csv").write_text(
-        "file,class_index\n" + "".join(f"{k:02d}.png,{k * 7 % 10}\n" for k in range(N_IMAGES))
-    )
-    return folder
 
 
 def run(folders: Path, out: Path | None = None, **options) -> evalkit.Scores:

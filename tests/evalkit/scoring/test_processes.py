@@ -1,5 +1,7 @@
 """Runs in several processes: what becomes of workers, of scripts without a guard, of finished runs, of old consoles."""
 
+# ruff: noqa: F811 (a fixture is imported and asked for by the same name)
+
 from __future__ import annotations
 
 import os
@@ -9,27 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from scoring_folders import folders  # noqa: F401 (fixture)
 
 import evalkit
 from evalkit.errors import InputError
 
-N_IMAGES = 70  # three blocks
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("folders")
-    rng = np.random.default_rng(3)
-    for side in ("truth", "mine"):
-        (folder / side).mkdir()
-        for k in range(N_IMAGES):
-            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / side / f"{k:02d}.png")
-    return folder
 
 
 def script(folders: Path, out: Path, *, guard: bool = True, extra: str = "") -> str:
