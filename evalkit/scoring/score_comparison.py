@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -26,6 +26,7 @@ from evalkit.resampling.intervals import (
 from evalkit.resampling.multiplicity import holm
 from evalkit.resampling.replicates import FEW_IMAGES, ScoreFunction, quietly, replicate_scores
 from evalkit.resampling.swap_tests import SwapTest, sign_flip_tests, studentised_swap_test
+from evalkit.scoring.estimates import Estimate, estimate
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
@@ -36,7 +37,15 @@ from evalkit.wording import counted, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Difference", "Differences", "compare_methods", "compare_runs", "p_text"]
+__all__ = [
+    "Difference",
+    "Differences",
+    "RunEstimates",
+    "compare_methods",
+    "compare_runs",
+    "p_text",
+    "run_estimates",
+]
 
 SMALLEST_P = 0.001
 """Below this a p-value is only said to be below it."""
@@ -397,16 +406,64 @@ class _Run:
 def _read_run(folder: Path) -> _Run:
     """Read the shards once, for the scores and for the differences, which get intervals of their own."""
     record = RunRecord.from_json(folder / "run.json")
+    statistics = _statistics_of(folder)
+    metrics = create_metrics(record.metrics, record.options, record.setups)
+    stored = load_statistics(statistics, record, metrics)
+    scores = summarise(statistics, replace(record, n_bootstrap=0), metrics=metrics, stored=stored)
+    return _Run(metrics, stored, scores)
+
+
+def _statistics_of(folder: Path) -> Path:
     statistics = folder / "statistics"
     if not statistics.is_dir():
         raise InputError(
             f"{folder}: holds a summary without statistics (made by 'evalkit rescore'?), and differences need the "
             "statistics of every image; compare folders that 'evalkit score' or 'evalkit merge' wrote"
         )
-    metrics = create_metrics(record.metrics, record.options, record.setups)
-    stored = load_statistics(statistics, record, metrics)
-    scores = summarise(statistics, replace(record, n_bootstrap=0), metrics=metrics, stored=stored)
-    return _Run(metrics, stored, scores)
+    return statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEstimates:
+    """What pairs of methods of one run, or of several, are tested by.
+
+    Attributes
+    ----------
+    images : tuple of str
+        In name order.
+    by_metric : mapping of str to mapping of str to Estimate
+        By metric, then by method; metrics of whole sets are left out, for nothing of theirs can be paired.
+    """
+
+    images: tuple[str, ...]
+    by_metric: Mapping[str, Mapping[str, Estimate]]
+
+
+def run_estimates(folder: str | Path, metrics: Sequence[str], methods: Sequence[str]) -> RunEstimates:
+    """Read what some metrics of some methods of a finished run are made of.
+
+    Parameters
+    ----------
+    folder : path
+        A finished ``--out`` folder.
+    metrics, methods : sequence of str
+        Of that run.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, or none with statistics.
+    """
+    record = RunRecord.from_json(Path(folder) / "run.json")
+    created = create_metrics(record.metrics, record.options, record.setups)
+    sums = [metric for metric in created if isinstance(metric, SumMetric) and metric.name in metrics]
+    stored = load_statistics(_statistics_of(Path(folder)), record, sums)
+    return RunEstimates(
+        images=stored.methods[record.methods[0]].images,
+        by_metric={
+            metric.name: {method: estimate(metric, stored.methods[method]) for method in methods} for metric in sums
+        },
+    )
 
 
 def _method_pairs(runs: Sequence[Scores]) -> list[tuple[str, str]]:
