@@ -10,6 +10,7 @@ Rooms, from the ground up. Each imports only from rooms before it in this list, 
 - ``study``: the labelled layer: rates, differences and breakdowns of one study
 - ``planning``: how many participants a study needs
 - ``report``: tables, figures, galleries, the page that holds them
+- ``leaderboard``: runs and studies of many hands as one table with ranks
 - ``commands``: one module per command
 """
 

@@ -34,7 +34,7 @@ SECTIONS = {
     "What metrics need": ("metrics", "prior", "datasets", "weights"),
     "Colorizers": ("colorize", "hints", "hint-curve", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
-    "Analysis": ("analyze", "report", "figure", "cite", "validate-metrics"),
+    "Analysis": ("analyze", "report", "leaderboard", "figure", "cite", "validate-metrics"),
     "Shell": ("completion",),
 }
 """Order and headings of ``evalkit --help``; commands of other packages follow under their own heading."""

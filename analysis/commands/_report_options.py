@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from analysis.study.analysis import StudyAnalysis
     from evalkit.scoring.score_folder import ScoreFolder
 
-__all__ = ["read_report_input", "report_options"]
+__all__ = ["picture_options", "read_pictures", "read_report_input", "report_options"]
 
+_PICTURE_NAMES = ("truth", "inputs", "methods", "images", "rule", "every", "count")
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 FAMILIES = {"levin2004": "scribble", "luan2007": "scribble", "welsh2002": "example", "sousa2012": "example"}
@@ -35,14 +36,16 @@ _DATA_OPTIONS = (
     click.option("--family", "families", multiple=True, metavar="METHOD=FAMILY",
                  help="Kind of a method (scribble, example, learned) for the table; repeat for more."),
 )  # fmt: skip
+_ORDER_OPTION = click.option(
+    "--order", metavar="NAME,NAME", default="",
+    help="Methods in this order everywhere; by default that of --method, then that of the scores.",
+)  # fmt: skip
 _PICTURE_OPTIONS = (
     click.option("--truth", type=_PATH, metavar="DIR", help="Photos, for the galleries."),
     click.option("--input", "inputs", type=_PATH, metavar="DIR",
                  help="In place of --truth: photos that were never in colour."),
     click.option("--method", "methods", multiple=True, metavar="NAME=DIR",
                  help="Colorizations, for the galleries; repeat for more."),
-    click.option("--order", metavar="NAME,NAME", default="",
-                 help="Methods in this order everywhere; by default that of --method, then that of the scores."),
     click.option("--images", metavar="NAME,NAME", default="", help="Show these images in the first gallery."),
     click.option("--rule", type=click.Choice(["every", "most", "least", "disagreement"]), default="every",
                  show_default=True,
@@ -54,10 +57,37 @@ _PICTURE_OPTIONS = (
 )  # fmt: skip
 
 
+def picture_options(function: F) -> F:
+    """Add the options of a gallery; the command hands them to `read_pictures`."""
+    for option in reversed(_PICTURE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def read_pictures(
+    *,
+    truth: Path | None,
+    inputs: Path | None,
+    methods: tuple[str, ...],
+    images: str,
+    rule: Any,
+    every: int | None,
+    count: int,
+) -> tuple[ImageFolders | None, ImageChoice]:
+    """Folders of pictures, None without any, and which of the images a gallery shows.
+
+    Raises
+    ------
+    InputError
+        For options that do not go together, and for folders without images.
+    """
+    return _folders(truth, inputs, methods), _choice(images, rule, every, count)
+
+
 def report_options(function: F) -> F:
     """Add the options; the command hands them to `read_report_input`."""
-    function = trial_options(study_options(function))
-    for option in reversed((*_DATA_OPTIONS, *_PICTURE_OPTIONS)):
+    function = picture_options(_ORDER_OPTION(trial_options(study_options(function))))
+    for option in reversed(_DATA_OPTIONS):
         function = option(function)
     return function
 
@@ -74,15 +104,8 @@ def read_report_input(
     groups: str | None,
     group_column: str,
     families: tuple[str, ...],
-    truth: Path | None,
-    inputs: Path | None,
-    methods: tuple[str, ...],
     order: str,
-    images: str,
-    rule: Any,
-    every: int | None,
-    count: int,
-    **reading: Any,
+    **further: Any,
 ) -> ReportInput:
     """Read everything that the options name.
 
@@ -97,14 +120,14 @@ def read_report_input(
     from evalkit.scoring.score_folder import read_score_folder
     from evalkit.wording import unknown_name
 
-    folders = _folders(truth, inputs, methods)
-    choice = _choice(images, rule, every, count)
+    pictures = {name: further.pop(name) for name in _PICTURE_NAMES}
+    folders, choice = read_pictures(**pictures)
     score_folder = read_score_folder(scores) if scores else None
     if score_folder and baseline and not trials and baseline not in score_folder.methods:
         raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
     study = None
     if trials:
-        table = read_with_options(trials, **reading)
+        table = read_with_options(trials, **further)
         # A baseline of the scores alone (gray, say) leaves the people's comparisons to all pairs.
         of_scores_alone = (
             score_folder is not None and baseline in score_folder.methods and baseline not in table.methods

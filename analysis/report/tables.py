@@ -243,27 +243,35 @@ class ReportTable:
         ]
         return "\n".join(lines) + "\n"
 
-    def to_html(self) -> str:
+    def to_html(self, *, whole: bool = False, label: str = "Results") -> str:
         """Table elements, one a section, each in a box that scrolls when the page is narrow, with its caption below.
 
         A caution that stands below one section is not said again below the next.
+
+        Parameters
+        ----------
+        whole : bool
+            One section, however wide, so that sorting moves whole rows.
+        label : str
+            Name of the boxes.
         """
         said: set[str] = set()
         parts = []
-        for section in self.sections():
+        for section in (self,) if whole else self.sections():
             footnotes = [(letter, note) for letter, note in section._footnotes() if note not in said]
-            parts.append(section._html(footnotes))
+            parts.append(section._html(footnotes, label))
             said |= {note for _, note in footnotes}
         return "\n".join(parts)
 
-    def _html(self, footnotes: Sequence[tuple[str, str]]) -> str:
+    def _html(self, footnotes: Sequence[tuple[str, str]], label: str) -> str:
         def raised(notes: Sequence[str]) -> str:
             return f"<sup>{self._marks(notes)}</sup>" if notes else ""
 
         head = "".join(
             f'<th scope="col" class="number">{html.escape(_together(column.title))}</th>' for column in self.columns
         )
-        lines = ['<div class="scroll" role="region" tabindex="0" aria-label="Results"><table class="results">']
+        box = f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">'
+        lines = [f'{box}<table class="results">']
         lines.append(f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>')
         for row in self.rows:
             mark = ' <span class="published">published</span>' if row.published else ""

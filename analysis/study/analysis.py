@@ -22,7 +22,7 @@ from analysis.study.breakdowns import (
     participant_rows,
     straight_lining_note,
 )
-from analysis.study.columns import ONLY_REAL_VS_FAKE, OUTPUT_COLUMNS, REPORT_TABLES
+from analysis.study.columns import LEADERBOARD_TABLES, ONLY_REAL_VS_FAKE, OUTPUT_COLUMNS, REPORT_TABLES
 from analysis.study.differences import Comparisons, MethodsTogether, against_truth, comparisons, methods_together
 from analysis.study.preferences import PreferenceDifferences, PreferenceResults, analyze_preferences
 from analysis.study.rates import FoolRates, Scheme, bootstrap_rate, fool_rates
@@ -338,7 +338,7 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[
             "files": list(files),
         }
     )
-    tables_of_others = {*REPORT_TABLES, "plan.csv"}
+    tables_of_others = {*REPORT_TABLES, *LEADERBOARD_TABLES, "plan.csv"}
     return replace_results(
         out, files, record="run.json", command="analyze", may_hold=OUTPUT_COLUMNS.keys() - tables_of_others
     )

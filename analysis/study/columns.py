@@ -1,8 +1,8 @@
-"""What every column of every file of `evalkit analyze`, `plan` and `report` means, for the reference."""
+"""What every column of every file of `evalkit analyze`, `plan`, `report` and `leaderboard` means, for the reference."""
 
 from __future__ import annotations
 
-__all__ = ["OUTPUT_COLUMNS", "REPORT_TABLES"]
+__all__ = ["LEADERBOARD_TABLES", "OUTPUT_COLUMNS", "REPORT_TABLES"]
 
 _RATE = {
     "method": "Name; `vigilance` for the vigilance trials of all methods.",
@@ -302,7 +302,37 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "note": "Why something is missing, or what a reader has to know.",
         "cautions": "What a reader should know of the photos of the category and of the method on them; of metrics.",
     },
+    "leaderboard.csv": {
+        "board": "Number of the board: 1, or more where runs that differ stand apart.",
+        "method": "Method; where two runs hold different files of one name, with the run in brackets.",
+        "anchor": "1 for what is there for comparison alone and has no rank: the photos, gray, random.",
+        "sources": "Runs and studies that hold it.",
+        "measure": "A metric, or `fooled`: the rate, mean rating or strength of a study.",
+        "better": "`higher`, `lower` or `neither`.",
+        "first_rank": "The best rank that the method may have: one more than the methods that are shown to be better.",
+        "last_rank": "The worst one: all but those that are shown to be worse.",
+        "value": "As the run or the study has it; a fraction where the page shows per cent.",
+        "std_error": "Over images; of people's answers, over participants and images.",
+        "ci_low": "Lower end of the 95 % interval of the value, not adjusted.",
+        "ci_high": "Upper end.",
+        "n_images": "Images that carry it.",
+        "signature": "How it was made.",
+        "cautions": "What a reader should know of the number.",
+    },
+    "leaderboard_pairs.csv": {
+        "board": "Number of the board.",
+        "measure": "As in `leaderboard.csv`.",
+        "first": "A method.",
+        "second": "Another one.",
+        "n_images": "Images that both have a value of; of people's answers, images that were shown for both.",
+        "difference": "First minus second on these.",
+        "p_value": "Two-sided, not adjusted.",
+        "p_holm": "Adjusted for all pairs of the measure on this board.",
+        "told_apart": "1 where p_holm is below 0.05.",
+    },
 }
 """By file, then by column, in the order of the file."""
 REPORT_TABLES = ("metric_differences.csv", "metric_agreement.csv", "categories.csv")
 """The files among them that `evalkit report` writes."""
+LEADERBOARD_TABLES = ("leaderboard.csv", "leaderboard_pairs.csv")
+"""The files among them that `evalkit leaderboard` writes."""
