@@ -34,6 +34,9 @@ import lazy_loader
 from evalkit.release import release
 
 # Each name is loaded on first use, so that ``import evalkit`` costs nothing; ``__init__.pyi`` says where each lives.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_loaded, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__version__ = release()
+
+def __getattr__(name: str) -> object:
+    """A public name, loaded; or the version, which is read from the installed metadata when somebody asks."""
+    return release() if name == "__version__" else _loaded(name)

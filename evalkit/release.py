@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 __all__ = ["DISTRIBUTION", "release"]
 
 DISTRIBUTION = "colorization-evalkit"
@@ -12,4 +10,6 @@ DISTRIBUTION = "colorization-evalkit"
 
 def release() -> str:
     """The version of the installed distribution, for example ``0.2.0.dev0``."""
+    from importlib.metadata import version
+
     return version(DISTRIBUTION)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from evalkit.release import DISTRIBUTION
 
@@ -62,6 +58,8 @@ def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str | Non
     >>> nearest("ab_acu", ["ab_auc", "psnr_rgb"])
     'ab_auc'
     """
+    import difflib  # here, since only a mistake needs it
+
     by_folded = {candidate.casefold(): candidate for candidate in allowed}
     matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[matches[0]] if matches else None
@@ -137,6 +135,11 @@ def needs_package(package: str, purpose: str, extra: str) -> str:
 
 
 def _origin() -> str:
+    # Here, since only who lacks a package waits for these.
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
     try:
         record = distribution(DISTRIBUTION).read_text("direct_url.json")
     except PackageNotFoundError:

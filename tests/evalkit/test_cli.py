@@ -71,6 +71,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
+def test_the_help_of_a_command_imports_nothing_that_only_mistakes_need() -> None:
+    code = (
+        "import sys\nfrom evalkit.cli import main\nmain(['score', '--help'], standalone_mode=False)\n"
+        "print('LOADED', sorted({'numpy', 'json', 'difflib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
 def test_help_lists_commands_under_their_headings() -> None:
     output = run(main, "--help").output
     assert output.index("Colorizers:") < output.index("colorize  ") < output.index("Shell:")
