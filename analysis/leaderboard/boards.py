@@ -22,7 +22,7 @@ from evalkit.scoring.estimates import Estimate
 from evalkit.scoring.ranking import LEVEL, pair_tests
 from evalkit.scoring.score_comparison import run_estimates
 from evalkit.scoring.signature import differing_fields
-from evalkit.wording import unknown_name
+from evalkit.wording import counted, unknown_name
 
 __all__ = ["Board", "Contender", "Measure", "Pair", "Standing", "make_boards"]
 
@@ -454,8 +454,8 @@ def _add_study(draft: _Draft, study: StudySource, several: bool) -> list[str]:
         else:
             if of_name:
                 notes.append(
-                    f"The study {study.label} judged {method}, and there are {len(of_name)} methods of that name: what people said "
-                    "of it has a row of its own"
+                    f"The study {study.label} judged {method}, the name of {counted(len(of_name), 'method')}: what people said of "
+                    "it has a row of its own"
                 )
             row = _row_of(draft, method, (method, study.label), is_anchor=method == "truth")
         row.sources.append(study.label)

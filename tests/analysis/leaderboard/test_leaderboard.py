@@ -167,9 +167,9 @@ def test_one_name_for_other_files_is_two_methods_and_for_the_same_files_one(grou
     assert {row["sources"] for row in of_both} == {"ours; more"}
     # Which of the two people judged cannot be known: neither gets their answers.
     assert ranks(tmp_path / "out", "fooled").keys() == {"near (trials.csv)", "alike", "far"}
-    assert "The study trials.csv judged near, and there are 2 methods of that name" in (
-        tmp_path / "out" / "leaderboard.md"
-    ).read_text(encoding="utf-8")
+    assert "The study trials.csv judged near, the name of 2 methods" in (tmp_path / "out" / "leaderboard.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_run_is_added_to_a_leaderboard_that_may_have_moved(group: Path, tmp_path: Path) -> None:
