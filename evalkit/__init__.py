@@ -22,6 +22,7 @@ Rooms, from the ground up. Each imports only from rooms before it in this list (
 - ``colorizers.classical``: baselines from the literature
 - ``colorizers.learned``: networks that colour
 - ``colorizers.training``: how they are made
+- ``colorizers.probing``: what linear classifiers read off their layers
 - ``demo``: photos and a figure for the first minute
 - ``command_groups``, ``cli``, ``__main__``: the command line, which finds commands by their entry points
 - ``commands``: one module per command

@@ -1,4 +1,4 @@
-"""Results as text: CSV and JSON, written the same way by every command."""
+"""Results as text: CSV, JSON and what LaTeX needs, written the same way by every command."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "FORMULA_STARTS",
     "SpreadsheetText",
     "csv_text",
+    "escape_latex",
     "json_text",
     "parse_json",
     "spreadsheet_text",
@@ -82,6 +83,16 @@ def unguarded(cell: str) -> str:
     ('=1+1.png', "'quoted'", 'plain')
     """
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+_LATEX_LETTERS = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+                  "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
+                  "|": r"$|$", "−": "$-$"}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    """Text that stands for itself in LaTeX."""
+    return "".join(_LATEX_LETTERS.get(letter, letter) for letter in text)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from analysis.report.cells import Cell, ReportColumn
+from evalkit.text_formats import escape_latex
 
 __all__ = [
     "LATEX_PACKAGES",
     "LatexColumns",
-    "escape_latex",
     "is_number",
     "latex_number",
     "paragraphs",
@@ -25,15 +25,6 @@ LatexColumns = Literal["plain", "siunitx"]
 
 LATEX_PACKAGES: dict[LatexColumns, tuple[str, ...]] = {"plain": ("booktabs",), "siunitx": ("booktabs", "siunitx")}
 """What the preamble of a paper has to load."""
-
-_LETTERS = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": "$<$", ">": "$>$",
-            "|": r"$|$"}  # fmt: skip
-
-
-def escape_latex(text: str) -> str:
-    """Text that stands for itself in LaTeX."""
-    return "".join(_LETTERS.get(letter, letter) for letter in text)
 
 
 def latex_number(text: str) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from analysis.report.bibliography import cited_for
 from analysis.report.content import ReportInput
-from analysis.report.latex import escape_latex
 from analysis.report.preference import preference_paragraph
 from analysis.report.tables import metric_column
 from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
+from evalkit.text_formats import escape_latex
 from evalkit.wording import agree, counted
 
 __all__ = ["methods_latex", "methods_paragraphs"]

@@ -14,7 +14,6 @@ from analysis.report.cells import Cell, ReportColumn, mark_of, p_text, sentence,
 from analysis.report.latex import (
     LATEX_PACKAGES,
     LatexColumns,
-    escape_latex,
     is_number,
     latex_number,
     paragraphs,
@@ -30,7 +29,7 @@ from analysis.study.analysis import SubsetAnalysis
 from analysis.study.differences import TRUTH
 from evalkit.metrics import load_metric
 from evalkit.scoring.score_folder import ScoreFolder, ScoreSummary
-from evalkit.text_formats import csv_text
+from evalkit.text_formats import csv_text, escape_latex
 
 __all__ = ["ReportRow", "ReportTable", "build_table", "metric_column", "ordered", "rate_column"]
 

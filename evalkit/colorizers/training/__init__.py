@@ -1,1 +1,1 @@
-"""Training a network: data, objectives, the loop, and probes of what it learned."""
+"""Training a network: data, objectives, and the loop."""
