@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
+from evalkit.commands._decoding import decode_options
 
 if TYPE_CHECKING:
     from analysis.report.categories import Categories
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["picture_options", "read_pictures", "read_report_input", "report_options"]
 
-_PICTURE_NAMES = ("truth", "inputs", "methods", "images", "rule", "every", "count")
+_PICTURE_NAMES = (
+    "truth", "inputs", "methods", "images", "rule", "every", "count", "turn_like_truth", "max_megapixels", "convert_cmyk",
+)  # fmt: skip
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 FAMILIES = {"levin2004": "scribble", "luan2007": "scribble", "welsh2002": "example", "sousa2012": "example"}
@@ -54,11 +57,15 @@ _PICTURE_OPTIONS = (
     click.option("--every", type=click.IntRange(1), metavar="N",
                  help="With the rule every: each N-th image by name; by default spread over all."),
     click.option("--count", type=click.IntRange(1), default=6, show_default=True, help="Rows of the gallery."),
+    click.option("--turn-like-truth", is_flag=True,
+                 help="Apply the EXIF orientation of a photo to colorizations that lie on their side. Pictures are read "
+                 "as the run of --scores read them; this and the next two say more."),
 )  # fmt: skip
 
 
 def picture_options(function: F) -> F:
     """Add the options of a gallery; the command hands them to `read_pictures`."""
+    function = decode_options(function)
     for option in reversed(_PICTURE_OPTIONS):
         function = option(function)
     return function
@@ -73,15 +80,36 @@ def read_pictures(
     rule: Any,
     every: int | None,
     count: int,
+    turn_like_truth: bool,
+    max_megapixels: float | None,
+    convert_cmyk: bool,
+    recorded: Iterable[Mapping[str, Any]] = (),
 ) -> tuple[ImageFolders | None, ImageChoice]:
     """Folders of pictures, None without any, and which of the images a gallery shows.
+
+    Files are read as the options say, and as runs of them were: `recorded` is ``reading`` of their ``run.json``.
 
     Raises
     ------
     InputError
         For options that do not go together, and for folders without images.
     """
-    return _folders(truth, inputs, methods), _choice(images, rule, every, count)
+    from evalkit.errors import InputError
+
+    folders = _folders(truth, inputs, methods)
+    asked = {"turn_like_truth": turn_like_truth, "max_megapixels": max_megapixels, "convert_cmyk": convert_cmyk}
+    given = [name for name, value in asked.items() if value]
+    if folders is None and given:
+        raise InputError(f"--{given[0].replace('_', '-')} is about pictures: give --truth DIR and --method NAME=DIR.")
+    if folders is not None:
+        every_run = list(recorded)
+        limits = [one["max_megapixels"] for one in (asked, *every_run) if one.get("max_megapixels")]
+        folders.read_with(
+            max_megapixels=max(limits, default=None),
+            convert_cmyk=any(one.get("convert_cmyk") for one in (asked, *every_run)),
+            turn_like_truth=any(one.get("turn_like_truth") for one in (asked, *every_run)),
+        )
+    return folders, _choice(images, rule, every, count)
 
 
 def report_options(function: F) -> F:
@@ -121,8 +149,9 @@ def read_report_input(
     from evalkit.wording import unknown_name
 
     pictures = {name: further.pop(name) for name in _PICTURE_NAMES}
-    folders, choice = read_pictures(**pictures)
     score_folder = read_score_folder(scores) if scores else None
+    recorded = [score_folder.record.get("reading", {})] if score_folder else []
+    folders, choice = read_pictures(**pictures, recorded=recorded)
     if score_folder and baseline and not trials and baseline not in score_folder.methods:
         raise InputError(f"--baseline {baseline!r} is not in {scores}; it has {', '.join(score_folder.methods)}.")
     study = None

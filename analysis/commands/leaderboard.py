@@ -71,8 +71,9 @@ def leaderboard_command(
         paths = [path for path in earlier.paths if path.resolve() not in places] + paths
         names = earlier.options.get("metrics") if names is None else names
         by, apart = by or earlier.options.get("by", ""), apart or bool(earlier.options.get("apart"))
-    folders, choice = read_pictures(**pictures)
     sources = read_sources(paths)
+    recorded = [source.record.reading for source in sources if not isinstance(source, StudySource)]
+    folders, choice = read_pictures(**pictures, recorded=recorded)
     boards = make_boards(sources, metrics=names, by=by, apart=apart)
     image_rows = [row for source in sources if isinstance(source, StudySource) for row in source.image_rows]
     content = LeaderboardInput(

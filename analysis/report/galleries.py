@@ -16,8 +16,9 @@ from analysis.records import Row
 from evalkit.arrays import Rgb8
 from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
-from evalkit.images.image_files import decode
+from evalkit.images.image_files import DecodeOptions, decode
 from evalkit.images.image_pairs import find_images
+from evalkit.images.orientation import turned_like_truth
 from evalkit.wording import counted, did_you_mean
 
 __all__ = [
@@ -126,11 +127,33 @@ class ImageFolders:
         When a folder is missing or holds no image.
     """
 
-    def __init__(self, photos: Path, methods: Mapping[str, Path], *, with_truth: bool = True) -> None:
+    def __init__(
+        self,
+        photos: Path,
+        methods: Mapping[str, Path],
+        *,
+        with_truth: bool = True,
+    ) -> None:
         self.photos = _Folder(photos)
+        self.read_with()
         self.methods = {name: _Folder(folder) for name, folder in methods.items()}
         self.with_truth = with_truth
         self.problems: dict[str, str] = {}
+
+    def read_with(
+        self, *, max_megapixels: float | None = None, convert_cmyk: bool = False, turn_like_truth: bool = False
+    ) -> None:
+        """Read files as `evalkit score` does with these options.
+
+        Parameters
+        ----------
+        max_megapixels, convert_cmyk
+            As for `DecodeOptions`.
+        turn_like_truth : bool
+            Apply the EXIF orientation of a photo to colorizations that lack it.
+        """
+        self._decoding = DecodeOptions(max_megapixels=max_megapixels, convert_cmyk=convert_cmyk)
+        self._turn_like_truth = turn_like_truth
 
     def set_order(self, order: Sequence[str]) -> None:
         """Show methods in this order; those that are not named follow as they were."""
@@ -160,11 +183,18 @@ class ImageFolders:
         if path is None or str(path) in self.problems:
             return None
         try:
-            rgb8 = decode(path).rgb8
+            rgb8 = self._decoded(heading, path, image)
         except InputError as error:
             self.problems[str(path)] = str(error)
             return None
         return _gray(rgb8) if heading == "input" and self.with_truth else rgb8
+
+    def _decoded(self, heading: str, path: Path, image: str) -> Rgb8:
+        file = decode(path, self._decoding)
+        photo = self.photos.get(image)
+        if not self._turn_like_truth or photo is None or heading in ("truth", "input"):
+            return file.rgb8
+        return turned_like_truth(decode(photo, self._decoding), file)[0]
 
     def row(self, image: str, note: str, *, side: int = THUMBNAIL) -> GalleryRow | None:
         """Thumbnails of one image, `side` pixels at most; None when the photo is not there."""

@@ -67,6 +67,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         notes=tuple(dict.fromkeys(note for one in records for note in one.notes)),
         samples={name: methods for one in records for name, methods in one.samples.items()},
         allow_missing=any(one.allow_missing for one in records),
+        reading={name: value for one in records for name, value in one.reading.items()},
         missing=_unique(entry for one in records for entry in one.missing),
         shards={},
     )

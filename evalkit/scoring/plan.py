@@ -159,6 +159,16 @@ class Plan(RunDefinition):
             _add_files(digest, (*truths, *(paths[i] for paths in self.pairs.methods.values())))
         return digest.hexdigest()
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read, where not as they are by default."""
+        asked = {
+            "max_megapixels": self.decoding.max_megapixels,
+            "convert_cmyk": self.decoding.convert_cmyk,
+            "turn_like_truth": self.turn_like_truth,
+        }
+        return {name: value for name, value in asked.items() if value}
+
     def record(self, n_bootstrap: int, notes: Sequence[str] = ()) -> RunRecord:
         """The record of this run, once it was made.
 
@@ -184,6 +194,7 @@ class Plan(RunDefinition):
             allow_missing=bool(self.pairs.missing),
             missing=tuple(self.pairs.missing),
             notes=(*self.unused, *_of_another_kind(self.pairs.ignored), *notes),
+            reading=self.reading,
             shards={
                 self.shard(i): len(self.block(i)) * (1 if self.is_of_reference(i) else len(self.methods))
                 for i in range(self.n_blocks)

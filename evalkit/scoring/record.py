@@ -88,6 +88,9 @@ class RunRecord(RunDefinition):
         What the run noticed, beside what the statistics show.
     shards : mapping of str to int
         File name and rows of every shard of the statistics: how every reader notices that some are missing.
+    reading : mapping
+        How files were read, where not as they are by default: ``max_megapixels``, ``convert_cmyk``, ``turn_like_truth``.
+        The report shows pictures so.
     """
 
     n_bootstrap: int
@@ -96,6 +99,7 @@ class RunRecord(RunDefinition):
     missing: Sequence[Mapping[str, str]] = ()
     notes: tuple[str, ...] = ()
     shards: Mapping[str, int] = field(default_factory=dict)
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -119,6 +123,7 @@ class RunRecord(RunDefinition):
             "missing": [dict(entry) for entry in self.missing],
             "notes": list(self.notes),
             "shards": dict(self.shards),
+            "reading": dict(self.reading),
             "samples": {name: list(methods) for name, methods in self.samples.items()},
         }
 
@@ -149,6 +154,8 @@ class RunRecord(RunDefinition):
                 setups={name: Setup(**setup) for name, setup in data["options"]["networks"].items()},
                 notes=tuple(data["notes"]),
                 shards=dict(data["shards"]),
+                # Runs of before it was kept have none.
+                reading=dict(data.get("reading", {})),
                 samples={name: tuple(methods) for name, methods in data["samples"].items()},
             )
         except FileNotFoundError:

@@ -108,6 +108,7 @@ def test_every_error_sentence_ends_once_also_after_a_worker_sent_it(message):
 
 WRITTEN_OTHERWISE = {
     "evalkit/files.py": "the atomic writer itself",
+    "evalkit/colorizers/probing/kept_features.py": "members of an archive in a file of the atomic writer",
     "evalkit/networks/weight_files.py": "a download that goes on where it broke off; renamed when its digest is right",
     "evalkit/scoring/statistics_store.py": "the note beside a shard, which only --resume reads and which tells half a one",
     "evalkit/colorizers/training/run_folder.py": "a log that lines are added to",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from analysis.commands.report import report_command
 from analysis.report.galleries import RULES, ImageChoice, ImageFolders, choose_images
 from analysis.report.gallery_figure import gallery_figure
 from analysis.report.report_figures import FIGURES
+from evalkit.commands.score import score_command
 from evalkit.errors import InputError
 from tests.conftest import require
 
@@ -239,3 +241,48 @@ def test_pictures_are_the_pixels_that_are_scored(tmp_path: Path) -> None:
         thumbnail = np.asarray(Image.open(io.BytesIO(base64.b64decode(dict(row.pictures)["copy"].partition(",")[2]))))
         assert thumbnail.shape == expected.shape
         assert np.abs(thumbnail.astype(int) - expected).mean() < 8, image
+
+
+def test_pictures_are_read_as_the_run_read_them(tmp_path: Path) -> None:
+    """CMYK, more pixels than the limit, colorizations on their side: the run's own record says how it read them."""
+    pixels = np.full((20, 30, 3), (200, 90, 40), dtype=np.uint8)
+    pixels[:10, :15] = (30, 60, 220)
+    for folder in ("truth", "mine"):
+        (tmp_path / folder).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "truth" / "turned.png", exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "mine" / "turned.png")  # by a method that asked for no orientation
+    for folder in ("truth", "mine"):
+        other = pixels if folder == "truth" else pixels[::-1]
+        Image.fromarray(other).convert("CMYK").save(tmp_path / folder / "press.jpg", quality=95)
+    flags = ["--convert-cmyk", "--turn-like-truth", "--max-megapixels=0.001"]
+    words = [f"--truth={tmp_path / 'truth'}", f"--method=mine={tmp_path / 'mine'}"]
+    run(score_command, *words, "--metrics=ab_auc", f"--out={tmp_path / 'scores'}", "--quiet", *flags)
+    record = json.loads((tmp_path / "scores" / "run.json").read_text())
+    assert record["reading"] == {"convert_cmyk": True, "turn_like_truth": True, "max_megapixels": 0.001}
+    wanted = np.rot90(pixels, -1)
+
+    def shown(*more: str) -> tuple[str, list[np.ndarray]]:
+        out = tmp_path / "out"
+        output = run(report_command, *words, *more, f"--out={out}")
+        page = (out / "report.html").read_text(encoding="utf-8")
+        shutil.rmtree(out)
+        found = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
+        return output, [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
+
+    for more in ([f"--scores={tmp_path / 'scores'}"], flags):
+        output, pictures = shown(*more)
+        assert "Not shown" not in output
+        assert len(pictures) == 6
+        upright = [picture for picture in pictures if picture.shape == wanted.shape]
+        assert len(upright) == 3  # truth, input and the colorization
+        assert np.abs(upright[2].astype(int) - wanted).mean() < 8
+    output, pictures = shown()
+    assert "CMYK" in output
+    assert [picture.shape for picture in pictures].count(wanted.shape) == 2, "the colorization lies on its side"
+
+
+def test_how_pictures_are_read_is_said_where_there_are_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--convert-cmyk is about pictures"):
+        run(report_command, "--convert-cmyk", f"--out={tmp_path / 'out'}")
