@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["find_postgres", "postgres"]
+__all__ = ["find_postgres", "pgbouncer", "postgres"]
 
 
 def find_postgres() -> Path | None:
@@ -73,6 +73,54 @@ def postgres(binaries: Path, *, durable: bool) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pgbouncer(program: str, server: str, **options: str | int) -> Iterator[str]:
+    """Run PgBouncer in front of a server, with transactions pooled.
+
+    Parameters
+    ----------
+    program : str
+    server : str
+        From `postgres`.
+    **options
+        Of ``pgbouncer.ini``, beside what it needs to run at all.
+
+    Yields
+    ------
+    str
+        As `postgres`, through the pooler.
+    """
+    prefix, owner = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="evalkit-pgb-"))
+    try:
+        if owner is not None:
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        (folder / "users").write_text('"study" ""\n')
+        # Without a TCP port; its number is part of the socket's name.
+        settings = {
+            "unix_socket_dir": folder, "listen_port": 6432, "auth_type": "trust", "auth_file": folder / "users",
+            "pool_mode": "transaction", **options,
+        }  # fmt: skip
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        databases = f"[databases]\n* = host={server.partition('host=')[2]}\n"
+        (folder / "pgbouncer.ini").write_text("\n".join([databases + "[pgbouncer]", *lines, ""]))
+        log = folder / "log"
+        with log.open("w") as output:
+            process = subprocess.Popen([*prefix, program, str(folder / "pgbouncer.ini")], stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + 60
+            while not (folder / ".s.PGSQL.6432").exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(log.read_text())
+                time.sleep(0.05)
+            yield f"postgresql://study@/postgres?host={folder}&port=6432"
+        finally:
+            process.kill()  # it would wait for its clients
+            process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, event
 
 from evalkit.errors import InputError
 from turing_test.database.group_commit import GroupCommit
+from turing_test.database.pooled import Settings
 from turing_test.database.prepared import Prepared
 
 __all__ = [
@@ -95,14 +96,12 @@ class Storage:
             self._reading = self.engine
         else:
             settings = {
-                "lock_timeout": int(1000 * busy_timeout_s),
+                "lock_timeout": str(int(1000 * busy_timeout_s)),
                 "synchronous_commit": "on",
                 "plan_cache_mode": "force_generic_plan",
             }
-            options = {
-                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()), "connect_timeout": 5,
-            }  # fmt: skip
-            self.engine = sa.create_engine(parsed, connect_args=options, **pool)
+            self.engine = sa.create_engine(parsed, connect_args={"connect_timeout": 5}, **pool)
+            self._settings = Settings(self.engine, settings)
             # Its default shows each statement of a transaction what others committed meanwhile.
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._group = GroupCommit(self.connect_to_change, _is_unavailable)
@@ -177,7 +176,11 @@ class Storage:
                 self._own.connection = connection
                 with self._owned_lock:
                     self._owned.append(connection)
-            return list(connection.execute(statement, parameters).fetchall())
+            if not self._settings.is_pooled:
+                return list(connection.execute(statement, parameters).fetchall())
+            with connection.transaction():
+                connection.execute(self._settings.statement)
+                return list(connection.execute(statement, parameters).fetchall())
         except Exception as error:
             self._own.connection = None
             raise _translate(error) from error
