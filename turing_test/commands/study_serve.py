@@ -37,6 +37,11 @@ DEMO_FOLDER = Path("demo-study")
     help="Reverse proxy in front (HTTPS), whose X-Forwarded headers are believed; * for any.",
 )  # fmt: skip
 @click.option(
+    "--path", default=None, metavar="PATH",
+    help="Path that participants find the study under, /study1 in https://host/study1/, whether the proxy passes it on or "
+    "takes it away.  [default: that of public_url]",
+)  # fmt: skip
+@click.option(
     "--simulation-key", envvar="EVALKIT_SIMULATION_KEY", default=None, metavar="KEY",
     help="Admit simulated participants who know it; also EVALKIT_SIMULATION_KEY.",
 )  # fmt: skip
@@ -50,6 +55,7 @@ def serve_command(
     workers: int,
     threads: int,
     proxy: str | None,
+    path: str | None,
     simulation_key: str | None,
     set_password: bool,
     demo: bool,
@@ -58,8 +64,11 @@ def serve_command(
 
     What was acknowledged is on disk; the server may be stopped and started again at any time, and sessions go on.
     """
+    from urllib.parse import urlsplit
+
     from evalkit.errors import InputError
     from turing_test.database.storage import StorageUnavailable
+    from turing_test.server.mounts import read_path
     from turing_test.server.serving import Address, Server, serve
     from turing_test.study.lock import hold
     from turing_test.study.study_folder import read_study
@@ -76,16 +85,20 @@ def serve_command(
         _ask_password(study)
     _refuse_second_database(opened, database)
     _refuse_damaged(opened)
+    public_url = opened.protocol.public_url
+    root = read_path(urlsplit(public_url).path, "the path of public_url") if path is None else read_path(path, "--path")
     address = Address(host, port)
-    shown = opened.protocol.public_url.removesuffix("/") or address.url
+    shown = public_url.removesuffix("/") or f"{address.url}{root}"
 
     def ready() -> None:
         links = "" if opened.protocol.open_link else " (personal links only: evalkit study links)"
         click.echo(f"Study {opened.protocol.name} ({opened.protocol.preset}) is served; stop with Ctrl-C.")
         click.echo(f"  participants  {shown}/{links}")
         click.echo(f"  dashboard     {shown}/dashboard")
+        if public_url:
+            click.echo(f"  this machine  {address.url}{root}/")
         if address.network_url is not None:
-            show_network_url(f"{address.network_url}/")
+            show_network_url(f"{address.network_url}{root}/")
         if password_digest(study) is None:
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
 
@@ -99,6 +112,7 @@ def serve_command(
                     threads=threads,
                     simulation_key=simulation_key,
                     proxy=proxy,
+                    path=root,
                 ),
                 address,
                 ready,

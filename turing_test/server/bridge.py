@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from granian.rsgi import Scope
 
-__all__ = ["BODY_TIME_S", "Bridge"]
+__all__ = ["BODY_TIME_S", "Bridge", "redirect_into"]
 
 BODY_TIME_S = 20.0
 """How long a body may take; the longest honest one needs 1.3 s at 100 kbit/s."""
@@ -68,6 +68,20 @@ class Bridge:
         self._on_end()
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
+        await self.answer(scope, protocol, "", unquote_to_bytes(scope.path).decode("latin-1"))
+
+    async def answer(self, scope: Scope, protocol: Any, root: str, path: str) -> None:
+        """Answer a request for what is under a path of the host.
+
+        Parameters
+        ----------
+        scope, protocol : Scope, HTTPProtocol
+            Of granian.
+        root : str
+            The path that the application is under, "" for none.
+        path : str
+            Of the request, below the root.
+        """
         body = b""
         if scope.method not in ("GET", "HEAD"):
             headers = scope.headers
@@ -81,12 +95,14 @@ class Bridge:
                     return _refuse(protocol, 408, "The request took too long to arrive.")
                 except Exception:  # the client went away in the middle
                     return _refuse(protocol, 400, "The request broke off.")
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, protocol)
+        await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._answer, _environ(scope, body, root, path), protocol
+        )
 
-    def _answer(self, scope: Scope, body: bytes, protocol: Any) -> None:
+    def _answer(self, environ: dict[str, Any], protocol: Any) -> None:
         """Answer in a thread of our own, straight to the engine: the event loop need not wake for it."""
         try:
-            status, headers, content = self._run(_environ(scope, body))
+            status, headers, content = self._run(environ)
         except Exception:
             _log.exception("a request failed before the study saw it")
             return _refuse(protocol, 500, "Something went wrong in the server; please try again.")
@@ -112,13 +128,24 @@ class Bridge:
         return status, headers, content
 
 
-def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+def redirect_into(protocol: Any, scope: Scope) -> None:
+    """Send somebody from ``/study1`` to ``/study1/``, with all that stands in the address.
+
+    The new address is told from the last part of the old one, so that it holds behind proxies that change the path.
+    """
+    name = scope.path.rsplit("/", 1)[-1]
+    query = f"?{scope.query_string}" if scope.query_string else ""
+    headers = [("location", f"{name}/{query}"), ("cache-control", "no-store"), ("server", SERVER)]
+    protocol.response_empty(308, headers)
+
+
+def _environ(scope: Scope, body: bytes, root: str, path: str) -> dict[str, Any]:
     """What PEP 3333 asks for, of a request that is there as a whole."""
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(scope.path).decode("latin-1"),
+        "SCRIPT_NAME": root,
+        "PATH_INFO": path,
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,

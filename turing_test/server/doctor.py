@@ -259,8 +259,9 @@ def _check_page(page_url: str, page: bytes) -> Check:
     return Check(
         "page",
         False,
-        f"a browser would show nothing: {'; '.join(problems[:2])}{more}. The study must have an address of its own, without a "
-        "path (https://study1.example.org, not https://example.org/study1), and the proxy must pass all of it on",
+        f"a browser would not get through: {'; '.join(problems[:2])}{more}. The proxy must pass on all that is below this "
+        "address; under a path, the server must know it (evalkit study serve --path, public_url, or X-Forwarded-Prefix from "
+        "the --proxy)",
     )
 
 

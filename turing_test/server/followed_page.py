@@ -12,19 +12,33 @@ from urllib.parse import urljoin
 __all__ = ["fetch", "unreachable"]
 
 TIMEOUT_S = 10
-INTERFACE = "/api/s/doctor"  # no session has this token: the answer is a 404 as JSON, and nothing is created
+NO_SESSION = "doctor"
+PAGES = (f"/l/{NO_SESSION}", f"/s/{NO_SESSION}")
+INTERFACE = ((f"/api/s/{NO_SESSION}", None), (f"/stimuli/{NO_SESSION}/{NO_SESSION}", None), ("/api/sessions", b"{}"))
+"""Where the page's scripts ask, and what they send: each is refused as JSON, since no session has this token and no consent
+is empty; nothing is created."""
+
 KINDS = {".js": "javascript", ".css": "css", ".svg": "svg"}
 
 
-def fetch(url: str) -> tuple[int, dict[str, str], bytes]:
+def fetch(url: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
     """Status, headers (names in lower case) and body of an address, refusals included.
+
+    Parameters
+    ----------
+    url : str
+    body : bytes, optional
+        JSON to be sent by POST.
 
     Raises
     ------
     OSError, http.client.HTTPException, ValueError
         When nobody answers.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "evalkit study doctor"})
+    headers = {"User-Agent": "evalkit study doctor"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
@@ -40,9 +54,11 @@ class _Addresses(HTMLParser):
         super().__init__()
         self.found: list[str] = []
         self.n_scripts = 0
+        self.root = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take up one element."""
+        self.root = dict(attrs).get("data-root") or self.root
         address = dict(attrs).get({"script": "src", "img": "src", "link": "href"}.get(tag, ""))
         if address and not address.startswith("data:"):
             self.found.append(address)
@@ -68,15 +84,33 @@ def unreachable(page_url: str, page: bytes) -> list[str]:
         for address in dict.fromkeys(urljoin(page_url, found) for found in addresses.found)
         if (problem := _problem(address))
     ]
-    interface = urljoin(page_url, INTERFACE)
-    try:
-        status, _, body = fetch(interface)
-        is_ours = status == 404 and "error" in json.loads(body)
-    except (OSError, http.client.HTTPException, ValueError, TypeError):
-        is_ours = False
-    if not is_ours:
-        problems.append(f"{interface} is not answered by the study")
+    # The scripts put the path that the page names before what they ask for.
+    for below in PAGES:
+        address = urljoin(page_url, addresses.root + below)
+        if not _is_page(address):
+            problems.append(f"{address} is not the participant's page")
+    for below, sent in INTERFACE:
+        address = urljoin(page_url, addresses.root + below)
+        if not _is_refused(address, sent):
+            problems.append(f"{address} is not answered by the study")
     return problems
+
+
+def _is_page(address: str) -> bool:
+    try:
+        status, _, body = fetch(address)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return status == 200 and b"data-consent-hash" in body
+
+
+def _is_refused(address: str, sent: bytes | None) -> bool:
+    """Whether the study itself refuses what is asked, in its own words."""
+    try:
+        status, _, body = fetch(address, sent)
+        return 400 <= status < 500 and "error" in json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError, TypeError):
+        return False
 
 
 def _problem(address: str) -> str | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from turing_test.server.mounts import is_path
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -17,26 +19,34 @@ ANY = "*"
 
 
 class BehindProxy:
-    """An application that believes ``X-Forwarded-For``, ``-Proto`` and ``-Host`` of one proxy, and of nobody else.
+    """An application that believes ``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Prefix`` of one proxy, and of nobody else.
 
-    Of several values the last is taken: the only one that the proxy itself wrote.
+    Of several values the last is taken: the only one that the proxy itself wrote. The prefix is the path that the proxy took
+    away; it stands in for the path that the server was told.
 
     Parameters
     ----------
     application : callable
     proxy : str
         Address of the proxy; ``*`` for any.
+    root : str
+        The path that the server was told.
     """
 
-    def __init__(self, application: WSGIApplication, proxy: str) -> None:
+    def __init__(self, application: WSGIApplication, proxy: str, root: str = "") -> None:
         self._application = application
+        self._root = root
         self._fixed: WSGIApplication = ProxyFix(application, x_for=1, x_proto=1, x_host=1)
         self._proxy = proxy if proxy == ANY else _plain(proxy)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        is_trusted = self._proxy in (ANY, _plain(environ.get("REMOTE_ADDR", "")))
-        return (self._fixed if is_trusted else self._application)(environ, start_response)
+        if self._proxy not in (ANY, _plain(environ.get("REMOTE_ADDR", ""))):
+            return self._application(environ, start_response)
+        prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "").rpartition(",")[2].strip().rstrip("/")
+        if prefix and is_path(prefix):
+            environ["SCRIPT_NAME"] = prefix + environ.get("SCRIPT_NAME", "").removeprefix(self._root)
+        return self._fixed(environ, start_response)
 
 
 def _plain(address: str) -> str:

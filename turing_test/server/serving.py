@@ -71,6 +71,8 @@ class Server:
     simulation_key : str or None
     proxy : str or None
         Address of the reverse proxy whose ``X-Forwarded-*`` headers are believed; ``*`` for any.
+    path : str
+        The path that the study is under, for those who come from outside, ``/study1`` say; "" for none.
     """
 
     study: Study
@@ -79,6 +81,7 @@ class Server:
     threads: int = 16
     simulation_key: str | None = None
     proxy: str | None = None
+    path: str = ""
 
 
 class Address:
@@ -270,6 +273,7 @@ def _prepare(server: Server) -> None:
 def _make_worker(folder: Path, options: Mapping[str, Any]) -> Any:
     """What answers the requests of one process."""
     from turing_test.server.bridge import Bridge
+    from turing_test.server.mounts import Mounts
 
     write_log()
     # Ctrl-C reaches all processes of a terminal; the parent passes on the end. Until requests come, it may end at once.
@@ -283,7 +287,8 @@ def _make_worker(folder: Path, options: Mapping[str, Any]) -> Any:
     def leave_ctrl_c_to_the_parent(loop: AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
 
-    return Bridge(application, options["threads"], on_start=leave_ctrl_c_to_the_parent, on_end=close)
+    bridge = Bridge(application, options["threads"], on_start=leave_ctrl_c_to_the_parent, on_end=close)
+    return Mounts({"": bridge}, options["path"])
 
 
 def _make_application(folder: Path, options: Mapping[str, Any]) -> tuple[WSGIApplication, Callable[[], None]]:
@@ -301,7 +306,7 @@ def _make_application(folder: Path, options: Mapping[str, Any]) -> tuple[WSGIApp
             _log.error("a worker cannot begin, and tries again: %s", error)
             time.sleep(PAUSE_AFTER_FAILURE_S)
             continue
-        application: WSGIApplication = app if server.proxy is None else BehindProxy(app, server.proxy)
+        application: WSGIApplication = app if server.proxy is None else BehindProxy(app, server.proxy, server.path)
         return application, app.extensions["turing_test"].storage.close
 
 

@@ -25,7 +25,9 @@ FAR = 6  # trials ahead that a page on a slow line may fetch
 TIMING = ("first_blank_ms", "blank_ms", "image_ms", "gap_ms", "answer_delay_ms", "feedback_ms")
 
 
-def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None = None) -> dict[str, Any]:
+def view(
+    study: Study, token: str, snapshot: Snapshot, broken_rule: str | None = None, *, root: str = ""
+) -> dict[str, Any]:
     """What the page shows next.
 
     Parameters
@@ -36,6 +38,8 @@ def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None =
     snapshot : Snapshot
     broken_rule : str, optional
         The declared rule that leaves a completed session out; some platforms have a code of its own for that.
+    root : str
+        The path that the study is served under, ``/study1`` say; addresses of images begin with it.
 
     Returns
     -------
@@ -55,32 +59,32 @@ def view(study: Study, token: str, snapshot: Snapshot, broken_rule: str | None =
         "timing": _timing(protocol),
         "size": protocol.size,
         "window": {"width": protocol.window_width, "height": protocol.window_height},
-        "plates": [_address(token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
+        "plates": [_address(root, token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
         "trial": None if trial is None else {
             "number": trial.position,
             "of": snapshot.n_trials,
             "phase": trial.phase,
             "mode": "answer_only" if trial.state == "shown" else "show",
-            "images": image_addresses(token, trial, n_images),
+            "images": image_addresses(token, trial, n_images, root=root),
         },
-        "next_images": None if after is None else image_addresses(token, after, n_images),
+        "next_images": None if after is None else image_addresses(token, after, n_images, root=root),
         "progress": [min(snapshot.position - 1, snapshot.n_trials), snapshot.n_trials],
         "outcome": _outcome(study, snapshot, state, broken_rule) if phase == "done" else None,
     }  # fmt: skip
 
 
-def image_addresses(token: str, trial: Upcoming, n_images: int) -> list[str]:
+def image_addresses(token: str, trial: Upcoming, n_images: int, *, root: str) -> list[str]:
     """Addresses of a trial's images; tokens are random, so neither tells which is real."""
-    return [_address(token, image) for image in (trial.first_token, trial.second_token)[:n_images]]
+    return [_address(root, token, image) for image in (trial.first_token, trial.second_token)[:n_images]]
 
 
-def images_ahead(storage: Storage, token: str, snapshot: Snapshot, n_images: int) -> list[str]:
+def images_ahead(storage: Storage, token: str, snapshot: Snapshot, n_images: int, *, root: str) -> list[str]:
     """Addresses of the images of the next `FAR` trials, in order: for pages on lines too slow to fetch one pair per trial."""
     if snapshot.state not in ACTIVE[1:]:
         return []
     columns = [_T.first_token, _T.second_token][:n_images]
     rows = storage.read(lambda connection: connection.execute(sa.select(*columns).where(*_far(snapshot))).all())
-    return [_address(token, image) for row in rows for image in row]
+    return [_address(root, token, image) for row in rows for image in row]
 
 
 def find_image_ahead(storage: Storage, snapshot: Snapshot, image: str) -> tuple[str, ...] | None:
@@ -136,8 +140,8 @@ def _timing(protocol: Protocol) -> dict[str, int]:
     return {name: getattr(protocol, name) for name in TIMING}
 
 
-def _address(token: str, image: str) -> str:
-    return f"/stimuli/{token}/{image}"
+def _address(root: str, token: str, image: str) -> str:
+    return f"{root}/stimuli/{token}/{image}"
 
 
 def _phase(snapshot: Snapshot, state: str) -> str:

@@ -297,9 +297,9 @@ class Protocol:
         "(evalkit study links) and crowd platforms do.",
     )  # fmt: skip
     public_url: str = _text(
-        "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+/?)?",
-        'an address without a path, such as "https://study.example.org", or empty',
-        "Where participants reach the server; needed for the links and files that platforms ask for.",
+        "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?)?",
+        'an address such as "https://study.example.org" or "https://example.org/study1", or empty',
+        "Where participants reach the server, with the path if there is one; needed for the links and files that platforms ask for.",
     )  # fmt: skip
     platforms: tuple[str, ...] = _texts(
         "recruiting", (), r"mturk|prolific", 'a list of "mturk" and "prolific"',

@@ -5,6 +5,7 @@ What participants bring from there and take back is in `turing_test.sessions.rec
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from evalkit.errors import InputError
@@ -32,6 +33,8 @@ def mturk_question(url: str, frame_height: int = 0) -> str:
     """
     if not url.startswith("https://"):
         raise InputError(f"public_url is {url!r}; Mechanical Turk allows https:// only.")
+    if (address := urlsplit(url)).path and not address.query:
+        url = url.rstrip("/") + "/"  # a redirection from /study1 to /study1/ is one more thing that can fail in a frame
     schema = "http://mechanicalturk.amazonaws.com/AWSMechanicalTurkDataSchemas/2006-07-14/ExternalQuestion.xsd"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -44,7 +44,6 @@ def add_dashboard(app: Flask, public_url: str) -> None:
     app.session_interface = _Cookie(public_url.startswith("https://"))
     app.config.update(
         SESSION_COOKIE_NAME="evalkit-dashboard",
-        SESSION_COOKIE_PATH="/dashboard",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         PERMANENT_SESSION_LIFETIME=STAY_S,
@@ -64,6 +63,9 @@ class _Cookie(SecureCookieSessionInterface):
         if "Cookie" not in request.headers:
             return SecureCookieSession()
         return super().open_session(app, request)
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return f"{request.script_root}/dashboard"
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return self._always or request.is_secure

@@ -225,12 +225,14 @@ def _operation(name: str, summary: str, answer: str, body: Schema | None, status
     return operation
 
 
-def describe(protocol: Protocol) -> Schema:
+def describe(protocol: Protocol, root: str = "") -> Schema:
     """The OpenAPI document of a study's JSON interface.
 
     Parameters
     ----------
     protocol : Protocol
+    root : str
+        The path that the study is served under.
 
     Returns
     -------
@@ -266,6 +268,7 @@ def describe(protocol: Protocol) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Timed real-vs-fake test: participants", "version": release()},
+        "servers": [{"url": root or "/"}],
         "paths": paths,
         "components": {"schemas": _COMPONENTS},
     }

@@ -40,7 +40,7 @@ def start_page(link: str = "") -> str:
     """The page of somebody who comes; nothing is stored."""
     server = context()
     g.frame_ancestors = find_recruiter(request.args).frame_ancestors(server.study.protocol)
-    return render_template("participant.html", session="", link=link, opened=_opened(server), **server.page)
+    return _page(server, link=link, opened=_opened(server))
 
 
 @blueprint.get("/s/<session>")
@@ -53,7 +53,12 @@ def session_page(session: str) -> str:
     server = context()
     # Whatever the name: an unknown one is told by the interface, and the page itself holds nothing.
     g.frame_ancestors = PLATFORMS["mturk"].frame_ancestors(server.study.protocol)
-    return render_template("participant.html", session=session, link="", opened="", **server.page)
+    return _page(server, session=session)
+
+
+def _page(server: Context, *, session: str = "", link: str = "", opened: str = "") -> str:
+    visit = {"session": session, "link": link, "opened": opened}
+    return render_template("participant.html", **visit, **server.page)
 
 
 # --- the JSON interface ------------------------------------------------------------------------------------------
@@ -62,7 +67,7 @@ def session_page(session: str) -> str:
 @blueprint.get("/api/openapi.json")
 def openapi() -> Response:
     """The description of this interface."""
-    return json_response(describe(context().study.protocol))
+    return json_response(describe(context().study.protocol, request.script_root))
 
 
 @blueprint.post("/api/sessions")
@@ -97,7 +102,11 @@ def ahead(token: str) -> Response:
     server = context()
     snapshot = sessions.look_up(server.storage, token)
     return json_response(
-        {"images": images_ahead(server.storage, token, snapshot, server.study.protocol.images_per_trial)}
+        {
+            "images": images_ahead(
+                server.storage, token, snapshot, server.study.protocol.images_per_trial, root=request.script_root
+            )
+        }
     )
 
 
@@ -133,7 +142,9 @@ def begin(token: str, position: int) -> Response:
     begun = presentation.begin(server.storage, server.study, token, position, body["load"])
     if begun.replaced:
         return json_response({"replaced": True, "view": _view(server, token, begun.snapshot)})
-    images = image_addresses(token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial)
+    images = image_addresses(
+        token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial, root=request.script_root
+    )
     return json_response({"replaced": False, **dict(zip(("first", "second"), images, strict=False))})
 
 
@@ -244,4 +255,4 @@ def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
     if snapshot.state == "completed" and has_rules(protocol):
         counts = server.storage.read(lambda connection: rule_counts(connection, [snapshot.id]))
         rule = broken_rule(protocol, counts.get(snapshot.id, {}))
-    return view(server.study, token, snapshot, rule)
+    return view(server.study, token, snapshot, rule, root=request.script_root)

@@ -79,10 +79,10 @@ def passed_on(url, is_passed, prefix=""):
     """A reverse proxy that passes some paths on, without their prefix, and answers the others with 404."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self, sent=None):
             status, headers, body = 404, {"content-type": "text/html"}, b"not here"
             if is_passed(self.path):
-                status, headers, body = fetch(url + self.path.removeprefix(prefix))
+                status, headers, body = fetch(url + self.path.removeprefix(prefix), sent)
             self.send_response_only(status)
             for name, value in headers.items():
                 if name not in ("content-length", "connection"):
@@ -90,6 +90,9 @@ def passed_on(url, is_passed, prefix=""):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self):
+            self.do_GET(self.rfile.read(int(self.headers["Content-Length"])))
 
         def log_message(self, *words):
             pass
@@ -234,12 +237,12 @@ class TestTheServer:
         assert found.ok is (not spoiled), found
         assert said in found.finding
 
-    def test_a_study_under_a_path_is_a_blank_page_and_the_doctor_says_so(self, study):
+    def test_a_path_that_the_server_does_not_know_is_a_blank_page_and_the_doctor_says_so(self, study):
         with local_server(study) as url, passed_on(url, lambda path: path.startswith("/study1/"), "/study1") as proxy:
             assert check(study, "server", url=f"{proxy}/study1").ok is True
             found = check(study, "page", url=f"{proxy}/study1")
         assert found.ok is False
-        assert "must have an address of its own, without a path" in found.finding
+        assert "the server must know it (evalkit study serve --path" in found.finding
 
     def test_a_page_of_something_else_is_not_the_participants(self, study, server):
         assert "it is not the participant's page" in check(study, "page", url=server.url).finding

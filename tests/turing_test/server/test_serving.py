@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -37,12 +38,18 @@ def serving(*words, port=0):
         while not any("dashboard  " in line for line in lines):
             lines.append(process.stdout.readline())
             assert lines[-1], "the server ended"
-        port = int(lines[1].rsplit(":", 1)[1].strip(" /\n"))
+        port = port_in(lines[1])
         yield process, lines, port
     finally:
         process.send_signal(signal.SIGTERM)
         with process:
             process.wait(timeout=30)
+
+
+def port_in(line):
+    """The port of the address that a line shows; None where it shows none."""
+    found = re.search(r":([0-9]+)", line)
+    return None if found is None else int(found[1])
 
 
 def workers_of(process):

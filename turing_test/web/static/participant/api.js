@@ -9,15 +9,18 @@ export class Api {
   /** Tells this page load from another one of the same session: a pair begun in another may have been seen. */
   load = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   token;
+  #root;
   #notice;
 
-  constructor(token, notice) {
+  /** @param {string} root - the path that the study is served under, "" for none */
+  constructor(root, token, notice) {
+    this.#root = root;
     this.token = token;
     this.#notice = notice;
   }
 
   async start(body) {
-    const view = await this.#send("/api/sessions", body);
+    const view = await this.#send(`${this.#root}/api/sessions`, body);
     this.token = view.token ?? "";
     return view;
   }
@@ -62,7 +65,7 @@ export class Api {
   }
 
   #path(rest) {
-    return `/api/s/${encodeURIComponent(this.token)}${rest}`;
+    return `${this.#root}/api/s/${encodeURIComponent(this.token)}${rest}`;
   }
 
   #get(rest) {

@@ -5,7 +5,7 @@ import { Compositor, nextFrame, visibility } from "./browser_clock.js";
 import { describeDisplay, isCapable } from "./display.js";
 import { showEnding } from "./ending.js";
 import { Images } from "./images.js";
-import { find, keep } from "./keeping.js";
+import { Keeping } from "./keeping.js";
 import { readPlates } from "./plates.js";
 import { Presenter } from "./presentation.js";
 import { nextAction, Notice, part, Screens } from "./screens.js";
@@ -25,6 +25,7 @@ export async function startSession(root) {
 
 class Session {
   #root;
+  #keeping;
   #screens;
   #api;
   #images;
@@ -39,7 +40,8 @@ class Session {
     this.#root = root;
     this.#screens = new Screens(root);
     this.#notice = new Notice(part(document, "notice"));
-    this.#api = new Api(find(root.dataset.session), this.#notice);
+    this.#keeping = new Keeping(root.dataset.root);
+    this.#api = new Api(root.dataset.root, this.#keeping.find(root.dataset.session), this.#notice);
     this.#images = new Images((url, onProgress) => this.#api.image(url, onProgress));
     this.#compositor = new Compositor(part(document, "mark"));
     this.#presenter = new Presenter(nextFrame, this.#compositor, visibility);
@@ -105,7 +107,8 @@ class Session {
       attempt: this.#api.load, // a consent that is sent again begins no second session
     });
     if (this.#api.token && view.phase !== "done") {
-      history.replaceState(null, "", `/s/${encodeURIComponent(keep(this.#api.token))}`); // a reload resumes
+      const name = encodeURIComponent(this.#keeping.keep(this.#api.token));
+      history.replaceState(null, "", `${this.#root.dataset.root}/s/${name}`); // a reload resumes
     }
     return view;
   }
