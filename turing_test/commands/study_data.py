@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.wording import counted
+from turing_test.commands._databases import of_environment, of_one_study
 
 if TYPE_CHECKING:
     from analysis.trials.trial_table import RawTable
@@ -32,7 +32,7 @@ __all__ = [
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
-    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    "--database", default=None, metavar="URL", callback=of_one_study,
     help="postgresql://USER:PASSWORD@HOST/DATABASE; by default the file study.db in STUDY. Also EVALKIT_DATABASE.",
 )  # fmt: skip
 
@@ -75,7 +75,7 @@ def read_study_trials(folder: Path) -> RawTable:
     """
     from turing_test.results.export import raw_trials
 
-    with open_study(folder, os.environ.get("EVALKIT_DATABASE")) as (study, storage):
+    with open_study(folder, of_environment(folder)) as (study, storage):
         return raw_trials(storage, study)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from evalkit.wording import counted
+from turing_test.commands._databases import of_one_study
 
 __all__ = ["audit_command", "create_command", "doctor_command", "freeze_command", "texts_command"]
 
 STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
-    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    "--database", default=None, metavar="URL", callback=of_one_study,
     help="Database of the answers, if not the file in STUDY; also EVALKIT_DATABASE.",
 )  # fmt: skip
 

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.wording import counted
+from turing_test.commands._databases import from_environment, read_databases
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from turing_test.server.serving import Address, Server, Site
     from turing_test.study.study_folder import Study
 
 __all__ = ["password_command", "serve_command", "show_network_url"]
@@ -18,20 +23,22 @@ STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY"
 DEMO_FOLDER = Path("demo-study")
 
 
-@click.command("serve", short_help="Serve a study to participants.")
-@click.argument("study", type=click.Path(path_type=Path), metavar="STUDY", required=False)
+@click.command("serve", short_help="Serve one study, or several, to participants.")
+@click.argument("studies", type=click.Path(path_type=Path), metavar="STUDY...", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option(
-    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
-    help="postgresql://USER:PASSWORD@HOST/DATABASE; by default the file study.db in STUDY. Also EVALKIT_DATABASE.",
+    "--database", "databases", multiple=True, metavar="[NAME=]URL",
+    help="postgresql://USER:PASSWORD@HOST/DATABASE; by default the file study.db in STUDY. With several studies, NAME says "
+    "whose it is; may be repeated. Also EVALKIT_DATABASE.",
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; more need PostgreSQL."
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 128), default=16, show_default=True, help="Requests at once, a process."
-)
+    "--threads", type=click.IntRange(1, 128), default=16, show_default=True,
+    help="Requests at once, per study and process.",
+)  # fmt: skip
 @click.option(
     "--proxy", default=None, metavar="ADDRESS",
     help="Reverse proxy in front (HTTPS), whose X-Forwarded headers are believed; * for any.",
@@ -39,7 +46,7 @@ DEMO_FOLDER = Path("demo-study")
 @click.option(
     "--path", default=None, metavar="PATH",
     help="Path that participants find the study under, /study1 in https://host/study1/, whether the proxy passes it on or "
-    "takes it away.  [default: that of public_url]",
+    "takes it away.  [default: that of public_url; none for several]",
 )  # fmt: skip
 @click.option(
     "--simulation-key", envvar="EVALKIT_SIMULATION_KEY", default=None, metavar="KEY",
@@ -48,10 +55,10 @@ DEMO_FOLDER = Path("demo-study")
 @click.option("--set-password", is_flag=True, help="Ask for the dashboard's password first.")
 @click.option("--demo", is_flag=True, help=f"Serve a study of bundled photos, made in STUDY or {DEMO_FOLDER}/.")
 def serve_command(
-    study: Path | None,
+    studies: tuple[Path, ...],
     host: str,
     port: int,
-    database: str | None,
+    databases: tuple[str, ...],
     workers: int,
     threads: int,
     proxy: str | None,
@@ -62,66 +69,137 @@ def serve_command(
 ) -> None:
     """Serve STUDY until Ctrl-C: the page of participants, their answers, the dashboard.
 
+    Of several studies, or a folder of studies, each is found below the name of its folder (/NAME/), and /dashboard shows
+    all of them. Each has its own database, password and limits, and what ails one leaves the others alone.
+
     What was acknowledged is on disk; the server may be stopped and started again at any time, and sessions go on.
     """
-    from urllib.parse import urlsplit
+    from contextlib import ExitStack
 
     from evalkit.errors import InputError
     from turing_test.database.storage import StorageUnavailable
     from turing_test.server.mounts import read_path
     from turing_test.server.serving import Address, Server, serve
-    from turing_test.study.lock import hold
+
+    if demo:
+        studies = studies or (DEMO_FOLDER,)
+        if len(studies) > 1:
+            raise InputError("--demo is for one study; name one folder, or none.")
+        if not (studies[0] / "manifest.json").exists():
+            _make_demo(studies[0])
+    folders = _named_folders(studies)
+    urls = read_databases(databases or from_environment(), folders)
+    root = _public_path(folders) if path is None else read_path(path, "--path")
+    if set_password:
+        _ask_password(*folders.values())
+    with ExitStack() as locks:
+        sites = tuple(_open_site(locks, name, folder, urls.get(name)) for name, folder in folders.items())
+        address = Address(host, port)
+        server = Server(
+            sites=sites, workers=workers, threads=threads, simulation_key=simulation_key, proxy=proxy, path=root
+        )
+        try:
+            serve(server, address, lambda: _tell(server, address))
+        except StorageUnavailable as error:
+            raise InputError(str(error)) from error
+        finally:
+            address.close()
+    click.echo("Stopped. Every acknowledged answer is stored.")
+
+
+def _tell(server: Server, address: Address) -> None:
+    """Where to go, once there is something."""
+    from evalkit.errors import InputError
     from turing_test.study.study_folder import read_study
     from turing_test.web.dashboard_password import password_digest
 
-    if demo:
-        study = study or DEMO_FOLDER
-        if not (study / "manifest.json").exists():
-            _make_demo(study)
-    if study is None:
-        raise InputError("name the folder of the study, or use --demo.")
-    opened = read_study(study)
-    if set_password:
-        _ask_password(study)
-    _refuse_second_database(opened, database)
-    _refuse_damaged(opened)
-    public_url = opened.protocol.public_url
-    root = read_path(urlsplit(public_url).path, "the path of public_url") if path is None else read_path(path, "--path")
-    address = Address(host, port)
-    shown = public_url.removesuffix("/") or f"{address.url}{root}"
-
-    def ready() -> None:
-        links = "" if opened.protocol.open_link else " (personal links only: evalkit study links)"
-        click.echo(f"Study {opened.protocol.name} ({opened.protocol.preset}) is served; stop with Ctrl-C.")
+    own = f"{address.url}{server.path}"
+    if server.has_several:
+        click.echo(f"{counted(len(server.sites), 'study', 'studies')} are served; stop with Ctrl-C.")
+        width = max(12, *(len(site.name) for site in server.sites))
+        for site in server.sites:
+            try:
+                public_url = "" if site.problem else read_study(site.folder).protocol.public_url
+            except InputError:
+                public_url = ""
+            shown = public_url.removesuffix("/") or f"{own}/{site.name}"
+            click.echo(f"  {site.name:{width}}  {shown}/{'  (not served)' if site.problem else ''}")
+        click.echo(f"  {'dashboard':{width}}  {own}/dashboard  (of all; each has its own)")
+    else:
+        (site,) = server.sites
+        protocol = read_study(site.folder).protocol
+        shown = protocol.public_url.removesuffix("/") or own
+        links = "" if protocol.open_link else " (personal links only: evalkit study links)"
+        click.echo(f"Study {protocol.name} ({protocol.preset}) is served; stop with Ctrl-C.")
         click.echo(f"  participants  {shown}/{links}")
         click.echo(f"  dashboard     {shown}/dashboard")
-        if public_url:
-            click.echo(f"  this machine  {address.url}{root}/")
-        if address.network_url is not None:
-            show_network_url(f"{address.network_url}{root}/")
-        if password_digest(study) is None:
-            click.echo(f"The dashboard is closed until it has a password: evalkit study password {study}")
+        if protocol.public_url:
+            click.echo(f"  this machine  {own}/")
+    if address.network_url is not None:
+        show_network_url(f"{address.network_url}{server.path}/")
+    for site in server.sites:
+        if password_digest(site.folder) is None:
+            click.echo(f"The dashboard is closed until it has a password: evalkit study password {site.folder}")
+
+
+def _named_folders(given: tuple[Path, ...]) -> dict[str, Path]:
+    """Folders of studies by the names of their addresses; one study alone has the name ""."""
+    from evalkit.errors import InputError
+    from turing_test.server.mounts import is_path
+    from turing_test.study.study_folder import STUDY_FILE
+    from turing_test.web.overview import RESERVED
+
+    if not given:
+        raise InputError("name the folder of the study, or use --demo.")
+    folders: list[Path] = []
+    for folder in given:
+        inside = sorted(path.parent for path in folder.glob(f"*/{STUDY_FILE}"))
+        folders += [folder] if (folder / STUDY_FILE).exists() or not inside else inside
+    if folders == [given[0]]:
+        return {"": given[0]}
+    named: dict[str, Path] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in RESERVED or not is_path(f"/{name}"):
+            raise InputError(
+                f"{folder}: cannot be part of an address; allowed are names of letters, digits and -._~ other than "
+                f"{', '.join(RESERVED)}."
+            )
+        if name in named:
+            raise InputError(f"{named[name]} and {folder} have the same name, and so the same address; rename one.")
+        named[name] = folder
+    return named
+
+
+def _open_site(locks: ExitStack, name: str, folder: Path, database: str | None) -> Site:
+    """A study whose files are well, held against removal; of several, one that is not is told and left out."""
+    from evalkit.errors import InputError
+    from turing_test.server.serving import Site
+    from turing_test.study.lock import hold
+    from turing_test.study.study_folder import read_study
 
     try:
-        with hold(opened.folder, alone=False):
-            serve(
-                Server(
-                    study=opened,
-                    database_url=database,
-                    workers=workers,
-                    threads=threads,
-                    simulation_key=simulation_key,
-                    proxy=proxy,
-                    path=root,
-                ),
-                address,
-                ready,
-            )
-    except StorageUnavailable as error:
-        raise InputError(str(error)) from error
-    finally:
-        address.close()
-    click.echo("Stopped. Every acknowledged answer is stored.")
+        study = read_study(folder)
+        _refuse_second_database(study, database)
+        _refuse_damaged(study)
+        locks.enter_context(hold(study.folder, alone=False))
+    except InputError as error:
+        if not name:
+            raise
+        return Site(name=name, folder=folder, database_url=database, problem=str(error))
+    return Site(name=name, folder=folder, database_url=database)
+
+
+def _public_path(folders: Mapping[str, Path]) -> str:
+    """The path that the study file of the only study names."""
+    from urllib.parse import urlsplit
+
+    from turing_test.server.mounts import read_path
+    from turing_test.study.study_folder import read_study
+
+    if "" not in folders:
+        return ""
+    return read_path(urlsplit(read_study(folders[""]).protocol.public_url).path, "the path of public_url")
 
 
 def show_network_url(url: str) -> None:
@@ -189,7 +267,7 @@ def _refuse_second_database(study: Study, database: str | None) -> None:
         )
 
 
-def _ask_password(study: Path) -> None:
+def _ask_password(*studies: Path) -> None:
     import sys
 
     from turing_test.web.dashboard_password import set_password
@@ -198,7 +276,8 @@ def _ask_password(study: Path) -> None:
         text = click.prompt("Password of the dashboard", hide_input=True, confirmation_prompt=True)
     else:
         text = sys.stdin.readline().rstrip("\r\n")
-    set_password(study, text)
+    for study in studies:
+        set_password(study, text)
 
 
 def _make_demo(study: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.wording import counted
+from turing_test.commands._databases import of_one_study
 
 if TYPE_CHECKING:
     from turing_test.simulation.observers import Population
@@ -55,7 +56,7 @@ SHARE = click.FloatRange(0, 1)
     help="Simulation key of the server at --url; also EVALKIT_SIMULATION_KEY.",
 )  # fmt: skip
 @click.option(
-    "--database", envvar="EVALKIT_DATABASE", default=None, metavar="URL",
+    "--database", default=None, metavar="URL", callback=of_one_study,
     help="Database of the started server, if not the file in STUDY; also EVALKIT_DATABASE.",
 )  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 2000), default=20, show_default=True, help="At the same time.")

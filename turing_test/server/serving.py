@@ -1,4 +1,4 @@
-"""The production server: granian, with many threads per process, and with PostgreSQL several processes on one port."""
+"""The production server: granian, with many threads per study and process, and with PostgreSQL several processes on one port."""
 
 from __future__ import annotations
 
@@ -7,31 +7,36 @@ import ipaddress
 import logging
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import InputError
+from turing_test.database.storage import StorageUnavailable
+from turing_test.server.late import LateApplication
 from turing_test.server.log import write_log
-from turing_test.study.study_folder import Study, read_study
+from turing_test.study.freeze import Stamp, changes_since, stamp_of
+from turing_test.study.study_folder import read_study
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from _typeshed.wsgi import WSGIApplication
+    from flask import Flask
     from granian.server.common import AbstractServer
 
-__all__ = ["Address", "Server", "serve"]
+
+__all__ = ["Address", "Server", "Site", "serve"]
 
 CONNECTIONS = 16_384
 """Browsers that may be connected at once, per process, where the machine admits so many open files."""
@@ -49,21 +54,45 @@ SILENCE_S = 75.0
 LONGEST_END_S = 10
 PAUSE_BETWEEN_ENGINES_S = 0.2
 PAUSE_BETWEEN_LOOKS_S = 0.05
-PAUSE_AFTER_FAILURE_S = 1.0
+LONGEST_START_S = 15
+OVERVIEW_THREADS = 4
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """How a study is served.
+class Site:
+    """A study at an address of the server.
 
     Attributes
     ----------
-    study : Study
+    name : str
+        What its path begins with below that of the server; "" for the only study.
+    folder : Path
     database_url : str or None
         None for SQLite in the study folder.
+    problem : str
+        Why it is not served until the server is started again; "" for no reason.
+    stamp : Stamp or None
+        What was asked when the server was started; a worker that takes another's place asks the same or waits.
+    """
+
+    name: str
+    folder: Path
+    database_url: str | None = None
+    problem: str = ""
+    stamp: Stamp | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """How studies are served.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+        One study, or several with their names.
     workers : int
         Processes; more than one needs PostgreSQL.
     threads : int
@@ -72,16 +101,21 @@ class Server:
     proxy : str or None
         Address of the reverse proxy whose ``X-Forwarded-*`` headers are believed; ``*`` for any.
     path : str
-        The path that the study is under, for those who come from outside, ``/study1`` say; "" for none.
+        The path that they are under, for those who come from outside, ``/study1`` say; "" for none.
     """
 
-    study: Study
-    database_url: str | None = None
+    sites: tuple[Site, ...]
     workers: int = 1
     threads: int = 16
     simulation_key: str | None = None
     proxy: str | None = None
     path: str = ""
+    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether studies have names."""
+        return bool(self.sites[0].name)
 
 
 class Address:
@@ -165,19 +199,19 @@ def serve(server: Server, address: Address, ready: Callable[[], None]) -> None:
     Raises
     ------
     InputError
-        For several workers without PostgreSQL; when the database belongs to another study.
+        For several workers without PostgreSQL; when the database belongs to another study. Of several studies, those that
+        can be served are served; this is raised when none can.
     StorageUnavailable
         When the database cannot be used.
     """
     write_log()
     connections = _allow_many_files()
-    _prepare(server)
+    server = replace(server, sites=_prepare(server))
     # A process that is forked while a thread holds a lock waits for it for good, and the engine has threads.
     multiprocessing.set_start_method("spawn", force=True)
     # Workers read the study themselves: what is handed to a new process must fit into a pipe, because nobody notices when
     # the process is killed before it has read more than that.
-    options = {field.name: getattr(server, field.name) for field in fields(server) if field.name != "study"}
-    make_worker = partial(_make_worker, server.study.folder, options)
+    make_worker = partial(_make_worker, server)
     ending = threading.Event()
     threading.Thread(target=_tell_when_ready, args=(address, ready, ending), daemon=True).start()
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -245,69 +279,97 @@ def _tell_when_ready(address: Address, ready: Callable[[], None], ending: thread
         ending.wait(PAUSE_BETWEEN_LOOKS_S)
 
 
-def _prepare(server: Server) -> None:
+def _prepare(server: Server) -> tuple[Site, ...]:
     """Make the tables and find mistakes, before any process is started."""
+    prepared = []
+    for site in server.sites:
+        try:
+            if site.problem:
+                raise InputError(site.problem)
+            prepared.append(replace(site, stamp=_prepare_site(site, server.workers)))
+        except (InputError, StorageUnavailable) as error:
+            if not server.has_several:
+                raise
+            _log.error("study %s is not served: %s", site.name, error)
+            # A database that is away may come back by itself; a mistake needs somebody.
+            prepared.append(replace(site, problem="" if isinstance(error, StorageUnavailable) else str(error)))
+    if all(site.problem for site in prepared):
+        raise InputError(f"none of the studies can be served; {prepared[0].folder}: {prepared[0].problem}")
+    return tuple(prepared)
+
+
+def _prepare_site(site: Site, workers: int) -> Stamp:
     from turing_test.database.storage import Storage, default_url
     from turing_test.database.study_record import register
     from turing_test.sessions.signed_arrivals import ProlificKeys
 
-    study = server.study
+    study = read_study(site.folder)
     for read in (study.texts, study.consent_text, partial(ProlificKeys.of, study)):
         read()  # a worker would wait for somebody to mend them
-    storage = Storage(server.database_url or default_url(study.folder))
+    storage = Storage(site.database_url or default_url(study.folder))
     try:
-        if server.workers > 1 and storage.is_sqlite:
+        if workers > 1 and storage.is_sqlite:
             raise InputError(
-                f"--workers is {server.workers}, but SQLite is made for one process; name a PostgreSQL database with "
+                f"--workers is {workers}, but SQLite is made for one process; name a PostgreSQL database with "
                 "--database, or leave --workers at 1."
             )
         storage.upgrade()
         register(storage, study)
     finally:
         storage.close()
+    return stamp_of(study)
 
 
 # --- in a worker process -----------------------------------------------------------------------------------------
 
 
-def _make_worker(folder: Path, options: Mapping[str, Any]) -> Any:
+def _make_worker(server: Server) -> Any:
     """What answers the requests of one process."""
     from turing_test.server.bridge import Bridge
     from turing_test.server.mounts import Mounts
+    from turing_test.server.proxy import BehindProxy
 
     write_log()
     # Ctrl-C reaches all processes of a terminal; the parent passes on the end. Until requests come, it may end at once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
-    application, close = _make_application(folder, options)
+    applications = {
+        site.name: LateApplication(partial(_make_application, site, server), site.problem) for site in server.sites
+    }
+    for application in applications.values():
+        application.wait(LONGEST_START_S)
     gc.collect()
     gc.freeze()  # what lives as long as the process is looked through no more
 
-    def leave_ctrl_c_to_the_parent(loop: AbstractEventLoop) -> None:
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    def bridge(application: WSGIApplication, threads: int, close: Callable[[], None]) -> Bridge:
+        if server.proxy is not None:
+            application = BehindProxy(application, server.proxy, server.path)
+        return Bridge(application, threads, on_start=_leave_ctrl_c_to_the_parent, on_end=close)
 
-    bridge = Bridge(application, options["threads"], on_start=leave_ctrl_c_to_the_parent, on_end=close)
-    return Mounts({"": bridge}, options["path"])
+    sites = {name: bridge(late, server.threads, late.close) for name, late in applications.items()}
+    if server.has_several:
+        from turing_test.web.overview import create_overview
+
+        sites[""] = bridge(create_overview(applications, server.secret), OVERVIEW_THREADS, lambda: None)
+    return Mounts(sites, server.path)
 
 
-def _make_application(folder: Path, options: Mapping[str, Any]) -> tuple[WSGIApplication, Callable[[], None]]:
-    from turing_test.database.storage import StorageUnavailable
-    from turing_test.server.proxy import BehindProxy
+def _leave_ctrl_c_to_the_parent(loop: AbstractEventLoop) -> None:
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+
+
+def _make_application(site: Site, server: Server) -> Flask:
     from turing_test.web.app import create_app
 
-    while True:
-        try:
-            server = Server(study=read_study(folder), **options)
-            app = create_app(
-                server.study, server.database_url, simulation_key=server.simulation_key, connections=server.threads
-            )
-        except (InputError, StorageUnavailable) as error:  # what is away for a while is no reason to die
-            _log.error("a worker cannot begin, and tries again: %s", error)
-            time.sleep(PAUSE_AFTER_FAILURE_S)
-            continue
-        application: WSGIApplication = app if server.proxy is None else BehindProxy(app, server.proxy, server.path)
-        return application, app.extensions["turing_test"].storage.close
+    study = read_study(site.folder)
+    changes = () if site.stamp is None else changes_since(study, site.stamp)
+    if changes:
+        raise InputError(
+            f"{site.folder}: changed since the server was started ({', '.join(changes)}); put back what it was, or start the "
+            "server again."
+        )
+    return create_app(study, site.database_url, simulation_key=server.simulation_key, connections=server.threads)
 
 
 def _end_with_parent() -> None:

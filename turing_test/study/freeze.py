@@ -21,7 +21,7 @@ from evalkit.wording import agree, counted
 from turing_test.study.study_folder import Study
 from turing_test.study.texts import own_texts_digest
 
-__all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "read_stamp"]
+__all__ = ["FROZEN", "Stamp", "changes_since", "damaged_stimuli", "freeze", "read_stamp", "stamp_of"]
 
 FROZEN = "freeze.json"
 
@@ -94,7 +94,7 @@ def freeze(study: Study, on_file: Callable[[int, int], None] | None = None) -> S
                 f"{study.folder}: was frozen at {before.frozen_at} and changed since: {', '.join(changes)}."
             )
         return before
-    stamp = _stamp(study)
+    stamp = stamp_of(study)
     content = {"stamp": stamp.sha256, **asdict(stamp)}
     write_atomically(study.folder / FROZEN, (json.dumps(content, indent=1) + "\n").encode())
     return stamp
@@ -124,7 +124,7 @@ def read_stamp(folder: Path) -> Stamp | None:
 
 def changes_since(study: Study, stamp: Stamp) -> tuple[str, ...]:
     """What of a study differs from its stamp: names of the parts, empty when nothing does."""
-    now = asdict(_stamp(study))
+    now = asdict(stamp_of(study))
     return tuple(name for name, value in asdict(stamp).items() if name != "frozen_at" and value != now[name])
 
 
@@ -144,7 +144,8 @@ def damaged_stimuli(study: Study, on_file: Callable[[int, int], None] | None = N
     return damaged
 
 
-def _stamp(study: Study) -> Stamp:
+def stamp_of(study: Study) -> Stamp:
+    """What a study is now."""
     consent = study.consent_text()
     return Stamp(
         protocol=study.protocol.asked_digest,

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Request, Response, abort, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, Request, Response, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -23,11 +23,23 @@ from turing_test.web.dashboard_password import password_digest, password_is
 if TYPE_CHECKING:
     from analysis.trials.trial_table import RawTable
 
-__all__ = ["add_dashboard"]
+__all__ = [
+    "TOO_OLD",
+    "add_dashboard",
+    "date",
+    "form_token",
+    "is_login",
+    "is_own_form",
+    "login_cookie",
+    "login_mark",
+    "login_page",
+    "use_cookie",
+]
 
 blueprint = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 STAY_S = 12 * 3600
 RATES_KEPT_S = 30.0
+TOO_OLD = "The form was too old; please try again."
 
 
 def add_dashboard(app: Flask, public_url: str) -> None:
@@ -40,16 +52,21 @@ def add_dashboard(app: Flask, public_url: str) -> None:
         With ``https``, the cookie is sent over HTTPS alone; so it is when a trusted proxy says HTTPS.
     """
     server: Context = app.extensions["turing_test"]
-    app.secret_key = keyed_digest(server.study.key, "cookie")
-    app.session_interface = _Cookie(public_url.startswith("https://"))
+    use_cookie(app, keyed_digest(server.study.key, "cookie"), always_secure=public_url.startswith("https://"))
+    app.extensions["dashboard_rates"] = {}
+    app.register_blueprint(blueprint)
+
+
+def use_cookie(app: Flask, secret: str | bytes, *, always_secure: bool) -> None:
+    """Keep who is logged in in a signed cookie that goes to the dashboard alone."""
+    app.secret_key = secret
+    app.session_interface = _Cookie(always_secure)
     app.config.update(
         SESSION_COOKIE_NAME="evalkit-dashboard",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         PERMANENT_SESSION_LIFETIME=STAY_S,
     )
-    app.extensions["dashboard_rates"] = {}
-    app.register_blueprint(blueprint)
 
 
 class _Cookie(SecureCookieSessionInterface):
@@ -77,41 +94,74 @@ class _Cookie(SecureCookieSessionInterface):
 def _is_in(server: Context) -> bool:
     if password_digest(server.study.folder) is None:
         return False
-    is_marked = hmac.compare_digest(str(session.get("in", "")), _mark(server))
-    return is_marked and not server.storage.read(lambda c: is_logged_out(c, str(session.get("login", ""))))
+    is_marked = hmac.compare_digest(str(session.get("in", "")), login_mark(server))
+    return is_marked and is_login(server, str(session.get("login", "")))
 
 
-def _mark(server: Context) -> str:
+def is_login(server: Context, login_token: str) -> bool:
+    """Whether nobody has ended a login; its mark says that there was one."""
+    return not server.storage.read(lambda connection: is_logged_out(connection, login_token))
+
+
+def login_cookie(app: Flask, answer: AnyResponse, login_token: str, root: str) -> None:
+    """Log somebody in to the dashboard of a study by an answer of another page of this host.
+
+    Parameters
+    ----------
+    app : Flask
+        Of the study.
+    answer : Response
+    login_token : str
+    root : str
+        The path that the study is under.
+    """
+    cookie: Any = app.session_interface
+    values = {"in": login_mark(app.extensions["turing_test"]), "login": login_token, "_permanent": True}
+    answer.set_cookie(
+        cookie.get_cookie_name(app),
+        cookie.get_signing_serializer(app).dumps(values),
+        max_age=STAY_S,
+        path=f"{root}/dashboard",
+        secure=cookie.get_cookie_secure(app),
+        httponly=cookie.get_cookie_httponly(app),
+        samesite=cookie.get_cookie_samesite(app),
+    )
+
+
+def login_mark(server: Context) -> str:
     """Changes with the password, so that a new one ends all logins."""
     return keyed_digest(server.study.key, "login", password_digest(server.study.folder) or "")
 
 
-def _form_token() -> str:
+def form_token() -> str:
     """What a form must send back: another site cannot know it."""
     if "form" not in session:
         session["form"] = secrets.token_urlsafe(18)
     return str(session["form"])
 
 
-def _check_form() -> None:
+def is_own_form() -> bool:
+    """Whether this page has made the form that is sent, for this very visitor."""
     sent, own = request.form.get("form_token", ""), str(session.get("form", ""))
-    if not own or not hmac.compare_digest(sent.encode(), own.encode()):
-        abort(_login_page("The form was too old; please try again.", 400))
+    return bool(own) and hmac.compare_digest(sent.encode(), own.encode())
 
 
 def _login_page(message: str = "", status: int = 200) -> Response:
-    server = context()
-    closed = password_digest(server.study.folder) is None
-    page = render_template(
-        "dashboard_login.html", study=server.study, message=message, closed=closed, form_token=_form_token()
-    )
+    study = context().study
+    return login_page(study.protocol.name, message, status, closed=password_digest(study.folder) is None)
+
+
+def login_page(name: str, message: str, status: int, *, closed: bool) -> Response:
+    """The form for the password of what has a name, or where it is closed, how to set one."""
+    page = render_template("dashboard_login.html", name=name, message=message, closed=closed, form_token=form_token())
     return Response(page, status, mimetype="text/html")
 
 
 @blueprint.post("/login")
 def login() -> AnyResponse:
     """Check the password."""
-    _check_form()
+    if not is_own_form():
+        return _login_page(TOO_OLD, 400)
     server = context()
     wait = server.limits.logins.wait(request.remote_addr or "")
     if wait:
@@ -122,7 +172,7 @@ def login() -> AnyResponse:
         return _login_page("That is not the password.", 403)
     session.clear()
     session.permanent = True
-    session["in"] = _mark(server)
+    session["in"] = login_mark(server)
     session["login"] = new_token()
     return redirect(url_for("dashboard.show"), 303)
 
@@ -130,7 +180,8 @@ def login() -> AnyResponse:
 @blueprint.post("/logout")
 def logout() -> AnyResponse:
     """End the login, also for whoever has a copy of the cookie."""
-    _check_form()
+    if not is_own_form():
+        return _login_page(TOO_OLD, 400)
     server, login_token = context(), str(session.get("login", ""))
     if _is_in(server):
         log_out(server.storage, login_token)
@@ -154,7 +205,7 @@ def show() -> Response:
     rates, problem = ([], "") if unlocked is None and not simulated else _rates(server, simulated)
     page = render_template(
         "dashboard.html", study=server.study, protocol=server.study.protocol, progress=progress, simulated=simulated,
-        unlocked=_date(unlocked), rates=rates, problem=problem, form_token=_form_token(), date=_date,
+        unlocked=date(unlocked), rates=rates, problem=problem, form_token=form_token(), date=date,
     )  # fmt: skip
     return Response(page, mimetype="text/html")
 
@@ -165,7 +216,8 @@ def show_rates() -> AnyResponse:
     server = context()
     if not _is_in(server):
         return _login_page("", 403)
-    _check_form()
+    if not is_own_form():
+        return _login_page(TOO_OLD, 400)
     unlock(server.storage)
     return redirect(url_for("dashboard.show"), 303)
 
@@ -196,7 +248,8 @@ def _analyse(raw: RawTable) -> list[Any]:
     return list(fool_rates(apply_exclusions(table, ())))
 
 
-def _date(seconds: float | None) -> str:
+def date(seconds: float | None) -> str:
+    """A moment in UTC, to the minute; "" for none."""
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 

@@ -45,10 +45,10 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         program = (
-            "from pathlib import Path; from turing_test.study.study_folder import read_study;"
-            "from turing_test.server.serving import Address, Server, serve; import turing_test.web.app, granian.server;"
-            f"study = read_study(Path({str(study.folder)!r}));"
-            f"serve(Server(study=study, database_url={database_url!r}, threads=8, simulation_key={KEY!r}),"
+            "from pathlib import Path;"
+            "from turing_test.server.serving import Address, Server, Site, serve; import turing_test.web.app, granian.server;"
+            f"site = Site(name='', folder=Path({str(study.folder)!r}), database_url={database_url!r});"
+            f"serve(Server(sites=(site,), threads=8, simulation_key={KEY!r}),"
             f"Address('127.0.0.1', {self.port}), lambda: None)"
         )
         self.words = [sys.executable, "-c", program]

@@ -49,7 +49,7 @@ def test_without_a_password_the_dashboard_is_closed(make_client, study):
     assert "evalkit study password" in page.text
     assert "Recruitment" not in page.text
     client = participant.app.test_client()
-    with client.session_transaction(base_url="http://localhost/dashboard") as session:
+    with client.session_transaction("/dashboard") as session:
         session["form"] = "x"
     assert client.post("/dashboard/login", data={"password": "", "form_token": "x"}).status_code == 403
 

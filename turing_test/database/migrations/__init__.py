@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -13,6 +14,9 @@ from sqlalchemy import Connection
 from evalkit.errors import InputError
 
 __all__ = ["current_revision", "newest_revision", "upgrade"]
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps its context in a global, and a server may upgrade the databases of several studies at the same time."""
 
 
 def _config() -> Config:
@@ -48,5 +52,8 @@ def upgrade(connection: Connection) -> None:
             f"the database has tables of revision {current}, which this version of the toolkit does not know (its newest "
             f"is {newest_revision()}); install the version that made the database, or a newer one."
         )
+    if current == newest_revision():
+        return  # without the lock: most databases are up to date, and one that hangs must not keep the others waiting
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")

@@ -1,0 +1,92 @@
+"""An application that is made as soon as it can be, and again and again until then: one study must not wait for another's database."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from evalkit.errors import InputError
+from turing_test.database.storage import StorageUnavailable
+from turing_test.web.security import UNAVAILABLE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from flask import Flask
+
+__all__ = ["LateApplication"]
+
+PAUSE_AFTER_FAILURE_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class LateApplication:
+    """A study's application; until it is made, whoever asks is told to come again.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the application, or raises `InputError` or `StorageUnavailable`; called in a thread until it does.
+    problem : str
+        Why it is not even tried; "" to try.
+
+    Attributes
+    ----------
+    application : Flask or None
+        None until it is made.
+    problem : str
+        What kept it from being made the last time.
+    """
+
+    def __init__(self, make: Callable[[], Flask], problem: str = "") -> None:
+        self.application: Flask | None = None
+        self.problem = problem
+        self._make = make
+        self._ending = threading.Event()
+        self._was_tried = threading.Event()
+        if problem:
+            self._was_tried.set()
+        else:
+            threading.Thread(target=self._begin, name="begin", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Until the first try has ended, well or not."""
+        self._was_tried.wait(seconds)
+
+    def close(self) -> None:
+        """Close what it uses."""
+        self._ending.set()
+        if self.application is not None:
+            self.application.extensions["turing_test"].storage.close()
+
+    def _begin(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self.application = self._make()
+            except (InputError, StorageUnavailable) as error:  # what is away for a while is no reason to die
+                self.problem = str(error)
+                _log.error("a worker cannot begin, and tries again: %s", error)
+                self._was_tried.set()
+                self._ending.wait(PAUSE_AFTER_FAILURE_S)
+            except Exception:
+                self.problem = "something went wrong in the server; its log says what"
+                _log.exception("a worker cannot begin, and tries again")
+                self._was_tried.set()
+                self._ending.wait(PAUSE_AFTER_FAILURE_S)
+            else:
+                self.problem = ""
+                return self._was_tried.set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if self.application is not None:
+            return self.application(environ, start_response)
+        is_for_scripts = environ["PATH_INFO"].startswith(("/api/", "/stimuli/", "/health"))
+        kind = "application/json" if is_for_scripts else "text/plain; charset=utf-8"
+        text = json.dumps({"error": UNAVAILABLE, "retry": True}) if is_for_scripts else f"{UNAVAILABLE}\n"
+        headers = [("Content-Type", kind), ("Retry-After", "2"), ("Cache-Control", "no-store")]
+        start_response("503 SERVICE UNAVAILABLE", headers)
+        return [text.encode()]
