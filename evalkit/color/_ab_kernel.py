@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from evalkit.color._kernel_helper import kernel_helper
 from evalkit.color.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _TO_XYZ
 
 __all__ = [
@@ -87,7 +88,13 @@ _bits_of: Any = _intrinsic_bits
 _float_of: Any = _intrinsic_float
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, inline="always")
+@kernel_helper(fastmath=_FAST)
+def _linear(word: Any, shift: Any) -> Any:
+    """Linear light of one of the four bytes of a word."""
+    return _TABLE32[(word >> shift) & np.uint32(255)]
+
+
+@kernel_helper(fastmath=_FAST)
 def _compressed(x: Any) -> Any:
     """CIE's f: cube root, or a line near zero; float32, within 1.2e-7."""
     c0, c1, c2, c3, c4 = _ROOT_SERIES
@@ -99,7 +106,7 @@ def _compressed(x: Any) -> Any:
     return y if x > _EPSILON32 else _KAPPA32 * x + _OFFSET32
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: Any, b: Any) -> None:
     """Lab of pixels start..start+size in float32; `linear` is work space of three chunks."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
@@ -108,26 +115,18 @@ def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: 
     # Four pixels are three words: half the loads of reading bytes one by one.
     quads = size // 4
     words = source[: 12 * quads].view(np.uint32)
-    byte = np.uint32(255)
+    s0, s1, s2, s3 = np.uint32(0), np.uint32(8), np.uint32(16), np.uint32(24)
     for j in range(quads):
         i = 4 * j
         w0, w1, w2 = words[3 * j], words[3 * j + 1], words[3 * j + 2]
-        red[i] = _TABLE32[w0 & byte]
-        green[i] = _TABLE32[(w0 >> np.uint32(8)) & byte]
-        blue[i] = _TABLE32[(w0 >> np.uint32(16)) & byte]
-        red[i + 1] = _TABLE32[w0 >> np.uint32(24)]
-        green[i + 1] = _TABLE32[w1 & byte]
-        blue[i + 1] = _TABLE32[(w1 >> np.uint32(8)) & byte]
-        red[i + 2] = _TABLE32[(w1 >> np.uint32(16)) & byte]
-        green[i + 2] = _TABLE32[w1 >> np.uint32(24)]
-        blue[i + 2] = _TABLE32[w2 & byte]
-        red[i + 3] = _TABLE32[(w2 >> np.uint32(8)) & byte]
-        green[i + 3] = _TABLE32[(w2 >> np.uint32(16)) & byte]
-        blue[i + 3] = _TABLE32[w2 >> np.uint32(24)]
+        red[i], green[i], blue[i] = _linear(w0, s0), _linear(w0, s1), _linear(w0, s2)
+        red[i + 1], green[i + 1], blue[i + 1] = _linear(w0, s3), _linear(w1, s0), _linear(w1, s1)
+        red[i + 2], green[i + 2], blue[i + 2] = _linear(w1, s2), _linear(w1, s3), _linear(w2, s0)
+        red[i + 3], green[i + 3], blue[i + 3] = _linear(w2, s1), _linear(w2, s2), _linear(w2, s3)
     for i in range(4 * quads, size):
-        red[i] = _TABLE32[source[3 * i]]
-        green[i] = _TABLE32[source[3 * i + 1]]
-        blue[i] = _TABLE32[source[3 * i + 2]]
+        red[i] = _linear(np.uint32(source[3 * i]), s0)
+        green[i] = _linear(np.uint32(source[3 * i + 1]), s0)
+        blue[i] = _linear(np.uint32(source[3 * i + 2]), s0)
     for i in range(size):
         fx = _compressed(m00 * red[i] + m01 * green[i] + m02 * blue[i])
         fy = _compressed(m10 * red[i] + m11 * green[i] + m12 * blue[i])
@@ -137,21 +136,24 @@ def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: 
         b[i] = np.float32(200.0) * (fy - fz)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="never")
+@kernel_helper(inline="never")
+def _compressed_exact(x: float) -> float:
+    """CIE's f in float64."""
+    return np.cbrt(x) if x > _EPSILON else _KAPPA * x + _OFFSET
+
+
+@kernel_helper(inline="never")
 def _ab_exact(red: int, green: int, blue: int) -> tuple[float, float]:
     """A and b of one pixel in float64, as the reference computes them."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX64
     r, g, b = _TABLE64[red], _TABLE64[green], _TABLE64[blue]
-    x = m00 * r + m01 * g + m02 * b
-    y = m10 * r + m11 * g + m12 * b
-    z = m20 * r + m21 * g + m22 * b
-    fx = np.cbrt(x) if x > _EPSILON else _KAPPA * x + _OFFSET
-    fy = np.cbrt(y) if y > _EPSILON else _KAPPA * y + _OFFSET
-    fz = np.cbrt(z) if z > _EPSILON else _KAPPA * z + _OFFSET
+    fx = _compressed_exact(m00 * r + m01 * g + m02 * b)
+    fy = _compressed_exact(m10 * r + m11 * g + m12 * b)
+    fz = _compressed_exact(m20 * r + m21 * g + m22 * b)
     return 500.0 * (fx - fy), 200.0 * (fy - fz)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="never")
+@kernel_helper(inline="never")
 def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any) -> int:
     """Nearest centre in float64 among the candidates of the cell; the lower index wins a tie."""
     cell = int(np.floor(a) + ORIGIN) * CELLS + int(np.floor(b) + ORIGIN)
@@ -164,7 +166,7 @@ def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bins: Any, fixed: Any) -> None:
     """Bin of each ab error (-1 where float32 cannot tell) and the error in fixed-point steps; `error` is work space."""
     for i in range(size):
@@ -179,7 +181,7 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bin
         fixed[i] = np.int32(min(error[i], np.float32(MAX_ERROR)) * np.float32(ERROR_SCALE) + np.float32(0.5))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
     """Sum of the absolute differences of L in fixed point.
 
@@ -192,7 +194,7 @@ def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
     return np.int64(total)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
     """Pixels with a channel at 0 or 255 in the prediction and none in the truth."""
     newly: Any = 0
@@ -206,7 +208,7 @@ def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
     return newly
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
     """Cell of each colour; -1 - cell where an edge is so close that float32 cannot tell."""
     for i in range(size):
@@ -219,21 +221,19 @@ def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
         cell[i] = np.int32(place if (off_u < limit) & (off_v < limit) else np.float32(-1.0) - place)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _largest_square(a: Any, b: Any, size: int, squares: Any) -> Any:
     """Largest squared chroma; `squares` is work space."""
     for i in range(size):
         squares[i] = a[i] * a[i] + b[i] * b[i]
     # Floats that are not negative order like their bits, and a largest integer vectorises.
-    bits = squares.view(np.int32)
     largest: Any = np.int32(0)
     for i in range(size):
-        largest = max(largest, bits[i])
-    bits[0] = largest
-    return squares[0]
+        largest = max(largest, _bits_of(squares[i]))
+    return _float_of(largest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_helper()
 def _row_near_edge(cell: Any, cells: Any) -> Any:
     """Row of a colour at the edge of a cell: sure where all cells around belong to one class, else -1.
 
@@ -249,7 +249,7 @@ def _row_near_edge(cell: Any, cells: Any) -> Any:
     return row
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel_helper(fastmath=_FAST)
 def _prepare_chunk(
     rgb: Any, start: int, size: int, table: Any, linear: Any, squares: Any, cell: Any, lab: Any, first_bins: Any
 ) -> Any:

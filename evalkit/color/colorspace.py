@@ -141,7 +141,9 @@ _CHUNK = 2048  # pixels a pass: the eleven buffers below stay inside the first t
 def _lab_planes(rgb: Any, table: Any, matrix: Any, lightness: Any, a: Any, b: Any) -> None:
     n = lightness.size
     linear = np.empty(3 * _CHUNK, np.float64)
-    t = np.ones(3 * _CHUNK, np.float64)
+    t = np.empty(3 * _CHUNK, np.float64)
+    for i in range(3 * _CHUNK):
+        t[i] = 1.0
     t32 = np.empty(3 * _CHUNK, np.float32)
     bits = t32.view(np.int32)
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from evalkit.color._kernel_helper import kernel_helper
+
 __all__ = ["WINDOW", "filtered_moments", "similarity_sum"]
 
 WINDOW = 11
@@ -27,7 +29,13 @@ _STRIP = 16
 _TOGETHER = 4
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel_helper()
+def _part(values: Any, start: int, size: int) -> Any:
+    """Some values of an array; a slice takes long to compile, so it stands here once."""
+    return values[start : start + size]
+
+
+@kernel_helper(fastmath={"contract"})
 def _filter_row(source: Any, taps: Any, step: int, target: Any) -> None:
     """Filter one row horizontally: values ``step`` apart in ``source`` make one of ``target``."""
     w0, w1, w2, w3, w4, w5 = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
@@ -48,7 +56,7 @@ def _filter_row(source: Any, taps: Any, step: int, target: Any) -> None:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel_helper(fastmath={"contract"})
 def _filter_columns(strip: Any, taps: Any, row: int, target: Any) -> None:
     """Filter _TOGETHER + WINDOW - 1 rows of ``strip`` vertically into _TOGETHER rows of ``target``."""
     w0, w1, w2, w3, w4, w5 = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
@@ -71,13 +79,17 @@ def _filter_columns(strip: Any, taps: Any, row: int, target: Any) -> None:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_helper()
 def _first_new_row(strip: Any, row: int, top: int) -> int:
     """Make room in a strip for the output rows from ``top``: which of its rows is the first to fill."""
     if top == 0:
         return 0
     kept = (WINDOW - 1) * row
-    strip[:kept] = strip[strip.size - kept :]
+    source, target = _part(strip, strip.size - kept, kept), _part(strip, 0, kept)
+    # Value by value: an assignment of slices has numba compile the text of an error about their shapes, for 2 seconds.
+    for position in range(kept):
+        i = np.uintp(position)
+        target[i] = source[i]
     return WINDOW - 1
 
 
@@ -97,6 +109,7 @@ def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean
         Filled.
     """
     row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
+    together = (_TOGETHER + WINDOW - 1) * row
     values, squares = np.empty(row_in), np.empty(row_in)
     # Zeros: the last strip may be filled in part, yet is filtered by whole groups of rows.
     value_strip, square_strip = np.zeros((_STRIP + WINDOW - 1) * row), np.zeros((_STRIP + WINDOW - 1) * row)
@@ -105,18 +118,18 @@ def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean
         rows = min(_STRIP, rows_out - top)
         _first_new_row(value_strip, row, top)
         for i in range(_first_new_row(square_strip, row, top), rows + WINDOW - 1):
-            x_row = x[(top + i) * row_in : (top + i + 1) * row_in]
+            x_row = _part(x, (top + i) * row_in, row_in)
             for j in range(row_in):
                 value = np.float64(x_row[j])
                 values[j] = value
                 squares[j] = value * value
-            _filter_row(values, taps, step, value_strip[i * row : (i + 1) * row])
-            _filter_row(squares, taps, step, square_strip[i * row : (i + 1) * row])
+            _filter_row(values, taps, step, _part(value_strip, i * row, row))
+            _filter_row(squares, taps, step, _part(square_strip, i * row, row))
         for i in range(0, rows, _TOGETHER):
-            _filter_columns(value_strip[i * row :], taps, row, means)
-            _filter_columns(square_strip[i * row :], taps, row, mean_squares)
+            _filter_columns(_part(value_strip, i * row, together), taps, row, means)
+            _filter_columns(_part(square_strip, i * row, together), taps, row, mean_squares)
             start, size = (top + i) * row, min(_TOGETHER, rows - i) * row
-            mean_out, variance_out = mean[start : start + size], variance[start : start + size]
+            mean_out, variance_out = _part(mean, start, size), _part(variance, start, size)
             for j in range(size):
                 mean_out[j] = means[j]
                 variance_out[j] = mean_squares[j] - means[j] * means[j]
@@ -152,6 +165,7 @@ def similarity_sum(
         Whether the luminance term takes part; without it the sum is that of the contrast-structure term.
     """
     row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
+    together = (_TOGETHER + WINDOW - 1) * row
     values, squares, products = np.empty(row_in), np.empty(row_in), np.empty(row_in)
     strip_size = (_STRIP + WINDOW - 1) * row
     value_strip, square_strip = np.zeros(strip_size), np.zeros(strip_size)
@@ -165,22 +179,22 @@ def similarity_sum(
         _first_new_row(value_strip, row, top)
         _first_new_row(square_strip, row, top)
         for i in range(_first_new_row(product_strip, row, top), rows + WINDOW - 1):
-            x_row = x[(top + i) * row_in : (top + i + 1) * row_in]
-            y_row = y[(top + i) * row_in : (top + i + 1) * row_in]
+            x_row = _part(x, (top + i) * row_in, row_in)
+            y_row = _part(y, (top + i) * row_in, row_in)
             for j in range(row_in):
                 value = np.float64(y_row[j])
                 values[j] = value
                 squares[j] = value * value
                 products[j] = np.float64(x_row[j]) * value
-            _filter_row(values, taps, step, value_strip[i * row : (i + 1) * row])
-            _filter_row(squares, taps, step, square_strip[i * row : (i + 1) * row])
-            _filter_row(products, taps, step, product_strip[i * row : (i + 1) * row])
+            _filter_row(values, taps, step, _part(value_strip, i * row, row))
+            _filter_row(squares, taps, step, _part(square_strip, i * row, row))
+            _filter_row(products, taps, step, _part(product_strip, i * row, row))
         for i in range(0, rows, _TOGETHER):
-            _filter_columns(value_strip[i * row :], taps, row, y_means)
-            _filter_columns(square_strip[i * row :], taps, row, y_squares)
-            _filter_columns(product_strip[i * row :], taps, row, xy_products)
+            _filter_columns(_part(value_strip, i * row, together), taps, row, y_means)
+            _filter_columns(_part(square_strip, i * row, together), taps, row, y_squares)
+            _filter_columns(_part(product_strip, i * row, together), taps, row, xy_products)
             start, size = (top + i) * row, min(_TOGETHER, rows - i) * row
-            x_means, x_variances = x_mean[start : start + size], x_variance[start : start + size]
+            x_means, x_variances = _part(x_mean, start, size), _part(x_variance, start, size)
             if luminance:
                 for j in range(size):
                     mx, my = x_means[j], y_means[j]
@@ -195,4 +209,8 @@ def similarity_sum(
                     y_variance, covariance = y_squares[j] - my * my, xy_products[j] - mx * my
                     # Wang et al. 2003, the product of equations 2 and 3 with C3 = C2 / 2.
                     sums[j] += (2.0 * covariance + c2) / (x_variances[j] + y_variance + c2)
-    return float(np.sum(sums))
+    # np.sum adds in this order too, and takes longer to compile.
+    total = 0.0
+    for j in range(sums.size):
+        total += sums[j]
+    return total

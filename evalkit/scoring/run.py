@@ -22,6 +22,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.estimates import check_n_bootstrap
 from evalkit.scoring.executors import open_executor, run_on_executor
+from evalkit.scoring.kernels import compile_kernels
 from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
@@ -116,7 +117,8 @@ def score(
     progress : callable
         Called with images done and images in all.
     notify : callable
-        Called before the first image with each sentence that cannot wait for the results: that weights are missing.
+        Called before the first image with each sentence that cannot wait for the results: that weights are missing, that kernels are
+        compiled.
 
     Returns
     -------
@@ -144,6 +146,7 @@ def score(
     check_n_bootstrap(n_bootstrap)
     if out is None:
         with TemporaryDirectory(prefix="evalkit-") as temporary:
+            compile_kernels(plan, notify)
             notes = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress)
             return summarise(Path(temporary), plan.record(n_bootstrap, notes), metrics=plan.created)
     target = Path(out)
@@ -153,7 +156,7 @@ def score(
         with locked(target):
             return _score_into(
                 plan, target, n_bootstrap=n_bootstrap, workers=workers, executor=executor, resume=resume,
-                overwrite=overwrite, per_image_csv=per_image_csv, progress=progress,
+                overwrite=overwrite, per_image_csv=per_image_csv, progress=progress, notify=notify,
             )  # fmt: skip
     finally:
         _forget_if_empty(target)
@@ -170,6 +173,7 @@ def _score_into(
     overwrite: bool,
     per_image_csv: bool,
     progress: Progress,
+    notify: Callable[[str], None],
 ) -> Scores:
     """Run a plan in a folder that is this run's alone."""
     unfinished = target / ".unfinished"
@@ -181,6 +185,8 @@ def _score_into(
     _remove_foreign_shards(plan, unfinished)
     blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
     try:
+        if blocks:
+            compile_kernels(plan, notify)
         notes = _measured(plan, unfinished, blocks, workers, executor, progress)
     finally:
         _forget_if_empty(unfinished)

@@ -1,0 +1,71 @@
+"""The compiled kernels of a run, made before its workers start: once per machine, whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.metrics.ab_counts import PairCounter
+from evalkit.metrics.base import SumMetric
+from evalkit.metrics.blocks import BlockMetric
+from evalkit.metrics.photo import Photo
+from evalkit.scoring.plan import Plan
+
+if TYPE_CHECKING:
+    from numba.core.event import Listener
+
+__all__ = ["COMPILING", "compile_kernels"]
+
+COMPILING = "Compiling what these metrics need, once on this machine; later runs start at once."
+"""What a user is told when the first image has to wait for numba."""
+
+_SIDE = 176
+"""Pixels on a side: the fewest at which every metric has a value (MS-SSIM), and so runs all of its kernels."""
+
+
+def compile_kernels(plan: Plan, notify: Callable[[str], None]) -> None:
+    """Compile the kernels that a plan needs, and no others, into numba's cache, where workers find them.
+
+    Without this each worker would compile them all. Where they lie in the cache already it takes some milliseconds.
+
+    Parameters
+    ----------
+    plan : Plan
+    notify : callable
+        Called with `COMPILING` where anything has to be compiled.
+    """
+    from numba.core import event
+
+    rng = np.random.default_rng(0)
+    truth, prediction = (Photo(rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)) for _ in range(2))
+    with event.install_listener("numba:compile", _listener(notify)):
+        for maker in plan.makers.values():
+            maker.colorize(truth.rgb8, prediction.rgb8)
+        if any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in plan.created):
+            counter = PairCounter(plan.options.classes)
+            counter.count(truth, prediction)
+            counter.largest_chroma(truth)
+        for metric in plan.created:
+            if not isinstance(metric, BlockMetric):
+                metric.measure(truth, prediction)
+
+
+def _listener(notify: Callable[[str], None]) -> Listener:
+    """What numba calls when it compiles; it passes the sentence on once."""
+    from numba.core.event import Listener
+
+    class Told(Listener):
+        def __init__(self) -> None:
+            self.is_told = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.is_told:
+                self.is_told = True
+                notify(COMPILING)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    return Told()
