@@ -15,6 +15,7 @@ from tests.turing_test.participants import Participant
 from tests.turing_test.postgres import find_postgres, postgres
 from tests.turing_test.studies import make_study
 from turing_test.database.storage import Storage
+from turing_test.sessions import clock, place_counters
 from turing_test.study.study_folder import Study
 from turing_test.web.app import create_app
 
@@ -94,3 +95,10 @@ def make_client(database_url: str) -> Iterator[Callable[..., Participant]]:
     yield make
     for app in apps.values():
         app.extensions["turing_test"].storage.close()
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock of the server forward. Few sessions are looked at together, so that only due ones are."""
+    monkeypatch.setattr(place_counters, "AT_ONCE", 2)
+    return lambda seconds: monkeypatch.setattr(clock._clock, "_offset", clock._clock._offset + seconds)

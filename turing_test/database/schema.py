@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     false,
 )
 
-__all__ = ["event", "images_shown", "link", "metadata", "places_taken", "session", "study", "trial"]
+__all__ = ["event", "images_shown", "link", "metadata", "places_taken", "session", "study", "summary", "trial"]
 
 metadata = MetaData(
     naming_convention={
@@ -160,6 +161,15 @@ images_shown = Table(
     postgresql_with=_ROOM,
 )
 """How often sessions that hold a place show an image in the test, by arm (as JSON) and kind of trial."""
+
+summary = Table(
+    "summary",
+    metadata,
+    Column("session_id", Integer, ForeignKey("session.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("durations_ms", LargeBinary, nullable=False),
+)
+"""What a session that is over says to whoever looks at all of them (`turing_test.sessions.summaries`)."""
 
 event = Table(
     "event",

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-import statistics
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from analysis.statistics.straight_lining import straight_lining
-from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, arm_of_trial, arms, from_columns, practice_pool
+from turing_test.sessions.places import images_shown
 from turing_test.sessions.states import ACTIVE, ENDED
-from turing_test.sessions.timing_flags import FLAGS, SUSPECT
-from turing_test.sessions.validity import invalid_sessions
+from turing_test.sessions.summaries import CHECKED, Summary, read_trials, summarise
+from turing_test.sessions.timing_flags import FLAGS
+from turing_test.sessions.validity import broken_rule
 from turing_test.study.study_folder import Study
 
-__all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "StraightLiners", "Timing", "look_at"]
+__all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "StraightLiners", "Timing", "look_at", "state_of"]
 
-_S, _T = tables.session.c, tables.trial.c
+_S, _M = tables.session.c, tables.summary.c
 DAY_S = 86_400
 
 
@@ -193,14 +192,22 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         Simulated participants instead of people.
     """
     now = clock.now()
-    of_kind = _S.simulated == simulated
     sessions = connection.execute(
         sa.select(
-            _S.id, _S.state, _S.method, _S.other_method, _S.platform, _S.position, _S.created_at, _S.updated_at,
-            _S.ended_at, _S.refresh_hz,
-        ).where(of_kind)
+            _S.id, _S.label, _S.state, _S.method, _S.other_method, _S.platform, _S.position, _S.created_at, _S.updated_at,
+            _S.ended_at, _S.refresh_hz, _S.check_at, _M.content, _M.durations_ms,
+        )
+        .select_from(tables.session.outerjoin(tables.summary, _M.session_id == _S.id))
+        .where(_S.simulated == simulated)
+        .order_by(_S.id)
     ).all()  # fmt: skip
-    invalid = invalid_sessions(connection, study.protocol)
+    with_trials = [row for row in sessions if row.method is not None]
+    changing = {row.id for row in with_trials if row.check_at is not None or row.content is None}
+    told = {row.id: Summary.read(row.content, row.durations_ms) for row in with_trials if row.id not in changing}
+    trials = dict(read_trials(connection, changing))
+    told |= {key: summarise(own) for key, own in trials.items()}
+    completed = [row.id for row in with_trials if row.state == "completed"]
+    invalid = {key for key in completed if broken_rule(study.protocol, _rule_counts(told.get(key))) is not None}
     oldest = now - study.protocol.session_timeout_s
     states = {row.id: "expired" if row.state in ACTIVE and row.updated_at < oldest else row.state for row in sessions}
     by_arm: dict[Arm, Counter[str]] = {arm: Counter() for arm in arms(study)}
@@ -227,104 +234,107 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
             )
             for arm, c in by_arm.items()
         ),
-        exposures=_exposures(connection, study, list(by_arm), counted, simulated),
-        checks=_checks(connection, simulated),
+        exposures=_exposures(connection, study, list(by_arm), counted, trials, simulated),
+        checks=_checks([told[key] for key in completed if key in told]),
         # Of single images most may rightly look natural: there one answer all the time says nothing.
-        straight_liners=None if study.protocol.preset == "naturalness" else _straight_liners(connection, simulated),
+        straight_liners=None if study.protocol.preset == "naturalness" else _straight_liners(with_trials, told),
         timing=_timing(
-            connection, study, simulated, Counter(f"{row.refresh_hz:.0f}" for row in sessions if row.refresh_hz)
+            [told[row.id] for row in with_trials if row.id in told and row.state != "withdrawn"],
+            study.protocol.image_ms,
+            Counter(f"{row.refresh_hz:.0f}" for row in sessions if row.refresh_hz),
         ),
         ends={state: count for state in ENDED if (count := list(states.values()).count(state))},
         platforms=dict(Counter(row.platform for row in sessions).most_common()),
         left_at=_left_at(study, [row for row in sessions if states[row.id] in ("expired", "withdrawn") and row.method]),
         days=_days([(row.created_at, row.ended_at if states[row.id] == "completed" else None) for row in sessions]),
-        last_answer=connection.execute(
-            sa.select(sa.func.max(_T.answered_at))
-            .join_from(tables.trial, tables.session, _S.id == _T.session_id)
-            .where(of_kind)
-        ).scalar(),
+        last_answer=max((own.last_answer for own in told.values() if own.last_answer is not None), default=None),
         other_sessions=connection.execute(
             sa.select(sa.func.count()).select_from(tables.session).where(_S.simulated != simulated)
         ).scalar_one(),
     )
 
 
+def state_of(connection: Connection, study: Study) -> str:
+    """Differs whenever `look_at` may say something else than before; far cheaper.
+
+    Returns
+    -------
+    str
+        A SHA-256 in hexadecimal.
+    """
+    oldest = clock.now() - study.protocol.session_timeout_s
+    has_expired = _S.state.in_(ACTIVE) & (_S.updated_at < oldest)
+    of_sessions = sa.select(
+        sa.func.count(), sa.func.max(_S.updated_at), sa.func.sum(sa.case((has_expired, 1), else_=0))
+    ).select_from(tables.session)
+    queries = of_sessions, sa.select(sa.func.max(tables.event.c.id)), sa.select(tables.study)
+    return hashlib.sha256(repr([connection.execute(query).all() for query in queries]).encode()).hexdigest()
+
+
 def _name(arm: Arm) -> str:
     return arm[0] if arm[1] is None else f"{arm[0]} or {arm[1]}"
 
 
+def _rule_counts(summary: Summary | None) -> dict[str, int]:
+    return {} if summary is None else summary.rule_counts
+
+
 def _exposures(
-    connection: Connection, study: Study, every: list[Arm], counted: set[int], simulated: bool
+    connection: Connection,
+    study: Study,
+    every: list[Arm],
+    counted: set[int],
+    changing: Mapping[int, Sequence[Any]],
+    simulated: bool,
 ) -> tuple[Exposures, ...]:
+    """From the counters of assignment, which know what sessions show that are over; of the others, from their trials."""
     images = sorted(set(study.manifest.images) - set(practice_pool(study)))
     counts = {arm: dict.fromkeys(images, 0) for arm in every}
-    rows = connection.execute(
-        sa.select(_S.id, _T.method, _T.other_method, _T.image)
-        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
-        .where(_S.simulated == simulated, _T.kind == "test", _T.state != "replaced")
-    )
-    for session_id, method, other, image in rows:
-        arm = arm_of_trial(study, method, other)
-        if arm is not None and session_id in counted and image in counts.get(arm, ()):
-            counts[arm][image] += 1
-    return tuple(Exposures(_name(arm), shown) for arm, shown in counts.items())
+    shown = images_shown(connection, None, simulated=simulated)
+    for session_id, trials in changing.items():
+        for trial in trials:
+            if trial.kind == "test":
+                is_shown = session_id in counted and trial.state != "replaced"
+                arm = arm_of_trial(study, trial.method, trial.other_method)
+                shown[arm, "test", trial.image] += is_shown - bool(trial.counted)
+    for (of_arm, kind, image), times in shown.items():
+        if kind == "test" and of_arm is not None and image in counts.get(of_arm, ()):
+            counts[of_arm][image] += times
+    return tuple(Exposures(_name(arm), own) for arm, own in counts.items())
 
 
-def _checks(connection: Connection, simulated: bool) -> tuple[Checks, ...]:
-    right = sa.func.sum(sa.case((~is_fooled(_T.response, _T.real_position), 1), else_=0))
-    rows = connection.execute(
-        sa.select(_T.kind, _T.session_id, right, sa.func.count())
-        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
-        .where(_S.simulated == simulated, _S.state == "completed", _T.state == "answered")
-        .where(_T.kind.in_(("vigilance", "catch")))
-        .group_by(_T.kind, _T.session_id)
-    ).all()
+def _checks(completed: Sequence[Summary]) -> tuple[Checks, ...]:
     checks = []
-    for kind in ("vigilance", "catch"):
-        of_kind = [(int(n_right), answered) for k, _, n_right, answered in rows if k == kind]
-        if of_kind:
-            sessions = Counter(n_right for n_right, _ in of_kind)
-            total = sum(n_right for n_right, _ in of_kind), sum(answered for _, answered in of_kind)
+    for kind in CHECKED:
+        asked = [(own.right.get(kind, 0), own.answered[kind]) for own in completed if kind in own.answered]
+        if asked:
+            sessions = Counter(n_right for n_right, _ in asked)
+            total = sum(n_right for n_right, _ in asked), sum(answered for _, answered in asked)
             checks.append(Checks(kind, *total, tuple(sorted(sessions.items()))))
     return tuple(checks)
 
 
-def _straight_liners(connection: Connection, simulated: bool) -> StraightLiners:
-    rows = connection.execute(
-        sa.select(_S.label, _T.response)
-        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
-        .where(_S.simulated == simulated, _S.state != "withdrawn", _T.state == "answered", _T.kind != "practice")
-        .where(_T.response.is_not(None))
-        .order_by(_S.id, _T.position)
-    ).all()
-    answers = {
-        label: [response for _, response in own] for label, own in itertools.groupby(rows, lambda row: str(row[0]))
-    }
-    flagged = tuple(label for label, own in answers.items() if straight_lining(own).is_flagged)
-    return StraightLiners(people=len(answers), labels=flagged)
+def _straight_liners(sessions: Sequence[Any], told: Mapping[int, Summary]) -> StraightLiners:
+    answers = {row.label: told[row.id] for row in sessions if row.id in told and row.state != "withdrawn"}
+    people = [(label, own) for label, own in answers.items() if own.n_answers]
+    return StraightLiners(people=len(people), labels=tuple(label for label, own in people if own.is_straight_lining))
 
 
-def _timing(connection: Connection, study: Study, simulated: bool, refresh_hz: Counter[str]) -> Timing:
-    rows = connection.execute(
-        sa.select(
-            _T.flags,
-            sa.func.coalesce(_T.first_clock == "presented", sa.false()),
-            sa.func.coalesce(_T.second_clock == "presented", sa.true()),  # naturalness has no second image
-            _T.first_off_ms - _T.first_on_ms,
-            _T.second_off_ms - _T.second_on_ms,
-        )
-        .join_from(tables.session, tables.trial, _S.id == _T.session_id)
-        .where(_S.simulated == simulated, _S.state != "withdrawn", _T.state.in_(("shown", "answered", "replaced")))
-    ).all()
-    errors = [abs(ms - study.protocol.image_ms) for row in rows for ms in row[3:] if ms is not None]
-    flags = Counter(flag for row in rows for flag in (row[0] or "").split())
+def _timing(sessions: Sequence[Summary], image_ms: int, refresh_hz: Counter[str]) -> Timing:
+    import numpy as np
+
+    durations = np.frombuffer(b"".join(own.durations_ms for own in sessions))
+    errors = np.abs(durations - image_ms)
+    flags: Counter[str] = Counter()
+    for own in sessions:
+        flags.update(own.flags)
     return Timing(
-        trials=len(rows),
+        trials=sum(own.n_shown for own in sessions),
         flags={flag: flags[flag] for flag in FLAGS if flags[flag]},
-        suspect=sum(not set(SUSPECT).isdisjoint((row[0] or "").split()) for row in rows),
-        presented=sum(bool(first and second) for _, first, second, *_ in rows),
-        median_error_ms=statistics.median(errors) if errors else None,
-        worst_error_ms=max(errors, default=None),
+        suspect=sum(own.n_suspect for own in sessions),
+        presented=sum(own.n_presented for own in sessions),
+        median_error_ms=float(np.median(errors)) if errors.size else None,
+        worst_error_ms=float(errors.max()) if errors.size else None,
         refresh_hz=dict(refresh_hz.most_common(6)),
     )
 

@@ -23,6 +23,7 @@ from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_trial, from_columns
 from turing_test.sessions.states import ACTIVE
+from turing_test.sessions.summaries import write_summaries
 from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
@@ -147,6 +148,7 @@ def _check(connection: Connection, study: Study, session_ids: Sequence[int], now
     ]
     over = [row.id for row in rows if row.id not in active]
     if over:
+        write_summaries(connection, over)
         connection.execute(sa.update(_S).where(_S.c.id.in_(over)).values(check_at=None))
     if again:
         statement = sa.update(_S).where(_S.c.id == sa.bindparam("key")).values(check_at=sa.bindparam("at"))

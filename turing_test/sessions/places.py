@@ -42,12 +42,14 @@ def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged,
     return {tuple((method, other) for method, other in json.loads(judged)): times for judged, times in rows}
 
 
-def images_shown(connection: Connection, judged: Judged, *, simulated: bool) -> Counter[tuple[Arm | None, str, str]]:
+def images_shown(
+    connection: Connection, judged: Judged | None, *, simulated: bool
+) -> Counter[tuple[Arm | None, str, str]]:
     """How often sessions that hold a place show an image, by arm, kind of trial and image.
 
-    Of sessions that judge one arm each, those of that arm; otherwise of all sessions.
+    Of sessions that judge one arm each, those of that arm; of all sessions for several arms, and for None.
     """
-    if len(judged) == 1:
+    if judged is not None and len(judged) == 1:
         rows = _SHOWN_OF_ARM.all(connection, of_simulated=simulated, of_arm=arm_key(judged[0]))
     else:
         rows = _SHOWN_OF_ALL.all(connection, of_simulated=simulated)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Request, Response, redirect, render_template, request, session, url_for
@@ -13,9 +15,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from evalkit.errors import InputError
 from evalkit.wording import needs_package
+from turing_test.database.storage import StorageUnavailable
 from turing_test.database.study_record import is_logged_out, log_out, unlock, unlocked_at
 from turing_test.results.export import raw_trials
-from turing_test.results.monitoring import look_at
+from turing_test.results.monitoring import look_at, state_of
+from turing_test.sessions.place_counters import count_places
 from turing_test.sessions.tokens import keyed_digest, new_token
 from turing_test.web.context import Context, context
 from turing_test.web.dashboard_password import password_digest, password_is
@@ -199,15 +203,28 @@ def show() -> Response:
     if not _is_in(server):
         return _login_page()
     simulated = request.args.get("simulated") == "1"
-    progress, unlocked = server.storage.read(
-        lambda connection: (look_at(connection, server.study, simulated=simulated), unlocked_at(connection))
+    state, unlocked = server.storage.read(
+        lambda connection: (state_of(connection, server.study), unlocked_at(connection))
     )
-    rates, problem = ([], "") if unlocked is None and not simulated else _rates(server, simulated)
+    tag, shows_rates = f"{state}-{simulated:d}", simulated or unlocked is not None
+    if tag in request.if_none_match and not (shows_rates and _are_older(simulated, state)):
+        return _tagged(Response(status=304), tag)
+    with suppress(StorageUnavailable):  # sessions that are over are counted once; without it, at every look
+        count_places(server.storage, server.study)
+    progress = server.storage.read(lambda connection: look_at(connection, server.study, simulated=simulated))
+    rates, problem = _rates(server, simulated, state) if shows_rates else ([], "")
     page = render_template(
         "dashboard.html", study=server.study, protocol=server.study.protocol, progress=progress, simulated=simulated,
         unlocked=date(unlocked), rates=rates, problem=problem, form_token=form_token(), date=date,
     )  # fmt: skip
-    return Response(page, mimetype="text/html")
+    response = Response(page, mimetype="text/html")
+    return response if shows_rates and _are_older(simulated, state) else _tagged(response, tag)
+
+
+def _tagged(response: Response, tag: str) -> Response:
+    """Named, so that the page can ask whether anything has changed: that costs far less than counting everything."""
+    response.set_etag(tag)
+    return response
 
 
 @blueprint.post("/unlock")
@@ -222,18 +239,33 @@ def show_rates() -> AnyResponse:
     return redirect(url_for("dashboard.show"), 303)
 
 
-def _rates(server: Context, simulated: bool) -> tuple[list[Any], str]:
-    """Rates by method as `evalkit analyze` gives them, and why there are none."""
-    kept: dict[bool, tuple[float, tuple[list[Any], str]]] = _extension("dashboard_rates")
-    if simulated in kept and time.monotonic() - kept[simulated][0] < RATES_KEPT_S:
-        return kept[simulated][1]
+@dataclass(frozen=True)
+class _Rates:
+    """Rates that were analysed, when (by the monotonic clock), and of which state of the study."""
+
+    at: float
+    state: str
+    content: tuple[list[Any], str]
+
+
+def _are_older(simulated: bool, state: str) -> bool:
+    """Whether the rates that are shown are of an earlier state."""
+    kept: _Rates | None = _extension("dashboard_rates").get(simulated)
+    return kept is None or kept.state != state
+
+
+def _rates(server: Context, simulated: bool, state: str) -> tuple[list[Any], str]:
+    """Rates by method as `evalkit analyze` gives them, and why there are none; a little late while answers come in."""
+    kept: dict[bool, _Rates] = _extension("dashboard_rates")
+    if simulated in kept and (kept[simulated].state == state or time.monotonic() - kept[simulated].at < RATES_KEPT_S):
+        return kept[simulated].content
     try:
         rates = _analyse(raw_trials(server.storage, server.study, simulated=simulated)), ""
     except InputError as error:
         rates = [], str(error)
     except ImportError as error:
         rates = [], needs_package(error.name or "scipy", "rates", "report")
-    kept[simulated] = time.monotonic(), rates
+    kept[simulated] = _Rates(time.monotonic(), state, rates)
     return rates
 
 

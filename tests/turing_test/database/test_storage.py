@@ -73,7 +73,7 @@ LATER_MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0004", "0003"
+revision, down_revision = "0005", "0004"
 
 def upgrade():
     with op.batch_alter_table("session", recreate="auto") as session:
@@ -88,10 +88,10 @@ def test_a_later_migration_that_makes_a_table_anew_keeps_all_that_refers_to_it(s
     before = storage.read(lambda c: c.execute(sa.select(tables.trial)).all())
     later = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, later)
-    (later / "versions" / "r0004_later.py").write_text(LATER_MIGRATION)
+    (later / "versions" / "r0005_later.py").write_text(LATER_MIGRATION)
     monkeypatch.setattr(migrations, "__file__", str(later / "__init__.py"))
     storage.upgrade()
-    assert storage.read(migrations.current_revision) == "0004"
+    assert storage.read(migrations.current_revision) == "0005"
     assert storage.read(lambda c: c.execute(sa.text("SELECT more FROM session")).scalars().all()) == ["new"]
     assert len(before) == 12
     assert storage.read(lambda c: c.execute(sa.select(tables.trial)).all()) == before

@@ -161,6 +161,38 @@ def test_numbers_are_those_of_the_sessions(make_client, tmp_path):
     assert "method a 1 3 0 2 1 1" in text_of(client.get("/dashboard"))
 
 
+def test_the_page_is_made_again_only_when_something_has_changed(participant):
+    client, _ = log_in(participant)
+    tag = client.get("/dashboard").headers["ETag"]
+    same = client.get("/dashboard", headers={"If-None-Match": tag})
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", tag)
+    participant.enter()
+    changed = client.get("/dashboard", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert "link: 1" in text_of(changed)
+    assert changed.headers["ETag"] != tag
+    tag = changed.headers["ETag"]
+    of_others = client.get("/dashboard?simulated=1", headers={"If-None-Match": tag})
+    assert of_others.status_code == 200, "the page of simulated participants is another one"
+    stranger = participant.app.test_client().get("/dashboard", headers={"If-None-Match": tag})
+    assert stranger.status_code == 200
+    assert "Recruitment" not in stranger.text
+
+
+def test_rates_that_are_older_than_the_page_are_asked_for_again(participant, monkeypatch):
+    client, _ = log_in(participant)
+    client.post("/dashboard/unlock", data={"form_token": form_token(client.get("/dashboard"))})
+    tag = client.get("/dashboard").headers["ETag"]
+    assert client.get("/dashboard", headers={"If-None-Match": tag}).status_code == 304
+    participant.enter()
+    late = client.get("/dashboard", headers={"If-None-Match": tag})
+    assert late.status_code == 200
+    assert "ETag" not in late.headers, "its rates are those of before"
+    monkeypatch.setattr("turing_test.web.dashboard.RATES_KEPT_S", 0)
+    fresh = client.get("/dashboard")
+    assert client.get("/dashboard", headers={"If-None-Match": fresh.headers["ETag"]}).status_code == 304
+
+
 def test_trials_of_scripts_are_said(make_client, tmp_path):
     study = make_study(tmp_path / "study", suspect_trials=2)
     set_password(study.folder, PASSWORD)
