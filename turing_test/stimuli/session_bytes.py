@@ -15,7 +15,7 @@ import zlib
 from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,14 +56,32 @@ def with_noise(rgb8: Rgb8, seed: bytes) -> Rgb8:
     -------
     ndarray of uint8, same shape
     """
-    noisy = np.add(rgb8.reshape(-1), noise_levels(rgb8.size, seed), dtype=np.int16)
-    return noisy.clip(0, 255, out=noisy).astype(np.uint8).reshape(rgb8.shape)
+    return _noisy(rgb8, seed).astype(np.uint8)
+
+
+_own = threading.local()
+
+
+def _memory(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """An array of this thread, zeros at first and then as it was left: getting a new one takes as long as the work in it."""
+    array: NDArray[Any] | None = getattr(_own, name, None)
+    if array is None or array.shape != shape:
+        array = np.zeros(shape, kind)
+        setattr(_own, name, array)
+    return array
+
+
+def _noisy(rgb8: Rgb8, seed: bytes) -> NDArray[np.int16]:
+    """As `with_noise`, of another type and only until the next call in this thread."""
+    noisy = _memory("noisy", rgb8.shape, np.int16)
+    np.add(rgb8.reshape(-1), noise_levels(rgb8.size, seed), out=noisy.reshape(-1), dtype=np.int16)
+    return noisy.clip(0, 255, out=noisy)
 
 
 def noise_levels(count: int, seed: bytes) -> NDArray[np.int8]:
     """The noise of so many colour values, row by row: -1, 0 or 1 each."""
     random_bytes = np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 4)), np.uint8)
-    return _LEVELS[random_bytes].view(np.int8)[:count]
+    return _LEVELS.take(random_bytes).view(np.int8)[:count]
 
 
 def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
@@ -83,15 +101,16 @@ def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
         A PNG whose length depends on height and width alone.
     """
     height, width, _ = rgb8.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # the byte before each row: no filter
-    rows[:, 1:] = with_noise(rgb8, seed).reshape(height, -1)
+    rows = _memory("rows", (height, 1 + 3 * width), np.uint8)  # the byte before each row stays 0: no filter
+    rows[:, 1:] = _noisy(rgb8, seed).reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), COMPRESSION)), (PROOF, proof), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, COMPRESSION)), (PROOF, proof), (b"IEND", b""))
+    return b"".join([_SIGNATURE, *(part for kind, content in chunks for part in _chunk(kind, content))])
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+def _chunk(kind: bytes, content: bytes) -> tuple[bytes, ...]:
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)
 
 
 class PixelCache:

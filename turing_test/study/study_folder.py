@@ -20,6 +20,7 @@ import math
 import os
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ class Study:
         return path
 
 
+@lru_cache(1 << 16)  # asked for with every image that is served
 def stimulus_path(folder: Path, sha256: str) -> Path:
     """As `Study.stimulus_path`, for a folder."""
     if not re.fullmatch("[0-9a-f]{64}", sha256):

@@ -12,6 +12,7 @@ from turing_test.database.storage import Storage
 from turing_test.sessions.signed_arrivals import ProlificKeys
 from turing_test.stimuli.session_bytes import PixelCache
 from turing_test.study.study_folder import Study
+from turing_test.web.admitted import Admitted
 from turing_test.web.bodies import Validator
 from turing_test.web.limits import Limits
 from turing_test.web.looks import Looks
@@ -41,6 +42,8 @@ class Context:
         Decoded stimuli.
     looks : Looks
         How often images were fetched.
+    admitted : Admitted
+        Images that sessions may fetch now.
     """
 
     study: Study
@@ -52,6 +55,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     pixels: PixelCache = field(default_factory=PixelCache)
     looks: Looks = field(default_factory=Looks)
+    admitted: Admitted = field(default_factory=Admitted)
 
 
 def context() -> Context:

@@ -12,7 +12,8 @@ from turing_test.sessions.refusal import Refused
 from turing_test.sessions.tokens import image_noise, image_proof
 from turing_test.sessions.views import allowed_images, find_image_ahead
 from turing_test.stimuli.session_bytes import DamagedStimulus, session_png
-from turing_test.web.context import context
+from turing_test.web.admitted import Image
+from turing_test.web.context import Context, context
 
 __all__ = ["blueprint"]
 
@@ -29,26 +30,40 @@ def stimulus(token: str, image: str) -> Response:
     otherwise the one that is not in memory would come later.
     """
     server = context()
-    snapshot = sessions.look_up(server.storage, token)
-    shas = allowed_images(server.study, token, snapshot).get(image) or find_image_ahead(server.storage, snapshot, image)
-    if shas is None:
-        raise Refused(404, "There is no such image now.")
+    admitted = server.admitted.take(token, image) or _ask(server, token, image)
     key = server.study.key
     try:
-        pixels = {sha: server.pixels.read(server.study.stimulus_path(sha)) for sha in sorted(set(shas))}
+        pixels = {sha: server.pixels.read(server.study.stimulus_path(sha)) for sha in sorted(set(admitted.shas))}
     except DamagedStimulus as error:
         _log.error("a stimulus is damaged, and trials that show it are skipped: %s Run evalkit study doctor.", error)
         skip_damaged(server.storage, server.study, token, image)
         raise Refused(410, "This image cannot be shown; another trial takes its place.") from None
-    png = session_png(pixels[shas[0]], image_noise(key, image), image_proof(key, image))
+    png = session_png(pixels[admitted.shas[0]], image_noise(key, image), image_proof(key, image))
     start = _rest_from(len(png))
-    if not start and not snapshot.simulated and server.looks.add(image):
-        mark_looked_again(server.storage, snapshot.id, image)
+    if not start and not admitted.simulated and server.looks.add(image):
+        mark_looked_again(server.storage, admitted.session_id, image)
     if not start:
         return Response(png, mimetype="image/png")
     response = Response(png[start:], 206, mimetype="image/png")
     response.headers["Content-Range"] = f"bytes {start}-{len(png) - 1}/{len(png)}"
     return response
+
+
+def _ask(server: Context, token: str, image: str) -> Image:
+    """One query for all images of the current and the next trial; those further ahead need one each."""
+    snapshot = sessions.look_up(server.storage, token)
+    allowed = {
+        name: Image(snapshot.id, snapshot.simulated, shas)
+        for name, shas in allowed_images(server.study, token, snapshot).items()
+    }
+    asked = allowed.pop(image, None)
+    server.admitted.add(token, allowed)
+    if asked is not None:
+        return asked
+    shas = find_image_ahead(server.storage, snapshot, image)
+    if shas is None:
+        raise Refused(404, "There is no such image now.")
+    return Image(snapshot.id, snapshot.simulated, shas)
 
 
 def _rest_from(length: int) -> int:

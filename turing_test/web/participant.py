@@ -64,6 +64,14 @@ def _page(server: Context, *, session: str = "", link: str = "", opened: str = "
 # --- the JSON interface ------------------------------------------------------------------------------------------
 
 
+@blueprint.after_request
+def ask_anew(response: Response) -> Response:
+    """What a session may fetch may have changed with it."""
+    if request.method == "POST" and request.view_args and "token" in request.view_args:
+        context().admitted.end(request.view_args["token"])
+    return response
+
+
 @blueprint.get("/api/openapi.json")
 def openapi() -> Response:
     """The description of this interface."""

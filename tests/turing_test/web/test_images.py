@@ -1,0 +1,55 @@
+"""The images of a session: one question to the database tells of all that may be fetched now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.turing_test.studies import make_study
+from turing_test.sessions import lifecycle
+
+
+@pytest.fixture
+def looked_up(monkeypatch):
+    """Tokens of the sessions that the database was asked for."""
+    asked = []
+    look_up = lifecycle.look_up
+    monkeypatch.setattr(lifecycle, "look_up", lambda storage, token: asked.append(token) or look_up(storage, token))
+    return asked
+
+
+def test_one_query_tells_of_the_images_of_two_trials_and_each_is_told_once(make_client, study, looked_up):
+    person = make_client(study)
+    view = person.enter()
+    images = [*view["trial"]["images"], *view["next_images"]]
+    looked_up.clear()
+    first = [person.client.get(address) for address in images]
+    assert looked_up == [person.token]
+    again = [person.client.get(address) for address in images]
+    assert len(looked_up) > 1
+    assert [answer.data for answer in again] == [answer.data for answer in first]
+    assert {tuple(sorted(answer.headers)) for answer in first + again} == {tuple(sorted(first[0].headers))}
+    assert {len(answer.data) for answer in first} == {len(first[0].data)}
+
+
+def test_what_may_be_fetched_ends_with_whatever_changes_the_session(make_client, study):
+    person = make_client(study)
+    view = person.enter()
+    one, other = view["trial"]["images"]
+    assert person.client.get(view["next_images"][0]).status_code == 200  # which tells of the current trial's as well
+    person.on_trial(1, "begin")
+    assert person.client.get(one).status_code == 200
+    person.show(1)
+    assert person.client.get(other).status_code == 404, "a second look is no part of the protocol"
+    assert person.client.get(view["next_images"][1]).status_code == 200
+    person.on_session("withdraw", {})
+    assert person.client.get(view["next_images"][1]).status_code == 404
+
+
+def test_nobody_gets_an_image_by_the_token_of_somebody_else(make_client, tmp_path):
+    study = make_study(tmp_path / "study")
+    one, two = make_client(study), make_client(study)
+    address = one.enter()["trial"]["images"][0]
+    two.enter()
+    assert one.client.get(one.view()["trial"]["images"][1]).status_code == 200  # tells of both
+    assert two.client.get(address.replace(one.token, two.token)).status_code == 404
+    assert one.client.get(address).status_code == 200
