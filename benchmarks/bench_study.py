@@ -1,8 +1,9 @@
-"""A study's server under load, beside a bare Flask app that does one durable INSERT a request.
+"""A study's server under load, beside a bare Flask app that does one durable INSERT a request, or sends constant bytes.
 
 Both stand behind granian with the same number of threads, on the same kind of database, get the same requests and take
 turns inside one run. Saturated: every participant answers as soon as the last answer was acknowledged. At people's
-pace: whole trials (two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial.
+pace: whole trials (two images, begin, shown, answer) of as many participants as if they took 4.6 s a trial. Processor time is
+that of the server's processes alone, which other work on the machine changes less than the time that passes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def serve_bare(database: str, port: int, threads: int) -> None:
 def bare_app(database: str, threads: int) -> Any:
     import threading
 
-    from flask import Flask, request
+    from flask import Flask, Response, request
 
     from turing_test.server.bridge import Bridge
 
@@ -94,6 +95,12 @@ def bare_app(database: str, threads: int) -> Any:
         own.connection.execute(insert, (session, number, body["response"], body["response_ms"]))
         return {"stored": True}
 
+    constant = functools.lru_cache(bytes)  # so many zeros
+
+    @app.get("/constant/<int:length>")
+    def send(length: int) -> Response:
+        return Response(constant(length), mimetype="image/png")
+
     return Bridge(app, threads, on_start=lambda loop: None, on_end=lambda: None)
 
 
@@ -102,9 +109,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def processor_seconds(process: int) -> float:
+    """That a process and its children have used."""
+    ticks, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            key, values = int(stat.parent.name), stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        parents[key], ticks[key] = int(values[1]), int(values[11]) + int(values[12])
+    family = {process}
+    for _ in range(4):  # generations
+        family |= {key for key, parent in parents.items() if parent in family}
+    return sum(ticks.get(key, 0) for key in family) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def running(words: list[str], port: int) -> Iterator[int]:
-    """A server process; its port."""
+def running(words: list[str], port: int) -> Iterator[tuple[int, int]]:
+    """A server process; its port and its process id."""
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, cwd=ROOT)
     try:
         deadline = time.monotonic() + 60
@@ -116,7 +138,7 @@ def running(words: list[str], port: int) -> Iterator[int]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{words} does not start") from None
                 time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
@@ -150,15 +172,16 @@ class Load:
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     errors: int = 0
-    bytes: int = 0
+    processor_s: float = 0.0
 
-    def row(self) -> tuple[float, float, float, int]:
-        """Requests a second, median and 99th percentile in ms, errors."""
+    def row(self) -> tuple[float, float, float, float, int]:
+        """Requests a second, median and 99th percentile in ms, processor time of the server in ms a request, errors."""
         ordered = sorted(self.latencies)
         return (
             len(ordered) / self.seconds,
             1000 * statistics.median(ordered),
             1000 * ordered[int(0.99 * (len(ordered) - 1))],
+            1000 * self.processor_s / len(ordered),
             self.errors,
         )
 
@@ -214,11 +237,12 @@ async def timed(load: Load, action: Any) -> Any:
     return result
 
 
-async def together(browsers: list[Browser], play: Callable[[Browser, Load], Any]) -> Load:
+async def together(browsers: list[Browser], process: int, play: Callable[[Browser, Load], Any]) -> Load:
+    """All at once, against the server that is that process."""
     load = Load()
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor_seconds(process)
     await asyncio.gather(*(play(browser, load) for browser in browsers))
-    load.seconds = time.perf_counter() - start
+    load.seconds, load.processor_s = time.perf_counter() - start, processor_seconds(process) - used
     return load
 
 
@@ -239,6 +263,9 @@ async def begin_session(browser: Browser, load: Load, consent_hash: str) -> None
     if started is None:
         raise RuntimeError("a session could not be begun; there is nothing to measure")
     browser.token = started["token"]
+
+
+async def tell_device(browser: Browser, load: Load) -> None:
     device = {
         "refresh_hz": 60, "device_pixel_ratio": 1, "color_gamut": "srgb", "color_scheme": "light", "forced_colors": False,
         "width": 1280, "height": 800, "touch": False, "user_agent_family": "Firefox",
@@ -262,10 +289,17 @@ def answers(count: int) -> Callable[[Browser, Load], Any]:
 async def fetch_images(browser: Browser, load: Load) -> None:
     for url in [*browser.view["trial"]["images"], *browser.view["next_images"]]:
         found = await timed(load, browser.request("GET", url))
-        if found is None or found[0] != 200:
-            load.errors += found is not None
-        else:
-            load.bytes += len(found[1])
+        load.errors += found is not None and found[0] != 200
+
+
+def fetch_constant(length: int) -> Callable[[Browser, Load], Any]:
+    """As many bytes as often as `fetch_images`."""
+
+    async def play(browser: Browser, load: Load) -> None:
+        for _ in range(4):
+            await timed(load, browser.request("GET", f"/constant/{length}"))
+
+    return play
 
 
 def at_peoples_pace(seconds: float, requests: Load) -> Callable[[Browser, Load], Any]:
@@ -299,27 +333,36 @@ async def connect(browsers: list[Browser]) -> None:
 # --- one database ------------------------------------------------------------------------------------------------
 
 
-async def measure(study_port: int, bare_port: int, options: argparse.Namespace) -> dict[str, Any]:
+async def measure(study: tuple[int, int], bare_app: tuple[int, int], options: argparse.Namespace) -> dict[str, Any]:
+    (study_port, study_process), (bare_port, bare_process) = study, bare_app
     ours = [Browser(study_port) for _ in range(options.participants)]
     await connect(ours)
     _, html = await ours[0].request("GET", "/")
     consent_hash = html.decode().split('data-consent-hash="', 1)[1][:64]
     found: dict[str, Any] = {}
-    found["start"] = await together(ours, lambda browser, load: begin_session(browser, load, consent_hash))
+    found["start"] = await together(
+        ours, study_process, lambda browser, load: begin_session(browser, load, consent_hash)
+    )
+    await together(ours, study_process, tell_device)
     bare = [Browser(bare_port) for _ in range(options.participants)]
     for browser in bare:
         browser.token = new_token()
     await connect([*ours, *bare])
-    rounds = []
+    found["rounds"], found["images"] = [], []
     for _ in range(options.rounds):
-        one = await together(bare, answers(options.answers))
-        two = await together(ours, answers(options.answers))
-        rounds.append((one, two))
-    found["rounds"] = rounds
-    found["images"] = await together(ours, fetch_images)
+        one = await together(bare, bare_process, answers(options.answers))
+        two = await together(ours, study_process, answers(options.answers))
+        found["rounds"].append((one, two))
+    _, image = await ours[0].request("GET", ours[0].view["trial"]["images"][0])
+    n_groups = options.rounds + 1  # each fetches its images once, as a page does; the first one warms the memory up
+    await together(ours[::n_groups], study_process, fetch_images)
+    for first in range(1, n_groups):
+        one = await together(bare[first::n_groups], bare_process, fetch_constant(len(image)))
+        two = await together(ours[first::n_groups], study_process, fetch_images)
+        found["images"].append((one, two))
     if options.pace_seconds:
         everything = Load()
-        found["pace"] = await together(ours, at_peoples_pace(options.pace_seconds, everything))
+        found["pace"] = await together(ours, study_process, at_peoples_pace(options.pace_seconds, everything))
         found["pace_requests"] = everything
     return found
 
@@ -329,7 +372,7 @@ def run_database(name: str, url: str, study: Path, options: argparse.Namespace) 
     with ExitStack() as stack:
         ports = free_port(), free_port()
         serve = ["-c", "from evalkit.cli import main; main()"]
-        stack.enter_context(
+        ours = stack.enter_context(
             running(
                 [*serve, "study", "serve", str(study), "--port", str(ports[0]), "--database", url, "--threads", threads,
                  "--simulation-key", KEY],
@@ -338,41 +381,69 @@ def run_database(name: str, url: str, study: Path, options: argparse.Namespace) 
         )  # fmt: skip
         bare_url = url.replace("study.db", "bare.db") if url.startswith("sqlite") else url
         bare = [__file__, "--serve-bare", bare_url, "--port", str(ports[1]), "--threads", threads]
-        stack.enter_context(running(bare, ports[1]))
-        return asyncio.run(asyncio.wait_for(measure(*ports, options), LONGEST_RUN_S))
+        theirs = stack.enter_context(running(bare, ports[1]))
+        return asyncio.run(asyncio.wait_for(measure(ours, theirs, options), LONGEST_RUN_S))
+
+
+def _cells(values: list[float]) -> str:
+    rate, middle, late, processor = values
+    return f"{rate:,.0f} | {middle:,.1f} | {late:,.1f} | {processor:.2f}"
+
+
+def _together(found: dict[str, Any]) -> float:
+    """Milliseconds of processor time per request of whole trials, answers among them."""
+    n_requests = len(found["pace"].latencies) + len(found["pace_requests"].latencies)
+    return float(1000 * found["pace"].processor_s / n_requests)
 
 
 def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
         f"{options.participants:,} participants, {options.rounds} rounds, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, load average {os.getloadavg()[2]:.0f} at the end, the benchmark's own 3 included.",
-        "",
-        "| database | | answers/s | median, ms | 99 %, ms | errors |",
-        "|---|---|---:|---:|---:|---:|",
     ]
-    ratios = []
-    for name, found in results.items():
-        rows = [[load.row() for load in pair] for pair in found["rounds"]]
-        for index, who in enumerate(("one INSERT, bare Flask", "study")):
-            columns = list(zip(*(pair[index] for pair in rows), strict=True))
-            rate, middle, late = (statistics.median(column) for column in columns[:3])
-            lines.append(f"| {name} | {who} | {rate:,.0f} | {middle:,.0f} | {late:,.0f} | {sum(columns[3])} |")
-        each = [pair[1][0] / pair[0][0] for pair in rows]
-        ratios.append(f"{name} {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})")
-    lines += ["", f"Study / bare app, median of {options.rounds} rounds: {'; '.join(ratios)}.", ""]
-    lines += ["| database | | requests/s | median, ms | 99 %, ms | errors |", "|---|---|---:|---:|---:|---:|"]
+    titles = "median, ms | 99 %, ms | processor, ms | errors |", "---:|---:|---:|---:|---:|"
+    for key, what, bare, ours in (
+        ("rounds", "answers", "one INSERT, bare Flask", "study"),
+        ("images", "stimuli", "constant bytes, bare Flask", "study"),
+    ):
+        lines += ["", f"| database | | {what}/s | {titles[0]}", f"|---|---|{titles[1]}"]
+        ratios = []
+        for name, found in results.items():
+            rows = [[load.row() for load in pair] for pair in found[key]]
+            for index, who in enumerate((bare, ours)):
+                columns = list(zip(*(pair[index] for pair in rows), strict=True))
+                lines.append(
+                    f"| {name} | {who} | {_cells([statistics.median(c) for c in columns[:4]])} | {sum(columns[4])} |"
+                )
+            each = [pair[1][0] / pair[0][0] for pair in rows]
+            of_processor = statistics.median(pair[0][3] / pair[1][3] for pair in rows if pair[1][3])
+            ratios.append(
+                f"{name} {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f}), by processor time "
+                f"{of_processor:.2f}"
+            )
+        lines += ["", f"{what.capitalize()}, study / bare app, median of {options.rounds} rounds: {'; '.join(ratios)}."]
+    lines += ["", f"| database | | requests/s | {titles[0]}", f"|---|---|{titles[1]}"]
     for name, found in results.items():
         for key, what in (
             ("start", "consent and assignment, all at once"),
-            ("images", "stimuli, as fast as they go"),
             ("pace", "answers at people's pace"),
             ("pace_requests", "everything else at people's pace"),
         ):
             if key in found:
                 load = found[key]
-                load.seconds = load.seconds or found["pace"].seconds
-                rate, middle, late, errors = load.row()
-                lines.append(f"| {name} | {what} | {rate:,.0f} | {middle:,.1f} | {late:,.1f} | {errors} |")
+                if key == "pace_requests":
+                    load.seconds = found["pace"].seconds
+                row = load.row()
+                processor = (
+                    f"{row[3]:.2f}"
+                    if key == "start"
+                    else ""
+                    if key == "pace"
+                    else f"{_together(found):.2f} (with the answers)"
+                )
+                lines.append(
+                    f"| {name} | {what} | {row[0]:,.0f} | {row[1]:,.1f} | {row[2]:,.1f} | {processor} | {row[4]} |"
+                )
     return "\n".join(lines) + "\n"
 
 
