@@ -9,8 +9,10 @@ from evalkit.wording import needs_package
 
 __all__ = [
     "absent_packages",
+    "need_fsspec",
     "need_matplotlib",
     "need_pandas",
+    "need_protocol",
     "need_scipy",
     "need_sklearn",
     "need_torch",
@@ -21,6 +23,21 @@ __all__ = [
 def absent_packages(*modules: str) -> list[str]:
     """Those of the modules that are not installed, in their order; imports none of them."""
     return [module for module in modules if find_spec(module) is None]
+
+
+def need_fsspec(purpose: str) -> None:
+    """Refuse to go on without fsspec; as `need_scipy`."""
+    _need("fsspec", "fsspec", purpose, "remote")
+
+
+def need_protocol(protocol: str) -> None:
+    """Refuse to go on without what reads addresses of a protocol: ``s3``, ``http``, ...; as `need_scipy`.
+
+    fsspec itself names what others need, which no extra of this project brings.
+    """
+    package = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}.get(protocol)
+    if package is not None:
+        _need(package, package, f"{protocol}:// addresses", "remote")
 
 
 def need_matplotlib(purpose: str) -> None:

@@ -42,6 +42,7 @@ from skimage.color import rgb2lab
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.demo.photos import write_tutorial_folders
 from evalkit.metrics import load_metric, metric_names
+from tests.evalkit.scoring.image_servers import bucket, upload_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -128,6 +129,13 @@ def folder(tmp_path, photos) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def bucket_of_pages(monkeypatch):
+    """The bucket ``photos``, which pages read: a server of S3 on this machine, named by the environment."""
+    with bucket("photos", monkeypatch) as client:
+        yield client
+
+
 def play(example: Example, folder: Path) -> None:
     where = f"{example.page}:{example.line}: {example.command[-1]}"
     environment = {
@@ -145,8 +153,12 @@ def play(example: Example, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_the_page_shows_works(page, folder):
+def test_what_the_page_shows_works(page, folder, request):
     text = page.read_text()
+    if "s3://photos/" in text:
+        client = request.getfixturevalue("bucket_of_pages")
+        for name in ("truth", "mine"):
+            upload_folder(client, "photos", folder / name, f"{name}/")
     if "$ evalkit demo --photos" in text:
         for name in ("truth", "mine", "other"):
             shutil.rmtree(folder / name)

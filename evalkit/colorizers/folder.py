@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from evalkit.colorizers.anchors import builtin
 from evalkit.colorizers.base import BuiltinMethod
 from evalkit.errors import InputError
+from evalkit.images.places import ImagePlace, PlaceLike, lie_in_one_another, place_of
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class FolderReport:
 
 def colorize_folder(
     method: str,
-    source: Path,
+    source: PlaceLike,
     target: Path,
     *,
     seed: int = 0,
@@ -81,7 +82,7 @@ def colorize_folder(
     ----------
     method : {"truth", "gray", "random"}
         Which method.
-    source : Path
+    source : path-like or str
         Folder of photos, searched with its sub-folders.
     target : Path
         Folder for the PNG files; made if absent. Each file appears whole or not at all.
@@ -107,10 +108,11 @@ def colorize_folder(
     import numpy as np
 
     from evalkit.images.image_files import decode, write_png
-    from evalkit.images.image_pairs import find_images
+    from evalkit.images.image_pairs import find_image_files
 
-    check_folders(source, target, allow_content=resume or overwrite)
-    photos = find_images(source)
+    place = place_of(source)
+    check_folders(place, target, allow_content=resume or overwrite)
+    photos = find_image_files(place)
     names = sorted(photos)
     colorizer = builtin(method, names, seed)
     outputs = [target / f"{name}.png" for name in names]
@@ -136,7 +138,7 @@ def colorize_folder(
             continue
         if not np.array_equal(decode(outputs[i]).rgb8, rgb8):
             raise InputError(
-                f"{outputs[i]} is not what '{method}' with seed {seed} makes of {source}: "
+                f"{outputs[i]} is not what '{method}' with seed {seed} makes of {place}: "
                 "this run cannot be resumed; give another output folder, or --overwrite."
             )
         break
@@ -160,7 +162,7 @@ def colorize_folder(
     return FolderReport(len(names) - len(kept), len(kept), n_pixels, n_clipped)
 
 
-def check_folders(source: Path, target: Path, *, allow_content: bool) -> None:
+def check_folders(source: Path | ImagePlace, target: Path, *, allow_content: bool) -> None:
     """Refuse folders that a run could damage.
 
     Raises
@@ -168,8 +170,7 @@ def check_folders(source: Path, target: Path, *, allow_content: bool) -> None:
     InputError
         If one lies in the other, the output is a file, or it has content that nobody said to keep or replace.
     """
-    inside, outside = source.resolve(), target.resolve()
-    if inside == outside or inside in outside.parents or outside in inside.parents:
+    if lie_in_one_another(source, target):
         raise InputError(f"the output folder {target} and the input folder {source} must lie apart.")
     if target.exists() and not target.is_dir():
         raise InputError(f"the output {target} is a file; give a folder.")

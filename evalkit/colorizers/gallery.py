@@ -14,7 +14,8 @@ from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.images.image_files import decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import PlaceLike, place_of
 
 __all__ = ["write_gallery"]
 
@@ -38,7 +39,7 @@ from a black-and-white photo.</p>
 """
 
 
-def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
+def write_gallery(page: Path, source: PlaceLike, target: Path, title: str) -> int:
     """Write one HTML file that loads nothing: every photo of a folder beside its colorizations.
 
     Photos that were not coloured, or cannot be read, are listed below with the reason.
@@ -47,8 +48,8 @@ def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
     ----------
     page : Path
         The file.
-    source, target : Path
-        Folders of the photos, and of what ``evalkit colorize`` made of them (``NAME.png``, or ``NAME/0.png`` ...).
+    source, target : Path or str
+        Folders of the photos (or their address), and of what ``evalkit colorize`` made of them (``NAME.png``, or ``NAME/0.png`` ...).
     title : str
 
     Returns
@@ -64,7 +65,8 @@ def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
     parts = [_HEAD.format(title=html.escape(title))]
     shown = 0
     not_coloured = []
-    for name, photo in find_images(source).items():
+    place = place_of(source)
+    for name, photo in find_image_files(place).items():
         results = list(_results(target, name))
         pictures = [(photo, "as given"), *((path, f"coloured {k}" if k else "coloured") for k, path in results)]
         try:
@@ -81,7 +83,7 @@ def write_gallery(page: Path, source: Path, target: Path, title: str) -> int:
         shown += 1
         parts.append(f'<figure><div class="pair">{images}</div><figcaption>{html.escape(name)}</figcaption></figure>\n')
     if not shown:
-        raise InputError(f"{target} holds no colorization of a photo of {source}")
+        raise InputError(f"{target} holds no colorization of a photo of {place}")
     if not_coloured:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in not_coloured)
         parts.append(f"<h2>Not shown</h2>\n<ul>{items}</ul>\n")

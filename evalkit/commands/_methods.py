@@ -8,9 +8,10 @@ from pathlib import Path
 from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import check_method_name
+from evalkit.images.places import ImagePlace, place_of
 from evalkit.wording import unknown_name
 
-__all__ = ["parse_method_option", "parse_method_options"]
+__all__ = ["parse_method_option", "parse_method_options", "parse_method_places"]
 
 
 def parse_method_option(text: str) -> tuple[str, Path | None]:
@@ -39,12 +40,17 @@ def parse_method_option(text: str) -> tuple[str, Path | None]:
     >>> parse_method_option("ours v2=out")[0]
     'ours v2'
     """
+    name, folder = _name_and_folder(text)
+    return name, None if folder is None else Path(folder).expanduser()
+
+
+def _name_and_folder(text: str) -> tuple[str, str | None]:
     name, equals, folder = text.partition("=")
     if equals:
         check_method_name(name)
         if not folder:
             raise InputError(f"--method {text}: no folder after the '='; write NAME=DIR.")
-        return name, Path(folder).expanduser()
+        return name, folder
     if name in BUILTIN_METHODS:
         return name, None
     raise InputError(
@@ -65,9 +71,20 @@ def parse_method_options(texts: Iterable[str]) -> dict[str, Path | None]:
     InputError
         As `parse_method_option`, and when a name is given twice.
     """
-    folders: dict[str, Path | None] = {}
+    return {
+        name: None if folder is None else Path(folder).expanduser() for name, folder in _named_folders(texts).items()
+    }
+
+
+def parse_method_places(texts: Iterable[str], cache: Path | None = None) -> dict[str, Path | ImagePlace | None]:
+    """As `parse_method_options`, for commands that read images from anywhere: folders, or addresses of other places."""
+    return {name: None if place is None else place_of(place, cache) for name, place in _named_folders(texts).items()}
+
+
+def _named_folders(texts: Iterable[str]) -> dict[str, str | None]:
+    folders: dict[str, str | None] = {}
     for text in texts:
-        name, folder = parse_method_option(text)
+        name, folder = _name_and_folder(text)
         if name in folders:
             raise InputError(f"--method {text}: the name '{name}' is given twice; each method needs one of its own.")
         folders[name] = folder

@@ -51,7 +51,7 @@ def ab_options(function: F) -> F:
 def image_list_option(function: F) -> F:
     """Add --images."""
     return click.option(
-        "--images", type=click.Path(path_type=Path), default=None, metavar="FILE",
+        "--images", type=click.Path(), default=None, metavar="FILE",
         help="Text file with the names of the images to keep, one per line, with or without extension.",
     )(function)  # fmt: skip
 

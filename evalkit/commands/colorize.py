@@ -23,10 +23,10 @@ __all__ = ["colorize_command"]
 @click.option(
     "--input",
     "source",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     required=True,
     metavar="DIR",
-    help="Folder of photos, searched with its sub-folders.",
+    help="Folder of photos, searched with its sub-folders, or an address, as for 'evalkit score'.",
 )
 @click.option(
     "--output",
@@ -90,7 +90,7 @@ __all__ = ["colorize_command"]
               help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
 def colorize_command(
     method: str,
-    source: Path,
+    source: str,
     target: Path,
     seed: int,
     resume: bool,
@@ -211,7 +211,7 @@ def colorize_command(
         _write_gallery(gallery, source, target, method)
 
 
-def _write_gallery(gallery: Path, source: Path, target: Path, method: str) -> None:
+def _write_gallery(gallery: Path, source: str, target: Path, method: str) -> None:
     from evalkit.colorizers.gallery import write_gallery
 
     shown = write_gallery(gallery, source, target, f"Coloured by {method}")
@@ -220,7 +220,7 @@ def _write_gallery(gallery: Path, source: Path, target: Path, method: str) -> No
 
 def _colorize_classically(
     method: str,
-    source: Path,
+    source: str,
     target: Path,
     *,
     hints: Path | None,

@@ -13,16 +13,27 @@ __all__ = ["lint_command"]
 
 
 @click.command("lint", short_help="Find mistakes in the folders before any number is computed.")
-@click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
 @click.option(
-    "--method", "methods", required=True, multiple=True, metavar="NAME=DIR", help="Folder of a method; repeat for more."
+    "--truth",
+    required=True,
+    type=click.Path(),
+    metavar="DIR",
+    help="Folder of true photos, or an address, as for score.",
+)
+@click.option(
+    "--method",
+    "methods",
+    required=True,
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Folder or address of a method; repeat for more.",
 )
 @decode_options
 @click.option("--strict", is_flag=True, help="Exit with status 2 on warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, with all images.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing; the exit status tells.")
 def lint_command(
-    truth: Path,
+    truth: str,
     methods: tuple[str, ...],
     max_megapixels: float | None,
     convert_cmyk: bool,
@@ -38,13 +49,14 @@ def lint_command(
     """
     import json
 
-    from evalkit.commands._methods import parse_method_options
+    from evalkit.commands._methods import parse_method_places
     from evalkit.errors import InputError
     from evalkit.images.folder_lint import lint_folders
+    from evalkit.images.places import ImagePlace
     from evalkit.scoring.workers import available_cores
 
-    folders: dict[str, Path] = {}
-    for name, folder in parse_method_options(methods).items():
+    folders: dict[str, Path | ImagePlace] = {}
+    for name, folder in parse_method_places(methods).items():
         if folder is None:
             raise InputError(f"--method {name}: lint looks at files; write NAME=DIR.")
         folders[name] = folder

@@ -14,7 +14,12 @@ __all__ = ["prior_command"]
 
 @click.command("prior", short_help="Count the ab classes of a photo set.")
 @click.option(
-    "--input", "source", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Folder of photos."
+    "--input",
+    "source",
+    type=click.Path(),
+    default=None,
+    metavar="DIR",
+    help="Folder of photos, or an address, as for 'evalkit score'.",
 )
 @click.option(
     "--merge",
@@ -36,7 +41,7 @@ __all__ = ["prior_command"]
 @max_unreadable_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
 def prior_command(
-    source: Path | None,
+    source: str | None,
     parts: tuple[Path, ...],
     classes: str,
     out: Path,

@@ -19,7 +19,7 @@ class RescoreChoices(AbChoices, OutputChoices):
 
     source: Path
     out: Path | None
-    images: Path | None
+    images: str | None
     n_bootstrap: int | None
 
 

@@ -30,10 +30,11 @@ __all__ = ["score_command"]
 class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     """The options of ``evalkit score`` as they were given."""
 
-    truth: Path
+    truth: str
     methods: tuple[str, ...]
     out: Path
-    images: Path | None
+    images: str | None
+    image_cache: Path | None
     metrics: str | None
     preset: str | None
     classes: str
@@ -41,7 +42,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     fit: str
     resample: str
     turn_like_truth: bool
-    reference: Path | None
+    reference: str | None
     workers: int | None
     executor: str | None
     n_bootstrap: int
@@ -53,14 +54,16 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
 
 
 @click.command("score", short_help="Score folders of colorizations against true photos.")
-@click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
+@click.option(
+    "--truth", required=True, type=click.Path(), metavar="DIR", help="Folder of true photos, or an address: see below."
+)
 @click.option(
     "--method",
     "methods",
     required=True,
     multiple=True,
     metavar="NAME=DIR",
-    help="Folder of a method's colorizations, matched by file name whatever the extension; repeat for more. "
+    help="Folder or address of a method's colorizations, matched by file name whatever the extension; repeat for more. "
     "truth, gray and random need no folder.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results.")
@@ -111,10 +114,18 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     default=None,
     metavar="DIR",
     help="Images that FID and KID compare with instead of the true photos, resized like these.",
+)
+@click.option(
+    "--image-cache",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Keep copies of images that lie elsewhere, for the next run; by default in the folder that the environment "
+    "variable EVALKIT_IMAGE_CACHE names, or not.",
 )
 @network_options
 @click.option(
@@ -156,11 +167,19 @@ def score_command(**given: Any) -> None:
     evalkit score --truth photos/ --method mine=out/mine --method l2=out/l2 \\
                   --method gray --method random --out scores/
 
+    \b
+    evalkit score --truth s3://bucket/photos --method mine=s3://bucket/mine --out scores/
+    evalkit score --truth photos.zip --method mine='shards-{000..012}.tar#mine' --out scores/
+    evalkit score --truth data.parquet#image --method mine=data.parquet#mine --out scores/
+
+    In place of a folder may stand an address that fsspec reads (s3, gs, https), a zip or tar archive, shards of a
+    WebDataset, or columns of Parquet tables: the guide "Score what lies in a bucket" has them all.
+
     Images are matched by name without extension and must have the size of their photo. Results in --out: summary.csv,
     per_image.parquet, curves.csv, run.json and statistics/, from which 'evalkit rescore' recomputes everything under
     another prior, lambda or subset without the images. Every number carries a signature that says how it was made.
     """  # noqa: D301
-    from evalkit.commands._methods import parse_method_options
+    from evalkit.commands._methods import parse_method_places
     from evalkit.metrics import DEFAULT_METRICS
     from evalkit.scoring.run import score
     from evalkit.scoring.score_table import print_scores
@@ -174,9 +193,10 @@ def score_command(**given: Any) -> None:
     with progress_bar("scoring", "images", hidden=choices.quiet or choices.as_json) as show:
         scores = score(
             choices.truth,
-            parse_method_options(choices.methods),
+            parse_method_places(choices.methods, choices.image_cache),
             out=choices.out,
             images=choices.images,
+            image_cache=choices.image_cache,
             metrics=metrics,
             options=choices.ab_error_options(choices.classes),
             size=choices.size,

@@ -25,7 +25,6 @@ __all__ = [
     "other_content",
     "read_png_header",
     "read_regular_file",
-    "starts_like_an_image",
 ]
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
@@ -99,14 +98,6 @@ def read_regular_file(path: str | os.PathLike[str], n_bytes: int = -1) -> bytes:
             kind = "folder" if stat.S_ISDIR(mode) else "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
             raise OSError(errno.EINVAL, f"it is a {kind}, not a file")
         return file.read(n_bytes)
-
-
-def starts_like_an_image(path: str | os.PathLike[str]) -> bool:
-    """Whether the first bytes of a file are those of a format that is read; False where it cannot be opened."""
-    try:
-        return image_format(read_regular_file(path, 16)) is not None
-    except OSError:
-        return False
 
 
 class PngHeader(NamedTuple):

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,8 +22,9 @@ from evalkit.color.limits import GRAYSCALE_CHROMA, KEPT_LIGHTNESS
 from evalkit.color.row_parts import is_large, row_parts
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
 from evalkit.images.orientation import shape_is_turned
+from evalkit.images.places import ImageFile, PlaceLike
 from evalkit.wording import N_NAMED, agree, counted, some_names
 
 __all__ = ["CHECKS", "Finding", "lint_folders"]
@@ -308,8 +308,8 @@ def _finding(code: str, method: str, message: str, images: tuple[str, ...]) -> F
 
 
 def lint_folders(
-    truth: str | Path,
-    methods: Mapping[str, str | Path],
+    truth: PlaceLike,
+    methods: Mapping[str, PlaceLike],
     *,
     workers: int = 1,
     options: DecodeOptions = DEFAULT_OPTIONS,
@@ -319,10 +319,10 @@ def lint_folders(
 
     Parameters
     ----------
-    truth : path
-        Folder of true photos.
-    methods : mapping of str to path
-        Folder of colorizations per method.
+    truth : path or str
+        Folder of true photos, or the address of another place (`evalkit.images.places.place_of`).
+    methods : mapping of str to path or str
+        Folder or address of colorizations per method.
     workers : int
         Threads.
     options : DecodeOptions, optional
@@ -340,8 +340,8 @@ def lint_folders(
     InputError
         If a folder is missing, holds no image, or holds two files of one name.
     """
-    truths = find_images(truth)
-    files_of = {method: find_images(folder) for method, folder in methods.items()}
+    truths = find_image_files(truth)
+    files_of = {method: find_image_files(folder) for method, folder in methods.items()}
     findings: list[Finding] = []
     for method, files in files_of.items():
         findings += _name_findings(method, files, truths)
@@ -366,7 +366,7 @@ def lint_folders(
 # --- names ------------------------------------------------------------------------------------------------
 
 
-def _name_findings(method: str, files: Mapping[str, Path], truths: Mapping[str, Path]) -> Iterator[Finding]:
+def _name_findings(method: str, files: Mapping[str, ImageFile], truths: Mapping[str, ImageFile]) -> Iterator[Finding]:
     absent = tuple(name for name in truths if name not in files)
     surplus = tuple(name for name in files if name not in truths)
     if absent:
@@ -393,7 +393,7 @@ def _name_findings(method: str, files: Mapping[str, Path], truths: Mapping[str, 
 # --- one image --------------------------------------------------------------------------------------------
 
 
-def _look(truth: Path, predictions: Mapping[str, Path], options: DecodeOptions) -> dict[str, Look]:
+def _look(truth: ImageFile, predictions: Mapping[str, ImageFile], options: DecodeOptions) -> dict[str, Look]:
     truth_look, truth_rgb8 = _open(truth, options)
     looks = {"truth": truth_look}
     truth_l = None if truth_rgb8 is None or is_large(truth_rgb8) else lab_planes(truth_rgb8)[0]
@@ -428,7 +428,7 @@ def _at_edge(rgb8: Rgb8) -> BoolArray:
     return np.asarray(((rgb8 == 0) | (rgb8 == 255)).any(axis=2))
 
 
-def _open(path: Path, options: DecodeOptions) -> tuple[Look, Rgb8 | None]:
+def _open(path: ImageFile, options: DecodeOptions) -> tuple[Look, Rgb8 | None]:
     try:
         image = decode(path, options)
     except InputError as error:

@@ -37,7 +37,6 @@ from evalkit.images._headers import (
     image_format,
     other_content,
     read_png_header,
-    read_regular_file,
 )
 from evalkit.images._jpeg import (
     check_scans,
@@ -57,6 +56,7 @@ from evalkit.images._pillow_reader import (
     read_with_pillow,
     round_to_8_bits,
 )
+from evalkit.images.places import PlacedImage, read_file
 
 __all__ = [
     "DEFAULT_OPTIONS",
@@ -102,7 +102,7 @@ class DecodedImage:
     orientation: int = 1
 
 
-def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
+def decode(path: str | os.PathLike[str] | PlacedImage, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
     """Read an image file.
 
     PNG, JPEG, WebP, TIFF and BMP; 8 or 16 bits a channel (16 are rounded to the nearest of 8, x * 255 /
@@ -110,8 +110,8 @@ def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTION
 
     Parameters
     ----------
-    path : path-like
-        The file. Its ending is not looked at: the content decides.
+    path : path-like or PlacedImage
+        The file, or where it lies. Its ending is not looked at: the content decides.
     options : DecodeOptions, optional
         How large an image may be, and whether CMYK is converted.
 
@@ -131,9 +131,9 @@ def decode(path: str | os.PathLike[str], options: DecodeOptions = DEFAULT_OPTION
     >>> decode("photo.jpg").rgb8.shape  # doctest: +SKIP
     (256, 256, 3)
     """
-    name = os.fspath(path)
+    name = str(path)
     try:
-        data = read_regular_file(path)
+        data = read_file(path)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error}).") from error
     return decode_bytes(data, name, options)

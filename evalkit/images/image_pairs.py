@@ -1,7 +1,7 @@
 """Which file of a method belongs to which true photo: matched by name, never by position.
 
 The key of an image is its path below the folder without the extension, so ``a/x.png`` of a method belongs
-to ``a/x.jpg`` of the truth. Nothing is decoded here.
+to ``a/x.jpg`` of the truth. Nothing is decoded here. Where the files lie (`evalkit.images.places`) makes no difference.
 """
 
 from __future__ import annotations
@@ -13,9 +13,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar, overload
 
 from evalkit.errors import InputError
-from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES, starts_like_an_image
+from evalkit.images._headers import FORMATS, IMAGE_SUFFIXES
+from evalkit.images.places import (
+    ImageFile,
+    ImagePlace,
+    PlaceLike,
+    files_below,
+    lie_in_one_another,
+    place_of,
+    read_text,
+    starts_like_an_image,
+)
 from evalkit.wording import agree, counted, some_names
 
 __all__ = [
@@ -25,6 +36,7 @@ __all__ = [
     "check_folders",
     "check_method_name",
     "check_same_size",
+    "find_image_files",
     "find_images",
     "pair_folders",
     "pair_scans",
@@ -39,53 +51,56 @@ RESERVED_NAMES = frozenset({"all", "image", "mean", "method", "metric", "summary
 """Words that head a row or column of some table."""
 
 
+F_co = TypeVar("F_co", bound=ImageFile, covariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class PairTable:
+class PairTable(Generic[F_co]):
     """The files of a run: one row per image, in the order of ``names``.
 
     Attributes
     ----------
     names : tuple of str, length n
         Keys of the images, sorted.
-    truth : tuple of Path, length n
+    truth : tuple of Path or PlacedImage, length n
         File of each true photo.
-    methods : mapping of str to tuple of Path, each of length n
+    methods : mapping of str to tuple of Path or PlacedImage, each of length n
         Files of each method.
     missing : tuple of mappings
         What ``allow_missing`` left out, as records with the keys ``image``, ``method`` and ``reason``:
         truth images that the method lacks, and files of the method without a truth image. Empty when the
         folders agree.
-    ignored : tuple of Path
+    ignored : tuple of Path or PlacedImage
         Files beside the images that look like images of a kind that is not read (say, GIF), or are images
         under an ending that says otherwise.
     """
 
     names: tuple[str, ...]
-    truth: tuple[Path, ...]
-    methods: Mapping[str, tuple[Path, ...]]
+    truth: tuple[F_co, ...]
+    methods: Mapping[str, tuple[F_co, ...]]
     missing: tuple[Mapping[str, str], ...] = ()
-    ignored: tuple[Path, ...] = ()
+    ignored: tuple[F_co, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 @dataclass(frozen=True)
-class FolderScan:
-    """What one folder holds.
+class FolderScan(Generic[F_co]):
+    """What one folder or other place holds.
 
     Attributes
     ----------
-    folder : Path
-    images : mapping of str to Path
+    folder : Path or ImagePlace
+    images : mapping of str to Path or PlacedImage
         File by key, sorted by key (see `find_images`).
-    ignored : tuple of Path
+    ignored : tuple of Path or PlacedImage
         Files that look like images of a kind that is not read.
     """
 
-    folder: Path
-    images: Mapping[str, Path]
-    ignored: tuple[Path, ...] = field(default=())
+    folder: Path | ImagePlace
+    images: Mapping[str, F_co]
+    ignored: tuple[F_co, ...] = field(default=())
 
 
 def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -114,71 +129,62 @@ def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
     return dict(scan_folder(Path(folder)).images)
 
 
-def scan_folder(folder: Path) -> FolderScan:
-    """Find the images of a folder and its sub-folders, and what lies beside them.
+def find_image_files(place: PlaceLike) -> dict[str, ImageFile]:
+    """As `find_images`, of any place that `evalkit.images.places.place_of` knows."""
+    return dict(scan_folder(place_of(place)).images)
+
+
+@overload
+def scan_folder(folder: Path) -> FolderScan[Path]: ...
+@overload
+def scan_folder(folder: Path | ImagePlace) -> FolderScan[ImageFile]: ...
+def scan_folder(folder: Path | ImagePlace) -> FolderScan[ImageFile]:
+    """Find the images of a folder and its sub-folders, or of another place, and what lies beside them.
 
     Raises
     ------
     InputError
-        As `find_images`.
+        As `find_images`; also when a place elsewhere cannot be listed.
     """
-    if not folder.is_dir():
+    if isinstance(folder, Path) and not folder.is_dir():
+        place_of(folder)  # an address that was made a path is told as such
         raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}.")
-    images: dict[str, Path] = {}
-    ignored: list[Path] = []
-    for path in _files_below(folder):
-        suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES:
-            is_image = starts_like_an_image(path)
-            if UNREAD_SUFFIX.fullmatch(suffix) or (is_image and suffix):
-                ignored.append(path)
+    images: dict[str, ImageFile] = {}
+    ignored: list[ImageFile] = []
+    for path, file in files_below(folder):
+        suffix = file.suffix
+        if suffix.lower() not in IMAGE_SUFFIXES:
+            is_image = starts_like_an_image(file)
+            if UNREAD_SUFFIX.fullmatch(suffix.lower()) or (is_image and suffix):
+                ignored.append(file)
             if suffix or not is_image:
                 continue
-        key = _key(path, folder)
+        key = _key(path.removesuffix(suffix), file, folder)
         if key in images:
             raise InputError(
-                f"{folder}: {images[key].name} and {path.name} share the name '{key}'; images are matched by name "
+                f"{folder}: {images[key].name} and {file.name} share the name '{key}'; images are matched by name "
                 "without extension, so remove one."
             )
-        images[key] = path
+        images[key] = file
     if not images:
         raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_of_another_kind(ignored)}.")
-    return FolderScan(folder, {key: images[key] for key in sorted(images)}, tuple(sorted(ignored)))
+    return FolderScan(folder, {key: images[key] for key in sorted(images)}, tuple(sorted(ignored, key=str)))
 
 
-def _of_another_kind(ignored: Sequence[Path]) -> str:
+def _of_another_kind(ignored: Sequence[ImageFile]) -> str:
     if not ignored:
         return ""
     return f"; {some_names(path.name for path in ignored)} {'is' if len(ignored) == 1 else 'are'} of another kind"
 
 
-def _files_below(folder: Path) -> Iterable[Path]:
-    def unreadable(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
-
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
-        real = os.path.realpath(parent)
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            # A link to a folder above would never end.
-            if not name.startswith(".") and not _within(real, os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
-        ]
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
-
-
-def _within(inner: str, outer: str) -> bool:
-    """Whether one real path is the other or lies below it."""
-    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
-
-
-def _key(path: Path, folder: Path) -> str:
-    key = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+def _key(stem: str, file: ImageFile, folder: Path | ImagePlace) -> str:
+    key = unicodedata.normalize("NFC", stem)
     # Keys become cells of tables and lines of digests.
     if re.search("[\x00-\x1f\x7f\ud800-\udfff]", key):
-        raise InputError(f"{folder}: the file name {path.name!r} holds control characters or is not UTF-8; rename it.")
+        raise InputError(f"{folder}: the file name {file.name!r} holds control characters or is not UTF-8; rename it.")
+    # And names of files that are written; archives and tables may hold anything.
+    if not isinstance(file, Path) and (key.startswith("/") or not {"", ".", ".."}.isdisjoint(key.split("/"))):
+        raise InputError(f"{folder}: the name '{key}' leads out of its folder; rename it.")
     return key
 
 
@@ -187,7 +193,7 @@ def pair_folders(
     methods: Mapping[str, str | os.PathLike[str]],
     *,
     allow_missing: bool = False,
-) -> PairTable:
+) -> PairTable[Path]:
     """Match the images of every method to the true photos by name.
 
     Parameters
@@ -215,7 +221,9 @@ def pair_folders(
     return pair_scans(scan_folder(Path(truth)), scans, allow_missing=allow_missing)
 
 
-def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow_missing: bool = False) -> PairTable:
+def pair_scans(
+    truth_scan: FolderScan[F_co], scans: Mapping[str, FolderScan[F_co]], *, allow_missing: bool = False
+) -> PairTable[F_co]:
     """As `pair_folders`, from folders that were scanned before.
 
     Parameters
@@ -256,7 +264,9 @@ def pair_scans(truth_scan: FolderScan, scans: Mapping[str, FolderScan], *, allow
     )
 
 
-def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Sequence[str], n_truth: int) -> str:
+def _mismatch(
+    method: str, scan: FolderScan[ImageFile], absent: Sequence[str], surplus: Sequence[str], n_truth: int
+) -> str:
     parts = []
     if absent:
         parts.append(
@@ -275,7 +285,7 @@ def _mismatch(method: str, scan: FolderScan, absent: Sequence[str], surplus: Seq
 # --- why nothing matches ---------------------------------------------------------------------------------
 
 
-def _nothing_matches(method: str, scan: FolderScan, truth: FolderScan) -> str:
+def _nothing_matches(method: str, scan: FolderScan[ImageFile], truth: FolderScan[ImageFile]) -> str:
     hint = _guess_of_difference(list(truth.images), list(scan.images))
     return (
         f"method '{method}' ({scan.folder}): none of its {counted(len(scan.images), 'image')} ({some_names(scan.images)}) has the "
@@ -371,7 +381,7 @@ def _check_method_names(names: Iterable[str]) -> None:
             raise InputError(f"the methods '{first}' and '{name}' differ in upper and lower case alone; rename one.")
 
 
-def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
+def check_folders(truth: Path | ImagePlace, methods: Mapping[str, Path | ImagePlace]) -> None:
     """Check the names of the methods, and that no folder is another's or lies in it: sub-folders are searched too.
 
     Raises
@@ -380,20 +390,21 @@ def check_folders(truth: Path, methods: Mapping[str, Path]) -> None:
         Otherwise.
     """
     _check_method_names(methods)
-    real_paths = {"the truth": os.path.realpath(truth)}
+    earlier_folders: dict[str, Path | ImagePlace] = {"the truth": truth}
     for method, folder in methods.items():
-        own_path, owner = os.path.realpath(folder), f"method '{method}'"
-        for earlier, earlier_path in real_paths.items():
-            if own_path == earlier_path and earlier == "the truth":
+        owner = f"method '{method}'"
+        for earlier, earlier_folder in earlier_folders.items():
+            relation = lie_in_one_another(folder, earlier_folder)
+            if relation == "same" and earlier == "the truth":
                 raise InputError(f"{owner} has the folder of the truth ({folder}); as an anchor say --method truth.")
-            if own_path == earlier_path:
+            if relation == "same":
                 raise InputError(f"{owner} and {earlier} have the same folder ({folder}).")
-            if _within(own_path, earlier_path) or _within(earlier_path, own_path):
+            if relation == "nested":
                 raise InputError(
-                    f"the folders of {owner} ({folder}) and {earlier} ({earlier_path}) lie in one another; images are "
+                    f"the folders of {owner} ({folder}) and {earlier} ({earlier_folder}) lie in one another; images are "
                     "searched in sub-folders too, so the folders must lie apart."
                 )
-        real_paths[owner] = own_path
+        earlier_folders[owner] = folder
 
 
 class NameIndex:
@@ -427,13 +438,13 @@ class NameIndex:
         return next((self._by_file_name[file] for file in files if file in self._by_file_name), set())
 
 
-def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
+def read_image_names(path: PlaceLike, names: Iterable[str]) -> frozenset[str]:
     """Read a list of images, and find each among the names of a run.
 
     Parameters
     ----------
-    path : Path
-        Text file of one image per line, in UTF-8 with or without a byte-order mark: names as results have them, or file
+    path : path-like or str
+        Text file, or the address of one, of one image per line, in UTF-8 with or without a byte-order mark: names as results have them, or file
         names with the ending of an image (``ILSVRC2012_val_00000001.JPEG``, as ``evalkit datasets`` writes them), with
         or without the folders above them, in any Unicode normal form.
     names : iterable of str
@@ -450,7 +461,7 @@ def read_image_names(path: Path, names: Iterable[str]) -> frozenset[str]:
         When the file cannot be read or holds no names, or a line names none or several of the images.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a text file of image names ({error}).") from None
     if not lines:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, decode
+from evalkit.images.places import ImageFile, ImagePlace
 from evalkit.wording import counted
 
 __all__ = ["MAX_UNREADABLE", "Survey"]
@@ -23,7 +24,7 @@ class Survey:
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or ImagePlace
         The folder that is surveyed; the list names files relative to it.
     limit : int
         Most files that may be unreadable.
@@ -35,13 +36,15 @@ class Survey:
         Why, by path below the folder.
     """
 
-    def __init__(self, folder: Path, limit: int = MAX_UNREADABLE, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(
+        self, folder: Path | ImagePlace, limit: int = MAX_UNREADABLE, options: DecodeOptions = DEFAULT_OPTIONS
+    ) -> None:
         self.folder = folder
         self.limit = limit
         self.options = options
         self.unreadable: dict[str, str] = {}
 
-    def decode(self, path: Path) -> DecodedImage | None:
+    def decode(self, path: ImageFile) -> DecodedImage | None:
         """The image, or None where it cannot be read.
 
         Raises
@@ -52,7 +55,8 @@ class Survey:
         try:
             return decode(path, self.options)
         except InputError as error:
-            self.unreadable[path.relative_to(self.folder).as_posix()] = str(error)
+            name = path.relative_to(str(self.folder)).as_posix() if isinstance(path, Path) else path.key
+            self.unreadable[name] = str(error)
             if len(self.unreadable) > self.limit:
                 raise InputError(
                     f"{self.folder}: {counted(len(self.unreadable), 'file')} cannot be read, more than the "

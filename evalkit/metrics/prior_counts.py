@@ -14,7 +14,8 @@ from evalkit.arrays import IntArray, Rgb8
 from evalkit.color.ab_classes import PRESETS, AbClasses, preset
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import ImageFile, PlaceLike, place_of
 from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
@@ -185,7 +186,7 @@ def class_counts(counter: PairCounter, rgb8: Rgb8) -> IntArray:
 
 
 def count_folder(
-    folder: Path,
+    folder: PlaceLike,
     classes: AbClasses,
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
@@ -196,7 +197,8 @@ def count_folder(
 
     Parameters
     ----------
-    folder : Path
+    folder : path-like or str
+        Or the address of another place (`evalkit.images.places.place_of`).
     classes : AbClasses
     progress : callable
         Called with photos done and photos in all.
@@ -210,8 +212,9 @@ def count_folder(
     InputError
         If the folder has no images, none can be read, or more than `max_unreadable` cannot.
     """
-    files: Sequence[Path] = list(find_images(folder).values())
-    survey = Survey(folder, max_unreadable, options)
+    place = place_of(folder)
+    files: Sequence[ImageFile] = list(find_image_files(place).values())
+    survey = Survey(place, max_unreadable, options)
     counter = PairCounter(classes)
     counts = np.zeros(len(classes), np.int64)
     progress(0, len(files))
@@ -221,7 +224,7 @@ def count_folder(
             counts += class_counts(counter, image.rgb8)
         progress(done, len(files))
     if len(survey.unreadable) == len(files):
-        raise InputError(f"{folder}: none of its {counted(len(files), 'image')} can be read: {survey.notice()}")
+        raise InputError(f"{place}: none of its {counted(len(files), 'image')} can be read: {survey.notice()}")
     n_images = len(files) - len(survey.unreadable)
     return PriorCounts(
         classes=classes.name,

@@ -35,6 +35,7 @@ from evalkit.colorizers.anchors import Random
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.images.image_pairs import PairTable
+from evalkit.images.places import ImageFile
 from evalkit.metrics.blocks import BlockMetric
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import Plan
@@ -139,7 +140,7 @@ def part_of(plan: Plan, index: int) -> PlanPart:
     )
 
 
-def _absolute(files: Sequence[tuple[str, Path]], rows: Sequence[int]) -> Iterator[tuple[str, Path]]:
+def _absolute(files: Sequence[tuple[str, ImageFile]], rows: Sequence[int]) -> Iterator[tuple[str, ImageFile]]:
     for i in rows:
         name, path = files[i]
         yield name, path.absolute()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from evalkit.images.image_pairs import (
     read_image_names,
     scan_folder,
 )
+from evalkit.images.places import ImageFile, ImagePlace, PlaceLike, lie_in_one_another, place_of, state_of
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, expand_default, with_companions
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.base import Metric
@@ -63,19 +64,19 @@ class Plan(RunDefinition):
         How large an image may be, and whether CMYK is converted.
     turn_like_truth : bool
         Apply the EXIF orientation of true photos to images of methods that lack it.
-    reference : mapping of str to Path
+    reference : mapping of str to Path or PlacedImage
         Files of the images that metrics of whole sets compare with, by name, sorted; empty for the true photos.
     unused : tuple of str
         Options of networks that no metric of the run uses, one sentence each.
     """
 
-    pairs: PairTable
+    pairs: PairTable[ImageFile]
     created: tuple[Metric, ...] = field(repr=False, compare=False)
     networks: NetworkOptions = field(default_factory=NetworkOptions)
     labels: Mapping[str, int] = field(default_factory=dict)
     decoding: DecodeOptions = DEFAULT_OPTIONS
     turn_like_truth: bool = False
-    reference: Mapping[str, Path] = field(default_factory=dict)
+    reference: Mapping[str, ImageFile] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
     @property
@@ -146,6 +147,14 @@ class Plan(RunDefinition):
         }
         return json.dumps(decisive, sort_keys=True)
 
+    @property
+    def files(self) -> Iterator[ImageFile]:
+        """Every file that the run reads."""
+        yield from self.pairs.truth
+        for files in self.pairs.methods.values():
+            yield from files
+        yield from self.reference.values()
+
     def block_digest(self, index: int) -> str:
         """Digest of the fingerprint and of size and time of every file that the block is made from."""
         digest = hashlib.sha256(self.fingerprint.encode())
@@ -203,10 +212,10 @@ class Plan(RunDefinition):
 
 
 def make_plan(
-    truth: str | Path,
-    methods: Mapping[str, str | Path | None],
+    truth: PlaceLike,
+    methods: Mapping[str, PlaceLike | None],
     *,
-    images: str | Path | None = None,
+    images: PlaceLike | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -217,7 +226,8 @@ def make_plan(
     networks: NetworkOptions | None = None,
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     turn_like_truth: bool = False,
-    reference: str | Path | None = None,
+    reference: PlaceLike | None = None,
+    image_cache: str | Path | None = None,
 ) -> Plan:
     """Check everything that can be checked before an image is decoded.
 
@@ -232,10 +242,10 @@ def make_plan(
     options, networks = options or AbErrorOptions(), networks or NetworkOptions()
     names = with_companions(expand_default(metrics))
     created = create_metrics(names, options)
-    pairs, samples = _find_files(
-        Path(truth), methods, None if images is None else Path(images), allow_missing=allow_missing
-    )
-    compared = _reference_files(reference, created, methods)
+    truth_place = place_of(truth, image_cache)
+    places = {name: place_of(place, image_cache) for name, place in methods.items() if place is not None}
+    pairs, samples = _find_files(truth_place, places, images, allow_missing=allow_missing)
+    compared = _reference_files(None if reference is None else place_of(reference, image_cache), created, places)
     inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples, tuple(compared))
     unused = check_network_names(networks, *networks_of(created))
     setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
@@ -268,10 +278,9 @@ def make_plan(
     )
 
 
-def _add_files(digest: hashlib._Hash, paths: Iterable[Path]) -> None:
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+def _add_files(digest: hashlib._Hash, files: Iterable[ImageFile]) -> None:
+    for file in files:
+        digest.update(f"{state_of(file)}\n".encode())
 
 
 def _block_metrics(created: Sequence[Metric]) -> list[BlockMetric]:
@@ -279,8 +288,8 @@ def _block_metrics(created: Sequence[Metric]) -> list[BlockMetric]:
 
 
 def _reference_files(
-    folder: str | Path | None, created: Sequence[Metric], methods: Mapping[str, str | Path | None]
-) -> Mapping[str, Path]:
+    folder: Path | ImagePlace | None, created: Sequence[Metric], methods: Mapping[str, Path | ImagePlace]
+) -> Mapping[str, ImageFile]:
     """The images to compare with, by name; none where the true photos are meant."""
     if folder is None:
         return {}
@@ -290,14 +299,14 @@ def _reference_files(
             "kid_clean to the metrics, or leave out --reference."
         )
     for method, own in methods.items():
-        if own is not None and Path(own).resolve() == Path(folder).resolve():
+        if lie_in_one_another(own, folder) == "same":
             raise InputError(
                 f"{folder}: is the folder of method '{method}' and of the reference set; they must differ."
             )
-    return scan_folder(Path(folder)).images
+    return scan_folder(folder).images
 
 
-def _check_request(methods: Mapping[str, str | Path | None], size: int | None, fit: str, resample: str) -> None:
+def _check_request(methods: Mapping[str, PlaceLike | None], size: int | None, fit: str, resample: str) -> None:
     if not isinstance(methods, Mapping):
         raise InputError(
             f"methods is {type(methods).__name__}; give a mapping of names to folders: {{'mine': 'out/mine', 'gray': None}}"
@@ -316,13 +325,16 @@ def _check_request(methods: Mapping[str, str | Path | None], size: int | None, f
 
 
 def _find_files(
-    truth: Path, methods: Mapping[str, str | Path | None], images: Path | None, *, allow_missing: bool
-) -> tuple[PairTable, Group]:
+    truth: Path | ImagePlace,
+    folders: Mapping[str, Path | ImagePlace],
+    images: PlaceLike | None,
+    *,
+    allow_missing: bool,
+) -> tuple[PairTable[ImageFile], Group]:
     """Files of truth and methods, of all photos or those of a list, every sample as a method of its own.
 
     Each folder is walked once.
     """
-    folders = {name: Path(folder) for name, folder in methods.items() if folder is not None}
     check_folders(truth, folders)
     truths = scan_folder(truth)
     scans = {name: scan_folder(folder) for name, folder in folders.items()}
@@ -338,7 +350,9 @@ def _find_files(
     files_of_samples = {
         name: files for name, scan in scans.items() if (files := sample_files(scan, truths.images)) is not None
     }
-    single: dict[str, FolderScan] = {name: scan for name, scan in scans.items() if name not in files_of_samples}
+    single: dict[str, FolderScan[ImageFile]] = {
+        name: scan for name, scan in scans.items() if name not in files_of_samples
+    }
     return expand_samples(pair_scans(truths, single, allow_missing=allow_missing), files_of_samples)
 
 
@@ -351,7 +365,7 @@ def _with_setup(metric: Metric, setups: Mapping[str, Setup]) -> Metric:
     return metric.with_setup(setups[metric.name]) if isinstance(metric, BlockMetric) else metric
 
 
-def _of_another_kind(ignored: Sequence[Path]) -> list[str]:
+def _of_another_kind(ignored: Sequence[ImageFile]) -> list[str]:
     """What lay beside the images and cannot be read, one line per folder."""
     lines = []
     for folder in dict.fromkeys(path.parent for path in ignored):

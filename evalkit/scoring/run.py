@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.places import PlaceLike, changed_since_listed, modified_at
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
@@ -29,6 +30,7 @@ from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
 from evalkit.scoring.statistics_store import block_of, read_shard, shard_paths
 from evalkit.scoring.workers import Progress, end_if_unguarded, run_blocks
+from evalkit.wording import agree, counted, some_names
 
 __all__ = ["score"]
 
@@ -37,11 +39,11 @@ RESULTS = ("summary.csv", "samples.csv", "per_image.parquet", "per_image.csv", "
 
 
 def score(
-    truth: str | Path,
-    methods: Mapping[str, str | Path | None],
+    truth: PlaceLike,
+    methods: Mapping[str, PlaceLike | None],
     *,
     out: str | Path | None = None,
-    images: str | Path | None = None,
+    images: PlaceLike | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -58,7 +60,8 @@ def score(
     networks: NetworkOptions | None = None,
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     turn_like_truth: bool = False,
-    reference: str | Path | None = None,
+    reference: PlaceLike | None = None,
+    image_cache: str | Path | None = None,
     progress: Progress = lambda done, total: None,
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Scores:
@@ -66,15 +69,16 @@ def score(
 
     Parameters
     ----------
-    truth : path
-        Folder of true photos.
-    methods : mapping of str to path or None
-        Folder of colorizations per method, matched to the truth by file name without extension; None for the built-in
+    truth : path or str
+        Folder of true photos, or the address of another place: a bucket, a web server, an archive, a table
+        (`evalkit.images.places.place_of`).
+    methods : mapping of str to path, str or None
+        Folder or address of colorizations per method, matched to the truth by file name without extension; None for the built-in
         methods ``truth``, ``gray`` and ``random``.
     out : path, optional
         Folder for the results; without it they live in memory only.
-    images : path, optional
-        Text file with the names of the photos to score, one per line, with or without extension; the others of `truth`,
+    images : path or str, optional
+        Text file, or the address of one, with the names of the photos to score, one per line, with or without extension; the others of `truth`,
         and what methods made of them, are left aside. By default all.
     metrics : sequence of str
         Names as listed by ``evalkit metrics``; ``default`` stands for those that are computed by default.
@@ -112,8 +116,11 @@ def score(
         How large an image may be, and whether CMYK is converted.
     turn_like_truth : bool
         Apply the EXIF orientation of true photos to images of methods that lack it.
-    reference : path, optional
-        Folder of images that FID and KID compare with instead of the true photos; resized like these.
+    reference : path or str, optional
+        Folder or address of images that FID and KID compare with instead of the true photos; resized like these.
+    image_cache : path, optional
+        Folder for copies of images that lie elsewhere, read again from there by the next run; by default the one that the
+        environment variable ``EVALKIT_IMAGE_CACHE`` names, or none.
     progress : callable
         Called with images done and images in all.
     notify : callable
@@ -133,7 +140,7 @@ def score(
     plan = make_plan(
         truth, methods, images=images, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
-        reference=reference,
+        reference=reference, image_cache=image_cache,
     )  # fmt: skip
     for sentence in plan.unused:
         notify(f"{sentence}.")
@@ -200,9 +207,18 @@ def _measured(
 ) -> tuple[str, ...]:
     """Measure blocks in this process, in several, or on an executor; returns what a reader should know."""
     if executor is None:
-        return run_blocks(plan, folder, blocks, workers, progress)
-    with open_executor(executor) if isinstance(executor, str) else nullcontext(executor) as opened:
-        return run_on_executor(plan, folder, blocks, opened, progress)
+        notes = run_blocks(plan, folder, blocks, workers, progress)
+    else:
+        with open_executor(executor) if isinstance(executor, str) else nullcontext(executor) as opened:
+            notes = run_on_executor(plan, folder, blocks, opened, progress)
+    changed = changed_since_listed(plan.files)
+    if changed:
+        raise InputError(
+            f"{counted(len(changed), 'object')} {agree(len(changed), 'has', 'have')} changed while the run read "
+            f"{agree(len(changed), 'it', 'them')} ({some_names(changed)}); what is finished is kept in --out: score again with "
+            "--resume, which measures anew what has changed"
+        )
+    return notes
 
 
 def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
@@ -217,12 +233,7 @@ def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
     ):
         changed = ["images"]
     time_made = (target / "run.json").stat().st_mtime
-    files = (
-        *plan.pairs.truth,
-        *plan.reference.values(),
-        *(path for paths in plan.pairs.methods.values() for path in paths),
-    )
-    if not changed and any(path.stat().st_mtime > time_made for path in files):
+    if not changed and any((modified_at(file) or 0) > time_made for file in plan.files):
         changed = ["files, some of which are newer than the results"]
     if changed:
         raise InputError(

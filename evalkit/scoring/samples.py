@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy as np
 from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import FolderScan, PairTable
+from evalkit.images.places import ImageFile
 from evalkit.metrics.base import Metric, SetMetric, mean_score, mean_terms
 from evalkit.wording import agree, counted, some_names
 
@@ -42,7 +42,7 @@ Group = Mapping[str, tuple[str, ...]]
 """Names of the sample methods (``NAME.0``, ...) by name of the method."""
 
 
-def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, Path]] | None:
+def sample_files(scan: FolderScan[ImageFile], names: Iterable[str]) -> dict[int, dict[str, ImageFile]] | None:
     """Files of a folder that holds several colorizations of every photo.
 
     Parameters
@@ -65,7 +65,7 @@ def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, 
     photos = set(names)
     if any(key in photos for key in scan.images):
         return None
-    files_of: dict[int, dict[str, Path]] = {}
+    files_of: dict[int, dict[str, ImageFile]] = {}
     strangers = []
     for key, path in scan.images.items():
         stem, digits = _split(key)
@@ -93,7 +93,7 @@ def sample_files(scan: FolderScan, names: Iterable[str]) -> dict[int, dict[str, 
     return dict(sorted(files_of.items()))
 
 
-def without_photos(scan: FolderScan, photos: Collection[str]) -> FolderScan:
+def without_photos(scan: FolderScan[ImageFile], photos: Collection[str]) -> FolderScan[ImageFile]:
     """What a folder holds beside the colorizations of some photos, samples included.
 
     Parameters
@@ -117,8 +117,8 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def expand_samples(
-    pairs: PairTable, files_of: Mapping[str, Mapping[int, Mapping[str, Path]]]
-) -> tuple[PairTable, Group]:
+    pairs: PairTable[ImageFile], files_of: Mapping[str, Mapping[int, Mapping[str, ImageFile]]]
+) -> tuple[PairTable[ImageFile], Group]:
     """The table of pairs with every sample as a method of its own, and which methods belong together.
 
     Raises

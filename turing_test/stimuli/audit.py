@@ -175,7 +175,7 @@ def _pixels(study: Study, image: str, role: str, method: str | None) -> Rgb8:
     return decode(study.stimulus_path(study.find(image, role, method))).rgb8
 
 
-def source_pairs(study: Study) -> PairTable | None:
+def source_pairs(study: Study) -> PairTable[Path] | None:
     """The files that a study was built from; None where they are gone (a copy of the study on a server)."""
     from evalkit.images.image_pairs import pair_folders
 
@@ -187,7 +187,7 @@ def source_pairs(study: Study) -> PairTable | None:
         return None
 
 
-def _differ_in_size(sources: PairTable | None) -> Callable[[str, str], bool]:
+def _differ_in_size(sources: PairTable[Path] | None) -> Callable[[str, str], bool]:
     """Whether the files of a pair differ in size; False where that is not known."""
     if sources is None:
         return lambda image, method: False

@@ -48,7 +48,7 @@ class Sources:
         Methods made here: ``gray``, ``random``, ``truth``.
     """
 
-    pairs: PairTable
+    pairs: PairTable[Path]
     builtin: tuple[str, ...] = ()
 
     @property

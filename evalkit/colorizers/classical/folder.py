@@ -16,6 +16,7 @@ from evalkit.errors import InputError
 if TYPE_CHECKING:
     from evalkit.arrays import FloatArray
     from evalkit.colorizers.classical.sousa2012 import ExampleModel
+    from evalkit.images.places import PlaceLike
 
 __all__ = ["ClassicalRecipe", "colorize_classically", "hint_sets", "parse_swatch"]
 
@@ -119,7 +120,7 @@ def hint_sets(folder: Path) -> list[tuple[str, Path]]:
 
 def colorize_classically(
     recipe: ClassicalRecipe,
-    source: Path,
+    source: PlaceLike,
     target: Path,
     *,
     resume: bool = False,
@@ -131,7 +132,7 @@ def colorize_classically(
     Parameters
     ----------
     recipe : ClassicalRecipe
-    source : Path
+    source : path-like or str
         Folder of photos, searched with its sub-folders; of each only L is read.
     target : Path
         Folder for the PNG files; made if absent. Each file appears whole or not at all.
@@ -154,10 +155,12 @@ def colorize_classically(
     from evalkit.color.lab_join import join_lab
     from evalkit.colorizers.recipe_note import refuse_other_recipe, write_recipe_note
     from evalkit.images.image_files import decode, write_png
-    from evalkit.images.image_pairs import find_images
+    from evalkit.images.image_pairs import find_image_files
+    from evalkit.images.places import place_of
 
-    check_folders(source, target, allow_content=resume or overwrite)
-    photos = find_images(source)
+    place = place_of(source)
+    check_folders(place, target, allow_content=resume or overwrite)
+    photos = find_image_files(place)
     colour = _colour_source(recipe)
     record = recipe.as_record()
     if resume:

@@ -25,7 +25,8 @@ from evalkit.colorizers.recipe_note import refuse_other_recipe, write_recipe_not
 from evalkit.colorizers.variants import PUBLISHED
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode, write_png
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import ImageFile, PlaceLike, place_of
 from evalkit.networks.devices import choose_device
 from evalkit.wording import counted
 
@@ -130,7 +131,7 @@ class Recipe:
 
 def colorize_photos(
     recipe: Recipe,
-    source: Path,
+    source: PlaceLike,
     target: Path,
     *,
     device: str = "auto",
@@ -144,7 +145,7 @@ def colorize_photos(
     Parameters
     ----------
     recipe : Recipe
-    source : Path
+    source : path-like or str
         Folder of photos, searched with its sub-folders: any size, colour or gray, 8 or 16 bits.
     target : Path
         Folder for the PNG files; made if absent. ``NAME.png``, or ``NAME/0.png``, ``NAME/1.png`` ... for samples.
@@ -167,10 +168,11 @@ def colorize_photos(
         If a folder or the weights are unusable, memory runs out, what is there was made otherwise, or photos cannot
         be read (the others are coloured first).
     """
-    check_folders(source, target, allow_content=resume or overwrite)
+    place = place_of(source)
+    check_folders(place, target, allow_content=resume or overwrite)
     if batch_size < 1:
         raise InputError(f"the batch size is {batch_size}; it must be at least 1")
-    photos = find_images(source)
+    photos = find_image_files(place)
     names = sorted(photos)
     with out_of_memory_advice(
         f"at {counted(batch_size, 'photo')} a batch: give a smaller --batch-size or --network-size"
@@ -202,7 +204,7 @@ def colorize_photos(
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
 
 
-def _decoded(path: Path) -> Rgb8 | str:
+def _decoded(path: ImageFile) -> Rgb8 | str:
     try:
         return decode(path).rgb8
     except InputError as error:
