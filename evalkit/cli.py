@@ -31,7 +31,7 @@ ENTRY_POINT_GROUP = "evalkit.commands"
 SECTIONS = {
     "Start here": ("demo",),
     "Scores": ("score", "rescore", "merge", "compare", "lint"),
-    "What metrics need": ("metrics", "prior", "datasets", "weights"),
+    "What metrics need": ("metrics", "prior", "datasets", "weights", "cache"),
     "Colorizers": ("colorize", "hints", "hint-curve", "train", "probe", "reproduce"),
     "Human test": ("study", "plan"),
     "Analysis": ("analyze", "report", "leaderboard", "figure", "cite", "validate-metrics"),

@@ -13,7 +13,7 @@ __all__ = ["atomic_file", "write_atomically"]
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file that appears complete under its name or not at all, also when the process is killed.
 
     Whoever reads ``path`` meanwhile sees the old content or the new, even after a power cut: the bytes are written
@@ -25,6 +25,9 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         One that exists is replaced. Its folder must exist.
     mode : int, default 0o644
         Permissions, before the umask; 0o600 for secrets, which are never readable by others for a moment either.
+    durable : bool, default True
+        Wait for the disk. Without, a power cut may leave the new name with old or missing bytes: only for what carries a
+        checksum and can be made again.
 
     Yields
     ------
@@ -44,7 +47,8 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
@@ -52,7 +56,7 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+def write_atomically(path: Path, data: bytes | str, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write a file in one step, as `atomic_file` does.
 
     Parameters
@@ -63,6 +67,8 @@ def write_atomically(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         Text is written as UTF-8, line ends as they stand.
     mode : int, default 0o644
         Permissions, before the umask.
+    durable : bool, default True
+        Wait for the disk (see `atomic_file`).
     """
-    with atomic_file(path, mode) as file:
+    with atomic_file(path, mode, durable=durable) as file:
         file.write(data.encode() if isinstance(data, str) else data)

@@ -16,6 +16,9 @@ settings.register_profile("evalkit", derandomize=True, deadline=None, database=N
 settings.register_profile("search", derandomize=False, deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "evalkit"))
 
+# No test reads or fills the cache of whoever runs it; tests of the cache name a folder of their own.
+os.environ["EVALKIT_CACHE"] = "off"
+
 REQUIRE_ALL = os.environ.get("EVALKIT_REQUIRE_ALL") == "1"
 
 

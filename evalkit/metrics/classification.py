@@ -11,10 +11,12 @@ References
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +29,11 @@ from evalkit.metrics._arrays import as_rgb8
 from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, IntervalKind, SumMetric, share_of_sums
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
+from evalkit.metrics.photo import Photo
 from evalkit.networks.classifiers import Classifier, set_up_classifier
 from evalkit.networks.devices import BatchRunner, chosen_batch_size
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.output_cache import OutputCache
 
 __all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers", "classify"]
 
@@ -111,14 +115,27 @@ def answers(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Answers:
 class ClassifierMeter(BatchedMeter):
     """Classifies every image of a block."""
 
-    def __init__(self, classifier: Classifier, labels: Mapping[str, int], batch_size: int) -> None:
-        super().__init__(BatchRunner(classifier.logits, batch_size))
+    def __init__(
+        self, classifier: Classifier, labels: Mapping[str, int], batch_size: int, cache_folder: Path | None = None
+    ) -> None:
+        cache = None
+        if cache_folder is not None:
+            metrics = [f"{classifier.name}_top1", f"{classifier.name}_top5"]
+            cache = OutputCache(cache_folder, classifier.signature(batch_size), metrics)
+        super().__init__(BatchRunner(classifier.logits, batch_size), cache)
         self.classifier = classifier
         self.labels = labels
 
     def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
         """Resize and crop."""
         return self.classifier.prepare(rgb8)
+
+    def digest(self, photo: Photo) -> str:
+        """That of the pixels; of what comes out of a function of the user's, whose code nothing else tells."""
+        if self.classifier.has_own_pixels:
+            seen = self.prepare(photo.rgb8)
+            return hashlib.sha256(f"{seen.shape} {seen.dtype} ".encode() + seen.tobytes()).hexdigest()
+        return photo.digest
 
     def statistics_of_pairs(
         self, outputs: npt.NDArray[Any], images: Sequence[str], pairs: Sequence[tuple[int, int]]
@@ -148,6 +165,7 @@ class TopAccuracy(BlockMetric, SumMetric):
     """How many of the highest classes count."""
 
     better = "higher"
+    caches_outputs = True
     percent = True
     decimals = 1
     unscored_because = "the classifier gave no finite scores"
@@ -185,7 +203,7 @@ class TopAccuracy(BlockMetric, SumMetric):
         """Load the network."""
         classifier = Classifier(self.network, run.networks)
         batch_size = chosen_batch_size(run.networks.batch_size, classifier.device)
-        return ClassifierMeter(classifier, run.labels, batch_size)
+        return ClassifierMeter(classifier, run.labels, batch_size, run.networks.cache_folder)
 
     @property
     def own_fields(self) -> Mapping[str, str]:

@@ -34,6 +34,7 @@ from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_si
 from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.output_cache import OutputCache, computed_by
 from evalkit.networks.weight_files import file_digest
 from evalkit.wording import counted
 
@@ -222,7 +223,18 @@ class InceptionMeter(BatchedMeter):
         self.device = choose_device(options.device)
         self.dtype = torch_dtype(options.precision)
         self.model = load_inception(path).to(self.device, self.dtype)
-        super().__init__(BatchRunner(self.features, chosen_batch_size(options.batch_size, self.device)))
+        batch_size = chosen_batch_size(options.batch_size, self.device)
+        cache = None
+        if options.cache_folder is not None:
+            signature = {
+                "network": "inception-2048",
+                "resize": convention,
+                "weights": file_digest(path),
+                **computed_by(self.device, options.precision, batch_size, "torch-fidelity"),
+            }
+            metrics = [kind.name for kind in (Fid, FidClean, Kid, KidClean) if kind.convention == convention]
+            cache = OutputCache(options.cache_folder, signature, metrics)
+        super().__init__(BatchRunner(self.features, batch_size), cache)
 
     def prepare(self, rgb8: Rgb8) -> npt.NDArray[np.float32]:
         """Resize: float32, shape (3, 299, 299), 0 to 255."""
@@ -256,6 +268,7 @@ class _InceptionMetric(BlockMetric, SetMetric):
     """Whose resizing: ``torch-fidelity`` or ``clean-fid``."""
 
     better = "lower"
+    caches_outputs = True
     needs = ("weights:inception_fid",)
 
     @property

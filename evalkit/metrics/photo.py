@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -39,6 +40,13 @@ class Photo:
     def n_pixels(self) -> int:
         """Number of pixels, H * W."""
         return int(self.rgb8.shape[0] * self.rgb8.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of shape and pixels, in hexadecimal: photos of equal digest are scored alike."""
+        digest = hashlib.sha256(f"{self.shape} ".encode())
+        digest.update(self.rgb8.data)
+        return digest.hexdigest()
 
     @cached_property
     def lab(self) -> FloatArray:

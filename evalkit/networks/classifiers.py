@@ -7,6 +7,7 @@ Three kinds, by name: any classifier of torchvision (``vgg16``, ``resnet50``, ..
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib
 import re
 import sys
@@ -19,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import FloatArray, Rgb8
+from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
 from evalkit.networks.catalogue import published_release, published_weights
-from evalkit.networks.devices import choose_device, torch_dtype
+from evalkit.networks.devices import BatchRunner, choose_device, torch_dtype
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.output_cache import computed_by
 from evalkit.networks.weight_files import file_digest, load_state
 
 if TYPE_CHECKING:
@@ -287,17 +289,19 @@ class _OwnClassifier:
     def prep_field(self) -> str:
         return str(self.preprocessing) if isinstance(self.preprocessing, Preprocessing) else self.where
 
-    @cached_property
+    @property
     def weights_field(self) -> str:
-        import hashlib
+        return f"{self.where}@{self.digest[:8]}"
 
+    @cached_property
+    def digest(self) -> str:
         import torch
 
         digest = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return f"{self.where}@{digest.hexdigest()[:8]}"
+        return digest.hexdigest()
 
 
 def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
@@ -365,6 +369,11 @@ class Classifier:
         if network in options.classifiers:
             own = _load_own(network, options)
             module, self._preprocessing = own.module, own.preprocessing
+            self._identity = {
+                "weights": own.digest,
+                "module": own.where,
+                "layers": hashlib.sha256(repr(own.module).encode()).hexdigest(),
+            }
             if (self.device.type, self.dtype) != ("cpu", torch.float32):
                 # Moving or rounding would change the one that later questions of this run are about.
                 module = copy.deepcopy(module)
@@ -374,8 +383,39 @@ class Classifier:
             if path is None:
                 raise InputError(reason)
             module = _build(network, path)
+            self._identity = {"weights": file_digest(path)}
+        self._precision = options.precision
         # Channels last is a fifth faster on CPUs and what tensor cores want.
         self.module = module.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def has_own_pixels(self) -> bool:
+        """Whether a function of the user's prepares the images."""
+        return not isinstance(self._preprocessing, Preprocessing)
+
+    def signature(self, batch_size: int) -> dict[str, str]:
+        """Everything that class scores depend on beside the image, for `evalkit.networks.output_cache`.
+
+        The code of a user's module may change while its weights stay: it is told by what it answers to images that are
+        always the same.
+
+        Parameters
+        ----------
+        batch_size : int
+            Images per batch.
+        """
+        signature = {
+            "network": self.name,
+            "preprocessing": "own function" if self.has_own_pixels else str(self._preprocessing),
+            **self._identity,
+            **computed_by(self.device, self._precision, batch_size),
+        }
+        if "module" in self._identity:
+            drawn = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+            known = [np.ascontiguousarray(image.repeat(32, axis=0).repeat(32, axis=1)) for image in drawn]
+            scores = BatchRunner(self.logits, batch_size)(np.stack([self.prepare(image) for image in known]))
+            signature["answers"] = hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
+        return signature
 
     def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
         """What is kept of one image until its batch is full."""
@@ -383,7 +423,7 @@ class Classifier:
             return self._preprocessing.pixels(rgb8)
         return np.asarray(self._preprocessing(rgb8), dtype=np.float32)
 
-    def logits(self, batch: npt.NDArray[Any]) -> FloatArray:
+    def logits(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Class scores of prepared images, shape (N, ...) to (N, n_classes)."""
         import torch
 
@@ -396,8 +436,8 @@ class Classifier:
             if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[0] != len(batch):
                 shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
                 raise InputError(f"classifier {self.name}: gives {shape}, not one row of class scores an image.")
-            # Widened here: Apple's GPUs have no 64-bit floats.
-            return answer.float().cpu().numpy().astype(np.float64)
+            scores: npt.NDArray[np.float32] = answer.float().cpu().numpy()
+            return scores
 
     @cached_property
     def n_parameters(self) -> int:

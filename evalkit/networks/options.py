@@ -30,6 +30,10 @@ class NetworkOptions:
     batch_size : int or None
         Images per batch; None chooses by device. Results agree within 1e-4 in probability.
     precision : {"fp32", "bf16", "fp16"}
+    cache : str, Path or None
+        Folder in which outputs of true photos are kept for other runs. ``"auto"``: a run uses what ``EVALKIT_CACHE`` names,
+        else the user's own (`evalkit.networks.output_cache.chosen_cache_folder`), and functions and accumulators on arrays
+        use none. None: no cache.
     loaded : dict
         The user's classifiers that were loaded for these options, by name, so that each is loaded once in a process;
         stays behind when the options go to another process.
@@ -42,7 +46,13 @@ class NetworkOptions:
     device: str = "auto"
     batch_size: int | None = None
     precision: Precision = "fp32"
+    cache: str | Path | None = "auto"
     loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Folder of the cache, where one was chosen."""
+        return None if self.cache is None or self.cache == "auto" else Path(self.cache)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the networks: they may be large, and need not be of a kind that travels."""

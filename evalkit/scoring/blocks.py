@@ -18,6 +18,7 @@ from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.base import SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
 from evalkit.metrics.photo import Photo
+from evalkit.networks.output_cache import CacheUse
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.statistics_store import Row, write_reference, write_shard
 
@@ -65,6 +66,15 @@ class BlockWorker:
     def notes(self) -> set[str]:
         """What the meters noticed."""
         return set().union(*(meter.notes for meter in self._meters))
+
+    def taken_use(self) -> CacheUse:
+        """What the cache of network outputs was good for since the last call."""
+        use = CacheUse()
+        for meter in self._meters:
+            if meter.cache is not None:
+                use += meter.cache.use
+                meter.cache.use = CacheUse()
+        return use
 
     def measure(self, index: int) -> int:
         """Measure one block and write its shard; returns the number of images."""

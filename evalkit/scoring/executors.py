@@ -37,6 +37,7 @@ from evalkit.files import write_atomically
 from evalkit.images.image_pairs import PairTable
 from evalkit.images.places import ImageFile
 from evalkit.metrics.blocks import BlockMetric
+from evalkit.networks.output_cache import CacheUse
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.workers import Progress
@@ -153,7 +154,7 @@ _network_lock = threading.Lock()
 """Networks set the number of torch's threads for the whole process: in one thread at a time, or bits would differ."""
 
 
-def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple[str, ...]]:
+def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple[str, ...], CacheUse]:
     """Measure one block, wherever this runs.
 
     Parameters
@@ -169,6 +170,8 @@ def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple
         The shard and its note, by name.
     notes : tuple of str
         What a reader of the results should know.
+    cache_use : CacheUse
+        What the cache of network outputs was good for.
     """
     uses_networks = any(isinstance(metric, BlockMetric) and not metric.setup.reason for metric in part.created)
     with _network_lock if uses_networks else nullcontext(), TemporaryDirectory(prefix="evalkit-") as folder:
@@ -183,12 +186,13 @@ def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple
             raise
         # The shard before its note: without the note a shard counts as unfinished.
         paths = sorted(Path(folder).iterdir(), key=lambda path: path.suffix != ".parquet")
-        return n_images, {path.name: path.read_bytes() for path in paths}, tuple(sorted(worker.notes))
+        files = {path.name: path.read_bytes() for path in paths}
+        return n_images, files, tuple(sorted(worker.notes)), worker.taken_use()
 
 
 def run_on_executor(
     plan: Plan, folder: Path, blocks: Sequence[int], executor: Executor, progress: Progress
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], CacheUse]:
     """Measure blocks of a plan on an executor, and write their shards here as they come.
 
     Parameters
@@ -203,8 +207,10 @@ def run_on_executor(
 
     Returns
     -------
-    tuple of str
+    notes : tuple of str
         What a reader of the results should know.
+    cache_use : CacheUse
+        What the cache of network outputs was good for.
 
     Raises
     ------
@@ -222,6 +228,7 @@ def run_on_executor(
     progress(n_finished, n_images)
     run = secrets.token_hex(8)
     notes: set[str] = set()
+    cache_use = CacheUse()
     waiting: dict[Future[Any], int] = {}
     queue = iter(blocks)
     try:
@@ -229,12 +236,13 @@ def run_on_executor(
             for index in islice(queue, IN_FLIGHT - len(waiting)):
                 waiting[executor.submit(measure_part, run, part_of(plan, index))] = index
             if not waiting:
-                return tuple(sorted(notes))
+                return tuple(sorted(notes)), cache_use
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
-                count, files, own_notes = future.result()
+                count, files, own_notes, own_use = future.result()
                 _write(folder, files)
                 notes.update(own_notes)
+                cache_use += own_use
                 n_finished += count
                 progress(n_finished, n_images)
             for future in finished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from evalkit.metrics.base import Metric
 from evalkit.metrics.blocks import BlockMetric, RunInputs, networks_of
 from evalkit.networks.catalogue import check_network_names
 from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.output_cache import CacheUse, chosen_cache_folder
 from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files, without_photos
@@ -116,6 +117,11 @@ class Plan(RunDefinition):
         return reference_name(index - self._n_pair_blocks) if self.is_of_reference(index) else shard_name(index)
 
     @property
+    def caches_outputs(self) -> bool:
+        """Whether a network takes part whose outputs of true photos are worth keeping."""
+        return any(metric.caches_outputs and not metric.setup.reason for metric in _block_metrics(self.created))
+
+    @property
     def inputs(self) -> RunInputs:
         """What meters may know of the run."""
         return RunInputs(self.networks, self.labels, self.samples, tuple(self.reference))
@@ -178,7 +184,7 @@ class Plan(RunDefinition):
         }
         return {name: value for name, value in asked.items() if value}
 
-    def record(self, n_bootstrap: int, notes: Sequence[str] = ()) -> RunRecord:
+    def record(self, n_bootstrap: int, notes: Sequence[str] = (), cache_use: CacheUse | None = None) -> RunRecord:
         """The record of this run, once it was made.
 
         Parameters
@@ -187,7 +193,17 @@ class Plan(RunDefinition):
             Replicates behind the intervals.
         notes : sequence of str
             What the workers noticed.
+        cache_use : CacheUse, optional
+            What the cache of network outputs was good for.
         """
+        cache: dict[str, str | int] = {}
+        if cache_use is not None and self.networks.cache_folder is not None and self.caches_outputs:
+            cache = {
+                "folder": str(self.networks.cache_folder),
+                "read": cache_use.n_read,
+                "stored": cache_use.n_stored,
+                "damaged": cache_use.n_damaged,
+            }
         return RunRecord(
             methods=self.methods,
             builtins=self.builtins,
@@ -208,6 +224,7 @@ class Plan(RunDefinition):
                 self.shard(i): len(self.block(i)) * (1 if self.is_of_reference(i) else len(self.methods))
                 for i in range(self.n_blocks)
             },
+            cache=cache,
         )
 
 
@@ -240,6 +257,7 @@ def make_plan(
     """
     _check_request(methods, size, fit, resample)
     options, networks = options or AbErrorOptions(), networks or NetworkOptions()
+    networks = replace(networks, cache=chosen_cache_folder(networks.cache))
     names = with_companions(expand_default(metrics))
     created = create_metrics(names, options)
     truth_place = place_of(truth, image_cache)

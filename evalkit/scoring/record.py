@@ -91,6 +91,9 @@ class RunRecord(RunDefinition):
     reading : mapping
         How files were read, where not as they are by default: ``max_megapixels``, ``convert_cmyk``, ``turn_like_truth``.
         The report shows pictures so.
+    cache : mapping of str to str or int
+        Cache of network outputs: its ``folder``, and how many outputs of true photos were ``read`` there, ``stored``, and
+        ``damaged`` there and computed anew; empty where none took part. The numbers do not depend on it.
     """
 
     n_bootstrap: int
@@ -100,6 +103,7 @@ class RunRecord(RunDefinition):
     notes: tuple[str, ...] = ()
     shards: Mapping[str, int] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
+    cache: Mapping[str, str | int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -124,6 +128,7 @@ class RunRecord(RunDefinition):
             "notes": list(self.notes),
             "shards": dict(self.shards),
             "reading": dict(self.reading),
+            "cache": dict(self.cache),
             "samples": {name: list(methods) for name, methods in self.samples.items()},
         }
 
@@ -156,6 +161,7 @@ class RunRecord(RunDefinition):
                 shards=dict(data["shards"]),
                 # Runs of before it was kept have none.
                 reading=dict(data.get("reading", {})),
+                cache=dict(data.get("cache", {})),
                 samples={name: tuple(methods) for name, methods in data["samples"].items()},
             )
         except FileNotFoundError:

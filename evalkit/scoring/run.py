@@ -21,6 +21,7 @@ from evalkit.images.places import PlaceLike, changed_since_listed, modified_at
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
+from evalkit.networks.output_cache import CacheUse, prune, size_limit, size_text
 from evalkit.scoring.estimates import check_n_bootstrap
 from evalkit.scoring.executors import open_executor, run_on_executor
 from evalkit.scoring.kernels import compile_kernels
@@ -111,7 +112,8 @@ def score(
     per_image_csv : bool
         Write ``per_image.csv`` beside ``per_image.parquet``.
     networks : NetworkOptions, optional
-        Labels, weights, device, batch size and precision of the metrics that need a network.
+        Labels, weights, device, batch size and precision of the metrics that need a network, and the cache in which their
+        outputs of true photos are kept for other runs.
     decoding : DecodeOptions, optional
         How large an image may be, and whether CMYK is converted.
     turn_like_truth : bool
@@ -124,8 +126,8 @@ def score(
     progress : callable
         Called with images done and images in all.
     notify : callable
-        Called before the first image with each sentence that cannot wait for the results: that weights are missing, that kernels are
-        compiled.
+        Called with each sentence that does not wait for the results: before the first image, that weights are missing or that
+        kernels are compiled; after the last one, what the cache of network outputs was good for.
 
     Returns
     -------
@@ -151,11 +153,12 @@ def score(
     if workers < 1:
         raise InputError(f"{workers} workers: at least 1 is needed")
     check_n_bootstrap(n_bootstrap)
+    size_limit()  # refused before the first image, if at all
     if out is None:
         with TemporaryDirectory(prefix="evalkit-") as temporary:
             compile_kernels(plan, notify)
-            notes = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress)
-            return summarise(Path(temporary), plan.record(n_bootstrap, notes), metrics=plan.created)
+            notes, use = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress, notify)
+            return summarise(Path(temporary), plan.record(n_bootstrap, notes, use), metrics=plan.created)
     target = Path(out)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file; --out names a folder")
@@ -194,23 +197,32 @@ def _score_into(
     try:
         if blocks:
             compile_kernels(plan, notify)
-        notes = _measured(plan, unfinished, blocks, workers, executor, progress)
+        notes, use = _measured(plan, unfinished, blocks, workers, executor, progress, notify)
     finally:
         _forget_if_empty(unfinished)
-    scores = summarise(unfinished, plan.record(n_bootstrap, notes), metrics=plan.created)
+    scores = summarise(unfinished, plan.record(n_bootstrap, notes, use), metrics=plan.created)
     scores.write(target, statistics=unfinished, per_image_csv=per_image_csv)
     return scores
 
 
 def _measured(
-    plan: Plan, folder: Path, blocks: Sequence[int], workers: int, executor: Executor | str | None, progress: Progress
-) -> tuple[str, ...]:
-    """Measure blocks in this process, in several, or on an executor; returns what a reader should know."""
+    plan: Plan,
+    folder: Path,
+    blocks: Sequence[int],
+    workers: int,
+    executor: Executor | str | None,
+    progress: Progress,
+    notify: Callable[[str], None],
+) -> tuple[tuple[str, ...], CacheUse]:
+    """Measure blocks in this process, in several, or on an executor.
+
+    Returns what a reader should know, and what the cache was good for, which is said too.
+    """
     if executor is None:
-        notes = run_blocks(plan, folder, blocks, workers, progress)
+        notes, use = run_blocks(plan, folder, blocks, workers, progress)
     else:
         with open_executor(executor) if isinstance(executor, str) else nullcontext(executor) as opened:
-            notes = run_on_executor(plan, folder, blocks, opened, progress)
+            notes, use = run_on_executor(plan, folder, blocks, opened, progress)
     changed = changed_since_listed(plan.files)
     if changed:
         raise InputError(
@@ -218,7 +230,37 @@ def _measured(
             f"{agree(len(changed), 'it', 'them')} ({some_names(changed)}); what is finished is kept in --out: score again with "
             "--resume, which measures anew what has changed"
         )
-    return notes
+    root = plan.networks.cache_folder
+    if root is None or not plan.caches_outputs:
+        return notes, use
+    notify(_said_of_cache(root, use))
+    if use.n_stored:
+        _keep_within_limit(root, notify)
+    return notes, use
+
+
+def _keep_within_limit(root: Path, notify: Callable[[str], None]) -> None:
+    limit = size_limit()
+    try:
+        n_removed, n_bytes = prune(root, max_bytes=limit)
+    except OSError as error:
+        notify(f"cache {root}: could not be kept within {size_text(limit)} ({error.strerror}).")
+        return
+    if n_removed:
+        notify(
+            f"cache {root}: {counted(n_removed, 'entry', 'entries')} ({size_text(n_bytes)}), unread for longest, made room; it "
+            f"may take {size_text(limit)} (EVALKIT_CACHE_SIZE)."
+        )
+
+
+def _said_of_cache(root: Path, use: CacheUse) -> str:
+    """What the cache was good for, as a sentence."""
+    n = use.n_damaged
+    damaged = f"; {counted(n, 'entry', 'entries')} {agree(n, 'was', 'were')} damaged and computed anew"
+    return (
+        f"cache {root}: network outputs of true photos, {use.n_read:,} read and {use.n_stored:,} stored"
+        f"{damaged if n else ''}."
+    )
 
 
 def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Self
 
 from evalkit.errors import InputError
+from evalkit.networks.output_cache import CacheUse
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import Plan
 
@@ -59,10 +60,10 @@ def _start_worker(plan: Plan, folder: Path) -> None:
     _worker = BlockWorker(plan, folder)
 
 
-def _measure_block(index: int) -> tuple[int, set[str]]:
+def _measure_block(index: int) -> tuple[int, set[str], CacheUse]:
     if _worker is None:
         raise RuntimeError("worker was not started")
-    return _worker.measure(index), _worker.notes
+    return _worker.measure(index), _worker.notes, _worker.taken_use()
 
 
 class WorkerPool:
@@ -81,6 +82,8 @@ class WorkerPool:
         self._workers = workers
         self.notes: set[str] = set()
         """What a reader of the results should know."""
+        self.cache_use = CacheUse()
+        """What the cache of network outputs was good for."""
         self._worker = BlockWorker(plan, folder) if workers == 1 else None
         self._pool: ProcessPoolExecutor | None = None
         if workers > 1:
@@ -110,11 +113,12 @@ class WorkerPool:
             for index in blocks:
                 yield self._worker.measure(index)
                 self.notes |= self._worker.notes
+                self.cache_use += self._worker.taken_use()
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")
         processes: dict[int, BaseProcess] = {}
-        running: set[Future[tuple[int, set[str]]]] = set()
+        running: set[Future[tuple[int, set[str], CacheUse]]] = set()
         queue = iter(blocks)
         try:
             # A bounded queue: of ten thousand blocks a few wait in memory, and an error stops the rest at once.
@@ -126,8 +130,9 @@ class WorkerPool:
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for count, notes in [future.result() for future in finished]:
+                for count, notes, cache_use in [future.result() for future in finished]:
                     self.notes |= notes
+                    self.cache_use += cache_use
                     yield count
         except BrokenProcessPool:
             # The pool's own thread collects the exit statuses; each can be read once, and a second reader is told 255.
@@ -155,18 +160,20 @@ def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
     )
 
 
-def run_blocks(plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress) -> tuple[str, ...]:
-    """Measure blocks; returns what a reader of the results should know."""
+def run_blocks(
+    plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress
+) -> tuple[tuple[str, ...], CacheUse]:
+    """Measure blocks; returns what a reader of the results should know, and what the cache was good for."""
     n_images = plan.n_images
     n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
     progress(n_finished, n_images)
     if not blocks:
-        return ()
+        return (), CacheUse()
     with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
         for count in pool.run(blocks):
             n_finished += count
             progress(n_finished, n_images)
-        return tuple(sorted(pool.notes))
+        return tuple(sorted(pool.notes)), pool.cache_use
 
 
 def available_cores() -> int:

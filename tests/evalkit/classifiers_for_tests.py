@@ -71,6 +71,27 @@ def blind() -> tuple[nn.Module, str]:
     return Blind(), "warp32"
 
 
+class Crowded(Tiny):
+    """Answers by how an image differs from the others of its batch, as batch normalisation left in training does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x - x.mean(dim=0, keepdim=True))
+
+
+def crowded() -> tuple[nn.Module, str]:
+    return Crowded(), "warp32"
+
+
+def other_tiny() -> tuple[nn.Module, str]:
+    """Other code on the same weights."""
+
+    class Tiny(globals()["Tiny"]):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).flip(1)
+
+    return Tiny(), "warp32"
+
+
 def two_answers() -> tuple[nn.Module, str]:
     class Two(Tiny):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]

@@ -208,6 +208,28 @@ def test_features_fid_and_kid_are_those_of_torch_fidelity(torch, reference, smal
         merge_runs([tmp_path / "out"], tmp_path / "merged")
 
 
+def test_features_of_truth_and_reference_set_come_from_the_cache_to_the_bit(torch, reference, small_set, tmp_path):
+    _, path = reference
+
+    def score(cache):
+        networks = NetworkOptions(weights={"inception_fid": path}, device="cpu", batch_size=4, cache=cache)
+        return evalkit.score(
+            small_set / "truth",
+            {"dull": small_set / "dull"},
+            metrics=("fid", "kid"),
+            networks=networks,
+            reference=small_set / "truth",
+            n_bootstrap=0,
+        )
+
+    scores = {name: score(cache) for name, cache in (("none", None), ("new", tmp_path), ("full", tmp_path))}
+    # The reference set are the true photos here: known already when its turn comes.
+    assert scores["new"].record.cache["stored"] == scores["new"].record.cache["read"] == 12
+    assert scores["full"].record.cache["read"] == 24
+    values = {name: [one["dull", metric].value for metric in ("fid", "kid")] for name, one in scores.items()}
+    assert values["none"] == values["new"] == values["full"]
+
+
 @pytest.fixture
 def other_photos(photo_set, tmp_path):
     """Twelve photos that are not scored, under names of their own."""
