@@ -97,9 +97,9 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     test = headline.trials.of_kind("test")
     people, images = test.design.n_participants, test.design.n_images
     asked = {
-        "real-vs-fake": "saw each photo and one of its colorizations in turn and said which had fake colours",
-        "preference": "saw two colorizations of a photo and said which looked more natural",
-        "naturalness": "saw one image at a time and said whether its colours looked natural",
+        "real-vs-fake": f"saw each photo and one of its colorizations {_presented(headline, 'in turn ')}and said which had fake colours",
+        "preference": f"saw two colorizations of a photo {_presented(headline)}and said which looked more natural",
+        "naturalness": f"saw one image at a time {_presented(headline)}and said whether its colours looked natural",
         "rating": "rated single images",
     }[headline.trials.preset]
     who = "Simulated observers" if study.simulated else "Participants"
@@ -129,6 +129,12 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     if headline.trials.preset == "rating":
         claim = claim.replace("on the logit scale", "on the rating scale")
     return [first, claim + _comparison_words(headline, options)]
+
+
+def _presented(headline: SubsetAnalysis, otherwise: str = "") -> str:
+    """How the images were shown, where the table tells, with the blank that follows."""
+    words = sorted(set(headline.trials["presented"].tolist()) - {""}) if "presented" in headline.trials else []
+    return f"{' or '.join(words)} " if words else otherwise
 
 
 def _departures(headline: SubsetAnalysis) -> str:

@@ -55,6 +55,21 @@ class TrialRecord:
         return None if on is None else round(off - on, 3)
 
     @property
+    def onset_asynchrony_ms(self) -> float | None:
+        """From the onset of the first image to that of the second."""
+        first, second = self.row["trial_first_on_ms"], self.row["trial_second_on_ms"]
+        return None if first is None or second is None else round(second - first, 3)
+
+    @property
+    def answered_while_shown(self) -> int | None:
+        """1 when the answer came while the last image was seen, and ended it; None without an answer or display times."""
+        protocol = self.study.protocol
+        last = self.shown_ms("first" if protocol.images_per_trial == 1 else "second")
+        if last is None or self.row["trial_response"] is None:
+            return None
+        return int(protocol.answer_ends and self.row["trial_response_ms"] <= last)
+
+    @property
     def clock(self) -> str | None:
         """The weaker of the two clocks: presented only when the compositor timed all images of the trial."""
         first, second = self.row["trial_first_clock"], self.row["trial_second_clock"]
@@ -151,6 +166,12 @@ COLUMNS = (
     _integer("fooled", "1 when the real photo was taken for the fake, 0 when not; empty without an answer.",
              lambda record: record.fooled, REAL_VS_FAKE),
     _number("response_ms", column_meaning("response_ms"), _stored("trial_response_ms")),
+    _text("response_from", column_meaning("response_from"),
+          lambda record: "onset" if record.study.protocol.answer_ends else "question"),
+    _integer("answered_while_shown", "1 when the answer came while the last image was seen, and ended it; 0 when not.",
+             lambda record: record.answered_while_shown),
+    _number("onset_asynchrony_ms", "From the onset of the first image to that of the second, milliseconds; 0 side by side.",
+            lambda record: record.onset_asynchrony_ms, PAIRS),
     _number("first_shown_ms", column_meaning("first_shown_ms"), lambda record: record.shown_ms("first")),
     _number("second_shown_ms", column_meaning("second_shown_ms"), lambda record: record.shown_ms("second"), PAIRS),
     _integer("first_frames", "Animation frames during the first image.", _stored("trial_first_frames")),
@@ -189,6 +210,7 @@ COLUMNS = (
           lambda record: iso_time(record.row["trial_answered_at"])),
     _text("shown_as", column_meaning("shown_as"), lambda record: record.study.protocol.shown_as),
     _text("departures", column_meaning("departures"), lambda record: "; ".join(record.study.protocol.departures)),
+    _text("presented", column_meaning("presented"), lambda record: record.study.protocol.presented),
     _text("first_manifest", column_meaning("first_manifest"), lambda record: record.study.first_manifest),
     _text("manifest", "Digest of the study's stimuli.", lambda record: record.study.manifest.digest),
 )

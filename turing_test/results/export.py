@@ -243,7 +243,9 @@ def trial_rows(connection: Connection, study: Study, *, simulated: bool) -> Iter
 
 def _session_state(row: Any, study: Study, now: float) -> str:
     state: str = row["session_state"]
-    expired = state in ACTIVE and now - row["session_updated_at"] > study.protocol.session_timeout_s
+    expired = state in ACTIVE and now - row["session_updated_at"] > study.protocol.idle_allowed_s(
+        row["session_position"]
+    )
     return "expired" if expired else state
 
 

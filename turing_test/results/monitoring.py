@@ -15,11 +15,13 @@ from sqlalchemy import Connection
 from turing_test.database import schema as tables
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, arm_of_trial, arms, from_columns, practice_pool
+from turing_test.sessions.breaks import break_allowance
 from turing_test.sessions.places import images_shown
 from turing_test.sessions.states import ACTIVE, ENDED
 from turing_test.sessions.summaries import CHECKED, Summary, read_trials, summarise
 from turing_test.sessions.timing_flags import FLAGS
 from turing_test.sessions.validity import broken_rule
+from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
 
 __all__ = ["ArmProgress", "Checks", "Day", "Exposures", "Progress", "StraightLiners", "Timing", "look_at", "state_of"]
@@ -208,8 +210,12 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
     told |= {key: summarise(own) for key, own in trials.items()}
     completed = [row.id for row in with_trials if row.state == "completed"]
     invalid = {key for key in completed if broken_rule(study.protocol, _rule_counts(told.get(key))) is not None}
-    oldest = now - study.protocol.session_timeout_s
-    states = {row.id: "expired" if row.state in ACTIVE and row.updated_at < oldest else row.state for row in sessions}
+    states = {
+        row.id: "expired"
+        if row.state in ACTIVE and row.updated_at < now - study.protocol.idle_allowed_s(row.position)
+        else row.state
+        for row in sessions
+    }
     by_arm: dict[Arm, Counter[str]] = {arm: Counter() for arm in arms(study)}
     for row in sessions:
         if row.method is None:
@@ -240,7 +246,7 @@ def look_at(connection: Connection, study: Study, *, simulated: bool = False) ->
         straight_liners=None if study.protocol.preset == "naturalness" else _straight_liners(with_trials, told),
         timing=_timing(
             [told[row.id] for row in with_trials if row.id in told and row.state != "withdrawn"],
-            study.protocol.image_ms,
+            study.protocol,
             Counter(f"{row.refresh_hz:.0f}" for row in sessions if row.refresh_hz),
         ),
         ends={state: count for state in ENDED if (count := list(states.values()).count(state))},
@@ -263,7 +269,8 @@ def state_of(connection: Connection, study: Study) -> str:
         A SHA-256 in hexadecimal.
     """
     oldest = clock.now() - study.protocol.session_timeout_s
-    has_expired = _S.state.in_(ACTIVE) & (_S.updated_at < oldest)
+    heard_at = _S.updated_at + break_allowance(_S.position, study.protocol)
+    has_expired = _S.state.in_(ACTIVE) & (heard_at < oldest)
     of_sessions = sa.select(
         sa.func.count(), sa.func.max(_S.updated_at), sa.func.sum(sa.case((has_expired, 1), else_=0))
     ).select_from(tables.session)
@@ -320,11 +327,13 @@ def _straight_liners(sessions: Sequence[Any], told: Mapping[int, Summary]) -> St
     return StraightLiners(people=len(people), labels=tuple(label for label, own in people if own.is_straight_lining))
 
 
-def _timing(sessions: Sequence[Summary], image_ms: int, refresh_hz: Counter[str]) -> Timing:
+def _timing(sessions: Sequence[Summary], protocol: Protocol, refresh_hz: Counter[str]) -> Timing:
     import numpy as np
 
     durations = np.frombuffer(b"".join(own.durations_ms for own in sessions))
-    errors = np.abs(durations - image_ms)
+    if protocol.answer_ends:  # what an answer may end has no length of its own: only a first image has one
+        durations = durations[::2] if protocol.sequential else durations[:0]
+    errors = np.abs(durations - protocol.limit_ms)
     flags: Counter[str] = Counter()
     for own in sessions:
         flags.update(own.flags)

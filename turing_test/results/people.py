@@ -88,9 +88,8 @@ def people(connection: Connection, study: Study, *, simulated: bool = False, now
     """
     counts = _trial_counts(connection)
     rules = rule_counts(connection)
-    oldest = now - study.protocol.session_timeout_s
     rows = connection.execute(sa.select(tables.session).where(_S.simulated == simulated).order_by(_S.id)).mappings()
-    return [_person(study, dict(row), counts.get(row["id"], {}), rules.get(row["id"], {}), oldest) for row in rows]
+    return [_person(study, dict(row), counts.get(row["id"], {}), rules.get(row["id"], {}), now) for row in rows]
 
 
 def flow(arrived: Sequence[Person]) -> dict[str, int]:
@@ -117,8 +116,12 @@ def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((condition, 1), else_=0))
 
 
-def _person(study: Study, row: dict[str, Any], n: dict[str, int], rule_values: dict[str, int], oldest: float) -> Person:
-    state = "expired" if row["state"] in ACTIVE and row["updated_at"] < oldest else row["state"]
+def _person(study: Study, row: dict[str, Any], n: dict[str, int], rule_values: dict[str, int], now: float) -> Person:
+    state = (
+        "expired"
+        if row["state"] in ACTIVE and row["updated_at"] < now - study.protocol.idle_allowed_s(row["position"])
+        else row["state"]
+    )
     rule = broken_rule(study.protocol, rule_values) if state == "completed" else None
     outcome = state if rule is None else "failed_checks"
     handles: dict[str, str] = json.loads(row["arrival"] or "{}")

@@ -31,9 +31,10 @@ WITH locked AS (
   FOR UPDATE
 ), answered AS (
   UPDATE trial t
-  SET state = 'answered', answered_at = %(now)s, response = %(response)s, response_ms = %(response_ms)s,
+  SET state = 'answered', answered_at = %(now)s, response = %(response)s, response_ms = coalesce(t.response_ms, %(response_ms)s),
       flags = CASE WHEN t.state <> 'shown' THEN 'untimed'
-                   WHEN t.load <> %(load)s THEN trim(coalesce(t.flags, '') || ' reloaded')
+                   WHEN t.load <> %(load)s AND position('reloaded' IN coalesce(t.flags, '')) = 0
+                   THEN trim(coalesce(t.flags, '') || ' reloaded')
                    ELSE coalesce(t.flags, '') END
   WHERE t.session_id = (SELECT id FROM locked) AND t.position = %(position)s
     AND ((t.state = 'shown' AND (t.begun_at <= %(latest_begin)s OR t.begun_at > %(now)s OR (SELECT simulated FROM locked)))

@@ -2,7 +2,7 @@
 
 Methods are handed out evenly, ties at random; within a method the images shown least come first; in each session the
 real photo comes first in exactly half of the pairs. Whoever judges several methods judges each in equally many trials, one
-of each in every stretch of the test. `turing_test.sessions.lifecycle` runs this inside one write transaction.
+of each in every stretch of the test, or each in a block of its own. `turing_test.sessions.lifecycle` runs this inside one write transaction.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "as_columns",
     "choose_arms",
     "from_columns",
+    "in_block_order",
     "per_arm",
     "place_trial",
     "plan_session",
@@ -127,7 +128,7 @@ def choose_arms(candidates: Sequence[Arm], sessions: Mapping[Judged, int], count
     Returns
     -------
     Judged
-        In the order of the candidates. Among arms with equally many sessions come first those that were judged least often
+        In the order of the candidates (`in_block_order` has that of blocks). Among arms with equally many sessions come first those that were judged least often
         together with the ones chosen before, so that every two methods share about equally many people.
     """
     taken = per_arm(sessions)
@@ -142,6 +143,38 @@ def choose_arms(candidates: Sequence[Arm], sessions: Mapping[Judged, int], count
         lowest = min(rank.values())
         chosen.append(rng.choice([arm for arm in left if rank[arm] == lowest]))
     return tuple(sorted(chosen, key=candidates.index))
+
+
+def in_block_order(judged: Judged, sessions: Mapping[Judged, int], rng: random.Random) -> Judged:
+    """The arms of a session in the order of their blocks: of a balanced square, the row that fewest sessions of these arms have.
+
+    Parameters
+    ----------
+    judged : Judged
+    sessions : mapping of Judged to int
+        Those that are counted, with arms in the order of their blocks; what is absent has none.
+    rng : random.Random
+        Decides among equals.
+
+    Returns
+    -------
+    Judged
+        Over the rows each arm stands in every place equally often, and comes directly after every other one equally often [1]_.
+
+    References
+    ----------
+    .. [1] E. J. Williams, "Experimental designs balanced for the estimation of residual effects of treatments", Australian
+       Journal of Scientific Research A 2, 1949, 149-168.
+    """
+    arms_ = sorted(judged, key=str)
+    n_arms = len(arms_)
+    zigzag = [(k + 1) // 2 if k % 2 else -(k // 2) for k in range(n_arms)]
+    rows = [tuple(arms_[(start + step) % n_arms] for step in zigzag) for start in range(n_arms)]
+    if n_arms % 2:  # one square is not enough for an odd number: with each row goes its reverse
+        rows += [row[::-1] for row in rows]
+    rows = list(dict.fromkeys(rows))
+    fewest = min(sessions.get(row, 0) for row in rows)
+    return rng.choice([row for row in rows if sessions.get(row, 0) == fewest])
 
 
 def practice_pool(study: Study) -> list[str]:
@@ -164,6 +197,7 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
     ----------
     study : Study
     judged : Judged
+        In the order of their blocks, where the study has blocks.
     shown : mapping of (Arm or None, kind, image) to int
         How often valid and running sessions show an image of an arm in trials of a kind; absent is 0. When people judge one
         arm each, of the sessions of that arm alone.
@@ -200,7 +234,11 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
         ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials), ("reserve", protocol.reserve_trials),
     )}  # fmt: skip
     halves = _Halves(rng)
-    plain = _in_stretches({arm: list(zip(own, halves.of(per_arm), strict=True)) for arm, own in images.items()}, rng)
+    dealt_plain = {arm: list(zip(own, halves.of(per_arm), strict=True)) for arm, own in images.items()}
+    if protocol.blocks == "method":
+        plain = [_Dealt("test", image, side, arm) for arm in judged for image, side in dealt_plain[arm]]
+    else:
+        plain = _in_stretches(dealt_plain, rng)
     # An image of no method is about the method that the session judges, where that is one.
     own_arm = judged[0] if len(judged) == 1 else None
     special = [

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
+from turing_test.sessions.breaks import break_allowance
 from turing_test.sessions.states import ACTIVE
 from turing_test.study.study_folder import Study
 
@@ -80,7 +81,8 @@ def resume(storage: Storage, study: Study) -> float:
         is_running, oldest = _S.c.state.in_(ACTIVE), last - study.protocol.session_timeout_s
         # By the clock of then, which is not the clock of now.
         expired = {"state": "expired", "ended_at": last, "check_at": 0.0}
-        connection.execute(sa.update(_S).where(is_running, _S.c.updated_at < oldest).values(expired))
+        heard_at = _S.c.updated_at + break_allowance(_S.c.position, study.protocol)
+        connection.execute(sa.update(_S).where(is_running, heard_at < oldest).values(expired))
         connection.execute(sa.update(_S).where(is_running).values(updated_at=_S.c.updated_at + gap, check_at=0.0))
         connection.execute(sa.insert(tables.event).values(at=now(), kind="resumed", detail=f"{gap:.0f}"))
         return gap

@@ -28,6 +28,7 @@ from turing_test.sessions.assignment import (
     as_columns,
     choose_arms,
     from_columns,
+    in_block_order,
     per_arm,
     plan_session,
 )
@@ -374,6 +375,8 @@ def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_lin
     rng = random.Random(seed)
     every = arms(study)
     judged = choose_arms(every, sessions, study.protocol.arms_per_person(len(every)), rng)
+    if study.protocol.blocks == "method":
+        judged = in_block_order(judged, sessions, rng)
     trials = plan_session(study, judged, images_shown(connection, judged, simulated=simulated), rng)
     method, other_method = as_columns(judged)
     row = row | {

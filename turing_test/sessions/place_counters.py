@@ -2,7 +2,7 @@
 
 `settle` brings the counters up to date before somebody is assigned. It looks at the sessions that are due: those that ended,
 came back or lost a trial since (whoever changes a session so sets its `check_at` to `CHECK_NOW`), and those of which nothing
-may have come for too long. An answer moves nothing: a session that was due is looked at again when its place would be lent
+may have come for too long, breaks not counted. An answer moves nothing: a session that was due is looked at again when its place would be lent
 by its last request. All functions run under `Storage.lock_assignment`.
 """
 
@@ -22,6 +22,7 @@ from turing_test.database.prepared import Prepared, PreparedRows
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_trial, from_columns
+from turing_test.sessions.breaks import break_allowance
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.summaries import write_summaries
 from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
@@ -45,6 +46,7 @@ _DUE = (
     _S.c.id,
     _S.c.state,
     _S.c.updated_at,
+    _S.c.position,
     _S.c.holds_place,
     _S.c.simulated,
     _S.c.method,
@@ -52,10 +54,11 @@ _DUE = (
 )
 
 
-def _due_now() -> Prepared:
+@lru_cache(8)
+def _due_now(protocol: Protocol) -> Prepared:
     """Keys of those of the earliest due sessions of which anything may differ from what is counted."""
     now, oldest, oldest_holder = (sa.bindparam(name, type_=sa.Double) for name in ("now", "oldest", "oldest_holder"))
-    columns = _S.c.id, _S.c.state, _S.c.updated_at, _S.c.check_at, _S.c.holds_place
+    columns = _S.c.id, _S.c.state, _S.c.updated_at, _S.c.position, _S.c.check_at, _S.c.holds_place
     earliest = (
         sa.select(*columns)
         .where(_S.c.check_at.is_not(None))
@@ -65,12 +68,11 @@ def _due_now() -> Prepared:
         .c
     )
     is_over = sa.and_(*(earliest.state != state for state in ACTIVE))
-    is_idle = earliest.updated_at < oldest_holder
-    has_changed = sa.or_(is_over, earliest.holds_place == is_idle, earliest.updated_at < oldest)
+    heard_at = earliest.updated_at + break_allowance(earliest.position, protocol)
+    has_changed = sa.or_(is_over, earliest.holds_place == (heard_at < oldest_holder), heard_at < oldest)
     return Prepared(sa.select(earliest.id).where((earliest.check_at < now) | has_changed))
 
 
-_DUE_NOW = _due_now()
 _IN_TEST = (_T.c.phase == "test") & (_T.c.state != "replaced")
 
 
@@ -89,7 +91,7 @@ def settle(connection: Connection, study: Study, now: float) -> None:
     protocol = study.protocol
     limits = {"oldest": now - protocol.session_timeout_s, "oldest_holder": now - idle_limit_s(protocol)}
     while True:
-        due = [key for (key,) in _DUE_NOW.all(connection, now=now, most=AT_ONCE, **limits)]
+        due = [key for (key,) in _due_now(protocol).all(connection, now=now, most=AT_ONCE, **limits)]
         n_checked = _check(connection, study, due, now) if due else 0
         if len(due) < AT_ONCE or not n_checked:
             return
@@ -132,19 +134,22 @@ def _check(connection: Connection, study: Study, session_ids: Sequence[int], now
     rows = connection.execute(
         sa.select(*_DUE).where(_S.c.id.in_(session_ids)).order_by(_S.c.id).with_for_update(skip_locked=True)
     ).all()
-    active = {row.id: row for row in rows if row.state in ACTIVE and row.updated_at >= oldest}
+    # Whoever rests in a break is as if heard of at its end.
+    heard_at = {
+        row.id: row.updated_at + protocol.idle_allowed_s(row.position) - protocol.session_timeout_s for row in rows
+    }
+    active = {row.id: row for row in rows if row.state in ACTIVE and heard_at[row.id] >= oldest}
     expired = [row.id for row in rows if row.state in ACTIVE and row.id not in active]
     if expired:
         connection.execute(sa.update(_S).where(_S.c.id.in_(expired)).values(state="expired", ended_at=now))
-    holding = {key for key, row in active.items() if row.updated_at >= oldest_holder}
+    holding = {key for key in active if heard_at[key] >= oldest_holder}
     completed = [row.id for row in rows if row.state == "completed"]
     counts = rule_counts(connection, completed) if completed and has_rules(protocol) else {}
     holding |= {key for key in completed if broken_rule(protocol, counts.get(key, {})) is None}
     _apply(connection, study, rows, holding)
     idle_s = idle_limit_s(protocol)
     again = [
-        {"key": row.id, "at": row.updated_at + (idle_s if row.id in holding else protocol.session_timeout_s)}
-        for row in active.values()
+        {"key": key, "at": heard_at[key] + (idle_s if key in holding else protocol.session_timeout_s)} for key in active
     ]
     over = [row.id for row in rows if row.id not in active]
     if over:

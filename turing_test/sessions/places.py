@@ -1,8 +1,8 @@
 """Places of a study: how many sessions each arm has or is about to have, and whether there is room for one more.
 
 A completed session that the declared rules keep has its place for good. One that goes on has it until nothing has come from
-its participant for `place_idle_s`; then the place may be lent to somebody else. Whoever comes back while the session itself
-has not expired goes on all the same, so an arm may end with a few sessions more than were asked for.
+its participant for `place_idle_s`, breaks not counted; then the place may be lent to somebody else. Whoever comes back while
+the session itself has not expired goes on all the same, so an arm may end with a few sessions more than were asked for.
 `turing_test.sessions.place_counters` counts them.
 """
 

@@ -39,8 +39,8 @@ _MEASURED = [
 ]
 
 
-def _update_trial(*names: str) -> Prepared:
-    columns = named(*(_T.c[name] for name in names))
+def _update_trial(*names: str, **computed: sa.ColumnElement[Any]) -> Prepared:
+    columns = {**named(*(_T.c[name] for name in names)), **computed}
     which = (_T.c.session_id == sa.bindparam("session")) & (_T.c.number == sa.bindparam("trial"))
     return Prepared(sa.update(_T).where(which).values(columns))
 
@@ -50,9 +50,13 @@ def _update_session(check_at: object, *names: str) -> Prepared:
     return Prepared(sa.update(_S).where(_S.c.id == sa.bindparam("session")).values({**columns, "check_at": check_at}))
 
 
-_BEGIN = _update_trial("state", "load", "begun_at")
-_SHOW = _update_trial("state", "shown_at", "interval_ms", "flags", *_MEASURED)
-_ANSWER = _update_trial("state", "answered_at", "response", "response_ms", "flags")
+_BEGIN = _update_trial("state", "load", "begun_at", "flags")
+_SHOW = _update_trial("state", "shown_at", "interval_ms", "flags", "response_ms", *_MEASURED)
+# An answer that ended an image came with the display times already, and was checked with them.
+_ANSWER = _update_trial(
+    "state", "answered_at", "response", "flags",
+    response_ms=sa.func.coalesce(_T.c.response_ms, sa.bindparam("new_response_ms", type_=_T.c.response_ms.type)),
+)  # fmt: skip
 _REPLACE = _update_trial("state", "replaced_by", "flags")
 _GO_ON = _update_session(CHECK_IF_BACK, "position", "updated_at", "state")
 _FINISH = _update_session(CHECK_NOW, "position", "updated_at", "ended_at", "state")
@@ -115,15 +119,19 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
         if trial.state == "begun":
             if trial.load == load:
                 return Begun(snapshot, replaced=False)
-            if trial.phase == "practice":  # left out of the analysis anyway: the same pair again
-                _BEGIN.update(
-                    connection, row=_key(snapshot, trial), values={"state": "begun", "load": load, "begun_at": now}
-                )
-                return Begun(_with_current(_touch(connection, snapshot, now), load=load), replaced=False)
+            # Practice is left out of the analysis anyway, and an image that stays until the answer may be seen for any time.
+            if trial.phase == "practice" or study.protocol.limit_ms == math.inf:
+                return Begun(mark(connection, snapshot, trial, _with_flag(trial.flags, "reloaded")), replaced=False)
             return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
-        _BEGIN.update(connection, row=_key(snapshot, trial), values={"state": "begun", "load": load, "begun_at": now})
-        snapshot = _touch(connection, snapshot, now, state=trial.phase)
-        return Begun(_with_current(snapshot, state="begun", load=load), replaced=False)
+        return Begun(mark(connection, snapshot, trial, trial.flags), replaced=False)
+
+    def mark(connection: Connection, snapshot: Snapshot, trial: Upcoming, flags: str | None) -> Snapshot:
+        now = clock.now()
+        values = {"state": "begun", "load": load, "begun_at": now, "flags": flags}
+        _BEGIN.update(connection, row=_key(snapshot, trial), values=values)
+        return _with_current(
+            _touch(connection, snapshot, now, state=trial.phase), state="begun", load=load, flags=flags
+        )
 
     return storage.write(work)
 
@@ -138,6 +146,7 @@ def shown(
     interval_ms: float | None = None,
     resolution_ms: float = 0.0,
     proofs: Sequence[str] = (),
+    response_ms: float | None = None,
 ) -> Snapshot:
     """Store the measured display times of a trial; the same request again changes nothing.
 
@@ -151,6 +160,8 @@ def shown(
         How coarse the compositor's clock is.
     proofs : sequence of str
         What stood at the end of each image's file (`turing_test.sessions.tokens.image_proof`), in order.
+    response_ms : float, optional
+        From the onset of the last image to the answer that ended it; without it no answer did.
 
     Raises
     ------
@@ -176,10 +187,11 @@ def shown(
             resolution_ms=resolution_ms,
             took_ms=None if trial.begun_at is None else 1000 * (now - trial.begun_at),
             fetched=snapshot.simulated or _are_proven(study, images, proofs),
+            response_ms=response_ms,
         )
-        kept = [flag for flag in (trial.flags or "").split() if flag == "looked_again"]
+        kept = [flag for flag in (trial.flags or "").split() if flag in ("looked_again", "reloaded")]
         flags = timing_flags(showing, study.protocol) + kept
-        values: dict[str, Any] = dict.fromkeys(_MEASURED)
+        values: dict[str, Any] = {**dict.fromkeys(_MEASURED), "response_ms": response_ms}
         for side, exposure in zip(("first", "second"), exposures, strict=False):
             values |= {
                 f"{side}_on_ms": exposure.on_ms,
@@ -206,7 +218,7 @@ def answer(
     response : {"first", "second", "yes", "no"}
         As the preset asks; checked by the caller.
     response_ms : float
-        From the question to the answer.
+        From the question to the answer; where the answer ended an image, that which came with the display times counts.
 
     Raises
     ------
@@ -234,7 +246,7 @@ def answer(
                 retry_after=math.ceil(wait),
             )
         elif trial.load != load:
-            flags = f"{flags} reloaded".strip()
+            flags = _with_flag(flags, "reloaded")
         _ANSWER.update(
             connection,
             row=_key(snapshot, trial),
@@ -254,7 +266,7 @@ def answer(
         # changes here changes there; the same tests run on both databases.
         stored = answer_at_once(
             storage, token, position, load, response, response_ms, now=clock.now(),
-            timeout_s=study.protocol.session_timeout_s, least_s=least_s,
+            timeout_s=study.protocol.idle_allowed_s(position), least_s=least_s,
         )  # fmt: skip
         if stored is not None:
             snapshot, phase, real_position = stored
@@ -287,6 +299,11 @@ def skip_damaged(storage: Storage, study: Study, token: str, image: str) -> None
             _replace(connection, study, snapshot, trial, clock.now(), flag="damaged")
 
     storage.write(work)
+
+
+def _with_flag(flags: str | None, flag: str) -> str:
+    """The flags of a trial, and this one once."""
+    return " ".join(dict.fromkeys([*(flags or "").split(), flag]))
 
 
 def _too_early(snapshot: Snapshot, trial: Upcoming, now: float, least_s: float) -> float:

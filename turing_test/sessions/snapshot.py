@@ -87,7 +87,7 @@ class Snapshot:
     def expired(self, protocol: Protocol, now: float | None = None) -> bool:
         """Whether nothing came for so long that the session's place is given to somebody else."""
         idle = (clock.now() if now is None else now) - self.updated_at
-        return self.state in ACTIVE and idle > protocol.session_timeout_s
+        return self.state in ACTIVE and idle > protocol.idle_allowed_s(self.position)
 
     def effective_state(self, protocol: Protocol) -> str:
         """The state, with expiry by time taken into account before it is written down."""

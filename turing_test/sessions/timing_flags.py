@@ -7,6 +7,7 @@ for the second kind; what a page says of itself proves nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,14 @@ frame is room for the clock."""
 MAX_ERROR_MS = 50.0
 """No image may be on screen longer or shorter by more, however long the frames of the display are: 5 % of a second."""
 
+ENDING_MS = 100.0
+"""An image that an answer ends goes in the next frame that the page can draw; so much later is too long."""
+
 LEEWAY_MS = 50.0
 """Of the server's clock: the changes of a trial are up to half a frame early each."""
+
+CLOCK_DRIFT = 1e-3
+"""Share by which the clocks of two machines may run apart, while an image stays for minutes."""
 
 SLOW_MS = 2000.0
 """Beyond what a trial takes: for two requests on their way and the display's last word."""
@@ -40,11 +47,12 @@ SLOW_MS = 2000.0
 FLAGS = {
     "hidden": "The page was hidden while an image should have been on screen.",
     "cropped": "A part of an image was outside the window, or outside the part of the frame that could be seen.",
-    "first_duration": f"The first image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off.",
-    "second_duration": f"The second image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off.",
+    "first_duration": f"The first image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off; or stayed over "
+    f"{ENDING_MS:.0f} ms longer than the answer that ends it.",
+    "second_duration": "The same of the second image.",
     "low_refresh": "The display refreshed less often than min_refresh_hz.",
     "untimed": "Answered without display times: a simulated participant.",
-    "reloaded": "The page was loaded anew between the images and the answer.",
+    "reloaded": "The page was loaded anew between the images and the answer, or while images stayed until the answer.",
     "interrupted": "The images were not fully shown; another trial took this one's place, if the reserve had one.",
     "damaged": "An image of the trial was damaged on the server's disk; another trial took this one's place, if the reserve had one.",
     "slow_start": "By the server's clock the images took over 2 s longer than they should: a bad line, or a longer look.",
@@ -111,6 +119,8 @@ class Showing:
         From the request that began the trial to the one with the display times, on the server's clock.
     fetched : bool
         Whether the page has shown that it holds all images of the trial.
+    response_ms : float or None
+        From the last onset to the answer that ended the image; None where no answer did.
     """
 
     exposures: Sequence[Exposure]
@@ -119,6 +129,14 @@ class Showing:
     resolution_ms: float = 0.0
     took_ms: float | None = None
     fetched: bool = True
+    response_ms: float | None = None
+
+    def stayed_ms(self) -> float:
+        """From the first onset to the end of what the page says that it showed, the answer that ended it included."""
+        if not self.exposures:
+            return 0.0
+        first, last = self.exposures[0], self.exposures[-1]
+        return last.on_ms - first.on_ms + max(last.shown_ms, self.response_ms or 0.0)
 
 
 def least_ms(protocol: Protocol, *, answered: bool = False) -> float:
@@ -133,11 +151,16 @@ def least_ms(protocol: Protocol, *, answered: bool = False) -> float:
     Returns
     -------
     float
-        Milliseconds; 0 where images are shorter than the leeway.
+        Milliseconds; 0 where images are shorter than the leeway. What an answer may end can have been as short as one likes.
     """
-    blank = min(protocol.first_blank_ms, protocol.blank_ms)
-    images = 2 * protocol.image_ms + protocol.gap_ms if protocol.sequential else protocol.image_ms
-    return max(0.0, blank + images + (protocol.answer_delay_ms if answered else 0) - LEEWAY_MS)
+    images = protocol.images_per_trial if protocol.sequential else 1
+    fixed = images - protocol.answer_ends
+    total: float = min(protocol.first_blank_ms, protocol.blank_ms) + (images - 1) * protocol.gap_ms
+    if fixed:  # else it may be without a limit
+        total += fixed * (protocol.limit_ms + protocol.mask_ms)
+    if answered and not protocol.answer_ends:
+        total += protocol.answer_delay_ms
+    return max(0.0, total - LEEWAY_MS)
 
 
 def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
@@ -160,7 +183,11 @@ def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
     if any(exposure.cropped for exposure in exposures):
         flags.append("cropped")
     for side, exposure in zip(("first", "second"), exposures, strict=False):
-        if abs(exposure.shown_ms - protocol.image_ms) > _allowed_ms(exposure, interval, showing.resolution_ms):
+        allowed = _allowed_ms(exposure, interval, showing.resolution_ms)
+        may_end = exposure is exposures[-1] or not protocol.sequential
+        answered_ms = math.inf if showing.response_ms is None or not may_end else showing.response_ms
+        error = exposure.shown_ms - min(protocol.limit_ms, answered_ms)
+        if not -allowed <= error <= (allowed if answered_ms >= protocol.limit_ms else ENDING_MS):
             flags.append(f"{side}_duration")
     if showing.interval_ms > 1000 / protocol.min_refresh_hz:
         flags.append("low_refresh")
@@ -169,12 +196,17 @@ def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
     if not showing.fetched:
         flags.append("not_fetched")
     if showing.took_ms is not None and showing.took_ms >= 0:  # below 0 the clock was set back: it is no witness
+        least = least_ms(protocol)
+        if protocol.answer_ends:  # as long as the page itself says
+            blank = min(protocol.first_blank_ms, protocol.blank_ms)
+            least = max(least, blank + showing.stayed_ms() * (1 - CLOCK_DRIFT) - LEEWAY_MS)
         # A hidden page lost its image early.
-        lost = sum(max(0.0, protocol.image_ms - exposure.shown_ms) for exposure in exposures if exposure.hidden)
-        if showing.took_ms < least_ms(protocol) - lost:
+        fixed = exposures if not protocol.answer_ends else exposures[:-1] if protocol.sequential else ()
+        lost = sum(max(0.0, protocol.limit_ms - exposure.shown_ms) for exposure in fixed if exposure.hidden)
+        if showing.took_ms < least - lost:
             flags.append("too_fast")
         # A page that was hidden waits until it is back.
-        elif showing.took_ms > least_ms(protocol) + _first_blank_more(protocol) + SLOW_MS and not hidden:
+        elif showing.took_ms > least + _first_blank_more(protocol) + SLOW_MS and not hidden:
             flags.append("slow_start")
     return flags
 
@@ -190,8 +222,10 @@ def _allowed_ms(exposure: Exposure, interval_ms: float, resolution_ms: float) ->
 
 
 def _is_implausible(showing: Showing, protocol: Protocol, interval_ms: float) -> bool:
-    """Whether no display can have shown the images like that: order, gap, and frames of each."""
+    """Whether no display can have shown the images like that: order, gap, and frames of each; or nothing ended them."""
     exposures = showing.exposures
+    if protocol.limit_ms == math.inf and showing.response_ms is None:
+        return True
     for exposure in exposures:
         most_frames = exposure.shown_ms / interval_ms * 1.5 + 3
         gaps_ms = exposure.frames * exposure.largest_gap_ms
@@ -204,4 +238,4 @@ def _is_implausible(showing: Showing, protocol: Protocol, interval_ms: float) ->
     first, second = exposures
     if not protocol.sequential:
         return abs(first.on_ms - second.on_ms) > LEEWAY_MS
-    return second.on_ms - first.off_ms < protocol.gap_ms - MAX_ERROR_MS
+    return second.on_ms - first.off_ms < protocol.mask_ms + protocol.gap_ms - MAX_ERROR_MS

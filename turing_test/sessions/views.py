@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
+from turing_test.sessions import clock
 from turing_test.sessions.recruiters import PLATFORMS
 from turing_test.sessions.snapshot import Snapshot, Upcoming
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import keyed_digest
-from turing_test.study.protocol import Protocol
+from turing_test.study.protocol import UNLIMITED, Protocol
 from turing_test.study.study_folder import Study
 
 __all__ = ["allowed_images", "find_image_ahead", "images_ahead", "plate_tokens", "view"]
@@ -22,7 +24,7 @@ __all__ = ["allowed_images", "find_image_ahead", "images_ahead", "plate_tokens",
 _T = tables.trial.c
 FAR = 6  # trials ahead that a page on a slow line may fetch
 
-TIMING = ("first_blank_ms", "blank_ms", "image_ms", "gap_ms", "answer_delay_ms", "feedback_ms")
+TIMING = ("first_blank_ms", "blank_ms", "mask_ms", "gap_ms", "answer_delay_ms", "feedback_ms")
 
 
 def view(
@@ -57,6 +59,7 @@ def view(
         "phase": phase,
         "preset": protocol.preset,
         "timing": _timing(protocol),
+        "presentation": _presentation(protocol),
         "size": protocol.size,
         "window": {"width": protocol.window_width, "height": protocol.window_height},
         "plates": [_address(root, token, plate) for plate in plate_tokens(study, token)] if phase == "vision" else None,
@@ -67,6 +70,7 @@ def view(
             "mode": "answer_only" if trial.state == "shown" else "show",
             "images": image_addresses(token, trial, n_images, root=root),
         },
+        "pause": None if trial is None else _pause(protocol, snapshot),
         "next_images": None if after is None else image_addresses(token, after, n_images, root=root),
         "progress": [min(snapshot.position - 1, snapshot.n_trials), snapshot.n_trials],
         "outcome": _outcome(study, snapshot, state, broken_rule) if phase == "done" else None,
@@ -136,8 +140,23 @@ def allowed_images(study: Study, token: str, snapshot: Snapshot) -> dict[str, tu
 
 
 @lru_cache(8)
-def _timing(protocol: Protocol) -> dict[str, int]:
-    return {name: getattr(protocol, name) for name in TIMING}
+def _timing(protocol: Protocol) -> dict[str, int | None]:
+    limit = None if protocol.limit_ms == math.inf else int(protocol.limit_ms)
+    return {**{name: getattr(protocol, name) for name in TIMING}, "image_ms": limit}
+
+
+@lru_cache(8)
+def _presentation(protocol: Protocol) -> dict[str, Any]:
+    return {"sequential": protocol.sequential, "answer_ends": protocol.answer_ends, "mask": protocol.mask}
+
+
+def _pause(protocol: Protocol, snapshot: Snapshot) -> dict[str, int | None] | None:
+    """The break before the next trial, until that begins: the seconds that are left of it, None without a limit."""
+    trial = snapshot.current
+    if trial is None or trial.state != "pending" or not protocol.has_break_before(trial.position):
+        return None
+    left = protocol.break_allowed_s - (clock.now() - snapshot.updated_at)
+    return {"seconds": None if protocol.break_s == UNLIMITED else max(0, math.ceil(left))}
 
 
 def _address(root: str, token: str, image: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ __all__ = ["NEWER", "PRESETS", "RUNNING", "SECTIONS", "Option", "Protocol", "opt
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "zhang2016": {},
-    "simultaneous": {"gap_ms": 0},
+    "simultaneous": {"gap_ms": 0, "side_by_side": True},
     # Without a truth on screen no answer is right or wrong: no feedback, and nothing to be vigilant about.
     "preference": {"vigilance_trials": 0, "practice_trials": 4, "feedback_ms": 0},
     "naturalness": {"vigilance_trials": 0, "practice_trials": 4, "feedback_ms": 0, "gap_ms": 0},
@@ -43,8 +44,14 @@ RUNNING = (
 )  # fmt: skip
 """Options that say how a study is run, not what is asked: they may change while it runs, and every change is logged."""
 
-NEWER = ("methods_per_person", "prolific_keys")
-"""Options that came after studies had been run: at their default they ask what was asked before, so digests leave them out."""
+NEWER = (
+    "methods_per_person", "prolific_keys", "side_by_side", "answer_while_shown", "mask", "mask_ms", "blocks", "break_every",
+    "break_s",
+)  # fmt: skip
+"""Options that came after studies had been run: as the preset has them they ask what was asked before, so digests leave them out."""
+
+UNTIL_ANSWERED, UNLIMITED = "until answered", "unlimited"
+"""The words that may stand for ``image_ms`` and for ``break_s``."""
 
 SECTIONS: Mapping[str, str] = {
     "": "",
@@ -71,7 +78,7 @@ class Option:
     meaning : str
         The comment in the file.
     kind : type
-        bool, int, str, or tuple (of str; an array in the file).
+        bool, int, str, or tuple (of str; an array in the file); int where a word may stand in a number's place.
     default : object
         Of the preset ``zhang2016``.
     low, high : int or None
@@ -122,7 +129,7 @@ def _number(section: str, default: int, low: int, high: int, meaning: str) -> An
     return _field(section, default, meaning, f"a whole number from {low} to {high}", low=low, high=high)
 
 
-def _number_or_word(section: str, default: int, low: int, high: int, word: str, meaning: str) -> Any:
+def _number_or_word(section: str, default: int | str, low: int, high: int, word: str, meaning: str) -> Any:
     allowed = f'a whole number from {low} to {high}, or "{word}"'
     return _field(section, default, meaning, allowed, low=low, high=high, word=word)
 
@@ -153,6 +160,9 @@ def _field(section: str, default: Any, meaning: str, allowed: str, **limits: Any
 LEAST_WIDTH = 640  # CSS pixels: sheets of text read well from here on
 BETWEEN = 16  # CSS pixels between two images side by side, at least; stage.js has the same
 QUESTION_HEIGHT = 48  # CSS pixels: two lines in the smallest type that the page uses; stage.js has the same
+ANSWERS_HEIGHT = (
+    64  # CSS pixels: the row of buttons below images that can be answered while they are seen; stage.js has the same
+)
 
 _LINE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,500}"
 _CODE = r"[A-Za-z0-9_-]{0,64}"
@@ -185,7 +195,7 @@ class Protocol:
         "", "zhang2016", PRESETS,
         "zhang2016: a real photo, then (or before) its colorization; which had fake colours?\n"
         "simultaneous: the same with both side by side.\n"
-        "preference: two methods one after the other; which looks more natural?\n"
+        "preference: two methods one after the other (or side_by_side); which looks more natural?\n"
         "naturalness: one colorization; do its colours look natural?",
     )  # fmt: skip
     language: str = _text(
@@ -203,11 +213,40 @@ class Protocol:
         "stimuli", 0, 0, 2**31 - 1, "Which other photo lends its colours to each vigilance image."
     )  # fmt: skip
 
-    first_blank_ms: int = _number("timing", 1200, 0, 10_000, "Blank page before the very first pair.")
+    first_blank_ms: int = _number(
+        "timing", 1200, 0, 10_000, "Blank page before the very first pair, and after a break."
+    )
     blank_ms: int = _number("timing", 900, 0, 10_000, "Blank page before every other pair.")
-    image_ms: int = _number("timing", 1000, 20, 60_000, "How long each image is shown.")
-    gap_ms: int = _number("timing", 600, 0, 10_000, "Blank page between the two images of a pair.")
-    answer_delay_ms: int = _number("timing", 100, 0, 10_000, "From the end of the last image to the answer buttons.")
+    image_ms: int | str = _number_or_word(
+        "timing", 1000, 20, 60_000, UNTIL_ANSWERED,
+        'How long each image is shown. "until answered": without a limit, for images that are shown at once; the answer ends it.',
+    )  # fmt: skip
+    side_by_side: bool = _flag(
+        "timing",
+        False,
+        "Both images of a pair at once. Always so with simultaneous; preference can have it (with gap_ms = 0).",
+    )
+    answer_while_shown: bool = _flag(
+        "timing", False,
+        "Whether the answer may come while the last image (both, side by side) is seen: the exposure ends with it, and\n"
+        "response_ms counts from its onset. The buttons are below the images then.",
+    )  # fmt: skip
+    mask: str = _choice(
+        "timing", "none", ("none", "plain", "noise", "scrambled"),
+        "What takes the place of each image when it goes. plain: a grey field; noise: tiles of grey; scrambled: small tiles of\n"
+        "both images, mixed. The same after either image of a pair.",
+    )  # fmt: skip
+    mask_ms: int = _number(
+        "timing", 0, 0, 10_000, "How long the mask is shown; gap_ms and answer_delay_ms begin after it."
+    )
+    gap_ms: int = _number(
+        "timing", 600, 0, 10_000,
+        "Blank page between the two images of a pair. 0: the second comes in the frame in which the first (its mask) goes.",
+    )  # fmt: skip
+    answer_delay_ms: int = _number(
+        "timing", 100, 0, 10_000,
+        "From the end of the last image to the answer buttons; where answers may come earlier, they come with the image.",
+    )  # fmt: skip
     feedback_ms: int = _number(
         "timing", 2400, 0, 60_000, "How long the answer is explained after a practice pair; 0 for no feedback."
     )  # fmt: skip
@@ -220,6 +259,19 @@ class Protocol:
         "session", 1, 1, 100, "all",
         "How many methods one participant judges (preference: pairs of methods). 1 in the paper. With more, each gets\n"
         "equally many of the person's trials; test_trials - vigilance_trials must be a multiple.",
+    )  # fmt: skip
+    blocks: str = _choice(
+        "session", "none", ("none", "method"),
+        "Order of the test when one person judges several methods. none: every stretch has one trial of each; method: all\n"
+        "trials of a method (preference: of a pair) in a row, the order of the blocks balanced over people.",
+    )  # fmt: skip
+    break_every: int = _number(
+        "session", 0, 0, 1000, "A page to rest at after every so many trials of the test; 0 for none."
+    )  # fmt: skip
+    break_s: int | str = _number_or_word(
+        "session", UNLIMITED, 5, 86_400, UNLIMITED,
+        'Seconds that a break may last before it counts as idleness; the page counts them down. "unlimited": no limit is\n'
+        "told, and after session_timeout_s it counts as idleness.",
     )  # fmt: skip
     practice_trials: int = _number("session", 10, 0, 200, "Pairs before the test, left out of the analysis.")
     test_trials: int = _number("session", 40, 1, 1000, "Pairs of the test, vigilance pairs included.")
@@ -375,12 +427,38 @@ class Protocol:
         for name in changes:
             if name not in keys:
                 raise InputError(unknown_name("key", name, keys))
-        return cls(**{"preset": preset, **PRESETS[preset], **changes})
+        implied = {"gap_ms": 0} if changes.get("side_by_side") else {}
+        return cls(**{"preset": preset, **PRESETS[preset], **implied, **changes})
 
     @property
     def sequential(self) -> bool:
         """Whether the two images of a pair are shown one after the other."""
-        return self.preset in ("zhang2016", "preference")
+        return self.images_per_trial == 2 and not self.side_by_side
+
+    @property
+    def limit_ms(self) -> float:
+        """How long an image may be seen at most; infinite where it stays until the answer."""
+        return math.inf if isinstance(self.image_ms, str) else self.image_ms
+
+    @property
+    def answer_ends(self) -> bool:
+        """Whether the answer may come while an image is seen, and ends it."""
+        return self.answer_while_shown or self.limit_ms == math.inf
+
+    @property
+    def presented(self) -> str:
+        """How the images of a trial were shown, in words that follow "people saw the images"."""
+        limit = "" if self.limit_ms == math.inf else f"for {self.limit_ms:g} ms"
+        if self.sequential:
+            words = f"one after the other {limit} each"
+            words += ", the second at most until they answered," if self.answer_ends else ""
+        else:
+            side = "side by side " if self.images_per_trial == 2 else ""
+            ends = f"{limit.replace('for', 'for at most')} or until they answered" if limit else "until they answered"
+            words = side + (ends if self.answer_ends else limit)
+        if self.mask != "none":
+            words += f", each followed by a mask ({self.mask}) of {self.mask_ms} ms,"
+        return words
 
     @property
     def real_vs_fake(self) -> bool:
@@ -406,6 +484,22 @@ class Protocol:
         """Trials of a whole session: practice, test and catch."""
         return self.practice_trials + self.shown_test_trials
 
+    def has_break_before(self, position: int) -> bool:
+        """Whether there is a break before the trial that the participant counts so, from 1."""
+        into_test = position - self.practice_trials - 1
+        return bool(self.break_every and 0 < into_test < self.shown_test_trials and into_test % self.break_every == 0)
+
+    @property
+    def break_allowed_s(self) -> int:
+        """Seconds of a break that count as no idleness; 0 where there are no breaks."""
+        if not self.break_every:
+            return 0
+        return self.session_timeout_s if isinstance(self.break_s, str) else self.break_s
+
+    def idle_allowed_s(self, position: int) -> int:
+        """Seconds without a word, before the trial at this position, after which a session expires: a break is no idleness."""
+        return self.session_timeout_s + (self.break_allowed_s if self.has_break_before(position) else 0)
+
     @property
     def answers_needed(self) -> int:
         """Answered trials of the test, at least, of a session that is complete."""
@@ -424,8 +518,12 @@ class Protocol:
 
     @property
     def window_height(self) -> int:
-        """Lowest window for a session, CSS pixels: ``min_height``, or room for an image and the question above it."""
-        return self.min_height or self.size + QUESTION_HEIGHT
+        """Lowest window for a session, CSS pixels: ``min_height``, or room for an image, the question above it, answers below."""
+        return self.min_height or self._least_height
+
+    @property
+    def _least_height(self) -> int:
+        return self.size + QUESTION_HEIGHT + (ANSWERS_HEIGHT if self.answer_ends else 0)
 
     @property
     def shown_as(self) -> str:
@@ -494,19 +592,17 @@ class Protocol:
                 f"test_trials - vigilance_trials is {self.test_trials - self.vigilance_trials}; allowed is an even number, "
                 "so that the real photo comes first in exactly half of the pairs."
             )
-        if not self.sequential and self.gap_ms:
-            raise InputError(
-                f'gap_ms is {self.gap_ms} with preset = "{self.preset}", which has no second image to wait for; allowed is 0.'
-            )
+        self._check_presentation()
+        self._check_order()
         if self.prolific_keys and not self.public_url:
             raise InputError(
                 f"prolific_keys is {self.prolific_keys!r} without public_url; allowed is with it, since Prolific signs for "
                 "the study's address."
             )
-        together = 2 if self.preset == "simultaneous" else 1
+        together = 2 if self.side_by_side else 1
         for name, given, needed in (
             ("min_width", self.min_width, together * self.size + (together - 1) * BETWEEN),
-            ("min_height", self.min_height, self.size + QUESTION_HEIGHT),
+            ("min_height", self.min_height, self._least_height),
         ):
             if 0 < given < needed:
                 raise InputError(
@@ -514,9 +610,62 @@ class Protocol:
                     f"{self.size}; allowed is 0 (as much as the images take) or at least {needed}."
                 )
 
+    def _check_presentation(self) -> None:
+        """Refuse ways to show images that contradict each other."""
+        if self.side_by_side and self.preset in ("zhang2016", "naturalness"):
+            instead = 'false, or preset = "simultaneous"' if self.preset == "zhang2016" else "false"
+            raise InputError(f'side_by_side is true with preset = "{self.preset}"; allowed is {instead}.')
+        if self.preset == "simultaneous" and not self.side_by_side:
+            raise InputError(
+                'side_by_side is false with preset = "simultaneous"; allowed is true, or preset = "zhang2016", which shows one '
+                "after the other."
+            )
+        if not self.sequential and self.gap_ms:
+            at_once = "side_by_side = true" if self.preset == "preference" else f'preset = "{self.preset}"'
+            raise InputError(
+                f"gap_ms is {self.gap_ms} with {at_once}, which has no second image to wait for; allowed is 0."
+            )
+        if self.sequential and self.limit_ms == math.inf:
+            at_once = "side_by_side = true" if self.preset == "preference" else 'preset = "simultaneous"'
+            raise InputError(
+                f'image_ms is "{UNTIL_ANSWERED}" where images come one after the other, and the first would never go; allowed '
+                f"is a number, or {at_once}."
+            )
+        if self.mask != "none" and self.answer_ends:
+            why = "answer_while_shown = true" if self.answer_while_shown else f'image_ms = "{UNTIL_ANSWERED}"'
+            raise InputError(
+                f'mask is "{self.mask}" with {why}, which ends the image with the answer, so that nothing is left to mask; '
+                'allowed is "none".'
+            )
+        if (self.mask == "none") != (self.mask_ms == 0):
+            allowed = "0" if self.mask == "none" else 'more than 0, or mask = "none"'
+            raise InputError(f'mask_ms is {self.mask_ms} with mask = "{self.mask}"; allowed is {allowed}.')
+
+    def _check_order(self) -> None:
+        """Refuse blocks of a single method, and breaks that never come or outlast the session."""
+        if self.blocks == "method" and self.methods_per_person == 1:
+            raise InputError(
+                'blocks is "method" with methods_per_person = 1, where one person\'s trials are all of one method; allowed is '
+                '"none", or more methods per person.'
+            )
+        if self.break_every >= self.shown_test_trials:
+            raise InputError(
+                f"break_every is {self.break_every}, and the test has {self.shown_test_trials} trials, so that no break would "
+                f"come; allowed is 0, or fewer than {self.shown_test_trials}."
+            )
+        if isinstance(self.break_s, str):
+            return
+        if not self.break_every:
+            raise InputError(f'break_s is {self.break_s} without break_every; allowed is "{UNLIMITED}".')
+        if self.break_s > self.session_timeout_s:
+            raise InputError(
+                f"break_s is {self.break_s}, longer than session_timeout_s = {self.session_timeout_s}, after which an idle "
+                f'session expires; allowed is at most that, or "{UNLIMITED}".'
+            )
+
 
 def _without_newer(values: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = {option.name: option.default for option in options()}
+    defaults = {option.name: option.default for option in options()} | dict(PRESETS[values["preset"]])
     return {name: value for name, value in values.items() if name not in NEWER or value != defaults[name]}
 
 
@@ -532,7 +681,7 @@ def options() -> tuple[Option, ...]:
             name=field.name,
             section=field.metadata["section"],
             meaning=field.metadata["meaning"],
-            kind=type(field.default),
+            kind=int if "word" in field.metadata else type(field.default),
             default=field.default,
             low=field.metadata.get("low"),
             high=field.metadata.get("high"),

@@ -107,13 +107,14 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
                 **exposures,
                 "interval_ms": {"type": "number", "minimum": 0.1, "maximum": 10_000},
                 "resolution_ms": {"type": "number", "minimum": 0, "maximum": 100},
+                **({"response_ms": _MS} if protocol.answer_ends else {}),
                 "proofs": {
                     "type": "array",
                     "maxItems": 2,
                     "items": {"type": "string", "maxLength": 16, "pattern": "^[0-9a-f]*$"},
                 },
             },
-            optional=("interval_ms", "resolution_ms", "proofs"),
+            optional=("interval_ms", "resolution_ms", "proofs", "response_ms"),
         ),
         "answer": _object(
             {
@@ -159,11 +160,15 @@ _VIEW_PROPERTIES: dict[str, Schema] = {
     "state": {"type": "string", "enum": [*ACTIVE, *ENDED]},
     "phase": {"type": "string", "enum": ["device", "vision", "instructions", "practice", "test", "done"]},
     "preset": {"type": "string"},
-    "timing": {"type": "object", "additionalProperties": {"type": "integer"}},
+    "timing": {"type": "object", "additionalProperties": {"type": ["integer", "null"]}},
+    "presentation": _object(
+        {"sequential": {"type": "boolean"}, "answer_ends": {"type": "boolean"}, "mask": {"type": "string"}}
+    ),
     "size": {"type": "integer"},
     "window": _object({"width": {"type": "integer"}, "height": {"type": "integer"}}),
     "plates": _or_null(_URLS),
     "trial": _or_null({"$ref": "#/components/schemas/Trial"}),
+    "pause": _or_null(_object({"seconds": {"type": ["integer", "null"], "minimum": 0}})),
     "next_images": _or_null(_URLS),
     "progress": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
     "outcome": _or_null({"$ref": "#/components/schemas/Outcome"}),

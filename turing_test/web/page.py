@@ -18,6 +18,12 @@ __all__ = ["consent_paragraphs", "consent_sha256", "minutes", "page_variables"]
 ANSWER_MS = 1500
 """How long people think about a trial, for the duration that is announced; Zhang et al. set no limit."""
 
+UNTIMED_MS = 5000
+"""How long they look and think where images stay until the answer, for the same purpose."""
+
+BREAK_S = 30
+"""How long they rest, unless a break is shorter."""
+
 
 def page_variables(
     protocol: Protocol, texts: Mapping[str, Any] | None = None, consent_text: str | None = None
@@ -35,8 +41,8 @@ def page_variables(
     Returns
     -------
     dict
-        ``texts, protocol, numbers, consent`` (list of paragraphs), ``consent_hash``, ``query_names`` (what of an
-        address's query concerns the server).
+        ``texts, protocol, numbers, instructions`` and ``question`` (names of texts), ``consent`` (list of paragraphs),
+        ``consent_hash``, ``query_names`` (what of an address's query concerns the server).
     """
     texts = read_texts(protocol.language) if texts is None else texts
     paragraphs = consent_paragraphs(protocol, texts, consent_text)
@@ -44,6 +50,8 @@ def page_variables(
         "texts": texts,
         "protocol": protocol,
         "numbers": _numbers(protocol, texts),
+        "instructions": _instructions(protocol),
+        "question": _question(protocol),
         "consent": paragraphs,
         "consent_hash": consent_sha256(paragraphs),
         "query_names": QUERY_NAMES,
@@ -61,6 +69,8 @@ def consent_paragraphs(protocol: Protocol, texts: Mapping[str, Any], consent_tex
     if consent_text is None:
         numbers = _numbers(protocol, texts)
         paragraphs = [paragraph.format(**numbers) for paragraph in texts["consent"]["paragraphs"]]
+        if protocol.limit_ms == math.inf:
+            paragraphs[0] = texts["consent"]["until_answered"].format(**numbers)
     else:
         paragraphs = [part.strip() for part in consent_text.split("\n\n") if part.strip()]
     for key in ("contact", "ethics_contact"):
@@ -76,10 +86,28 @@ def consent_sha256(paragraphs: list[str]) -> str:
 
 def minutes(protocol: Protocol) -> int:
     """Whole minutes that a session takes, answers included, rounded up."""
-    exposures = protocol.image_ms * (2 if protocol.sequential else 1) + protocol.gap_ms
-    trial = protocol.blank_ms + exposures + protocol.answer_delay_ms + ANSWER_MS
-    total = protocol.session_trials * trial + protocol.practice_trials * protocol.feedback_ms
+    n_exposures = 2 if protocol.sequential else 1
+    if protocol.limit_ms == math.inf:
+        exposures = float(UNTIMED_MS)
+    else:
+        exposures = n_exposures * (protocol.limit_ms + protocol.mask_ms) + protocol.gap_ms
+        exposures += ANSWER_MS if protocol.answer_ends else protocol.answer_delay_ms + ANSWER_MS
+    n_breaks = sum(map(protocol.has_break_before, range(1, protocol.session_trials + 1)))
+    total = protocol.session_trials * (protocol.blank_ms + exposures) + protocol.practice_trials * protocol.feedback_ms
+    total += 1000 * n_breaks * min(BREAK_S, protocol.break_allowed_s)
     return max(1, math.ceil(total / 60_000))
+
+
+def _instructions(protocol: Protocol) -> str:
+    """Which text says what a trial is."""
+    if protocol.limit_ms == math.inf:
+        return f"{protocol.preset}_until_answered"
+    return "preference_side_by_side" if protocol.preset == "preference" and protocol.side_by_side else protocol.preset
+
+
+def _question(protocol: Protocol) -> str:
+    """Which text asks: of images that can be seen, or of those that were."""
+    return f"{protocol.preset}_now" if protocol.answer_ends and not protocol.sequential else protocol.preset
 
 
 def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,10 +117,12 @@ def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
         "practice": protocol.practice_trials,
         "test": protocol.shown_test_trials,
     }
+    every = protocol.break_every
     return {
         "minutes": minutes(protocol),
         **{name: texts["count"][name][count != 1].format(n=count) for name, count in counts.items()},
-        "seconds": f"{protocol.image_ms / 1000:g}",
+        "every": texts["count"]["test"][every != 1].format(n=every),
+        "seconds": f"{protocol.limit_ms / 1000:g}",
         "width": protocol.window_width,
         "height": protocol.window_height,
     }

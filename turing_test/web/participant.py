@@ -172,6 +172,7 @@ def shown(token: str, position: int) -> Response:
         interval_ms=body.get("interval_ms"),
         resolution_ms=body.get("resolution_ms", 0.0),
         proofs=body.get("proofs", ()),
+        response_ms=body.get("response_ms"),
     )
     return json_response({"stored": True})
 

@@ -717,11 +717,14 @@ def test_no_metric_is_called_best_unless_it_is_shown_to_agree() -> None:
 def test_the_report_says_when_people_and_metrics_saw_other_pixels(
     tmp_path: Path, write_csv: Write, study_rows: list[dict], scores: Path, shown_as: str, said: str
 ) -> None:
-    rows = [{**row, "shown_as": shown_as, "departures": "image_ms = 500"} for row in study_rows]
+    presented = "side by side for 500 ms"
+    rows = [{**row, "shown_as": shown_as, "departures": "image_ms = 500", "presented": presented} for row in study_rows]
     run_report("--scores", scores, "--trials", write_csv(rows), "--out", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert ("did not see the same" in page) == bool(said)
     assert said in page
+    for paragraph in (page, (tmp_path / "out" / "methods.tex").read_text()):
+        assert "saw each photo and one of its colorizations side by side for 500 ms and said which had" in paragraph
     assert "The study differed from its preset in: image_ms = 500." in page
 
 

@@ -112,3 +112,56 @@ def test_a_page_that_was_hidden_may_take_its_time():
 
 def test_images_that_were_not_fetched_are_flagged():
     assert flags(fetched=False) == ["not_fetched"]
+
+
+UNTIMED = Protocol.of_preset("simultaneous", image_ms="until answered")
+EARLY = Protocol(answer_while_shown=True)
+
+
+def untimed(stays, answered, took=None, **more):
+    both = {"first": seen(100, stays, **more), "second": seen(100, stays, **more)}
+    return flags(**both, protocol=UNTIMED, response_ms=answered, took_ms=850 + stays + 200 if took is None else took)
+
+
+def test_images_without_a_limit_are_flagged_for_outlasting_the_answer_and_for_nothing_else():
+    assert [untimed(stays, stays - 30) for stays in (200.0, 5_000.0, 600_000.0)] == [[], [], []]
+    assert untimed(5_000.0, 4_800.0) == ["first_duration", "second_duration"]
+    assert untimed(5_000.0, 5_100.0) == ["first_duration", "second_duration"]  # gone before the answer
+    assert untimed(5_000.0, 4_970.0, hidden=True) == ["hidden"]
+
+
+def test_the_servers_clock_is_the_witness_of_how_long_somebody_looked():
+    assert untimed(30_000.0, 29_980.0, took=300) == ["too_fast"]  # a script says that it looked for half a minute
+    assert untimed(400.0, 380.0, took=8_000) == ["slow_start"]  # shown for longer than is said
+    assert "implausible" in untimed(5_000.0, None)  # nothing ended them
+
+
+def test_an_answer_may_end_the_second_image_but_not_the_first():
+    def early(first_ms=1000.0, second_ms=400.0, answered=380.0):
+        exposures = {"first": seen(100, first_ms), "second": seen(700 + first_ms, second_ms)}
+        return flags(**exposures, protocol=EARLY, response_ms=answered, took_ms=3_700)
+
+    assert early() == []
+    assert early(second_ms=1000.0, answered=None) == []  # the answer came later
+    assert early(second_ms=400.0, answered=None) == ["second_duration"]
+    assert early(first_ms=400.0) == ["first_duration"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "shown", "answered"),
+    [
+        (Protocol(), 3450, 3550),
+        (Protocol(mask="noise", mask_ms=100), 3650, 3750),
+        (EARLY, 2450, 2450),
+        (UNTIMED, 850, 850),
+        (Protocol.of_preset("naturalness", mask="plain", mask_ms=100), 1950, 2050),
+    ],
+)
+def test_the_least_time_counts_what_no_answer_can_cut_short(protocol, shown, answered):
+    assert (least_ms(protocol), least_ms(protocol, answered=True)) == (shown, answered)
+
+
+def test_a_mask_is_part_of_the_time_between_two_images():
+    masked = Protocol(mask="noise", mask_ms=300)
+    assert flags(seen(100), seen(2000), protocol=masked) == []
+    assert flags(seen(100), seen(1700), protocol=masked) == ["implausible"]

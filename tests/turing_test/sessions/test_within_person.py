@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from turing_test.sessions.assignment import (
     as_columns,
     choose_arms,
     from_columns,
+    in_block_order,
     per_arm,
     plan_session,
 )
@@ -220,3 +221,44 @@ def test_export_and_analysis_know_which_method_each_trial_showed(make_client, tm
     for method in table.methods:
         assert len(table.of_method(method)) == 4 * 4
     assert {row.result.n_shared_participants for row in comparisons(table) if row.result} == {4}
+
+
+@pytest.mark.parametrize("n_methods", [2, 3, 4, 5, 6])
+def test_blocks_come_in_every_place_and_after_every_other_block_equally_often(n_methods):
+    judged = tuple((f"method {k}", None) for k in range(n_methods))
+    n_rows = n_methods * (1 + n_methods % 2)
+    sessions, rng = Counter(), random.Random(3)
+    for _ in range(3 * n_rows):
+        sessions[in_block_order(judged, sessions, rng)] += 1
+    assert set(sessions.values()) == {3}
+    places = Counter((place, arm) for row in sessions for place, arm in enumerate(row))
+    assert set(places.values()) == {n_rows // n_methods}
+    followed = Counter(pair for row in sessions for pair in pairwise(row))
+    assert len(followed) == n_methods * (n_methods - 1)
+    assert len(set(followed.values())) == 1
+    gone = next(iter(sessions))
+    sessions[gone] -= 1
+    assert in_block_order(judged, sessions, rng) == gone  # who comes next takes the order of who left
+
+
+def test_trials_come_in_blocks_by_method_and_orders_are_balanced_in_the_database(storage, tmp_path):
+    study = make_study(
+        tmp_path / "study", n_methods=3, n_images=24, methods_per_person="all", blocks="method", test_trials=14,
+        vigilance_trials=2, sessions_per_method=12,
+    )  # fmt: skip
+    for _ in range(12):
+        arrive(storage, study)
+    rows = storage.read(
+        lambda c: c.execute(
+            sa.select(T.session_id, T.method).where(T.phase == "test").order_by(T.session_id, T.position)
+        ).all()
+    )
+    orders = Counter()
+    for session in {row.session_id for row in rows}:
+        methods = [row.method for row in rows if row.session_id == session and row.method is not None]
+        blocks = [method for method, before in zip(methods, [None, *methods], strict=False) if method != before]
+        assert len(blocks) == 3
+        assert Counter(methods) == dict.fromkeys(blocks, 4)
+        orders[tuple(blocks)] += 1
+    assert len(orders) == 6
+    assert set(orders.values()) == {2}

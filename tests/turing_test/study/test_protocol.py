@@ -39,6 +39,44 @@ def test_presets_differ_in_what_is_on_screen(preset, sequential, real_vs_fake, i
     assert (p.sequential, p.real_vs_fake, p.images_per_trial) == (sequential, real_vs_fake, images)
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes", "words", "departures"),
+    [
+        ("zhang2016", {}, "one after the other for 1000 ms each", ()),
+        ("simultaneous", {}, "side by side for 1000 ms", ()),
+        ("naturalness", {"image_ms": "until answered"}, "until they answered", ('image_ms = "until answered"',)),
+        ("preference", {"side_by_side": True, "answer_while_shown": True}, "side by side for at most 1000 ms or until they answered",
+         ("side_by_side = true", "answer_while_shown = true", "gap_ms = 0")),
+        ("zhang2016", {"mask": "noise", "mask_ms": 50}, "one after the other for 1000 ms each, each followed by a mask (noise) of 50 ms,",
+         ('mask = "noise"', "mask_ms = 50")),
+        ("zhang2016", {"break_every": 20, "break_s": 60}, "one after the other for 1000 ms each",
+         ("break_every = 20", "break_s = 60")),
+    ],
+)  # fmt: skip
+def test_how_images_are_shown_is_said_in_words_and_as_departures(preset, changes, words, departures):
+    p = Protocol.of_preset(preset, **changes)
+    assert (p.presented, p.departures) == (words, departures)
+    assert parse_protocol(format_protocol(p)) == p
+
+
+def test_breaks_come_between_trials_of_the_test_only():
+    p = Protocol(practice_trials=3, test_trials=10, vigilance_trials=2, catch_trials=1, break_every=4, break_s=60)
+    assert [position for position in range(1, p.session_trials + 2) if p.has_break_before(position)] == [8, 12]
+    assert p.idle_allowed_s(8) - p.idle_allowed_s(9) == 60
+
+
+def test_digests_of_studies_from_before_these_options_stay_what_they_were():
+    # Printed by the version before the options came.
+    assert (
+        Protocol.of_preset("simultaneous").asked_digest
+        == "39a4d3ae40a7b09f4ce02a77d5ac26c85875ea33ea8c6f8402d8c41bd708a976"
+    )
+    assert (
+        Protocol.of_preset("preference").asked_digest
+        == "0e7d5a33047f026ff07d2b3f8b4b5f251b07d632351d91e32e27636edbda0fcb"
+    )
+
+
 def test_catch_trials_come_on_top_of_the_test():
     p = Protocol.of_preset("zhang2016", catch_trials=6)
     assert (p.shown_test_trials, p.session_trials, p.images_needed) == (46, 56, 66)
@@ -79,6 +117,53 @@ class TestImpossibleStudiesAreRefused:
         with pytest.raises(InputError, match=message):
             Protocol.of_preset("zhang2016", **changes)
 
+    @pytest.mark.parametrize(
+        ("preset", "changes", "message"),
+        [
+            (
+                "zhang2016",
+                {"image_ms": "until answered"},
+                'the first would never go; allowed is a number, or preset = "simultaneous"',
+            ),
+            ("preference", {"image_ms": "until answered"}, "allowed is a number, or side_by_side = true"),
+            ("naturalness", {"image_ms": "forever"}, 'allowed is a whole number from 20 to 60000, or "until answered"'),
+            ("zhang2016", {"side_by_side": True}, 'allowed is false, or preset = "simultaneous"'),
+            (
+                "naturalness",
+                {"side_by_side": True},
+                'side_by_side is true with preset = "naturalness"; allowed is false',
+            ),
+            ("simultaneous", {"side_by_side": False}, 'allowed is true, or preset = "zhang2016"'),
+            ("preference", {"side_by_side": True, "gap_ms": 600}, "gap_ms is 600 with side_by_side = true"),
+            ("naturalness", {"mask": "noise", "mask_ms": 100, "answer_while_shown": True}, "nothing is left to mask"),
+            (
+                "simultaneous",
+                {"mask": "noise", "mask_ms": 100, "image_ms": "until answered"},
+                'mask is "noise" with image_ms',
+            ),
+            ("zhang2016", {"mask": "noise"}, 'mask_ms is 0 with mask = "noise"; allowed is more than 0'),
+            ("zhang2016", {"mask_ms": 100}, 'mask_ms is 100 with mask = "none"; allowed is 0'),
+            ("zhang2016", {"mask": "grey"}, 'mask is "grey"; allowed is "none" or "plain"'),
+            ("zhang2016", {"blocks": "method"}, 'blocks is "method" with methods_per_person = 1'),
+            ("zhang2016", {"break_every": 40}, "break_every is 40, and the test has 40 trials"),
+            ("zhang2016", {"break_s": 60}, 'break_s is 60 without break_every; allowed is "unlimited"'),
+            (
+                "zhang2016",
+                {"break_every": 10, "break_s": 3601},
+                "break_s is 3601, longer than session_timeout_s = 3600",
+            ),
+            (
+                "naturalness",
+                {"answer_while_shown": True, "min_height": 360},
+                "min_height is 360, too little .* at least 368",
+            ),
+            ("preference", {"side_by_side": True, "min_width": 400}, "min_width is 400, .* at least 528"),
+        ],
+    )
+    def test_designs_that_contradict_themselves(self, preset, changes, message):
+        with pytest.raises(InputError, match=message):
+            Protocol.of_preset(preset, **changes)
+
     @pytest.mark.parametrize("preset", ["preference", "naturalness"])
     @pytest.mark.parametrize("key", ["vigilance_trials", "catch_trials", "feedback_ms"])
     def test_nothing_is_right_or_wrong_without_a_truth(self, preset, key):
@@ -102,6 +187,8 @@ class TestImpossibleStudiesAreRefused:
             ("simultaneous", {"size": 512}, (1040, 560)),
             ("naturalness", {"size": 1024}, (1024, 1072)),
             ("preference", {"min_width": 320, "min_height": 600}, (320, 600)),
+            ("preference", {"side_by_side": True, "size": 400}, (816, 448)),
+            ("simultaneous", {"image_ms": "until answered"}, (640, 368)),
         ],
     )
     def test_the_window_follows_from_the_size_of_the_images(self, preset, changes, window):

@@ -47,7 +47,7 @@ def test_every_preset_is_a_whole_page_in_every_language(language, preset):
     assert texts["question"][preset] in page
     assert not re.search(r"\{[a-z_%{]|\}\}", page)  # everything was filled in
     assert re.findall(r'data-screen="(\w+)"', page) == [
-        *("consent", "device", "window", "vision", "instructions", "ready", "resume", "trial"),
+        *("consent", "device", "window", "vision", "instructions", "ready", "resume", "pause", "trial"),
         *("completed", "incomplete", "declined", "screened_out", "incompatible", "withdrawn", "expired", "full"),
         *("elsewhere", "refused", "error"),
     ]
@@ -104,6 +104,37 @@ def test_the_announced_time_is_that_of_the_protocol():
     assert minutes(Protocol.of_preset("naturalness")) == 3  # 44 trials of 3.5 s
 
 
+def test_the_announced_time_follows_the_design():
+    beside = {"side_by_side": True, "image_ms": "until answered", "practice_trials": 0, "test_trials": 60}
+    assert minutes(Protocol.of_preset("preference", **beside)) == 6  # 60 trials of 0.9 + 5 s
+    assert minutes(Protocol.of_preset("preference", **beside, break_every=10)) == 9  # and 5 breaks of half a minute
+    assert minutes(Protocol.of_preset("preference", **beside, break_every=10, break_s=10)) == 7
+
+
+@pytest.mark.parametrize("language", languages())
+@pytest.mark.parametrize(
+    ("preset", "changes", "said", "unsaid"),
+    [
+        ("simultaneous", {"image_ms": "until answered"}, ("stays", "simultaneous_until_answered", "?simultaneous_now"), "look_away"),
+        ("preference", {"side_by_side": True}, ("look_away", "preference_side_by_side", "?preference"), "preference"),
+        ("naturalness", {"answer_while_shown": True}, ("look_away", "at_once", "naturalness", "?naturalness_now"), "stays"),
+        ("zhang2016", {"answer_while_shown": True, "break_every": 7}, ("at_once", "breaks", "zhang2016", "?zhang2016"), "stays"),
+    ],
+)  # fmt: skip
+def test_the_page_says_what_the_design_is(language, preset, changes, said, unsaid):
+    protocol = Protocol.of_preset(preset, language=language, **changes)
+    page, texts = render(protocol), read_texts(language)
+    numbers = page_variables(protocol)["numbers"]
+
+    def sentence(name):
+        text = texts["question"][name[1:]] if name.startswith("?") else texts["instructions"][name]
+        return (text["about"] if isinstance(text, dict) else text).format(**numbers)
+
+    assert all(sentence(name) in page for name in said)
+    assert sentence(unsaid) not in page
+    assert (texts["consent"]["until_answered"].format(**numbers) in page) == (protocol.image_ms == "until answered")
+
+
 FRENCH = """
 [question]
 zhang2016 = "Quelle image avait de fausses couleurs ?"
@@ -152,6 +183,8 @@ def test_a_language_of_its_own_needs_all_texts_and_no_change_of_the_toolkit(tmp_
         ('[count]\ntest = ["{n} trials"]', "count.test has 1 forms; allowed are two"),
         (f'[question]\nzhang2016 = "{"x" * 91}"', "question.zhang2016 has 91 characters; allowed are 90"),
         (f'[answer]\nfirst = "{"x" * 21}"', "answer.first has 21 characters; allowed are 20"),
+        ('[instructions]\nbreaks = "Now and then."', "instructions.breaks fills in nothing; allowed is every"),
+        ('[pause]\ntitle = "{n}"', "pause.title fills in n; allowed is nothing"),
         ("[question", "cannot be read as a file of texts"),
     ],
 )

@@ -142,3 +142,51 @@ def test_a_declared_rule_leaves_sessions_of_scripts_out(make_client, tmp_path):
     assert sorted(rules.values(), key=str) == [
         (0, None), (1, "3 or more trials that no page of the study sends")
     ]  # fmt: skip
+
+
+def test_a_script_gains_nothing_where_images_stay_until_the_answer(make_client, tmp_path):
+    beside = {"practice_trials": 0, "test_trials": 4, "image_ms": "until answered", "gap_ms": 0}
+    study = make_study(tmp_path / "study", "preference", side_by_side=True, **{**PLAYED, **beside})
+    script = make_client(study)
+    script.enter()
+    looked = {
+        "first": exposure(100, 4000, frames=240),
+        "second": exposure(100, 4000, frames=240),
+        "response_ms": 3980.0,
+    }
+    script.on_trial(1, "begin")
+    assert script.on_trial(1, "shown", **looked).status_code == 200
+    assert {"too_fast", "not_fetched"} <= set(flags(script))
+    assert script.answer(1, response_ms=1.0).status_code == 200
+    script.on_trial(2, "begin")
+    assert script.on_trial(2, "shown", first=looked["first"], second=looked["second"]).status_code == 200
+    assert "implausible" in flags(script, 2)
+    storage = script.app.extensions["turing_test"].storage
+    rows = storage.read(lambda connection: list(trial_rows(connection, study, simulated=False)))
+    assert (rows[0]["response_ms"], rows[0]["response_from"], rows[0]["answered_while_shown"]) == (3980.0, "onset", 1)
+    assert (rows[0]["onset_asynchrony_ms"], rows[0]["presented"]) == (0.0, "side by side until they answered")
+
+
+def test_who_says_that_an_answer_ended_an_image_that_no_answer_ends_is_refused(script):
+    script.on_trial(1, "begin")
+    refused = script.on_trial(1, "shown", **INVENTED, response_ms=50.0)
+    assert refused.status_code == 400
+    assert "response_ms" in refused.get_json()["error"]
+
+
+def test_images_that_stay_may_be_seen_again_after_a_reload_once_flagged(make_client, tmp_path):
+    study = make_study(
+        tmp_path / "study", "naturalness", practice_trials=0, test_trials=2, image_ms="until answered", gap_ms=0
+    )
+    person = make_client(study)
+    person.enter()
+    for load in ("load-1", "load-2", "load-3"):
+        person.load = load
+        begun = person.on_trial(1, "begin").get_json()
+        assert begun["replaced"] is False
+    looked = exposure(100, 20)
+    assert person.on_trial(1, "shown", first=looked, response_ms=15.0, proofs=person.proofs()).status_code == 200
+    person.load = "load-4"
+    assert person.view()["trial"]["mode"] == "answer_only"
+    assert person.answer(1, "yes").status_code == 200
+    assert flags(person).count("reloaded") == 1

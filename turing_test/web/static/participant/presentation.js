@@ -123,14 +123,21 @@ export class Presenter {
    * A page hidden while the image is up loses it at once: it must not greet the participant on return, a second look
    * being no part of the protocol. A page hidden before starts the delay afresh on return. Either way the record says
    * `hidden`.
+   *
+   * @param {object} what
+   * @param {object|null} [what.start] - the change that has drawn it already, in place of `before`, `delay` and `draw`
+   * @param {() => boolean} [what.isOver] - asked in every frame: whether it ends now, whatever the duration
+   * @param {() => void} [what.end] - how it goes when its time is over; `clear` when not given
+   * @param {boolean} [what.stays] - whether a hidden page keeps it: where there is no limit, a second look is no matter
    * @returns {Promise<{end: object, record: () => Promise<object>}>} `record` waits for the compositor's word
    */
-  async expose({ before, delay, duration, draw, clear }) {
+  async expose({ before, delay, duration, draw, clear, start = null, isOver = () => false, end: finish = clear, stays = false }) {
     const watch = new Watch(this.#visibility);
-    const start = await this.changeAfter(before, delay, draw, watch);
+    start ??= await this.changeAfter(before, delay, draw, watch);
     const frames = [start.frame];
     let gone = null; // the change by which a hidden page lost its image
     watch.onHidden(() => {
+      if (stays) return;
       clear();
       gone = { frame: performance.now(), presented: null };
     });
@@ -139,8 +146,8 @@ export class Presenter {
       const frame = await this.#frame();
       if (gone) break;
       frames.push(frame);
-      if (new Exposure(duration, this.interval.ms, this.latency.ms, start).endsIn(frame)) {
-        clear();
+      if (isOver() || new Exposure(duration, this.interval.ms, this.latency.ms, start).endsIn(frame)) {
+        finish();
         end = this.#mark(frame);
       }
     }
@@ -151,7 +158,7 @@ export class Presenter {
       if (end) await this.#settle([start, end]);
       return measured(start, end ?? gone, frames, watch.hidden);
     };
-    return { end: next, record };
+    return { start, end: next, isWhole: end !== null, record };
   }
 
   async #frame() {

@@ -6,6 +6,7 @@ import { describeDisplay, isCapable } from "./display.js";
 import { showEnding } from "./ending.js";
 import { Images } from "./images.js";
 import { Keeping } from "./keeping.js";
+import { showPause } from "./pause.js";
 import { readPlates } from "./plates.js";
 import { Presenter } from "./presentation.js";
 import { nextAction, Notice, part, Screens } from "./screens.js";
@@ -166,13 +167,18 @@ class Session {
 
   async #allTrials(view) {
     const begun = view.trial.number > 1 || view.trial.mode === "answer_only";
-    await this.#interlude(begun ? "resume" : "instructions", view);
+    if (view.pause) await this.#pause(view);
+    else await this.#interlude(begun ? "resume" : "instructions", view);
     let first = true;
     while (view.phase !== "done") {
       const { phase } = view.trial;
       const next = await this.#trial(view, first);
       first = false;
       if (phase === "practice" && next.trial?.phase === "test") await this.#interlude("ready", next);
+      if (next.pause) {
+        await this.#pause(next);
+        first = true;
+      }
       view = next;
     }
     return view;
@@ -186,6 +192,13 @@ class Session {
     if (this.#described) return;
     await this.#room(view.window);
     await this.#describe(); // the session goes on in another window, perhaps on another device
+  }
+
+  async #pause(view) {
+    const screen = this.#screens.show("pause");
+    const stop = showPause(screen, view.pause, view.progress);
+    await this.#interlude("pause", view);
+    stop();
   }
 
   /** Decoded images; says what is waited for where the line is slow. */
@@ -217,21 +230,22 @@ class Session {
     let images = null;
     let end = null;
     let shown = Promise.resolve();
+    let asked = () => this.#trials.ask(end, timing.answer_delay_ms, { seen: images === null });
     await this.#trials.ready();
     if (trial.mode === "show") {
       images = await this.#images.get(trial.images);
       const begun = await this.#api.begin(trial.number);
       // The answer "replaced" may have been lost on the way: what is on the page must be what is on record.
       if (begun.replaced || begun.first !== trial.images[0]) return begun.view ?? (await this.#api.view());
-      const sequential = view.preset === "zhang2016" || view.preset === "preference";
-      const presented = await this.#trials.present(images, timing, { first, sequential });
+      const presented = await this.#trials.present(images, timing, { first, ...view.presentation });
       end = presented.end;
+      asked = presented.answer ?? asked;
       const proofs = this.#images.proofs(trial.images);
       shown = presented.record().then((record) => this.#api.shown(trial.number, { ...record, proofs }));
       shown.catch(() => {}); // awaited below, after the answer
       this.#prepare([...trial.images, ...(view.next_images ?? [])]).catch(() => {}); // asked for again when needed
     }
-    const { response, responseMs } = await this.#trials.ask(end, timing.answer_delay_ms, { seen: images === null });
+    const { response, responseMs } = await asked();
     await shown;
     const next = await this.#api.answer(trial.number, response, responseMs);
     if (next.feedback && timing.feedback_ms) {

@@ -1,9 +1,10 @@
 // The places where images appear. An image pixel is a CSS pixel, whatever the device makes of it, and whatever the size of
 // the window: what surrounds the images gives way to them, never the other way round.
 
-// CSS pixels; turing_test.study.protocol has the same two, and participant.css makes them true.
+// CSS pixels; turing_test.study.protocol has the same three, and participant.css makes them true.
 const BETWEEN = 16;
 const QUESTION = 48;
+const ANSWERS = 64; // the row of buttons below images that are answered while they are seen
 const ROOMY = 290; // what progress bar, question, verdicts, remarks and foot take at their ease
 const SNUG = 156; // progress bar, question and foot, packed closely
 const WHOLE = 0.995; // an image of which so much is in view is whole: the rest is rounding
@@ -159,10 +160,13 @@ export class Stage {
     const { width, height } = windowSize();
     const size = this.#size;
     const places = this.slots.length;
+    const below = this.#trial.classList.contains("answers-below") ? ANSWERS : 0;
     let arrangement = "same"; // both in one place
-    let stageHeight = size;
+    let stageHeight = size + below;
     if (places * size + (places - 1) * BETWEEN <= width) arrangement = "beside";
-    else if (2 * size + BETWEEN + QUESTION <= height) [arrangement, stageHeight] = ["stacked", 2 * size + BETWEEN];
+    else if (2 * (size + below) + BETWEEN + QUESTION <= height) {
+      [arrangement, stageHeight] = ["stacked", 2 * (size + below) + BETWEEN];
+    }
     const free = height - stageHeight;
     const level = free >= ROOMY ? "roomy" : free >= SNUG ? "snug" : "bare";
     this.#trial.dataset.arrangement = arrangement;

@@ -1,7 +1,10 @@
 // One trial: blank, images, buttons, and after a practice trial the explanation.
 
 import { nextAnswer } from "./keys.js";
+import { maskOf } from "./masks.js";
 import { part } from "./screens.js";
+
+const sinceOnset = ({ given, onset }) => Math.max(0, given.time - (onset.presented ?? onset.frame));
 
 export class TrialScreen {
   #screen;
@@ -37,40 +40,92 @@ export class TrialScreen {
   /**
    * Show the images of a trial, each once.
    * @param {ImageBitmap[]} images - decoded
-   * @param {object} timing - ms, as the study file has them
-   * @param {{first: boolean, sequential: boolean}} how - `first` pair since the page was opened
-   * @returns {Promise<{end: object, record: () => Promise<object>}>} `record` is what the server stores
+   * @param {object} timing - ms, as the study file has them; `image_ms` is null where images stay until the answer
+   * @param {{first: boolean, sequential: boolean, answer_ends: boolean, mask: string}} how - `first` pair since the page was
+   *   opened or since a break
+   * @returns {Promise<{end: object, answer: function|null, record: () => Promise<object>}>} `record` is what the server stores;
+   *   `answer` resolves with the answer where that may come while an image is seen
    */
-  async present(images, timing, { first, sequential }) {
+  async present(images, timing, { first, sequential, answer_ends: answerEnds, mask: kind }) {
     let before = await this.#presenter.change(() => this.#state(""));
     let delay = first ? timing.first_blank_ms : timing.blank_ms;
     const slots = this.#stage.slots;
     const groups = sequential ? slots.map((slot) => [slot]) : [slots];
+    const mask = kind === "none" ? null : maskOf(kind, images);
     const records = [];
-    for (const group of groups) {
+    let asked = null; // the question that is asked with the last images
+    let start = null; // of images that came in the frame in which those before them went
+    for (const [k, group] of groups.entries()) {
+      const isLast = k === groups.length - 1;
       let cropped = () => false;
+      const show = (those) => those.forEach((slot) => this.#stage.draw(slot, images[slots.indexOf(slot)]));
+      const clear = () => group.forEach((slot) => this.#stage.clear(slot));
+      const ask = () => {
+        if (isLast && answerEnds) asked = this.#askNow();
+      };
+      const follows = !isLast && timing.gap_ms === 0 ? groups[k + 1] : null;
+      if (start) {
+        cropped = this.#stage.watch(group);
+        ask();
+      }
       const exposure = await this.#presenter.expose({
         before,
         delay,
-        duration: timing.image_ms,
+        start,
+        duration: timing.image_ms ?? Infinity,
+        stays: timing.image_ms === null,
+        isOver: () => Boolean(asked?.given),
         draw: () => {
-          group.forEach((slot) => this.#stage.draw(slot, images[slots.indexOf(slot)]));
+          show(group);
           cropped = this.#stage.watch(group);
+          ask();
         },
-        clear: () => group.forEach((slot) => this.#stage.clear(slot)),
+        clear,
+        end: () => {
+          if (mask) group.forEach((slot) => this.#stage.draw(slot, mask));
+          else clear();
+          if (follows && !mask) show(follows);
+        },
       });
       const wasCropped = cropped();
       const record = async () => ({ ...(await exposure.record()), cropped: wasCropped });
       group.forEach((slot) => records.push([slot, record]));
+      if (asked) asked.onset = exposure.start;
       before = exposure.end;
+      start = follows && !mask && exposure.isWhole ? exposure.end : null;
+      if (mask && exposure.isWhole) {
+        before = await this.#presenter.changeAfter(exposure.end, timing.mask_ms, () => {
+          clear();
+          if (follows) show(follows);
+        });
+        if (follows) start = before;
+      }
       delay = timing.gap_ms;
     }
-    const record = async () => ({
-      ...Object.fromEntries(await Promise.all(records.map(async ([slot, of]) => [slot, await of()]))),
-      interval_ms: this.#presenter.interval.ms,
-      resolution_ms: this.#compositor.resolution,
+    const answered = () => ({ response: asked.given.response, responseMs: sinceOnset(asked) });
+    const record = async () => {
+      const given = asked?.given; // before the wait for the compositor: an answer that came later ended nothing
+      return {
+        ...Object.fromEntries(await Promise.all(records.map(async ([slot, of]) => [slot, await of()]))),
+        interval_ms: this.#presenter.interval.ms,
+        resolution_ms: this.#compositor.resolution,
+        ...(given ? { response_ms: sinceOnset(asked) } : {}),
+      };
+    };
+    return { end: before, answer: asked && (() => asked.answer.then(answered)), record };
+  }
+
+  /** Ask while the images are seen: the buttons are there from now on. `given` is the answer once there is one. */
+  #askNow() {
+    this.#state("asking");
+    document.documentElement.classList.add("still");
+    part(this.#screen, "question").focus({ preventScroll: true });
+    const asked = { given: null, onset: null };
+    asked.answer = nextAnswer(this.#screen).then((given) => {
+      asked.given = given;
+      this.#screen.classList.add("sending");
     });
-    return { end: before, record };
+    return asked;
   }
 
   /**
