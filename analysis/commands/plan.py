@@ -65,6 +65,12 @@ CONTRADICTED = 1
     is_flag=True,
     help="Everybody judges all methods (preference: all pairs); the trials are divided among them.",
 )
+@click.option(
+    "--methods-per-person",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Everybody judges N of the methods (preference: of the pairs), every two sharing equally many people.",
+)
 @click.option("--images", type=click.IntRange(2), help="Images to choose from; several numbers are shown without it.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, help="Trials of a participant.")
 @click.option(
@@ -99,7 +105,7 @@ CONTRADICTED = 1
 @click.option("--image-correlation", type=click.FloatRange(0, 1), default=0.7, show_default=True,
               help="How alike images affect two methods.")  # fmt: skip
 @click.option("--participant-correlation", type=click.FloatRange(0, 1), default=0.5, show_default=True,
-              help="How alike a participant judges two methods; counts with --within-subject.")  # fmt: skip
+              help="How alike a participant judges two methods; counts where one person judges several.")  # fmt: skip
 @click.option("--unpaired", is_flag=True, help="The methods are shown on different images.")
 @click.option("--simulate", type=click.IntRange(0), default=400, show_default=True,
               help="Simulated studies that confirm the result; 0 for none.")  # fmt: skip
@@ -166,6 +172,12 @@ def _print_plan(plan: Plan) -> None:
     click.echo(
         f"{counted(design.n_participants, 'participant')}, {counted(design.n_images, 'image')}. {plan.advice.sentence}"
     )
+    if 1 < plan.n_parts < plan.n_judged:
+        units = "pairs of methods" if plan.unit == "pair" else "methods"
+        click.echo(
+            f"In all {counted(plan.people_in_all, 'participant')}: each judges {plan.n_parts} of {plan.n_judged} {units}, so two "
+            f"{units} share {100 * plan.design.shared_people:.0f} % of their participants."
+        )
     if plan.simulated is not None and chosen is not None:
         simulated = plan.simulated
         click.echo(
@@ -212,7 +224,7 @@ def _print_rows(plan: Plan) -> None:
         "equivalence of two": f"equivalence of method and photos within {size}",
     }[goal.question]
     table = Table(box=box.SIMPLE_HEAD, title=f"{aim}, power {goal.power:g}", title_justify="left", pad_edge=False)
-    people = "participants" if plan.design.same_people else f"participants per {plan.unit}"
+    people = "participants" if plan.design.shared_people == 1 else f"participants per {plan.unit}"
     for heading in ("images", people, "+- (points)", "power %", "detectable (points)"):
         table.add_column(heading, justify="right")
     for row in plan.rows:

@@ -243,6 +243,9 @@ class StudyDesign:
         Whether images are drawn at random or shown equally often.
     same_people : bool
         Whether the same people judge both methods (within-subject).
+    people_sharing : float
+        With the same people: the share of a method's participants who judge the other one as well; 1 where everybody judges
+        all, (N - 1) / (M - 1) where each judges N of M methods and every two share equally many people.
     same_images : bool
         Whether both methods are shown on the same images.
     """
@@ -253,6 +256,7 @@ class StudyDesign:
     exposure: Exposure = "random"
     same_people: bool = False
     same_images: bool = True
+    people_sharing: float = 1.0
 
     def __post_init__(self) -> None:
         if self.n_participants < 2 or self.n_trials < 1 or self.n_images < 2:
@@ -260,26 +264,39 @@ class StudyDesign:
                 f"A study of {counted(self.n_participants, 'participant')}, {counted(self.n_trials, 'trial')} and "
                 f"{counted(self.n_images, 'image')} cannot be planned; at least 2, 1 and 2 are needed."
             )
+        if not 0 < self.people_sharing <= 1:
+            raise InputError(
+                f"A share of {self.people_sharing:g} of the participants cannot judge both methods; more than 0 and at most 1 can."
+            )
         if self.n_trials > self.n_images:
             raise InputError(
                 f"{counted(self.n_trials, 'trial')} {agree(self.n_trials, 'needs', 'need')} as many images, and there are {self.n_images}; nobody sees one twice."
             )
 
     @property
+    def shared_people(self) -> float:
+        """Share of a method's participants who judge the other one as well; 0 between people."""
+        return self.people_sharing if self.same_people else 0.0
+
+    @property
     def image_repetition(self) -> float:
         """nu_I: 1 + (P-1) T / I for random images, max(1, P T / I) for balanced exposure.
 
         Where people judge two methods on different images, chance decides which image goes with which method: the
-        exposure of either varies around a balanced sum, which adds 1/2.
+        exposure of either varies around a balanced sum, which adds 1/2 (of those who judge both).
         """
         if self.exposure == "balanced":
-            return max(1.0, self.n_participants * self.n_trials / self.n_images + 0.5 * self.splits_images)
+            return max(1.0, self.n_participants * self.n_trials / self.n_images + 0.5 * self._split_share)
         return 1.0 + (self.n_participants - 1) * self.n_trials / self.n_images
 
     @property
     def splits_images(self) -> bool:
         """Whether each participant sees the two methods on different images."""
         return self.same_people and self.same_images and 2 * self.n_trials <= self.n_images
+
+    @property
+    def _split_share(self) -> float:
+        return self.shared_people if self.splits_images else 0.0
 
     @property
     def image_sharing(self) -> float:
@@ -289,8 +306,8 @@ class StudyDesign:
         if not self.splits_images:
             return 1.0 / self.n_images
         if self.exposure == "balanced":
-            return max(1.0 / self.n_images - 0.5 / (self.n_participants * self.n_trials), 0.0)
-        return (1.0 - 1.0 / self.n_participants) / self.n_images
+            return max(1.0 / self.n_images - 0.5 * self._split_share / (self.n_participants * self.n_trials), 0.0)
+        return (1.0 - self._split_share / self.n_participants) / self.n_images
 
     @property
     def expected_images(self) -> float:

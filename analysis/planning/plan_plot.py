@@ -51,7 +51,7 @@ def draw_plan(
     axes.set_xticks([5, 10, 20, 50, 100, 200, 500], labels=["5", "10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("participants" if design.same_people else f"participants per {unit}", fontsize=8)
+    axes.set_xlabel("participants" if design.shared_people == 1 else f"participants per {unit}", fontsize=8)
     axes.set_ylabel(f"standard error of the {tested} (points)", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)

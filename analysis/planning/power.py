@@ -297,16 +297,16 @@ def _difference_variance_and_df(one: PlanningModel, two: PlanningModel, design: 
     n, people = design.n_participants * design.n_trials, design.n_participants
     # Two methods share each image's common effect, as far as they are shown on the same images; and each participant's.
     shared_image = one.shared_image(two) * design.image_sharing
-    shared_people = one.shared_participant(two) / people if design.same_people else 0.0
+    shared_people = one.shared_participant(two) / people * design.shared_people
     by_people = [(design.n_trials * m.participant + m.image + m.residual) / n for m in (one, two)]
     by_image = sum((design.image_repetition * m.image + m.participant + m.residual) / n for m in (one, two))
     by_image -= 2.0 * shared_image
     cells = sum(m.rate * (1 - m.rate) / n for m in (one, two))
     variance = max(sum(by_people) - 2.0 * shared_people + by_image - cells, 1e-12)
-    if design.same_people:
-        people_term = (sum(by_people) - 2.0 * shared_people) ** 2 / (people - 1)
-    else:
-        people_term = sum(v**2 for v in by_people) / (people - 1)
+    # Three groups of people: those who judge both, and those who judge either alone.
+    both, alone = design.shared_people, 1.0 - design.shared_people
+    groups = [(both * sum(by_people) - 2.0 * shared_people, both), *((alone * v, alone) for v in by_people)]
+    people_term = sum(v**2 / max(share * people - 1, 1.0) for v, share in groups if share > 0)
     levels = design.expected_images * (1 if design.same_images else 2) - 1
     return variance, variance**2 / (people_term + by_image**2 / levels)
 

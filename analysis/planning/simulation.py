@@ -15,7 +15,7 @@ from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import fool_rate
 from analysis.statistics.preference import Preferences, pair_shares, preference_scale
 from analysis.statistics.sequential import nominal_levels
-from evalkit.arrays import FloatArray, IntArray
+from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
 
 __all__ = ["Answers", "SimulatedPower", "false_alarm_rate", "simulate_answers", "simulate_methods", "simulate_power"]
@@ -30,20 +30,20 @@ class Answers:
     value : ndarray of float64, shape (P T,)
         0 or 1.
     participant, image : ndarray of int64, shape (P T,)
-        Who answered about what; participants are numbered as they arrive.
-    first_participant : int
-        Number of the first one.
+        Who answered about what.
+    arrival : ndarray of int64, shape (P T,)
+        How many participants of the method came before.
     """
 
     value: FloatArray
     participant: IntArray
     image: IntArray
-    first_participant: int = 0
+    arrival: IntArray
 
     def of_first(self, n_participants: int) -> Answers:
         """The answers of the participants who came first."""
-        keep = self.participant < self.first_participant + n_participants
-        return replace(self, value=self.value[keep], participant=self.participant[keep], image=self.image[keep])
+        keep = self.arrival < n_participants
+        return Answers(self.value[keep], self.participant[keep], self.image[keep], self.arrival[keep])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,37 +218,48 @@ def simulate_methods(
     people, images = design.n_participants, design.n_images
     seen = _images_seen(design, len(methods), rng)
     common_image, common_person = rng.standard_normal(images), rng.standard_normal(people)
+    judges_both = _judges_both(design)
     samples = []
     for number, (model, image) in enumerate(zip(methods, seen, strict=True)):
         arrival = np.repeat(np.arange(people, dtype=np.int64), design.n_trials)
-        person = _mixed(common_person, model.participant_correlation if design.same_people else 0.0, rng)
+        person = _mixed(common_person, model.participant_correlation * judges_both, rng)
         picture = _mixed(common_image, model.image_correlation if design.same_images else 0.0, rng)
         logit = model.intercept + model.participant_sd * person[arrival] + model.image_sd * picture[image]
-        first = 0 if design.same_people else number * people
+        label = np.arange(people, dtype=np.int64) + np.where(judges_both, 0, number * people)
         samples.append(
             Answers(
                 value=(rng.random(logit.size) < expit(logit)).astype(np.float64),
-                participant=arrival + first,
+                participant=label[arrival],
                 image=image if design.same_images else image + number * images,
-                first_participant=first,
+                arrival=arrival,
             )
         )
     return samples
 
 
-def _mixed(common: FloatArray, correlation: float, rng: np.random.Generator) -> FloatArray:
+def _judges_both(design: StudyDesign) -> BoolArray:
+    """Which participants of a method judge the other one as well, spread over the order of arrival; shape (P,)."""
+    steps = np.floor(np.arange(design.n_participants + 1) * design.shared_people + 0.5)
+    return np.diff(steps) > 0
+
+
+def _mixed(common: FloatArray, correlation: float | FloatArray, rng: np.random.Generator) -> FloatArray:
     """Standard normal effects of one method that correlate with those of the other through what both share."""
-    return np.asarray(math.sqrt(correlation) * common + math.sqrt(1 - correlation) * rng.standard_normal(common.size))
+    return np.asarray(np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.standard_normal(common.size))
 
 
 def _images_seen(design: StudyDesign, n_methods: int, rng: np.random.Generator) -> list[IntArray]:
     """Image of each trial, shape (P T,), per method; people who judge both see different images where there are enough."""
-    together = 2 if design.splits_images and n_methods == 2 else 1
-    draws = [_deal(design, together * design.n_trials, rng) for _ in range(n_methods // together)]
-    if together == 1:
-        return [draw.ravel() for draw in draws]
-    shuffled = rng.permuted(draws[0], axis=1)
-    return [part.ravel() for part in np.split(shuffled, n_methods, axis=1)]
+    if not (design.splits_images and n_methods == 2):
+        return [_deal(design, design.n_trials, rng).ravel() for _ in range(n_methods)]
+    shuffled = rng.permuted(_deal(design, 2 * design.n_trials, rng), axis=1)
+    halves = np.split(shuffled, 2, axis=1)
+    if design.shared_people < 1:  # the other method of who judges one of the two is none of ours: images dealt alone
+        alone = ~_judges_both(design)
+        rest = replace(design, n_participants=max(2, int(alone.sum())))
+        for half in halves:
+            half[alone] = _deal(rest, design.n_trials, rng)[: alone.sum()]
+    return [half.ravel() for half in halves]
 
 
 def simulate_answers(

@@ -128,6 +128,8 @@ class Plan(ShownAsTable):
         What has to be shown.
     model : PlanningModel
         What was assumed, or found in a pilot.
+    n_judged, n_parts : int
+        Methods (preference: pairs) of the study, and how many of them one person judges.
     rows : tuple of PlanRow
         One per number of images.
     design : StudyDesign
@@ -146,6 +148,8 @@ class Plan(ShownAsTable):
     from_pilot: bool
     goal: Goal
     model: PlanningModel
+    n_judged: int
+    n_parts: int
     rows: tuple[PlanRow, ...]
     design: StudyDesign
     chosen: PlanRow | None
@@ -206,6 +210,11 @@ class Plan(ShownAsTable):
         return pd.DataFrame(self.shown_rows())
 
     @property
+    def people_in_all(self) -> int:
+        """Participants of the whole study, from those of each method (preference: pair)."""
+        return math.ceil(self.design.n_participants * self.n_judged / self.n_parts)
+
+    @property
     def unit(self) -> str:
         """What participants are counted by: ``method`` or ``pair``."""
         return "pair" if self.preset == "preference" else "method"
@@ -251,6 +260,8 @@ class PlanOptions:
         Methods of the study, and size of the family; by default methods - 1 (all of them against 50 %), or 1.
     within_subject : bool
         Whether everybody judges all methods.
+    methods_per_person : int or None
+        How many of the methods (preference: of the pairs of methods) one person judges, where it is neither one nor all.
     images, participants : int or None
         Given numbers, where one of them is not looked for.
     trials, vigilance : int
@@ -283,6 +294,7 @@ class PlanOptions:
     methods: int | None = None
     comparisons: int | None = None
     within_subject: bool = False
+    methods_per_person: int | None = None
     images: int | None = None
     participants: int | None = None
     trials: int = 40
@@ -313,16 +325,26 @@ class PlanOptions:
     @property
     def n_parts(self) -> int:
         """Methods (preference: pairs of methods) among which a participant's trials are divided."""
-        if not self.within_subject:
-            return 1
+        if self.methods_per_person is not None:
+            return self.methods_per_person
+        return self.n_judged if self.within_subject else 1
+
+    @property
+    def n_judged(self) -> int:
+        """Methods (preference: pairs of methods) of the study."""
         return math.comb(self.n_methods, 2) if self.preset == "preference" else self.n_methods
 
     def study_settings(self) -> tuple[str, ...]:
         """What the study file has to say, beyond its preset, so that the study is the one that was planned."""
-        if not self.within_subject:
+        if self.n_parts == 1:
             return ()
         test_trials = self.design().n_trials * self.n_parts + self.n_vigilance
-        return ('methods_per_person = "all"', f"test_trials = {test_trials}", f"vigilance_trials = {self.n_vigilance}")
+        per_person = self.n_parts if self.n_parts < self.n_judged else '"all"'
+        return (
+            f"methods_per_person = {per_person}",
+            f"test_trials = {test_trials}",
+            f"vigilance_trials = {self.n_vigilance}",
+        )
 
     def goal(self) -> Goal:
         """What has to be shown.
@@ -358,15 +380,22 @@ class PlanOptions:
         Raises
         ------
         InputError
-            When no test trial is left for each method (preference: pair).
+            When no test trial is left for each method (preference: pair), or one person would judge more than there are.
         """
+        what = "pairs of methods" if self.preset == "preference" else "methods"
+        if self.methods_per_person is not None and self.within_subject:
+            raise InputError("Give --within-subject (all methods) or --methods-per-person N, not both.")
+        if self.n_parts > self.n_judged:
+            raise InputError(
+                f"--methods-per-person {self.n_parts} is more than the {self.n_judged} {what} of the study; say --methods, or a "
+                "smaller number."
+            )
         if self.n_vigilance >= self.trials:
             raise InputError(
                 f"--vigilance {self.n_vigilance} leaves none of {counted(self.trials, 'trial')}; fewer vigilance trials are allowed."
             )
         trials = self.trials - self.n_vigilance
         if trials < self.n_parts:
-            what = "pairs of methods" if self.preset == "preference" else "methods"
             raise InputError(
                 f"{counted(trials, 'test trial')} cannot be divided among {self.n_parts} {what}; more --trials are needed."
             )
@@ -376,8 +405,9 @@ class PlanOptions:
             n_trials=trials,
             n_images=self.images or max(IMAGE_COUNTS),
             exposure=self.exposure,
-            same_people=self.within_subject,
+            same_people=self.n_parts > 1,
             same_images=not self.unpaired,
+            people_sharing=(self.n_parts - 1) / (self.n_judged - 1) if self.n_parts > 1 else 1.0,
         )
 
     def model(self) -> PlanningModel:
@@ -462,6 +492,8 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
         from_pilot=pilot is not None,
         goal=goal,
         model=model,
+        n_judged=options.n_judged,
+        n_parts=options.n_parts,
         rows=tuple(rows),
         design=final,
         chosen=chosen,

@@ -89,6 +89,9 @@ def test_the_direction_is_said_aloud() -> None:
         (["--difference", 10, "--images", 400, "--within-subject"], "18 test trials of each method"),
         (["--difference", 10, "--images", 400, "--within-subject", "--methods", 5], 'In study.toml of this study: methods_per_person = "all", '
          "test_trials = 39, vigilance_trials = 4."),
+        (["--difference", 10, "--images", 400, "--methods-per-person", 2, "--methods", 5, "--participants", 30],
+         "In all 75 participants: each judges 2 of 5 methods, so two methods share 25 % of their participants."),
+        (["--difference", 10, "--images", 400, "--methods-per-person", 2, "--methods", 5], "methods_per_person = 2, test_trials = 40"),
     ],
 )  # fmt: skip
 def test_every_kind_of_plan_is_simulated(options: list, expected: str) -> None:
@@ -128,6 +131,8 @@ def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[
         (["--pilot-quantile", 0.8], "goes with --from"),
         (["--preset", "preference", "--rate", 0.4], "does not go with --preset preference"),
         (["--within-subject", "--methods", 50], "36 test trials cannot be divided among 50 methods"),
+        (["--methods-per-person", 3], "--methods-per-person 3 is more than the 2 methods of the study"),
+        (["--methods-per-person", 2, "--within-subject"], "not both"),
         (["--equivalence-margin", 5, "--looks", 3], "not for equivalence"),
         (["--difference", 60], "leads to a rate of 110 %"),
     ],

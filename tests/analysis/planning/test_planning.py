@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from analysis.planning.power import (
     needed_std_error,
     participants_needed,
     power_of,
+    tested_std_error,
 )
 from analysis.planning.simulation import (
     SimulatedPower,
@@ -111,6 +113,26 @@ def test_people_who_judge_both_methods_see_them_on_different_images() -> None:
     assert np.ptp(np.bincount(np.concatenate([one.image, two.image]))) <= 1
 
 
+def test_as_many_people_judge_both_methods_as_a_design_of_some_of_the_methods_has() -> None:
+    some = design(40, 8, 60, exposure="balanced", same_people=True, people_sharing=0.25)
+    one, two = simulate_methods((MODEL, MODEL), some, np.random.default_rng(0))
+    shared = np.intersect1d(one.participant, two.participant)
+    assert (np.unique(one.participant).size, np.unique(two.participant).size, shared.size) == (40, 40, 10)
+    assert np.intersect1d(one.of_first(20).participant, two.of_first(20).participant).size == 5  # at every look
+    cells = np.concatenate([sample.participant * 60 + sample.image for sample in (one, two)])
+    assert np.unique(cells).size == cells.size  # nobody sees an image twice
+
+
+def test_designs_of_some_of_the_methods_lie_between_those_of_one_and_of_all() -> None:
+    errors = [
+        tested_std_error(difference(0.08), MODEL, replace(design(40, 18, 400, same_people=True), people_sharing=share))
+        for share in (0.01, 0.25, 0.5, 1.0)
+    ]
+    between_people = tested_std_error(difference(0.08), MODEL, design(40, 18, 400))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] == pytest.approx(between_people, rel=0.02)
+
+
 def test_the_number_of_participants_is_the_fewest_that_reach_the_power() -> None:
     needed = participants_needed(difference(0.08), MODEL, design(2, 36, 200))
     assert needed is not None
@@ -134,6 +156,11 @@ def test_too_few_images_cannot_be_made_up_for_by_people() -> None:
         (difference(0.12), 0.5, {"n_participants": 39, "n_trials": 20, "n_images": 40}),
         (difference(0.15), 0.5, {"n_participants": 18, "n_images": 100, "same_images": False}),
         (difference(0.08), 0.5, {"n_participants": 54, "n_trials": 18, "n_images": 400, "same_people": True}),
+        (
+            difference(0.08),
+            0.5,
+            {"n_participants": 66, "n_trials": 18, "n_images": 400, "same_people": True, "people_sharing": 0.25},
+        ),
         (difference(0.10, looks=4, bounds="pocock"), 0.3, {"n_participants": 35, "n_images": 400}),
         (difference(0.10, comparisons=5), 0.3, {"n_participants": 44, "n_images": 400}),
         (Goal(question="equivalence to 50 %", size=0.1), 0.5, {"n_participants": 26, "n_images": 100}),
