@@ -222,7 +222,7 @@ def simulate_methods(
     samples = []
     for number, (model, image) in enumerate(zip(methods, seen, strict=True)):
         arrival = np.repeat(np.arange(people, dtype=np.int64), design.n_trials)
-        person = _mixed(common_person, model.participant_correlation * judges_both, rng)
+        person = _mixed(common_person, np.where(judges_both, model.participant_correlation, 0.0), rng)
         picture = _mixed(common_image, model.image_correlation if design.same_images else 0.0, rng)
         logit = model.intercept + model.participant_sd * person[arrival] + model.image_sd * picture[image]
         label = np.arange(people, dtype=np.int64) + np.where(judges_both, 0, number * people)
@@ -240,7 +240,7 @@ def simulate_methods(
 def _judges_both(design: StudyDesign) -> BoolArray:
     """Which participants of a method judge the other one as well, spread over the order of arrival; shape (P,)."""
     steps = np.floor(np.arange(design.n_participants + 1) * design.shared_people + 0.5)
-    return np.diff(steps) > 0
+    return np.asarray(np.diff(steps) > 0)
 
 
 def _mixed(common: FloatArray, correlation: float | FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -47,7 +47,7 @@ ANSWER_ONCE = """() => {
 """For a page: somebody who answers as soon as the question is there, whatever the machine is busy with."""
 
 SHAPES = ((1920, 1080), (1366, 625), (1024, 600), (683, 380), (640, 368))
-INVENTED = {"too_fast", "implausible", "not_fetched", "looked_again"}
+INVENTED = {"too_fast", "not_fetched", "looked_again"}
 
 
 def check_answers_cover_nothing(page):
@@ -100,7 +100,7 @@ def test_images_side_by_side_stay_until_the_answer_and_after_a_reload(serve, tab
 
 
 def test_an_answer_ends_the_second_image_and_may_come_after_it(serve, tab):
-    here = serve(image_ms=2500, gap_ms=0, answer_while_shown=True, practice_trials=0, test_trials=2, reserve_trials=0)
+    here = serve(image_ms=5000, gap_ms=0, answer_while_shown=True, practice_trials=0, test_trials=2, reserve_trials=0)
     page = tab()
     person = Participant(page).open(here.url)
     page.evaluate(ANSWER_ONCE)
@@ -112,8 +112,8 @@ def test_an_answer_ends_the_second_image_and_may_come_after_it(serve, tab):
     person.answer_by(lambda: page.keyboard.press("f"))
     person.code()
     early, late = here.trials
-    assert early["response_ms"] <= early["second_off_ms"] - early["second_on_ms"] < 2450
-    assert late["response_ms"] >= late["second_off_ms"] - late["second_on_ms"] > 2400
+    assert early["response_ms"] <= early["second_off_ms"] - early["second_on_ms"] < 4500
+    assert late["response_ms"] >= late["second_off_ms"] - late["second_on_ms"] > 4500
     for trial in (early, late):
         assert trial["first_off_ms"] == trial["second_on_ms"]  # no gap at all: one frame changes both
         assert not INVENTED & flags_of(trial)
@@ -138,7 +138,7 @@ def test_a_mask_takes_the_place_of_either_image(serve, tab, mask):
         assert own["plain"] == (mask == "plain")
         assert own["gray"] == (mask != "scrambled")
     for trial in here.trials:
-        assert trial["second_on_ms"] - trial["first_off_ms"] > 1900
+        assert trial["second_on_ms"] - trial["first_off_ms"] > 1000
         assert not INVENTED & flags_of(trial)
 
 
