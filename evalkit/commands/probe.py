@@ -102,10 +102,10 @@ RANDOM = "random weights"
 @click.option(
     "--penalty",
     type=click.FloatRange(0, min_open=True),
-    default=1e-2,
-    show_default=True,
+    default=None,
     metavar="X",
-    help="Weight of the squared coefficients beside the mean loss, the same for every network.",
+    help="Weight of the squared coefficients beside the mean loss, the same for every network.  [default: 0.01; for pixels, "
+    "of which there are many, 0.0001]",
 )
 @click.option(
     "--seed",
@@ -131,7 +131,7 @@ def probe_command(
     gray: bool,
     folds: int | None,
     pixels: int | None,
-    penalty: float,
+    penalty: float | None,
     seed: int,
     device: str,
     quiet: bool,
@@ -173,9 +173,10 @@ def probe_command(
     from evalkit.colorizers.probing.features import colorizer_features, random_network, supervised_features
     from evalkit.colorizers.probing.kept_features import file_digest, kept_features
     from evalkit.colorizers.probing.layers_table import LayersTable
+    from evalkit.colorizers.probing.linear import PENALTY
     from evalkit.colorizers.probing.mean_iou import SegmentationResult
     from evalkit.colorizers.probing.scenes import read_scenes
-    from evalkit.colorizers.probing.segmentation import PIXELS, segmented
+    from evalkit.colorizers.probing.segmentation import PIXEL_PENALTY, PIXELS, segmented
     from evalkit.errors import InputError
     from evalkit.files import write_atomically
     from evalkit.networks.classifiers import Classifier, Preprocessing
@@ -237,7 +238,7 @@ def probe_command(
                 with progress_bar(features.network, "scenes", hidden=quiet) as show:
                     results.append(
                         segmented(
-                            scenes, features, pixels=pixels or PIXELS, seed=seed, penalty=penalty, store=store,
+                            scenes, features, pixels=pixels or PIXELS, seed=seed, penalty=penalty or PIXEL_PENALTY, store=store,
                             progress=show,
                         )
                     )  # fmt: skip
@@ -251,7 +252,9 @@ def probe_command(
         with kept_features(features_file, signature) as store:
             for features in networks:
                 with progress_bar(features.network, "photos", hidden=quiet) as show:
-                    results.append(validated(seen, unseen, features, penalty=penalty, store=store, progress=show))
+                    results.append(
+                        validated(seen, unseen, features, penalty=penalty or PENALTY, store=store, progress=show)
+                    )
     else:
         assert source is not None
         photos = labelled_photos(source)
@@ -263,7 +266,13 @@ def probe_command(
                 with progress_bar(features.network, "photos", hidden=quiet) as show:
                     results.append(
                         cross_validated(
-                            photos, features, folds=n_folds, seed=seed, penalty=penalty, store=store, progress=show
+                            photos,
+                            features,
+                            folds=n_folds,
+                            seed=seed,
+                            penalty=penalty or PENALTY,
+                            store=store,
+                            progress=show,
                         )
                     )
     table = LayersTable(

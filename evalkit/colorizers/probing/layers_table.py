@@ -126,7 +126,8 @@ class LayersTable:
                 "% \\usepackage{booktabs}",
                 r"\begin{table}",
                 r"\centering",
-                r"\small",
+                r"\footnotesize",
+                r"\setlength{\tabcolsep}{3pt}",
                 *parts,
                 rf"\caption{{{escape_latex(self.note())}}}",
                 r"\label{tab:layers}",
@@ -157,7 +158,9 @@ class LayersTable:
             lines.append([name, *(_with_error(result) for result in results)])
             differences = self.above_baseline(results)
             if differences is not None:
-                lines.append([f"{name} − {self.baseline}", *(_between(*difference) for difference in differences)])
+                # Two lines: eight columns of differences with their intervals are wider than a page.
+                lines.append([f"less {self.baseline}", *(signed_percent(difference) for difference, _ in differences)])
+                lines.append(["95 % interval", *(_ends(interval) for _, interval in differences)])
         return [(["network", *layers], lines) for layers, lines in tables.items()]
 
 
@@ -166,10 +169,8 @@ def _with_error(result: Result) -> str:
     return percent(result.value) + ("" if math.isnan(error) else f" ± {100 * error:.1f}")
 
 
-def _between(difference: float, interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return signed_percent(difference)
-    return f"{signed_percent(difference)} ({signed_percent(interval.low)} to {signed_percent(interval.high)})"
+def _ends(interval: Interval) -> str:
+    return "" if math.isnan(interval.low) else f"{signed_percent(interval.low)} to {signed_percent(interval.high)}"
 
 
 def _in_markdown(cells: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from evalkit.colorizers.probing.features import Features
 from evalkit.colorizers.probing.kept_features import FeatureStore
-from evalkit.colorizers.probing.linear import PENALTY, LinearClassifier, fit_linear
+from evalkit.colorizers.probing.linear import LinearClassifier, fit_linear
 from evalkit.colorizers.probing.mean_iou import IGNORED, SegmentationResult, intersections_and_unions
 from evalkit.colorizers.probing.scenes import Scene, SceneSet
 from evalkit.errors import InputError
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
     from evalkit.arrays import FloatArray, IntArray
 
-__all__ = ["PIXELS", "segmented"]
+__all__ = ["PIXELS", "PIXEL_PENALTY", "segmented"]
 
 PIXELS = 100
 """Positions per photo that a classifier learns from, by default."""
+PIXEL_PENALTY = 1e-4
+"""As `evalkit.colorizers.probing.linear.PENALTY`, for many more examples than features."""
 
 Progress = Callable[[int, int], None]
 
@@ -45,7 +47,7 @@ def segmented(
     *,
     pixels: int = PIXELS,
     seed: int = 0,
-    penalty: float = PENALTY,
+    penalty: float = PIXEL_PENALTY,
     store: FeatureStore | None = None,
     progress: Progress = lambda n_seen, n_scenes: None,
 ) -> list[SegmentationResult]:

@@ -255,12 +255,15 @@ def test_sizes_networks_and_files_of_the_table(parts: Path, weights: Path, tmp_p
     ]  # fmt: skip
     markdown = (tmp_path / "probe.md").read_text(encoding="utf-8")
     assert markdown.startswith("| network | block 1 |")
-    assert "| full, trained, 64 px − random weights |" in markdown
+    difference = 100 * float(rows[16]["minus_random"])
+    assert f"| less random weights | {difference:+.1f}".replace("-", "−").replace("+0.0", "0.0") in markdown
+    assert "| 95 % interval |" in markdown
     top1 = 100 * float(rows[16]["top1"])
     assert f"| full, trained, 64 px | {top1:.1f} ± " in markdown
     latex = (tmp_path / "probe.tex").read_text(encoding="utf-8")
     assert r"\begin{tabular}{lrrrrrrrr}" in latex
-    assert "full, trained, 64 px $-$ random weights" in latex
+    assert "less random weights & " in latex
+    assert latex.isascii()
     assert rf"{top1:.1f} $\pm$" in latex
 
 
