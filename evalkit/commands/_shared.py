@@ -1,9 +1,8 @@
-"""What several commands share: options of the ab metrics, the progress bar, running another command by its name."""
+"""What several commands share: options of the ab metrics, running another command by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +23,6 @@ __all__ = [
     "image_list_option",
     "listed_names",
     "output_options",
-    "progress_bar",
     "run_command",
     "table_console",
 ]
@@ -137,29 +135,3 @@ def table_console(elsewhere: int = 200) -> Console:
 
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=elsewhere)
-
-
-@contextmanager
-def progress_bar(title: str, unit: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and time left on standard error; only on a terminal, gone when done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=hidden or not console.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task(title, total=None, rate="")
-
-        def show(done: int, total: int) -> None:
-            speed = bar.tasks[task].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.0f} {unit}/s" if speed else "")
-
-        yield show

@@ -137,8 +137,8 @@ def colorize_command(
     pixels is printed at the end. The same names and seed give the same files.
     """  # noqa: D301 - click knows the paragraph by the control character itself
     from evalkit.colorizers.folder import colorize_folder
-    from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
+    from evalkit.progress import progress_bar
 
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
@@ -233,7 +233,7 @@ def _colorize_classically(
     """With one set of hints or an example; or with each set of a folder of numbers, into folders of those numbers."""
     from evalkit.colorizers.classical.folder import ClassicalRecipe, colorize_classically, hint_sets, parse_swatch
     from evalkit.colorizers.folder import FolderReport, UnreadPhotosError
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
 
     pairs = tuple(parse_swatch(text) for text in swatches)
     # Before hints are looked for: it refuses what does not go with the method.

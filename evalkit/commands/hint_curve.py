@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.commands._networks import NetworkChoices, network_options
-from evalkit.commands._shared import listed_names, output_options, progress_bar
+from evalkit.commands._shared import listed_names, output_options
+from evalkit.progress import progress_bar
 
 if TYPE_CHECKING:
     from evalkit.hints.curve import HintCurve

@@ -54,10 +54,10 @@ def hints_command(
     A method may read either. The same photos, names and options give the same files.
     """  # noqa: D301 - click knows the paragraph by the control character itself
     from evalkit.colorizers.folder import check_folders
-    from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
     from evalkit.hints.files import write_hint_folder
     from evalkit.hints.protocols import HintRecipe
+    from evalkit.progress import progress_bar
 
     if protocol == "zhang2017":
         if counts is not None or side is not None:

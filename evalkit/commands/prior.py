@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
-from evalkit.commands._shared import progress_bar
+from evalkit.progress import progress_bar
 
 __all__ = ["prior_command"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.commands._networks import PREPROCESSING
-from evalkit.commands._shared import listed_names, progress_bar, table_console
+from evalkit.commands._shared import listed_names, table_console
+from evalkit.progress import progress_bar
 from evalkit.wording import counted
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from evalkit.commands._shared import (
     image_list_option,
     listed_names,
     output_options,
-    progress_bar,
 )
+from evalkit.progress import progress_bar
 from evalkit.scoring.presets import PRESETS
 
 __all__ = ["score_command"]

@@ -213,7 +213,7 @@ def train_command(
     need_torch()
     from evalkit.colorizers.training.options import Compute, TrainingOptions
     from evalkit.colorizers.training.train import train
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
 
     given = {
         "steps": steps,

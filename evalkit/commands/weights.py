@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from evalkit.commands._shared import progress_bar
+from evalkit.progress import progress_bar
 
 __all__ = ["weights_command"]
 

@@ -38,9 +38,9 @@ from evalkit.images.image_pairs import PairTable
 from evalkit.images.places import ImageFile
 from evalkit.metrics.blocks import BlockMetric
 from evalkit.networks.output_cache import CacheUse
+from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import Plan
-from evalkit.scoring.workers import Progress
 from evalkit.wording import needs_package, some_names
 
 __all__ = ["EXECUTORS", "PlanPart", "measure_part", "open_executor", "part_of", "run_on_executor"]

@@ -22,6 +22,7 @@ from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
 from evalkit.networks.output_cache import CacheUse, prune, size_limit, size_text
+from evalkit.progress import Progress, progress_bar
 from evalkit.scoring.estimates import check_n_bootstrap
 from evalkit.scoring.executors import open_executor, run_on_executor
 from evalkit.scoring.kernels import compile_kernels
@@ -30,7 +31,7 @@ from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
 from evalkit.scoring.statistics_store import block_of, read_shard, shard_paths
-from evalkit.scoring.workers import Progress, end_if_unguarded, run_blocks
+from evalkit.scoring.workers import end_if_unguarded, run_blocks
 from evalkit.wording import agree, counted, some_names
 
 __all__ = ["score"]
@@ -63,7 +64,7 @@ def score(
     turn_like_truth: bool = False,
     reference: PlaceLike | None = None,
     image_cache: str | Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | bool = False,
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Scores:
     """Score folders of colorizations against a folder of true photos.
@@ -123,8 +124,9 @@ def score(
     image_cache : path, optional
         Folder for copies of images that lie elsewhere, read again from there by the next run; by default the one that the
         environment variable ``EVALKIT_IMAGE_CACHE`` names, or none.
-    progress : callable
-        Called with images done and images in all.
+    progress : bool or callable
+        True for a bar, on the terminal or below the cell of a notebook; or what is called with images done and images in
+        all.
     notify : callable
         Called with each sentence that does not wait for the results: before the first image, that weights are missing or that
         kernels are compiled; after the last one, what the cache of network outputs was good for.
@@ -182,14 +184,15 @@ def _score_into(
     resume: bool,
     overwrite: bool,
     per_image_csv: bool,
-    progress: Progress,
+    progress: Progress | bool,
     notify: Callable[[str], None],
 ) -> Scores:
     """Run a plan in a folder that is this run's alone."""
     unfinished = target / ".unfinished"
     if resume and not overwrite and (target / "run.json").exists():
         _check_same_run(plan, target, n_bootstrap)
-        progress(plan.n_images, plan.n_images)
+        if not isinstance(progress, bool):
+            progress(plan.n_images, plan.n_images)
         return Scores.read(target)
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
@@ -211,13 +214,18 @@ def _measured(
     blocks: Sequence[int],
     workers: int,
     executor: Executor | str | None,
-    progress: Progress,
+    progress: Progress | bool,
     notify: Callable[[str], None],
 ) -> tuple[tuple[str, ...], CacheUse]:
     """Measure blocks in this process, in several, or on an executor.
 
     Returns what a reader should know, and what the cache was good for, which is said too.
     """
+    if progress is True:
+        with progress_bar("scoring", "images") as show:
+            return _measured(plan, folder, blocks, workers, executor, show, notify)
+    if progress is False:
+        progress = _silent
     if executor is None:
         notes, use = run_blocks(plan, folder, blocks, workers, progress)
     else:
@@ -261,6 +269,10 @@ def _said_of_cache(root: Path, use: CacheUse) -> str:
         f"cache {root}: network outputs of true photos, {use.n_read:,} read and {use.n_stored:,} stored"
         f"{damaged if n else ''}."
     )
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress is shown."""
 
 
 def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:

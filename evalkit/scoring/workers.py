@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -16,13 +16,11 @@ from typing import Self
 
 from evalkit.errors import InputError
 from evalkit.networks.output_cache import CacheUse
+from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.plan import Plan
 
-__all__ = ["Progress", "WorkerPool", "available_cores", "run_blocks"]
-
-Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
+__all__ = ["WorkerPool", "available_cores", "run_blocks"]
 
 UNGUARDED = 77
 """Exit status of a worker that found itself reading a script which scores while it is read."""

@@ -44,9 +44,10 @@ def demo_command(out: Path, photos: Path | None) -> None:
     if photos is not None:
         _write_photos(photos)
         return
-    from evalkit.commands._shared import progress_bar, run_command
+    from evalkit.commands._shared import run_command
     from evalkit.demo.demo_figure import draw_curves, require_matplotlib
     from evalkit.demo.photos import PHOTOS, write_folders
+    from evalkit.progress import progress_bar
     from evalkit.wording import needs_package
 
     require_matplotlib()  # before any work, not after it

@@ -61,7 +61,7 @@ def create_command(
     folders again if images changed.
     """
     from evalkit.commands._methods import parse_method_options
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
     from turing_test.stimuli.create import create_study
     from turing_test.study.protocol import parse_setting
 
@@ -106,7 +106,7 @@ def create_command(
 @STUDY
 def freeze_command(study: Path) -> None:
     """Write a SHA-256 over study file, consent text, stimuli and version, and refuse changes from now on."""
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
     from turing_test.study.freeze import FROZEN, freeze
     from turing_test.study.study_folder import read_study
 
@@ -145,8 +145,9 @@ def audit_command(study: Path, out: Path | None) -> None:
 
     from rich.table import Table
 
-    from evalkit.commands._shared import progress_bar, table_console
+    from evalkit.commands._shared import table_console
     from evalkit.files import write_atomically
+    from evalkit.progress import progress_bar
     from evalkit.text_formats import csv_text
     from evalkit.wording import counted, some_names
     from turing_test.stimuli.audit import FINDINGS, PairAudit, audit_study, source_pairs
@@ -192,7 +193,7 @@ def doctor_command(ctx: click.Context, study: Path, database: str | None, url: s
 
     Exit status 2 when something is wrong.
     """
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
     from turing_test.server.doctor import examine
 
     with progress_bar("checking", "stimuli") as show:

@@ -229,8 +229,8 @@ def password_command(study: Path) -> None:
 
 def _refuse_damaged(study: Study) -> None:
     """What participants see must be what was built, and a frozen study what was frozen."""
-    from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
+    from evalkit.progress import progress_bar
     from evalkit.wording import counted
     from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
 
@@ -281,7 +281,7 @@ def _ask_password(*studies: Path) -> None:
 
 
 def _make_demo(study: Path) -> None:
-    from evalkit.commands._shared import progress_bar
+    from evalkit.progress import progress_bar
     from turing_test.stimuli.demo_study import create_demo_study
 
     with progress_bar("sealing", "images") as show:

@@ -94,8 +94,8 @@ def simulate_command(
     import secrets
     from contextlib import nullcontext
 
-    from evalkit.commands._shared import progress_bar
     from evalkit.errors import InputError
+    from evalkit.progress import progress_bar
     from turing_test.server.local_server import local_server
     from turing_test.simulation.observers import Population
     from turing_test.simulation.play import UnexpectedReply, simulate
