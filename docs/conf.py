@@ -21,7 +21,7 @@ project_copyright = author
 version = release = installed_version("colorization-evalkit")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # Markdown by myst_parser, and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
@@ -44,6 +44,12 @@ autodoc_typehints = "none"  # numpydoc's sections say types together with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc lists them already
 suppress_warnings = ["ref.citation"]  # a source in a References section need not be cited in the text
+
+# Notebooks run while the documentation is built, each in a folder of its own; one that fails fails the build.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
 
 html_math_renderer = "mathml"
 copybutton_prompt_text = "$ "

@@ -338,6 +338,7 @@ SEARCHED = {
     "license": "questions",
     "Windows": "questions",
     "offline": "questions",
+    "leaderboard": "leaderboard",
 }
 """What people type into the search box, and a page that they must be shown."""
 
