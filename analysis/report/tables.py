@@ -542,8 +542,10 @@ def _shown(cell: Cell, column: ReportColumn, plus_minus: str) -> str:
 
 
 def _together(title: str) -> str:
-    """A heading that does not break before its unit or after a lone letter."""
-    return title.replace(" %", "\u00a0%").replace("p (", "p\u00a0(")
+    """A heading that does not break before its unit or its arrow, or after a lone letter."""
+    for ending in (" %", " ↑", " ↓"):
+        title = title.replace(ending, "\u00a0" + ending[1:])
+    return title.replace("p (", "p\u00a0(")
 
 
 def _escape_markdown(text: str) -> str:
