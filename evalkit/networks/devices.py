@@ -6,6 +6,7 @@ So a number never depends on how many threads torch happened to use.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from evalkit.networks.options import Precision
 
-__all__ = ["BatchRunner", "choose_device", "chosen_batch_size", "is_out_of_memory", "one_thread", "torch_dtype"]
+__all__ = [
+    "BatchRunner",
+    "choose_device",
+    "chosen_batch_size",
+    "gpu_of_rank",
+    "is_out_of_memory",
+    "one_thread",
+    "torch_dtype",
+]
 
 CPU_BATCH = 8
 """As fast as any larger batch on one CPU thread, in a quarter of the memory of 32."""
@@ -33,7 +42,8 @@ def choose_device(name: str) -> torch.device:
     Parameters
     ----------
     name : str
-        ``auto`` (CUDA, else Apple's MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        ``auto`` (CUDA, else Apple's MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` and ``cuda`` are
+        this process's own GPU where ``LOCAL_RANK`` numbers the processes of a machine, as torchrun does.
 
     Raises
     ------
@@ -42,9 +52,11 @@ def choose_device(name: str) -> torch.device:
     """
     import torch
 
+    if name == "auto" and torch.cuda.is_available():
+        name = "cuda"
+    if name == "cuda" and torch.cuda.is_available():
+        return torch.device("cuda", gpu_of_rank(os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()))
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -59,6 +71,15 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {name!r}: torch finds no Apple GPU here; try --device auto.")
     return device
+
+
+def gpu_of_rank(rank: str, n_gpus: int) -> int:
+    """The GPU of a process of that number on its machine; more processes than GPUs share them in turn.
+
+    >>> gpu_of_rank("3", 4), gpu_of_rank("5", 4), gpu_of_rank("", 4)
+    (3, 1, 0)
+    """
+    return int(rank) % n_gpus if rank.isdecimal() else 0
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:

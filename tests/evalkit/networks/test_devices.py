@@ -121,3 +121,22 @@ def test_a_batch_size_of_zero_is_not_taken_for_none_asked(torch, monkeypatch, as
 
     monkeypatch.setattr("evalkit.networks.devices.CPU_BATCH", 8)
     assert chosen_batch_size(asked, torch.device("cpu")) == chosen
+
+
+@pytest.mark.parametrize(("rank", "gpu"), [("", 0), ("0", 0), ("1", 1), ("3", 1), ("x", 0), ("-1", 0)])
+def test_processes_of_a_machine_take_its_gpus_in_turn(rank, gpu):
+    from evalkit.networks.devices import gpu_of_rank
+
+    assert gpu_of_rank(rank, 2) == gpu
+
+
+def test_a_rank_changes_nothing_where_there_is_no_gpu(monkeypatch):
+    import torch
+
+    from evalkit.networks.devices import choose_device
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        assert choose_device("auto").type == "cpu"
+        with pytest.raises(InputError, match="torch finds 0 CUDA devices"):
+            choose_device("cuda")
