@@ -276,8 +276,8 @@ def right_answer_in_the_json(made, snapshot):
 def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path, images):
     honest = turing_test.web.participant.view
 
-    def view(study, token, snapshot, broken_rule=None):
-        made = honest(study, token, snapshot, broken_rule)
+    def view(study, token, snapshot, broken_rule=None, **options):
+        made = honest(study, token, snapshot, broken_rule, **options)
         if made["trial"] is not None:
             leak(made["trial"], snapshot)
         return made
