@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -50,8 +50,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _start_worker(plan: Plan, folder: Path) -> None:
+def _start_worker(plan: Plan, folder: Path, environment: Mapping[str, str]) -> None:
     global _worker
+    # The server that forks workers has the environment of its own start: credentials may have been set since.
+    os.environ.update(environment)
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
@@ -90,7 +92,7 @@ class WorkerPool:
             context = get_context("forkserver" if os.name == "posix" else "spawn")
             if os.name == "posix":
                 context.set_forkserver_preload(["evalkit.scoring._preload"])
-            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder))
+            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder, dict(os.environ)))
 
     def __enter__(self) -> Self:
         return self
