@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from evalkit.colorizers.anchors import builtin
 from evalkit.colorizers.base import BuiltinMethod
 from evalkit.errors import InputError
-from evalkit.images.places import ImagePlace, PlaceLike, lie_in_one_another, place_of
+from evalkit.images.places import ImagePlace, PlaceLike, check_is_folder, lie_in_one_another, place_of
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def check_folders(source: Path | ImagePlace, target: Path, *, allow_content: boo
     InputError
         If one lies in the other, the output is a file, or it has content that nobody said to keep or replace.
     """
+    check_is_folder(target)
     if lie_in_one_another(source, target):
         raise InputError(f"the output folder {target} and the input folder {source} must lie apart.")
     if target.exists() and not target.is_dir():

@@ -169,9 +169,9 @@ def table_images(objects: Objects, table: StoredObject, part: str) -> Iterator[M
             f"(bytes, or bytes and path) are {some_names(image_columns, 10) or 'none'}."
         )
     is_struct = pa.types.is_struct(schema.field(column).type)
+    has_paths = is_struct and schema.field(column).type.get_field_index("path") >= 0
     if not name_column:
         name_column = next((name for name in NAME_COLUMNS if name in schema.names), "")
-        has_paths = is_struct and schema.field(column).type.get_field_index("path") >= 0
         if not name_column and not has_paths:
             raise InputError(
                 f"{address}: no column tells the names of the images ({', '.join(NAME_COLUMNS)}, or a path beside the bytes); "
@@ -183,6 +183,14 @@ def table_images(objects: Objects, table: StoredObject, part: str) -> Iterator[M
     for group in range(opened.file.num_row_groups):
         names = _names(objects, opened, group, name_column, column)
         is_null = opened.nulls(objects, group, leaf)
+        if is_null is not None and has_paths:
+            paths = _names(objects, opened, group, "", column)
+            bare = [path for path, has_none in zip(paths, is_null, strict=True) if has_none and path is not None]
+            if bare:
+                raise InputError(
+                    f"{address}: '{column}' holds paths without bytes ({some_names(bare, 1)}); write the table with the images "
+                    "in it (datasets.table.embed_table_storage), or score their folder."
+                )
         for row, name in enumerate(names):
             if is_null is not None and is_null[row]:
                 continue

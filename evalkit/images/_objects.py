@@ -58,8 +58,8 @@ def address_without_secrets(text: str) -> str:
     >>> address_without_secrets("zip://a/*::https://me:pass@host/x.zip?X-Amz-Signature=12ab")
     'zip://a/*::https://host/x.zip'
     """
-    text = re.sub(r"(\w://)[^/\s@'\"]*@", r"\1", text)
-    return re.sub(r"(\w://[^\s?'\"]*)\?[^\s'\"#]*", r"\1", text)
+    text = re.sub(r"(\w:/{1,2})[^/\s@'\"]*@", r"\1", text)
+    return re.sub(r"(\w:/{1,2}[^\s?'\"]*)\?[^\s'\"#]*", r"\1", text)
 
 
 def expand_braces(text: str) -> list[str]:
@@ -337,9 +337,7 @@ class Objects:
 
 
 CHANGED = "has changed since it was listed; go on with --resume once it stays as it is"
-NO_RANGES = (
-    "its server does not answer range requests, so nothing can be taken out of it; keep a copy with --image-cache DIR"
-)
+NO_RANGES = "its server does not answer range requests, so nothing can be taken out of it; keep a copy with --image-cache DIR or EVALKIT_IMAGE_CACHE=DIR"
 
 
 class _NotWhole(OSError):

@@ -28,6 +28,7 @@ from evalkit.images._archives import (
 )
 from evalkit.images._headers import IMAGE_SUFFIXES, image_format, read_regular_file
 from evalkit.images._objects import WILDCARD, Objects, StoredObject, address_without_secrets, matcher
+from evalkit.wording import some_names
 
 __all__ = [
     "CACHE_VARIABLE",
@@ -36,6 +37,7 @@ __all__ = [
     "PlaceLike",
     "PlacedImage",
     "changed_since_listed",
+    "check_is_folder",
     "files_below",
     "lie_in_one_another",
     "modified_at",
@@ -103,11 +105,20 @@ class ImagePlace:
                 if is_meant(entry.name):
                     yield PlacedImage(place=self, key=entry.name, entry=entry)
             return
+        parts: set[str] = set()
+        is_empty = True
         for archive in self.objects.objects():
             for member in self._members(archive):
                 key = self._key(member.name)
+                parts.add(PurePosixPath(PurePosixPath(member.name).stem).suffix.lstrip("."))
                 if key is not None:
+                    is_empty = False
                     yield PlacedImage(place=self, key=key, entry=archive, member=member)
+        if is_empty and self.part and self.kind == "tar":
+            raise InputError(
+                f"{self}: no image there is called NAME.{self.part}.png or the like; the word before the ending is one of "
+                f"{some_names(sorted(parts - {''}), 10) or 'none'}."
+            )
 
     def _members(self, archive: StoredObject) -> Iterator[Member]:
         if self.kind == "zip":
@@ -245,6 +256,20 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
     folder = os.environ.get(CACHE_VARIABLE) if cache is None else os.fspath(cache)
     place = _address(text, Path(folder).expanduser().absolute() if folder else None)
     return replace(place, objects=replace(place.objects, cache=None)) if place.objects.is_local else place
+
+
+def check_is_folder(target: Path) -> None:
+    """Refuse an address where results are to be written: they are files of this machine.
+
+    Raises
+    ------
+    InputError
+        When the path was made of one.
+    """
+    if FLATTENED.match(str(target)) and not target.exists():
+        raise InputError(
+            f"{address_without_secrets(str(target))}: results are written to a folder of this machine, not to an address."
+        )
 
 
 def _address(text: str, cache: Path | None) -> ImagePlace:

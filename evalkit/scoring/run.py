@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
-from evalkit.images.places import PlaceLike, changed_since_listed, modified_at
+from evalkit.images.places import PlaceLike, changed_since_listed, check_is_folder, modified_at
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import NetworkOptions
@@ -162,6 +162,7 @@ def score(
             notes, use = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress, notify)
             return summarise(Path(temporary), plan.record(n_bootstrap, notes, use), metrics=plan.created)
     target = Path(out)
+    check_is_folder(target)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file; --out names a folder")
     try:

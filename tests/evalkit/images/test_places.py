@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from evalkit.colorizers.folder import colorize_folder
 from evalkit.errors import InputError
 from evalkit.images._objects import address_without_secrets, expand_braces
 from evalkit.images.image_pairs import check_folders, find_images, scan_folder
 from evalkit.images.places import CACHE_VARIABLE, ImagePlace, lie_in_one_another, place_of
+from evalkit.scoring.run import score
 
 
 def test_folders_stay_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +82,18 @@ def test_an_address_that_was_made_a_path_is_told(tmp_path: Path) -> None:
             read(Path("s3://bucket/photos"))
 
 
+def test_results_are_not_written_to_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8), (200, 20, 20)).save(tmp_path / "photos" / "a.png")
+    words = "s3:/bucket/out: results are written to a folder of this machine, not to an address"
+    with pytest.raises(InputError, match=words):
+        score("photos", {"gray": None}, out="s3://me:secret@bucket/out")
+    with pytest.raises(InputError, match=words):
+        colorize_folder("gray", "photos", Path("s3://bucket/out"))
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
 def test_an_archive_must_be_named() -> None:
     with pytest.raises(InputError, match=r"no archive is named; write zip://photos/\*::ADDRESS"):
         place_of("zip://photos/*")
@@ -127,6 +142,7 @@ def test_braces_count_as_in_shells() -> None:
         ("zip://a/*::https://token@host/x.zip?sig=1", "zip://a/*::https://host/x.zip"),
         ("https://host/d.parquet?sig=1#image", "https://host/d.parquet#image"),
         ("s3://key:secret@bucket/a b.png", "s3://bucket/a b.png"),
+        ("s3:/key:secret@bucket/a?sig=1", "s3:/bucket/a"),
     ],
 )
 def test_addresses_are_shown_without_what_is_secret(text: str, shown: str) -> None:

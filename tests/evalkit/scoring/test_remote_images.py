@@ -147,6 +147,20 @@ def test_workers_and_executors_read_the_images_themselves(
     assert files_of(tmp_path / "out") == files_of(finished[0])
 
 
+def test_workers_know_the_credentials_that_were_set_after_others_had_started(
+    photo_set: Path, finished: tuple[Path, object], quick_score: QuickScore, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        patch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+        quick_score(photo_set, None, metrics=("psnr_rgb",), n_bootstrap=0, workers=2)  # the server of workers starts
+    with pytest.MonkeyPatch.context() as patch, bucket(BUCKET, patch) as client:
+        upload_folder(client, BUCKET, photo_set / "vivid", "vivid/")
+        methods = {"vivid": f"s3://{BUCKET}/vivid", "dull": photo_set / "dull", "gray": None}
+        quick_score(photo_set, tmp_path / "out", methods, workers=2)
+    assert files_of(tmp_path / "out") == files_of(finished[0])
+
+
 def test_dask_workers_read_the_images_themselves(s3: object, finished: tuple[Path, object], tmp_path: Path) -> None:
     require(importlib.util.find_spec("distributed") is not None, "distributed is not installed (the extra `cluster`)")
     program = tmp_path / "run.py"
@@ -275,6 +289,20 @@ def test_rows_without_an_image_are_missing_files(photo_set: Path, tmp_path: Path
     )  # fmt: skip
     assert scores["vivid", "psnr_rgb"].n_images == 4
     assert [entry["image"] for entry in scores.record.missing] == ["i02", "i04"]
+
+
+def test_a_part_that_no_shard_has_is_told_with_those_there_are(archives: Path) -> None:
+    with pytest.raises(InputError, match=r"called NAME.truht.png .* is one of dull, truth, vivid"):
+        find_image_files(f"{archives}/s-*.tar#truht")
+
+
+def test_paths_without_bytes_are_refused(photo_set: Path, tmp_path: Path) -> None:
+    """What `datasets.Dataset.to_parquet` writes of images that lie in files."""
+    data = (photo_set / "truth" / "i00.png").read_bytes()
+    rows = [{"bytes": data, "path": "a.png"}, {"bytes": None, "path": "/data/b.png"}, None]
+    pq.write_table(pa.table({"image": pa.array(rows, TABLE_IMAGE)}), tmp_path / "d.parquet")
+    with pytest.raises(InputError, match=r"'image' holds paths without bytes \(/data/b.png\); write the table with"):
+        find_image_files(str(tmp_path / "d.parquet"))
 
 
 def test_lint_prior_colorize_and_lists_read_from_elsewhere(
