@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from tests.turing_test.studies import make_study
+from turing_test.commands._databases import from_environment, of_environment, read_databases
 from turing_test.server.doctor import examine
 from turing_test.server.serving import LONGEST_END_S, SILENCE_S
 from turing_test.stimuli.create import create_study
@@ -200,3 +201,18 @@ def test_the_servers_command_serves_the_study_from_postgresql(database_url, tmp_
         server.wait(timeout=30)
         server.stdout.close()
     assert server.returncode == 0
+
+
+def test_several_studies_change_databases_and_backups_alone(monkeypatch, tmp_path):
+    several = yaml.safe_load((DEPLOY / "several.yaml").read_text())["services"]
+    assert {name: set(service) for name, service in several.items()} == {
+        "study": {"environment"}, "backup": {"command", "environment"},
+    }  # fmt: skip
+    for service in several.values():
+        monkeypatch.setenv("EVALKIT_DATABASE", service["environment"]["EVALKIT_DATABASE"])
+        assert of_environment(tmp_path / "more") == (
+            "postgresql://study@database/more?passfile=/run/secrets/pgpass"  # as the only study of compose.yaml has it
+        )
+        assert set(read_databases(from_environment(), {"colors": tmp_path, "more": tmp_path})) == {"colors", "more"}
+    (script,) = several["backup"]["command"]
+    assert "evalkit study backup $$study --out /backups/" in script
