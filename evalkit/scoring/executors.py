@@ -40,6 +40,7 @@ from evalkit.metrics.blocks import BlockMetric
 from evalkit.networks.output_cache import CacheUse
 from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.compaction import Compactor
 from evalkit.scoring.plan import Plan
 from evalkit.wording import needs_package, some_names
 
@@ -226,6 +227,7 @@ def run_on_executor(
     n_images = plan.n_images
     n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
     progress(n_finished, n_images)
+    compactor = Compactor(plan, folder, blocks)
     run = secrets.token_hex(8)
     notes: set[str] = set()
     cache_use = CacheUse()
@@ -241,6 +243,7 @@ def run_on_executor(
             for future in finished:
                 count, files, own_notes, own_use = future.result()
                 _write(folder, files)
+                compactor.finished(waiting[future])
                 notes.update(own_notes)
                 cache_use += own_use
                 n_finished += count

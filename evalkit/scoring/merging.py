@@ -15,10 +15,19 @@ import pyarrow.parquet as pq
 
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.scoring.plan import BLOCK_SIZE
+from evalkit.scoring.compaction import join_shards
+from evalkit.scoring.plan import BLOCK_SIZE, BLOCKS_PER_PART
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import check_shards, read_shard, reference_paths, shard_name, shard_paths
+from evalkit.scoring.statistics_store import (
+    check_shards,
+    joined_name,
+    pieces_of_shard,
+    read_shard,
+    reference_paths,
+    shard_name,
+    shard_paths,
+)
 
 __all__ = ["merge_runs"]
 
@@ -107,6 +116,9 @@ def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> N
         block.clear()
         names.clear()
         index += 1
+        if index % BLOCKS_PER_PART == 0:
+            joined = [shard_name(i) for i in range(index - BLOCKS_PER_PART, index)]
+            join_shards(shards, joined, joined_name(joined[0], joined[-1]))
 
     for name, parts in groupby(heapq.merge(*streams, key=lambda part: part[:2]), key=lambda part: part[0]):
         if len(names) == BLOCK_SIZE:
@@ -196,11 +208,12 @@ def _join_methods(folders: Sequence[Path], images: Sequence[list[str]], records:
 
 
 def _groups(folder: Path, rank: int) -> Iterator[tuple[str, int, pa.Table]]:
-    """Rows of a run, image by image in name order, one shard in memory at a time."""
+    """Rows of a run, image by image in name order, some hundred images in memory at a time."""
     for path in shard_paths(folder / "statistics"):
-        table = read_shard(path).replace_schema_metadata(None)
-        start = 0
-        for name, rows in groupby(table["image"].to_pylist()):
-            count = sum(1 for _ in rows)
-            yield name, rank, table.slice(start, count)
-            start += count
+        for piece in pieces_of_shard(path):
+            table = piece.replace_schema_metadata(None)
+            start = 0
+            for name, rows in groupby(table["image"].to_pylist()):
+                count = sum(1 for _ in rows)
+                yield name, rank, table.slice(start, count)
+                start += count

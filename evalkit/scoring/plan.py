@@ -34,13 +34,16 @@ from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
 from evalkit.scoring.samples import Group, expand_samples, sample_files, without_photos
 from evalkit.scoring.signature import DEFINITIONS
-from evalkit.scoring.statistics_store import reference_name, shard_name
+from evalkit.scoring.statistics_store import joined_name, reference_name, shard_name
 from evalkit.wording import counted, unknown_name
 
-__all__ = ["BLOCK_SIZE", "Plan", "make_plan"]
+__all__ = ["BLOCKS_PER_PART", "BLOCK_SIZE", "Plan", "make_plan"]
 
 BLOCK_SIZE = 32
 """Images per block: some 0.1 s of work, and the most that an interruption costs each worker."""
+
+BLOCKS_PER_PART = 128
+"""Blocks whose shards are joined into one file: 4096 images."""
 
 SIZES = range(16, 16384 + 1)
 FITS = ("warp", "crop")
@@ -115,6 +118,35 @@ class Plan(RunDefinition):
     def shard(self, index: int) -> str:
         """File name of a block's shard."""
         return reference_name(index - self._n_pair_blocks) if self.is_of_reference(index) else shard_name(index)
+
+    @cached_property
+    def parts(self) -> tuple[range, ...]:
+        """Blocks whose shards are joined into one file; those at the end that do not fill one keep their own shards."""
+        n = BLOCKS_PER_PART
+        of_pairs, of_reference = range(self._n_pair_blocks), range(self._n_pair_blocks, self.n_blocks)
+        return tuple(blocks[i : i + n] for blocks in (of_pairs, of_reference) for i in range(0, len(blocks) - n + 1, n))
+
+    def part_of(self, index: int) -> range | None:
+        """The part that a block's shard goes into, if any."""
+        offset = self._n_pair_blocks if self.is_of_reference(index) else 0
+        end = self.n_blocks if offset else self._n_pair_blocks
+        first = offset + (index - offset) // BLOCKS_PER_PART * BLOCKS_PER_PART
+        return range(first, first + BLOCKS_PER_PART) if first + BLOCKS_PER_PART <= end else None
+
+    def part_name(self, part: range) -> str:
+        """File name of a part."""
+        return joined_name(self.shard(part[0]), self.shard(part[-1]))
+
+    @property
+    def rows_by_file(self) -> Mapping[str, int]:
+        """Rows of each file of the statistics once the run is complete."""
+        rows: dict[str, int] = {}
+        for index in range(self.n_blocks):
+            part = self.part_of(index)
+            name = self.shard(index) if part is None else self.part_name(part)
+            n_methods = 1 if self.is_of_reference(index) else len(self.methods)
+            rows[name] = rows.get(name, 0) + n_methods * len(self.block(index))
+        return rows
 
     @property
     def caches_outputs(self) -> bool:
@@ -220,10 +252,7 @@ class Plan(RunDefinition):
             missing=tuple(self.pairs.missing),
             notes=(*self.unused, *_of_another_kind(self.pairs.ignored), *notes),
             reading=self.reading,
-            shards={
-                self.shard(i): len(self.block(i)) * (1 if self.is_of_reference(i) else len(self.methods))
-                for i in range(self.n_blocks)
-            },
+            shards=self.rows_by_file,
             cache=cache,
         )
 

@@ -30,7 +30,7 @@ from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import block_of, read_shard, shard_paths
+from evalkit.scoring.statistics_store import block_of, note_of, read_shard, shard_paths
 from evalkit.scoring.workers import end_if_unguarded, run_blocks
 from evalkit.wording import agree, counted, some_names
 
@@ -197,7 +197,8 @@ def _score_into(
         return Scores.read(target)
     _prepare_out(target, unfinished, resume=resume, overwrite=overwrite)
     _remove_foreign_shards(plan, unfinished)
-    blocks = [i for i in range(plan.n_blocks) if not resume or _stale(plan, unfinished, i)]
+    finished = _finished_blocks(plan, unfinished) if resume else set()
+    blocks = [index for index in range(plan.n_blocks) if index not in finished]
     try:
         if blocks:
             compile_kernels(plan, notify)
@@ -310,14 +311,31 @@ def _reasons(plan: Plan) -> dict[str, list[str]]:
     return names_of
 
 
-def _stale(plan: Plan, folder: Path, index: int) -> bool:
-    path = folder / plan.shard(index)
-    return not path.is_file() or block_of(path) != plan.block_digest(index)
+def _finished_blocks(plan: Plan, folder: Path) -> set[int]:
+    """Blocks that a killed run has left, of the same files; what is there twice, or in parts of other files, is removed."""
+    finished: set[int] = set()
+    for part in plan.parts:
+        path = folder / plan.part_name(part)
+        if not path.exists():
+            continue
+        if block_of(path) == "\n".join(plan.block_digest(index) for index in part):
+            finished.update(part)
+            doubles = [folder / plan.shard(index) for index in part]
+        else:
+            doubles = [path]
+        for double in doubles:
+            double.unlink(missing_ok=True)
+            note_of(double).unlink(missing_ok=True)
+    for index in set(range(plan.n_blocks)) - finished:
+        path = folder / plan.shard(index)
+        if path.is_file() and block_of(path) == plan.block_digest(index):
+            finished.add(index)
+    return finished
 
 
 def _remove_foreign_shards(plan: Plan, folder: Path) -> None:
     """Remove half-written files of a killed run, and blocks of a run over more images than now."""
-    expected = {plan.shard(index) for index in range(plan.n_blocks)}
+    expected = {plan.shard(index) for index in range(plan.n_blocks)} | {plan.part_name(part) for part in plan.parts}
     for path in folder.iterdir():
         if path.name not in expected and path.with_suffix(".parquet").name not in expected:
             path.unlink()

@@ -50,6 +50,7 @@ from evalkit.scoring.statistics_store import (
     StoredStatistics,
     check_shards,
     drop_notes,
+    is_of_method,
     read_reference,
     read_statistics,
     read_vectors,
@@ -424,7 +425,7 @@ def _estimates(
 def _fill_rows(
     per_image: Mapping[str, FloatArray], scalars: pa.Table, method: str, estimates: Sequence[Estimate]
 ) -> None:
-    rows = np.flatnonzero(np.asarray(scalars["method"].to_numpy(zero_copy_only=False) == method))
+    rows = np.flatnonzero(is_of_method(scalars, method))
     for one in estimates:
         per_image[one.metric.name][rows] = one.per_image
 
@@ -472,9 +473,12 @@ def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
     """Digest of each folder: sha256 over the lines ``<sha256 of the file>  <image>``, images in name order."""
 
     def digest(method: str, name: str) -> str:
-        rows = rows_of_method(table, method)
-        files = zip(rows[name].to_pylist(), rows["image"].to_pylist(), strict=True)
-        return hashlib.sha256("".join(f"{sha}  {image}\n" for sha, image in files).encode()).hexdigest()
+        lines = hashlib.sha256()
+        # Piece by piece: the texts of a million images would take as much memory as all of their numbers.
+        for piece in rows_of_method(table.select(["method", name, "image"]), method).to_batches(max_chunksize=4096):
+            files = zip(piece[name].to_pylist(), piece["image"].to_pylist(), strict=True)
+            lines.update("".join(f"{sha}  {image}\n" for sha, image in files).encode())
+        return lines.hexdigest()
 
     digests = {"truth": digest(record.methods[0], "truth_sha256")}
     for method in record.methods:

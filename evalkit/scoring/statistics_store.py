@@ -7,7 +7,7 @@ measured and what the run noticed. Everything in a summary is recomputed from th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evalkit.arrays import IntArray
+from evalkit.arrays import BoolArray, IntArray
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
@@ -30,6 +30,10 @@ __all__ = [
     "StoredStatistics",
     "check_shards",
     "image_curves",
+    "is_of_method",
+    "joined_name",
+    "note_of",
+    "pieces_of_shard",
     "read_reference",
     "read_shard",
     "read_statistics",
@@ -125,7 +129,7 @@ def write_shard(
             table, file, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
         )
     # Beside the shard, not in it: it holds paths and times, and the same images must give the same shards anywhere.
-    _note(path).write_text(block, encoding="ascii")
+    note_of(path).write_text(block, encoding="ascii")
 
 
 def write_reference(
@@ -151,7 +155,7 @@ def write_reference(
         data[name] = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
     with atomic_file(path) as file:
         pq.write_table(pa.table(data), file, compression="zstd", compression_level=1, write_statistics=False)
-    _note(path).write_text(block, encoding="ascii")
+    note_of(path).write_text(block, encoding="ascii")
 
 
 def read_reference(folder: Path, names: Sequence[str]) -> ReferenceSet | None:
@@ -184,7 +188,12 @@ def reference_name(index: int) -> str:
 
 def reference_paths(folder: Path) -> list[Path]:
     """Shards of the reference set in order; none where there is no such set."""
-    return sorted(folder.glob("reference-*.parquet"))
+    return _in_order(folder.glob("reference-*.parquet"))
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    """By the number of the first block: from the 100,000th on it has more digits than the others."""
+    return sorted(paths, key=lambda path: int(path.stem.split("-")[1]))
 
 
 def shard_name(index: int) -> str:
@@ -192,16 +201,22 @@ def shard_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
+def joined_name(first: str, last: str) -> str:
+    """File name of the part that holds the rows of all shards from one to another."""
+    return f"{first.removesuffix('.parquet')}-{last.rpartition('-')[2]}"
+
+
 def block_of(path: Path) -> str | None:
-    """Digest that a shard was written with; None when the file is not a complete shard."""
+    """Digest that a shard was written with, of a part one per line; None when the file is not a complete shard."""
     try:
         pq.read_schema(path)
-        return _note(path).read_text(encoding="ascii")
+        return note_of(path).read_text(encoding="ascii")
     except (OSError, ValueError):
         return None
 
 
-def _note(path: Path) -> Path:
+def note_of(path: Path) -> Path:
+    """The file beside a shard that says what it was made from."""
     return path.with_suffix(".block")
 
 
@@ -219,7 +234,7 @@ def shard_paths(folder: Path) -> list[Path]:
     InputError
         If there is none.
     """
-    paths = sorted(folder.glob("part-*.parquet"))
+    paths = _in_order(folder.glob("part-*.parquet"))
     if not paths:
         raise InputError(
             f"{folder}: holds no statistics (part-*.parquet); is this the --out folder of 'evalkit score'?"
@@ -237,6 +252,19 @@ def read_shard(
     InputError
         If the file is not a complete shard.
     """
+    return pa.concat_tables(pieces_of_shard(path, columns, lists=lists, vectors=vectors))
+
+
+def pieces_of_shard(
+    path: Path, columns: Sequence[str] | None = None, *, lists: bool = True, vectors: bool = True
+) -> Iterator[pa.Table]:
+    """Rows of one shard as `read_shard`, some hundred images at a time, each with all of its methods.
+
+    Raises
+    ------
+    InputError
+        If the file is not a complete shard.
+    """
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
             if columns is None:
@@ -245,8 +273,9 @@ def read_shard(
                     for field in file.schema_arrow
                     if (lists if field.name in _LISTS else vectors or not pa.types.is_nested(field.type))
                 ]
-            # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
-            return file.read(columns=columns, use_threads=False)
+            for group in range(file.num_row_groups):
+                # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
+                yield file.read_row_group(group, columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a readable statistics shard ({error}); score again with --overwrite") from None
 
@@ -256,8 +285,7 @@ def read_vectors(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Feature vectors of one method, shape (n_images, length), by column."""
     parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
-    for path in shard_paths(folder):
-        table = read_shard(path, ["image", "method", *names])
+    for table in _pieces(folder, ["image", "method", *names]):
         if keep is not None:
             table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
         rows = rows_of_method(table, method)
@@ -331,9 +359,8 @@ def read_statistics(
     histograms: dict[str, IntArray] = {}
     unknown = set(keep or ())
     shards: dict[str, int] = {}
-    for path in shard_paths(folder):
-        shard = read_shard(path, vectors=False, lists=options is not None)
-        shards[path.name] = len(shard)
+    for path, shard in _with_paths(folder, lists=options is not None):
+        shards[path.name] = shards.get(path.name, 0) + len(shard)
         if keep is not None:
             names = shard["image"].to_pylist()
             unknown.difference_update(names)
@@ -355,10 +382,16 @@ def read_statistics(
     scalar = pa.concat_tables(scalars)
     return StoredStatistics(
         scalar,
-        {method: _image_statistics(rows_of_method(scalar, method), columns, tables[method]) for method in methods},
+        {method: _image_statistics(scalar, method, columns, tables.pop(method)) for method in methods},
         histograms,
         shards,
     )
+
+
+def _with_paths(folder: Path, *, lists: bool) -> Iterator[tuple[Path, pa.Table]]:
+    for path in shard_paths(folder):
+        for piece in pieces_of_shard(path, vectors=False, lists=lists):
+            yield path, piece
 
 
 def check_shards(folder: Path, shards: Mapping[str, int], recorded: Mapping[str, int]) -> None:
@@ -403,12 +436,28 @@ def _rows_of(paths: Sequence[Path]) -> dict[str, int]:
     return {path.name: pq.read_metadata(path).num_rows for path in paths}
 
 
+def _pieces(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    for path in shard_paths(folder):
+        yield from pieces_of_shard(path, columns)
+
+
 def rows_of_method(table: pa.Table, method: str) -> pa.Table:
     """The rows of one method, in order."""
-    return table.filter(pa.array(np.asarray(table["method"].to_numpy(zero_copy_only=False) == method)))
+    rows = is_of_method(table, method)
+    return table if rows.all() else table.filter(pa.array(rows))
 
 
-def _image_statistics(rows: pa.Table, columns: Sequence[str], tables: Sequence[AbErrorTable]) -> ImageStatistics:
+def is_of_method(table: pa.Table, method: str) -> BoolArray:
+    """Which rows are those of one method."""
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.equal(table["method"], method).to_numpy(), dtype=np.bool_)
+
+
+def _image_statistics(
+    scalars: pa.Table, method: str, columns: Sequence[str], tables: list[AbErrorTable]
+) -> ImageStatistics:
+    rows = rows_of_method(scalars.select(list(dict.fromkeys(["image", "method", "n_pixels", *columns]))), method)
     return ImageStatistics(
         images=tuple(rows["image"].to_pylist()),
         n_pixels=rows["n_pixels"].to_numpy(),
@@ -435,17 +484,15 @@ def _ab_error_table(rows: pa.Table, n_classes: int) -> AbErrorTable:
     )
 
 
-def _joined(parts: Sequence[AbErrorTable]) -> AbErrorTable:
-    """Reduced tables one after the other."""
+def _joined(parts: list[AbErrorTable]) -> AbErrorTable:
+    """Reduced tables one after the other; empties the list, so that of one array alone two copies exist at a time."""
+    first = parts[0]
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in parts]))])
-    return replace(
-        parts[0],
-        offsets=offsets.astype(np.int64),
-        class_id=np.concatenate([part.class_id for part in parts]),
-        class_count=np.concatenate([part.class_count for part in parts]),
-        error_sum=np.concatenate([part.error_sum for part in parts]),
-        bin_offsets=np.zeros(len(offsets), np.int64),
-    )
+    names = ("class_id", "class_count", "error_sum")
+    pieces = {name: [getattr(part, name) for part in parts] for name in names}
+    parts.clear()
+    arrays: dict[str, Any] = {name: np.concatenate(pieces.pop(name)) for name in names}
+    return replace(first, offsets=offsets.astype(np.int64), bin_offsets=np.zeros(len(offsets), np.int64), **arrays)
 
 
 def _lists(rows: pa.Table) -> dict[str, tuple[IntArray, npt.NDArray[Any]]]:
@@ -475,10 +522,9 @@ def image_curves(folder: Path, methods: Sequence[str]) -> dict[str, IntArray]:
     from evalkit.color._ab_kernel import N_BINS
 
     parts: dict[str, list[IntArray]] = {method: [np.zeros((0, N_BINS), np.int64)] for method in methods}
-    for path in shard_paths(folder):
-        if "bin_key" not in pq.read_schema(path).names:
-            break
-        shard = read_shard(path, ["method", "bin_key", "bin_count"])
+    if "bin_key" not in pq.read_schema(shard_paths(folder)[0]).names:
+        return {method: np.concatenate(curves) for method, curves in parts.items()}
+    for shard in _pieces(folder, ["method", "bin_key", "bin_count"]):
         for method in methods:
             lists = _lists(rows_of_method(shard, method))
             lengths, keys = lists["bin_key"]

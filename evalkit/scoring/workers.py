@@ -18,6 +18,7 @@ from evalkit.errors import InputError
 from evalkit.networks.output_cache import CacheUse
 from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
+from evalkit.scoring.compaction import Compactor
 from evalkit.scoring.plan import Plan
 
 __all__ = ["WorkerPool", "available_cores", "run_blocks"]
@@ -63,7 +64,8 @@ def _start_worker(plan: Plan, folder: Path, environment: Mapping[str, str]) -> N
 def _measure_block(index: int) -> tuple[int, set[str], CacheUse]:
     if _worker is None:
         raise RuntimeError("worker was not started")
-    return _worker.measure(index), _worker.notes, _worker.taken_use()
+    _worker.measure(index)
+    return index, _worker.notes, _worker.taken_use()
 
 
 class WorkerPool:
@@ -102,7 +104,7 @@ class WorkerPool:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, blocks: Iterable[int]) -> Iterator[int]:
-        """Measure blocks; yields the number of images of each as it is finished, in no particular order.
+        """Measure blocks; yields each as it is finished, in no particular order.
 
         Raises
         ------
@@ -111,9 +113,10 @@ class WorkerPool:
         """
         if self._worker is not None:
             for index in blocks:
-                yield self._worker.measure(index)
+                self._worker.measure(index)
                 self.notes |= self._worker.notes
                 self.cache_use += self._worker.taken_use()
+                yield index
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")
@@ -130,10 +133,10 @@ class WorkerPool:
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for count, notes, cache_use in [future.result() for future in finished]:
+                for index, notes, cache_use in [future.result() for future in finished]:
                     self.notes |= notes
                     self.cache_use += cache_use
-                    yield count
+                    yield index
         except BrokenProcessPool:
             # The pool's own thread collects the exit statuses; each can be read once, and a second reader is told 255.
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -167,11 +170,13 @@ def run_blocks(
     n_images = plan.n_images
     n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
     progress(n_finished, n_images)
+    compactor = Compactor(plan, folder, blocks)
     if not blocks:
         return (), CacheUse()
     with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
-        for count in pool.run(blocks):
-            n_finished += count
+        for index in pool.run(blocks):
+            compactor.finished(index)
+            n_finished += len(plan.block(index))
             progress(n_finished, n_images)
         return tuple(sorted(pool.notes)), pool.cache_use
 

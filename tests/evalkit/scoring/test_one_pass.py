@@ -47,7 +47,7 @@ def test_a_run_does_everything_once(
     monkeypatch.setattr("evalkit.images.image_pairs.os.walk", walk)
     made = counted_calls(monkeypatch, AbAuc, "__init__", lambda *_: "ab_auc")
     fingerprints = counted_calls(monkeypatch, plan, "decoder_versions", lambda: "fingerprint")
-    reads = counted_calls(monkeypatch, statistics_store, "read_shard", lambda path, *_, **__: path.name)
+    reads = counted_calls(monkeypatch, statistics_store, "pieces_of_shard", lambda path, *_, **__: path.name)
     quick_score(photo_set, None, {"vivid": photo_set / "vivid", "dull": photo_set / "dull", "gray": None})
     assert walks == {"truth": 1, "vivid": 1, "dull": 1}
     assert made == {"ab_auc": 1}
@@ -58,13 +58,13 @@ def test_a_run_does_everything_once(
 def test_reading_results_reads_each_shard_once_for_all_methods(
     monkeypatch: pytest.MonkeyPatch, finished: tuple[Path, Scores]
 ) -> None:
-    reads = counted_calls(monkeypatch, statistics_store, "read_shard", lambda path, *_, **__: path.name)
+    reads = counted_calls(monkeypatch, statistics_store, "pieces_of_shard", lambda path, *_, **__: path.name)
     Scores.read(finished[0])
     assert set(reads.values()) == {1}
     assert len(reads) == N_SHARDS
 
 
 def test_comparing_reads_each_shard_once(monkeypatch: pytest.MonkeyPatch, finished: tuple[Path, Scores]) -> None:
-    reads = counted_calls(monkeypatch, statistics_store, "read_shard", lambda path, *_, **__: path.name)
+    reads = counted_calls(monkeypatch, statistics_store, "pieces_of_shard", lambda path, *_, **__: path.name)
     compare_methods(finished[0], "gray", n_bootstrap=0)
     assert reads == {statistics_store.shard_name(k): 1 for k in range(N_SHARDS)}
