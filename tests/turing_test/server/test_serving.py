@@ -125,7 +125,7 @@ def test_a_taken_port_and_a_missing_study_are_told_in_a_sentence(study, tmp_path
         result = CliRunner().invoke(main, ["study", "serve", str(study.folder), "--port", port])
     assert result.exit_code == 2
     assert f"cannot listen on 127.0.0.1 port {port}" in result.output
-    assert CliRunner().invoke(main, ["study", "serve", str(tmp_path)]).exit_code == 2
+    assert CliRunner().invoke(main, ["study", "serve", str(tmp_path / "none")]).exit_code == 2
     assert "use --demo" in CliRunner().invoke(main, ["study", "serve"]).output
     unreachable = CliRunner().invoke(
         main,
