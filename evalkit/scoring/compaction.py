@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evalkit.files import atomic_file
+from evalkit.files import atomic_file, write_atomically
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.statistics_store import block_of, note_of, read_shard
 
@@ -48,7 +48,7 @@ def join_shards(folder: Path, names: Sequence[str], target: str) -> None:
             rows = pa.concat_tables([read_shard(path) for path in paths[first : first + BLOCKS_PER_ROW_GROUP]])
             writer.write_table(rows, row_group_size=len(rows))
     if None not in digests:
-        note_of(folder / target).write_text("\n".join(map(str, digests)), encoding="ascii")
+        write_atomically(note_of(folder / target), "\n".join(map(str, digests)))
     for path in paths:
         path.unlink()
         note_of(path).unlink(missing_ok=True)

@@ -136,7 +136,12 @@ def plain_writes(source: str) -> list[str]:
         if (
             name in {"write_text", "write_bytes"}
             or (name == "open" and any(re.fullmatch("[wax]b?", mode) for mode in modes))
-            or (place is not None and ast.unparse(node.args[place]) not in IN_MEMORY_OR_ATOMIC)
+            # A writer that another call has opened takes the rows alone.
+            or (
+                place is not None
+                and place < len(node.args)
+                and ast.unparse(node.args[place]) not in IN_MEMORY_OR_ATOMIC
+            )
         ):
             calls.append(ast.unparse(node))
     return calls

@@ -110,7 +110,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, after: bool) -> Iterat
     if step == 0:
         stop_at(Path, "replace", lambda path, target: Path(target).name == PART[1])
     if step == 1:
-        stop_at(Path, "write_text", lambda path, *_: path.name == Path(PART[1]).with_suffix(".block").name)
+        note = Path(PART[1]).with_suffix(".block").name
+        stop_at(Path, "replace", lambda path, target: Path(target).name == note)
     if step == 2:
         stop_at(Path, "unlink", lambda path: path.name == shard_name(5))
     if step == 3:
