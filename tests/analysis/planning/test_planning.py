@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.planning import power as planned_power
 from analysis.planning.assumptions import PlanningModel, StudyDesign, pilot_models
 from analysis.planning.plan_figure import write_plan_figure
 from analysis.planning.power import (
@@ -15,7 +16,6 @@ from analysis.planning.power import (
     needed_std_error,
     participants_needed,
     power_of,
-    tested_std_error,
 )
 from analysis.planning.simulation import (
     SimulatedPower,
@@ -125,10 +125,12 @@ def test_as_many_people_judge_both_methods_as_a_design_of_some_of_the_methods_ha
 
 def test_designs_of_some_of_the_methods_lie_between_those_of_one_and_of_all() -> None:
     errors = [
-        tested_std_error(difference(0.08), MODEL, replace(design(40, 18, 400, same_people=True), people_sharing=share))
+        planned_power.tested_std_error(
+            difference(0.08), MODEL, replace(design(40, 18, 400, same_people=True), people_sharing=share)
+        )
         for share in (0.01, 0.25, 0.5, 1.0)
     ]
-    between_people = tested_std_error(difference(0.08), MODEL, design(40, 18, 400))
+    between_people = planned_power.tested_std_error(difference(0.08), MODEL, design(40, 18, 400))
     assert errors == sorted(errors, reverse=True)
     assert errors[0] == pytest.approx(between_people, rel=0.02)
 

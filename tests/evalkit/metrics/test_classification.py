@@ -307,9 +307,7 @@ class TestMissing:
 
     def test_without_torch_too(self, run, monkeypatch):
         genuine = importlib.util.find_spec
-        monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name, *a: None if name == "torch" else genuine(name, *a)
-        )
+        monkeypatch.setattr("evalkit.needs.find_spec", lambda name: None if name == "torch" else genuine(name))
         scores = run(metrics=("vgg16_top1", "psnr_rgb"), methods=("vivid",))
         assert scores["vivid", "vgg16_top1"].reason == (
             "unscored: torch is not installed (the extra 'networks' brings it)"
