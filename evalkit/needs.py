@@ -9,8 +9,10 @@ from evalkit.wording import needs_package
 
 __all__ = [
     "absent_packages",
+    "need_distributed",
     "need_fsspec",
     "need_matplotlib",
+    "need_mpi",
     "need_pandas",
     "need_protocol",
     "need_scipy",
@@ -23,6 +25,11 @@ __all__ = [
 def absent_packages(*modules: str) -> list[str]:
     """Those of the modules that are not installed, in their order; imports none of them."""
     return [module for module in modules if find_spec(module) is None]
+
+
+def need_distributed(purpose: str) -> None:
+    """Refuse to go on without Dask's scheduler; as `need_scipy`."""
+    _need("distributed", "distributed", purpose, "cluster")
 
 
 def need_fsspec(purpose: str) -> None:
@@ -43,6 +50,11 @@ def need_protocol(protocol: str) -> None:
 def need_matplotlib(purpose: str) -> None:
     """Refuse to go on without matplotlib; as `need_scipy`."""
     _need("matplotlib", "matplotlib", purpose, "report")
+
+
+def need_mpi(purpose: str) -> None:
+    """Refuse to go on without mpi4py; as `need_scipy`."""
+    _need("mpi4py", "mpi4py", purpose, "mpi")
 
 
 def need_pandas() -> None:

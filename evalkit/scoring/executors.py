@@ -23,7 +23,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,12 +36,13 @@ from evalkit.files import write_atomically
 from evalkit.images.image_pairs import PairTable
 from evalkit.images.places import ImageFile
 from evalkit.metrics.blocks import BlockMetric
+from evalkit.needs import need_distributed, need_mpi
 from evalkit.networks.output_cache import CacheUse
 from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.compaction import Compactor
 from evalkit.scoring.plan import Plan
-from evalkit.wording import needs_package, some_names
+from evalkit.wording import some_names
 
 __all__ = ["EXECUTORS", "PlanPart", "measure_part", "open_executor", "part_of", "run_on_executor"]
 
@@ -323,8 +323,7 @@ def open_executor(text: str) -> Iterator[Executor]:
 
 @contextmanager
 def _dask(address: str) -> Iterator[Executor]:
-    if find_spec("distributed") is None:
-        raise InputError(needs_package("distributed", "an executor on Dask", "cluster"))
+    need_distributed("an executor on Dask")
     distributed: Any = import_module("distributed")  # without types
 
     try:
@@ -338,8 +337,7 @@ def _dask(address: str) -> Iterator[Executor]:
 
 @contextmanager
 def _mpi() -> Iterator[Executor]:
-    if find_spec("mpi4py") is None:
-        raise InputError(needs_package("mpi4py", "an executor on MPI", "mpi"))
+    need_mpi("an executor on MPI")
     futures: Any = import_module("mpi4py.futures")  # starts MPI
 
     with futures.MPIPoolExecutor() as executor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -47,6 +46,7 @@ def demo_command(out: Path, photos: Path | None) -> None:
     from evalkit.commands._shared import run_command
     from evalkit.demo.demo_figure import draw_curves, require_matplotlib
     from evalkit.demo.photos import PHOTOS, write_folders
+    from evalkit.needs import absent_packages
     from evalkit.progress import progress_bar
     from evalkit.wording import needs_package
 
@@ -61,7 +61,7 @@ def demo_command(out: Path, photos: Path | None) -> None:
         run_command(*words)
 
     names = ["mild", "strong"]
-    if find_spec("torch") is not None:
+    if not absent_packages("torch"):
         run("colorize", "full", "--input", out / "truth", "--output", out / "full", "--overwrite")
         names.append("full")
     methods: list[str | Path] = []
@@ -75,7 +75,7 @@ def demo_command(out: Path, photos: Path | None) -> None:
 These intervals are too narrow: the {n_crops} crops come from {len(PHOTOS)} photos, and crops of one photo are
 not independent. On a set of separate photos they mean what they say."""
     )
-    absent = [name for name in STUDY_NEEDS if find_spec(name) is None]
+    absent = absent_packages(*STUDY_NEEDS)
     if absent:
         click.echo(f"\nThe study and the report are left out: {needs_package(absent[0], 'the whole way', 'demo')}")
     else:

@@ -125,9 +125,7 @@ def test_without_the_servers_packages_the_demo_scores_and_says_what_it_leaves_ou
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evalkit.demo.photos.PHOTOS", {"china": 0, "retina": 240})
-    monkeypatch.setattr(
-        "turing_test.commands.demo.find_spec", lambda name: None if name in ("granian", "torch") else True
-    )
+    monkeypatch.setattr("evalkit.needs.find_spec", lambda name: None if name in ("granian", "torch") else True)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
     assert "left out: granian is not installed" in result.output
