@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from turing_test.sessions.place_counters import count_places
 from turing_test.sessions.tokens import keyed_digest, new_token
 from turing_test.web.context import Context, context
 from turing_test.web.dashboard_password import password_digest, password_is
+from turing_test.web.limits import Limits
 
 if TYPE_CHECKING:
     from analysis.trials.trial_table import RawTable
@@ -161,17 +163,25 @@ def login_page(name: str, message: str, status: int, *, closed: bool) -> Respons
     return Response(page, status, mimetype="text/html")
 
 
+def refused_attempt(limits: Limits, page: Callable[[str, int], Response]) -> Response | None:
+    """What somebody gets whose password is not even looked at: the form is not ours, or they try too often; else None."""
+    if not is_own_form():
+        return page(TOO_OLD, 400)
+    wait = limits.logins.wait(request.remote_addr or "")
+    if not wait:
+        return None
+    response = page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
+    response.headers["Retry-After"] = str(int(wait) + 1)
+    return response
+
+
 @blueprint.post("/login")
 def login() -> AnyResponse:
     """Check the password."""
-    if not is_own_form():
-        return _login_page(TOO_OLD, 400)
     server = context()
-    wait = server.limits.logins.wait(request.remote_addr or "")
-    if wait:
-        response = _login_page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
-        response.headers["Retry-After"] = str(int(wait) + 1)
-        return response
+    refused = refused_attempt(server.limits, _login_page)
+    if refused is not None:
+        return refused
     if not password_is(server.study.folder, request.form.get("password", "")):
         return _login_page("That is not the password.", 403)
     session.clear()

@@ -35,6 +35,7 @@ from turing_test.web.dashboard import (
     login_cookie,
     login_mark,
     login_page,
+    refused_attempt,
     use_cookie,
 )
 from turing_test.web.dashboard_password import password_digest, password_is
@@ -150,14 +151,10 @@ def health() -> Response:
 @blueprint.post("/dashboard/login")
 def login() -> AnyResponse:
     """Check the password, and log in to every study that it opens."""
-    if not is_own_form():
-        return _login_page(TOO_OLD, 400)
     studies = _studies()
-    wait = studies.limits.logins.wait(request.remote_addr or "")
-    if wait:
-        response = _login_page(f"Too many attempts; please wait {int(wait) + 1} seconds.", 429)
-        response.headers["Retry-After"] = str(int(wait) + 1)
-        return response
+    refused = refused_attempt(studies.limits, _login_page)
+    if refused is not None:
+        return refused
     password = request.form.get("password", "")
     opened = {
         name: server
