@@ -63,6 +63,7 @@ def create_command(
     from evalkit.commands._methods import parse_method_options
     from evalkit.progress import progress_bar
     from turing_test.stimuli.create import create_study
+    from turing_test.study.duration import duration_sentence
     from turing_test.study.protocol import parse_setting
 
     named = parse_method_options(methods)
@@ -94,7 +95,8 @@ def create_command(
         f"{study}: {counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')} ({', '.join(manifest.methods)}); "
         f"{counted(len(manifest.stimuli), 'stimulus', 'stimuli')} of {manifest.stimulus_bytes:,} bytes each\n"
         f"{protocol.preset}: {protocol.practice_trials} practice and {counted(protocol.shown_test_trials, 'test trial')}, "
-        f"{counted(protocol.sessions_per_method, 'session')} wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}"
+        f"{counted(protocol.sessions_per_method, 'session')} wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}; "
+        f"{duration_sentence(protocol)}"
     )
     if created.is_new:
         click.echo(

@@ -40,13 +40,13 @@ RUNNING = (
     "sessions_per_method", "session_timeout_s", "place_idle_s", "contact", "ethics_contact", "open_link", "public_url",
     "platforms", "mturk_hits", "mturk_frame_hosts", "prolific_studies", "prolific_keys", "prolific_completed", "prolific_failed_checks",
     "prolific_incomplete", "prolific_full", "prolific_expired", "prolific_declined", "prolific_screened_out",
-    "prolific_incompatible",
+    "prolific_incompatible", "reward",
 )  # fmt: skip
 """Options that say how a study is run, not what is asked: they may change while it runs, and every change is logged."""
 
 NEWER = (
     "methods_per_person", "prolific_keys", "side_by_side", "answer_while_shown", "mask", "mask_ms", "blocks", "break_every",
-    "break_s",
+    "break_s", "reward",
 )  # fmt: skip
 """Options that came after studies had been run: as the preset has them they ask what was asked before, so digests leave them out."""
 
@@ -347,6 +347,11 @@ class Protocol:
         "recruiting", True,
         "Whether the plain link lets anybody in (unverified). With false, only one-time links\n"
         "(evalkit study links) and crowd platforms do.",
+    )  # fmt: skip
+    reward: str = _text(
+        "recruiting", "", r"(\d{1,6}(\.\d{1,2})?( [A-Z]{3})?)?",
+        'an amount such as "2.00" or "2.00 GBP", or empty',
+        "What a participant is paid for a session. Nothing is paid by the toolkit: create and doctor say what it is per hour.",
     )  # fmt: skip
     public_url: str = _text(
         "recruiting", "", r"(https?://[A-Za-z0-9.:\[\]-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?)?",

@@ -8,21 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from turing_test.sessions.recruiters import QUERY_NAMES
+from turing_test.study.duration import session_minutes
 from turing_test.study.texts import read_texts
 
 if TYPE_CHECKING:
     from turing_test.study.protocol import Protocol
 
-__all__ = ["consent_paragraphs", "consent_sha256", "minutes", "page_variables"]
-
-ANSWER_MS = 1500
-"""How long people think about a trial, for the duration that is announced; Zhang et al. set no limit."""
-
-UNTIMED_MS = 5000
-"""How long they look and think where images stay until the answer, for the same purpose."""
-
-BREAK_S = 30
-"""How long they rest, unless a break is shorter."""
+__all__ = ["consent_paragraphs", "consent_sha256", "page_variables"]
 
 
 def page_variables(
@@ -84,20 +76,6 @@ def consent_sha256(paragraphs: list[str]) -> str:
     return hashlib.sha256("\n\n".join(paragraphs).encode()).hexdigest()
 
 
-def minutes(protocol: Protocol) -> int:
-    """Whole minutes that a session takes, answers included, rounded up."""
-    n_exposures = 2 if protocol.sequential else 1
-    if protocol.limit_ms == math.inf:
-        exposures = float(UNTIMED_MS)
-    else:
-        exposures = n_exposures * (protocol.limit_ms + protocol.mask_ms) + protocol.gap_ms
-        exposures += ANSWER_MS if protocol.answer_ends else protocol.answer_delay_ms + ANSWER_MS
-    n_breaks = sum(map(protocol.has_break_before, range(1, protocol.session_trials + 1)))
-    total = protocol.session_trials * (protocol.blank_ms + exposures) + protocol.practice_trials * protocol.feedback_ms
-    total += 1000 * n_breaks * min(BREAK_S, protocol.break_allowed_s)
-    return max(1, math.ceil(total / 60_000))
-
-
 def _instructions(protocol: Protocol) -> str:
     """Which text says what a trial is."""
     if protocol.limit_ms == math.inf:
@@ -119,7 +97,7 @@ def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
     }
     every = protocol.break_every
     return {
-        "minutes": minutes(protocol),
+        "minutes": session_minutes(protocol),
         **{name: texts["count"][name][count != 1].format(n=count) for name, count in counts.items()},
         "every": texts["count"]["test"][every != 1].format(n=every),
         "seconds": f"{protocol.limit_ms / 1000:g}",

@@ -135,7 +135,7 @@ class TestTheFiles:
     def test_of_a_healthy_study_are_well(self, study):
         found = {check.name: check.ok for check in examine(study.folder)}
         assert found == {
-            "study": True, "protocol": None, "stimuli": True, "consent": True, "freeze": None, "secret": True, "disk": True,
+            "study": True, "protocol": None, "duration": True, "stimuli": True, "consent": True, "freeze": None, "secret": True, "disk": True,
             "database": None, "server": None,
         }  # fmt: skip
 

@@ -12,9 +12,10 @@ import turing_test.study.texts
 import turing_test.web
 from evalkit.errors import InputError
 from turing_test.commands.study_files import texts_command
+from turing_test.study.duration import duration_sentence, session_minutes
 from turing_test.study.protocol import PRESETS, Protocol
 from turing_test.study.texts import check_texts, languages, read_texts
-from turing_test.web.page import consent_paragraphs, consent_sha256, minutes, page_variables
+from turing_test.web.page import consent_paragraphs, consent_sha256, page_variables
 
 TEMPLATES = Path(turing_test.web.__file__).parent / "templates"
 
@@ -27,6 +28,15 @@ def render(protocol, texts=None, **visit):
         return flask.render_template(
             "participant.html", **{**page_variables(protocol, texts), "session": "", "link": "", "opened": "", **visit}
         )
+
+
+def test_what_a_session_pays_per_hour_follows_from_the_time_that_is_announced():
+    assert duration_sentence(Protocol(reward="2 USD")).endswith("a reward of 2 USD is 24.00 USD per hour")
+    assert duration_sentence(Protocol(reward="2.50")).endswith("a reward of 2.50 is 30.00 per hour")
+    assert "hour" not in duration_sentence(Protocol())
+    with pytest.raises(InputError, match="reward is"):
+        Protocol(reward="two pounds")
+    assert Protocol(reward="2 USD").asked_digest == Protocol().asked_digest  # it may change while the study runs
 
 
 @pytest.mark.parametrize("language", languages())
@@ -100,15 +110,17 @@ def test_a_studys_own_consent_text_is_shown_as_it_is():
 
 def test_the_announced_time_is_that_of_the_protocol():
     # 50 trials of 0.9 + 1 + 0.6 + 1 + 0.1 + 1.5 s, and 10 explanations of 2.4 s: 279 s
-    assert minutes(Protocol()) == 5
-    assert minutes(Protocol.of_preset("naturalness")) == 3  # 44 trials of 3.5 s
+    assert session_minutes(Protocol()) == 5
+    assert session_minutes(Protocol.of_preset("naturalness")) == 3  # 44 trials of 3.5 s
 
 
 def test_the_announced_time_follows_the_design():
     beside = {"side_by_side": True, "image_ms": "until answered", "practice_trials": 0, "test_trials": 60}
-    assert minutes(Protocol.of_preset("preference", **beside)) == 6  # 60 trials of 0.9 + 5 s
-    assert minutes(Protocol.of_preset("preference", **beside, break_every=10)) == 9  # and 5 breaks of half a minute
-    assert minutes(Protocol.of_preset("preference", **beside, break_every=10, break_s=10)) == 7
+    assert session_minutes(Protocol.of_preset("preference", **beside)) == 6  # 60 trials of 0.9 + 5 s
+    assert (
+        session_minutes(Protocol.of_preset("preference", **beside, break_every=10)) == 9
+    )  # and 5 breaks of half a minute
+    assert session_minutes(Protocol.of_preset("preference", **beside, break_every=10, break_s=10)) == 7
 
 
 @pytest.mark.parametrize("language", languages())
