@@ -107,7 +107,7 @@ def metric_differences(
             test=test,
             p_value=p,
             p_holm=float(p_holm),
-            cautions=scores.cautions_about(found.metric, (found.other_method, found.method)),
+            cautions=found.cautions,
         )
         for found, (test, p), p_holm in zip(differences, tested, adjusted, strict=True)
     ]

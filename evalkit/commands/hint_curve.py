@@ -123,10 +123,14 @@ def hint_curve_command(
     if quiet:
         print_unscored(scores)
     if as_json:
-        rows = {"points": [_clean(point) for point in curve.points], "areas": [_clean(area) for area in curve.areas]}
+        rows = {
+            "points": [_clean(point) for point in curve.points],
+            "areas": [_clean(area) for area in curve.areas],
+            "warnings": list(scores.warnings),
+        }
         click.echo(json.dumps(rows, indent=1))
     elif not quiet:
-        _print_curve(curve, counts)
+        _print_curve(curve, counts, scores.warnings)
         click.echo(f"Results in {out}", err=True)
 
 
@@ -135,10 +139,11 @@ def _clean(row: Any) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(row).items()}
 
 
-def _print_curve(curve: HintCurve, counts: Sequence[int]) -> None:
+def _print_curve(curve: HintCurve, counts: Sequence[int], warnings: Sequence[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from evalkit.metrics import load_metric
 
@@ -168,3 +173,5 @@ def _print_curve(curve: HintCurve, counts: Sequence[int]) -> None:
         reasons = dict.fromkeys(p.reason for p in curve.points if p.metric == name and math.isnan(p.value))
         for reason in filter(None, reasons):
             console.print(f"{metric.title}: {reason}", style="dim")
+    for warning in warnings:
+        console.print(Text.assemble(("Warning: ", "yellow"), warning))

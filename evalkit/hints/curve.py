@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class HintPoint:
     reason : str
         Why images, or all, are unscored.
     signature : str
+    cautions : tuple of str
+        What a reader should know of the run and of this score.
     """
 
     method: str
@@ -54,6 +56,7 @@ class HintPoint:
     n_images: int
     reason: str
     signature: str
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,8 @@ class HintArea:
         The first method.
     difference, difference_ci_low, difference_ci_high : float
         Area minus that of the baseline, on the same images; NaN for the baseline itself.
+    cautions : tuple of str
+        Those of all points of its curve, and of the baseline's.
     """
 
     method: str
@@ -81,6 +86,7 @@ class HintArea:
     difference: float
     difference_ci_low: float
     difference_ci_high: float
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,15 @@ class HintCurve:
 
     def points_csv(self) -> str:
         """The points, one per line."""
-        return csv_text([vars(row) for row in self.points])
+        return csv_text([_row(point) for point in self.points])
 
     def areas_csv(self) -> str:
         """The areas, one per line."""
-        return csv_text([vars(row) for row in self.areas])
+        return csv_text([_row(area) for area in self.areas])
+
+
+def _row(record: HintPoint | HintArea) -> dict[str, Any]:
+    return {**vars(record), "cautions": "; ".join(record.cautions)}
 
 
 def count_folders(methods: Mapping[str, Path]) -> tuple[int, ...]:
@@ -182,14 +192,25 @@ def read_curve(out: Path, methods: Sequence[str], counts: Sequence[int], *, n_bo
     """
     from evalkit.metrics import create_metrics
     from evalkit.metrics.base import SumMetric
+    from evalkit.scoring.cautions import cautions_about
     from evalkit.scoring.scores import Scores, load_statistics
 
     scores = Scores.read(out)
+    by_name = {(score.method, score.metric): score for score in scores.summary}
+
+    def cautions(metric: str, names: Sequence[str]) -> tuple[str, ...]:
+        return cautions_about(metric, names, warnings=scores.warnings, summary=by_name)
+
     record = scores.record
     metrics = create_metrics(record.metrics, record.options, record.setups)
     stored = load_statistics(out / "statistics", record, metrics)
-    points = [_point(scores, method, metric, k) for metric in record.metrics for method in methods for k in counts]
-    areas = []
+    points = [
+        _point(scores, method, metric, k, cautions(metric, [method_of_count(method, k)]))
+        for metric in record.metrics
+        for method in methods
+        for k in counts
+    ]
+    areas: list[HintArea] = []
     for metric in metrics:
         if not isinstance(metric, SumMetric):
             continue
@@ -198,11 +219,14 @@ def read_curve(out: Path, methods: Sequence[str], counts: Sequence[int], *, n_bo
             values = [scores[method_of_count(method, k), metric.name].value for k in counts]
             if not any(map(math.isnan, values)):
                 terms[method] = [metric.terms(stored.methods[method_of_count(method, k)]) for k in counts]
-        areas += _areas(metric, scores, terms, methods=methods, counts=counts, n_bootstrap=n_bootstrap, seed=seed)
+        of_metric = _areas(metric, scores, terms, methods=methods, counts=counts, n_bootstrap=n_bootstrap, seed=seed)
+        for area in of_metric:
+            behind = [method_of_count(name, k) for name in dict.fromkeys((area.method, area.baseline)) for k in counts]
+            areas.append(replace(area, cautions=cautions(metric.name, behind)))
     return HintCurve(tuple(points), tuple(areas))
 
 
-def _point(scores: Scores, method: str, metric: str, n_hints: int) -> HintPoint:
+def _point(scores: Scores, method: str, metric: str, n_hints: int, cautions: tuple[str, ...]) -> HintPoint:
     score = scores[method_of_count(method, n_hints), metric]
     return HintPoint(
         method=method,
@@ -215,6 +239,7 @@ def _point(scores: Scores, method: str, metric: str, n_hints: int) -> HintPoint:
         n_images=score.n_images,
         reason=score.reason,
         signature=score.signature,
+        cautions=cautions,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,9 +27,10 @@ from evalkit.resampling.intervals import (
 from evalkit.resampling.multiplicity import holm
 from evalkit.resampling.replicates import FEW_IMAGES, ScoreFunction, quietly, replicate_scores
 from evalkit.resampling.swap_tests import SwapTest, sign_flip_tests, studentised_swap_test
+from evalkit.scoring.cautions import cautions_about
 from evalkit.scoring.estimates import Estimate, estimate
 from evalkit.scoring.record import RunRecord
-from evalkit.scoring.scores import Scores, load_statistics, summarise
+from evalkit.scoring.scores import Score, Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
 from evalkit.scoring.statistics_store import StoredStatistics
 from evalkit.shown import ShownAsTable
@@ -77,6 +79,9 @@ class Difference:
         The same, adjusted for all rows that were tested together.
     is_at_floor : bool
         Whether no random swap went as far as what was observed: the p-values are then at most what they say.
+    cautions : tuple of str
+        What a reader should know of the runs and of the two values; those of one of two runs alone begin with
+        ``first run:`` or ``second run:``.
     """
 
     method: str
@@ -92,6 +97,7 @@ class Difference:
     p_value: float
     p_holm: float
     is_at_floor: bool
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,8 +122,8 @@ class Differences(ShownAsTable, Sequence[Difference]):
         return len(self.records)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per difference, column name to value."""
-        return [dict(vars(record)) for record in self.records]
+        """One dictionary per difference, column name to value; the cautions in one text, with semicolons between them."""
+        return [{**vars(record), "cautions": "; ".join(record.cautions)} for record in self.records]
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a pandas data frame (needs pandas)."""
@@ -275,7 +281,7 @@ def _differences(
     adjusted = holm([math.nan if test is None else test.p_value for test in tests])
     return Differences(
         tuple(
-            _difference(row, test, float(p_holm), n_bootstrap, seed)
+            _difference(row, test, float(p_holm), n_bootstrap, seed, _cautions(row, runs))
             for row, test, p_holm in zip(rows, tests, adjusted, strict=True)
         )
     )
@@ -345,7 +351,27 @@ def _swap_tests(rows: Sequence[_Paired], seed: int) -> list[SwapTest | None]:
     return [tests.get(k) for k in range(len(rows))]
 
 
-def _difference(row: _Paired, test: SwapTest | None, p_holm: float, n_bootstrap: int, seed: int) -> Difference:
+def _cautions(row: _Paired, runs: Sequence[_Run]) -> tuple[str, ...]:
+    """Of both values: what both runs say stands once, what one of them alone says is marked."""
+    first, second = runs
+    metric = row.metric.name
+    if first is second:
+        pair = (row.method, row.other_method)
+        return cautions_about(metric, pair, warnings=first.scores.warnings, summary=first.summary)
+    of_first, of_second = (
+        cautions_about(metric, (method,), warnings=run.scores.warnings, summary=run.summary)
+        for run, method in ((first, row.method), (second, row.other_method))
+    )
+    return (
+        *(text for text in of_first if text in of_second),
+        *(f"first run: {text}" for text in of_first if text not in of_second),
+        *(f"second run: {text}" for text in of_second if text not in of_first),
+    )
+
+
+def _difference(
+    row: _Paired, test: SwapTest | None, p_holm: float, n_bootstrap: int, seed: int, cautions: tuple[str, ...]
+) -> Difference:
     between = _interval(row, n_bootstrap, seed)
     return Difference(
         method=row.method,
@@ -361,6 +387,7 @@ def _difference(row: _Paired, test: SwapTest | None, p_holm: float, n_bootstrap:
         p_value=math.nan if test is None else test.p_value,
         p_holm=p_holm,
         is_at_floor=test is not None and test.is_at_floor,
+        cautions=cautions,
     )
 
 
@@ -401,6 +428,11 @@ class _Run:
     metrics: Sequence[Metric]
     stored: StoredStatistics
     scores: Scores
+
+    @cached_property
+    def summary(self) -> dict[tuple[str, str], Score]:
+        """The scores by method and metric."""
+        return {(score.method, score.metric): score for score in self.scores.summary}
 
 
 def _read_run(folder: Path) -> _Run:

@@ -155,7 +155,22 @@ def comparison_table(differences: Sequence[Difference]) -> RenderableType:
     ]
     if any(d.metric == "ab_auc_rebal" for d in differences):
         lines.append(f"AuC rebal. holds for {counted(n_most, 'image')}: it changes with the size of the set.")
-    return Group(table, *(Text(line, style="dim") for line in lines))
+    warnings = [Text.assemble(("Warning: ", "yellow"), caution) for caution in _cautions(differences)]
+    return Group(table, *(Text(line, style="dim") for line in lines), *warnings)
+
+
+def _cautions(differences: Sequence[Difference]) -> list[str]:
+    """What readers should know, each thing once; with the metrics that it is about where it is not about all."""
+    metrics_of: dict[str, dict[str, None]] = {}
+    for d in differences:
+        for caution in d.cautions:
+            metrics_of.setdefault(caution, {})[d.metric] = None
+    n_metrics = len({d.metric for d in differences})
+    lines = []
+    for caution, names in metrics_of.items():
+        names_itself = len(names) == n_metrics or any(f"{name} " in caution for name in names)
+        lines.append(caution if names_itself else f"{', '.join(names)}: {caution}")
+    return lines
 
 
 def _shown(metric: type[Metric], value: float) -> str:

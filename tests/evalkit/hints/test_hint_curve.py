@@ -105,6 +105,24 @@ def test_points_areas_and_intervals_are_those_reckoned_by_hand(folder: Path, tmp
     assert (tmp_path / "out" / "scores" / "summary.csv").is_file()
 
 
+def test_a_curve_carries_the_cautions_of_its_scores(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "quick", tmp_path / "copied")
+    shutil.copyfile(folder / "truth" / "00.png", tmp_path / "copied" / "3" / "00.png")
+    words = ("--method", f"slow={folder / 'slow'}", "--method", f"copied={tmp_path / 'copied'}", "--bootstrap", 0)
+    printed = " ".join(curve_command(folder, *words, "--out", tmp_path / "out").output.split())
+    of_point = "1 of 24 images has the truth's own pixels"
+    assert printed.count(f"Warning: method copied-3: {of_point}") == 1
+    assert "Warning: 24 images: a small set" in printed
+    points = {(r["method"], r["metric"], r["n_hints"]): r for r in rows_of(tmp_path / "out" / "hint_curve.csv")}
+    assert f"copied-3: {of_point}" in points["copied", "ab_auc", "3"]["cautions"]
+    assert of_point not in points["copied", "ab_auc", "10"]["cautions"]
+    areas = {(r["method"], r["metric"]): r for r in rows_of(tmp_path / "out" / "hint_areas.csv")}
+    assert f"copied-3: {of_point}" in areas["copied", "ab_auc"]["cautions"]
+    assert of_point not in areas["slow", "ab_auc"]["cautions"]
+    as_json = json.loads(curve_command(folder, *words, "--out", tmp_path / "json", "--json").stdout)
+    assert f"method copied-3: {of_point}" in as_json["warnings"]
+
+
 def test_a_method_and_its_copy_differ_by_exactly_nothing(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "quick", tmp_path / "copy")
     words = ("--method", f"one={folder / 'quick'}", "--method", f"two={tmp_path / 'copy'}", "--out", tmp_path / "out")

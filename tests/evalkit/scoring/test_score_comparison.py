@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,3 +292,41 @@ def test_an_unscored_difference_is_shown_as_such(tmp_path: Path, photo_set: Path
     (psnr,) = (row for row in differences.shown_rows() if (row["first"], row["metric"]) == ("truth", "PSNR"))
     assert psnr["difference"] == "unscored"
     assert psnr["95 % interval"] == psnr["p (Holm)"] == ""
+
+
+def test_a_difference_carries_what_its_two_runs_caution_against(
+    tmp_path: Path, photo_copy: Path, quick_score: QuickScore
+) -> None:
+    shutil.copytree(photo_copy / "vivid", photo_copy / "copied")
+    shutil.copyfile(photo_copy / "truth" / "i00.png", photo_copy / "copied" / "i00.png")
+    quick_score(photo_copy, tmp_path / "a", {"mine": photo_copy / "vivid", "gray": None})
+    quick_score(photo_copy, tmp_path / "b", {"mine": photo_copy / "copied", "gray": None})
+    of_second = "second run: mine: 1 of 70 images has the truth's own pixels"
+    infinite = "second run: mine: 1 of 70 images is identical to the truth"
+    rows = {(d.method, d.metric): d.cautions for d in compare_runs(tmp_path / "a", tmp_path / "b", n_bootstrap=0)}
+    assert of_second in rows["mine", "ab_auc"]
+    # A run and its copy say the same, once; the two means of |dL| here are not the same.
+    (itself, *_) = compare_runs(tmp_path / "a", shutil.copytree(tmp_path / "a", tmp_path / "a-too"), n_bootstrap=0)
+    assert [text.partition(" differs")[0] for text in itself.cautions] == ["mine: L"]
+    assert [text.partition(" differs")[0] for text in rows["mine", "ab_auc"]] == [
+        "first run: mine: L", "second run: mine: L", of_second,
+    ]  # fmt: skip
+    assert any(text.startswith(infinite) for text in rows["mine", "psnr_rgb"])
+    assert not any(text.startswith(infinite) for text in rows["mine", "ab_auc"])
+    assert not any("mine" in text for text in rows["gray", "ab_auc"])
+
+    out = tmp_path / "differences.csv"
+    command = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--bootstrap", "100"]
+    printed = " ".join(CliRunner().invoke(main, [*command, "--out", str(out)]).stdout.split())
+    assert printed.count(f"Warning: {of_second}") == 1
+    assert f"Warning: psnr_rgb: {infinite}" in printed
+    with out.open(newline="", encoding="utf-8") as file:
+        written = {(row["method"], row["metric"]): row["cautions"] for row in csv.DictReader(file)}
+    assert written == {key: "; ".join(cautions) for key, cautions in rows.items()}
+    as_json = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert {(row["method"], row["metric"]): tuple(row["cautions"]) for row in as_json} == rows
+
+    # Two methods of one run: of whom a caution speaks is said by its name alone.
+    quick_score(photo_copy, tmp_path / "c", {"mine": photo_copy / "vivid", "theirs": photo_copy / "copied"})
+    (found,) = compare_methods(tmp_path / "c", "mine", n_bootstrap=0, metrics=["ab_auc"])
+    assert "theirs: 1 of 70 images has the truth's own pixels" in found.cautions
