@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["Prepared", "PreparedRows", "named"]
+__all__ = ["NEW", "Prepared", "PreparedRows", "json_rows", "named", "rows_as_json"]
 
 NEW = "new_"
+"""What the parameters of `named` begin with."""
 
 
 class Prepared:
@@ -82,14 +83,7 @@ class PreparedRows:
     """
 
     def __init__(self, table: sa.Table, names: Sequence[str], add_to: str | None = None) -> None:
-        self._names = tuple(names)
-        self._on_sqlite = _adding(sqlite.insert(table), table, add_to)
-        # As JSON in one parameter: the driver converts no single value, and the server reads the types from the table.
-        rows = sa.func.json_populate_recordset(
-            sa.literal_column(f"NULL::{table.name}"), sa.cast(sa.bindparam("rows", type_=sa.Text), postgresql.JSON)
-        ).table_valued(*(sa.column(name, table.c[name].type) for name in names))
-        selected = sa.select(*(rows.c[name] for name in names))
-        self._on_postgresql = _adding(postgresql.insert(table).from_select(self._names, selected), table, add_to)
+        self._table, self._names, self._add_to = table, tuple(names), add_to
         self._texts: dict[str, str] = {}
 
     def insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -97,7 +91,8 @@ class PreparedRows:
         dialect = connection.dialect
         is_sqlite = dialect.name == "sqlite"
         if dialect.name not in self._texts:
-            statement = self._on_sqlite if is_sqlite else self._on_postgresql
+            inserted = sqlite.insert(self._table)
+            statement = self._adding(inserted) if is_sqlite else self.on_postgresql("rows")
             compiled = statement.compile(dialect=dialect, column_keys=list(self._names) if is_sqlite else None)
             self._texts[dialect.name] = str(compiled)
             assert not is_sqlite or tuple(compiled.positiontup or ()) == self._names
@@ -105,16 +100,37 @@ class PreparedRows:
         if is_sqlite:
             cursor.executemany(self._texts["sqlite"], rows)
         else:
-            content = json.dumps([dict(zip(self._names, row, strict=True)) for row in rows], ensure_ascii=False)
-            cursor.execute(self._texts[dialect.name], {"rows": content})
+            cursor.execute(self._texts[dialect.name], {"rows": rows_as_json(self._names, rows)})
         cursor.close()
 
+    def on_postgresql(self, parameter: str) -> Any:
+        """The statement of PostgreSQL, whose rows are one parameter of that name (`rows_as_json`)."""
+        rows = json_rows(self._table, self._names, parameter)
+        selected = sa.select(*(rows.c[name] for name in self._names))
+        return self._adding(postgresql.insert(self._table).from_select(self._names, selected))
 
-def _adding(insert: Any, table: sa.Table, add_to: str | None) -> Any:
-    if add_to is None:
-        return insert
-    total = {add_to: table.c[add_to] + insert.excluded[add_to]}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=total)
+    def _adding(self, insert: Any) -> Any:
+        name = self._add_to
+        if name is None:
+            return insert
+        total = {name: self._table.c[name] + insert.excluded[name]}
+        return insert.on_conflict_do_update(index_elements=list(self._table.primary_key.columns), set_=total)
+
+
+def json_rows(table: sa.Table, names: Sequence[str], parameter: str) -> Any:
+    """Rows in one parameter of PostgreSQL, as something to select from.
+
+    As JSON the driver converts no single value, and the server reads the types from the table.
+    """
+    rows = sa.cast(sa.bindparam(parameter, type_=sa.Text), postgresql.JSON)
+    populated = sa.func.json_populate_recordset(sa.literal_column(f"NULL::{table.name}"), rows)
+    return populated.table_valued(*(sa.column(name, table.c[name].type) for name in names)).alias(f"{parameter}_rows")
+
+
+def rows_as_json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The value of that parameter; what is absent is NULL."""
+    content = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def named(*columns: sa.Column[Any]) -> dict[str, sa.BindParameter[Any]]:

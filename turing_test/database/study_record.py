@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from evalkit.errors import InputError
 from evalkit.release import release
 from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared
 from turing_test.database.storage import Storage
 from turing_test.study.study_folder import Study
 
@@ -42,6 +43,7 @@ ADMISSIONS: dict[Admission, str] = {
 
 LOGGED_OUT = "logged_out"
 _R, _E = tables.study, tables.event
+_ADMISSION = Prepared(sa.select(_R.c.admission))
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,9 @@ def changes_while_running(connection: Connection) -> list[Change]:
 
 def admission(connection: Connection) -> Admission:
     """What the study does with those who come; ``open`` before it was first served."""
-    state: Admission | None = connection.execute(sa.select(_R.c.admission)).scalar()
-    return state or "open"
+    rows = _ADMISSION.all(connection)
+    state: Admission = rows[0][0] if rows else "open"
+    return state
 
 
 def set_admission(storage: Storage, state: Admission) -> Admission:

@@ -14,6 +14,7 @@ from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.identifiers import Identifier, find_sessions
 from turing_test.sessions.place_counters import release
+from turing_test.sessions.turn import Turn
 from turing_test.study.study_folder import Study
 
 __all__ = ["forget"]
@@ -52,6 +53,7 @@ def forget(storage: Storage, study: Study, identifier: Identifier) -> int:
         if storage.is_sqlite:  # overwrite what is deleted
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
         release(connection, study, keys[0])
+        Turn.end(connection)
         trials = connection.execute(sa.delete(tables.trial).where(tables.trial.c.session_id == keys[0])).rowcount
         connection.execute(sa.delete(tables.event).where(tables.event.c.session_id == keys[0]))
         connection.execute(sa.delete(tables.session).where(tables.session.c.id == keys[0]))

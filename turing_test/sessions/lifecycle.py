@@ -18,9 +18,8 @@ from sqlalchemy import Connection
 
 from evalkit.wording import counted
 from turing_test.database import schema as tables
-from turing_test.database.prepared import PreparedRows
+from turing_test.database.prepared import Prepared
 from turing_test.database.storage import Storage, StorageUnavailable
-from turing_test.database.study_record import admission
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import (
     PlannedTrial,
@@ -32,14 +31,16 @@ from turing_test.sessions.assignment import (
     per_arm,
     plan_session,
 )
-from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, idle_limit_s, settle, take
-from turing_test.sessions.places import has_room, images_shown, sessions_by_arms
+from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s
+from turing_test.sessions.places import sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
-from turing_test.sessions.snapshot import Snapshot, find_session
+from turing_test.sessions.snapshot import AHEAD, Snapshot, find_session, first_snapshot
+from turing_test.sessions.start_statement import TRIAL_VALUES, store_start
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token, new_tokens
+from turing_test.sessions.turn import Turn
 from turing_test.study.study_folder import Study
 
 __all__ = ["SIMULATED", "decline", "look_up", "record_device", "record_vision", "start", "withdraw"]
@@ -47,7 +48,10 @@ __all__ = ["SIMULATED", "decline", "look_up", "record_device", "record_vision", 
 SIMULATED = Arrival(platform="simulated", person=None, verified=False)
 """How simulated participants come; only they may answer without display times."""
 
-_S, _T, _L, _E = tables.session, tables.trial, tables.link, tables.event
+_S, _L, _E = tables.session, tables.link, tables.event
+_OF_PLACE = Prepared(
+    sa.select(_S.c.id, _S.c.state).where(_S.c.arrival_hash == sa.bindparam("place"), _S.c.person_hash.is_(None))
+)
 
 
 def start(
@@ -93,10 +97,9 @@ def start(
     token = new_token()
 
     def work(connection: Connection) -> Snapshot:
-        storage.lock_assignment(connection)
         now = clock.now()
-        settle(connection, study, now)
-        state = "open" if arrival.platform == SIMULATED.platform else admission(connection)
+        turn = Turn.of(connection, storage, study, now)
+        state = "open" if arrival.platform == SIMULATED.platform else turn.admission
         link_id = None if link is None else _open_link(connection, study, link, token, now)
         if isinstance(link_id, Snapshot):
             return link_id
@@ -107,11 +110,9 @@ def start(
         if arrival.place is None and attempt is not None:
             place = keyed_digest(study.key, "attempt", attempt)
         if person is None and place is not None:
-            earlier = connection.execute(
-                sa.select(_S.c.id, _S.c.state).where(_S.c.arrival_hash == place, _S.c.person_hash.is_(None))
-            ).first()
-            if earlier is not None and not _forget_turned_away(connection, earlier.id, earlier.state):
-                return _enter_again(connection, study, earlier.id, token, now)
+            for session_id, state_before in _OF_PLACE.all(connection, place=place)[:1]:
+                if not _forget_turned_away(connection, session_id, state_before):
+                    return _enter_again(connection, study, session_id, token, now)
         use = None if arrival.proof is None else _Use.of(study, arrival.proof, attempt)
         if person is not None:
             if study.extends is not None and person in study.extends.people:
@@ -127,12 +128,13 @@ def start(
             raise Refused(403, "This study is paused at the moment; please come back later.", paused=True)
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
-        session_id = None if state == "closed" else _assign(connection, study, row, by_link=link_id is not None)
-        if session_id is None:
+        begun = None if state == "closed" else _assign(connection, study, turn, row, by_link=link_id is not None)
+        if begun is None:
             connection.execute(sa.insert(_S).values(**row | {"state": "full", "ended_at": now}))
+            begun = find_session(connection, token)
         elif link_id is not None:
-            connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=session_id, used_at=now))
-        begun = find_session(connection, token)
+            connection.execute(sa.update(_L).where(_L.c.id == link_id).values(session_id=begun.id, used_at=now))
+            turn.use_link()
         if use is not None:
             use.store(connection, begun.id, now)
         return begun
@@ -363,21 +365,21 @@ def _revive(connection: Connection, study: Study, snapshot: Snapshot, now: float
     if ended == "incompatible":  # measured and screened as if nothing had been before
         values |= {"state": "consented", "device": None, "refresh_hz": None}
     connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(**values))
+    Turn.end(connection)
 
 
-def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_link: bool) -> int | None:
+def _assign(connection: Connection, study: Study, turn: Turn, row: dict[str, Any], *, by_link: bool) -> Snapshot | None:
     """Store a session and its trials; None when the study is full."""
     simulated = row["simulated"]
-    sessions = sessions_by_arms(connection, simulated=simulated)
-    if not has_room(connection, study, sessions, by_link=by_link, simulated=simulated):
+    if not turn.has_room(by_link=by_link, simulated=simulated):
         return None
     seed = secrets.token_hex(16)
     rng = random.Random(seed)
-    every = arms(study)
+    every, sessions = arms(study), turn.sessions(simulated=simulated)
     judged = choose_arms(every, sessions, study.protocol.arms_per_person(len(every)), rng)
     if study.protocol.blocks == "method":
         judged = in_block_order(judged, sessions, rng)
-    trials = plan_session(study, judged, images_shown(connection, judged, simulated=simulated), rng)
+    trials = plan_session(study, judged, turn.images_shown(judged, simulated=simulated), rng)
     method, other_method = as_columns(judged)
     row = row | {
         "state": "consented",
@@ -388,10 +390,17 @@ def _assign(connection: Connection, study: Study, row: dict[str, Any], *, by_lin
         "holds_place": True,
         "check_at": row["created_at"] + idle_limit_s(study.protocol),
     }
-    session_id: int = connection.execute(sa.insert(_S).returning(_S.c.id), row).scalar_one()
-    _insert_trials(connection, session_id, trials)
-    take(connection, study, judged, trials, simulated=simulated)
-    return session_id
+    rows, shown = _trial_rows(trials), exposures(study, judged, trials)
+    session_id = store_start(
+        connection,
+        row,
+        trials=rows,
+        places_taken=[(simulated, arm_key(judged), 1)],
+        images_shown=[(simulated, arm_key(arm), kind, image, times) for (arm, kind, image), times in shown.items()],
+    )
+    turn.take(judged, shown, simulated=simulated)
+    first_rows = [dict(zip(TRIAL_VALUES, values, strict=True)) for values in rows[: AHEAD + 1]]
+    return first_snapshot({**row, "id": session_id}, first_rows)
 
 
 def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
@@ -411,21 +420,14 @@ def _session_row(arrival: Arrival, token: str, now: float) -> dict[str, Any]:
     }
 
 
-_TRIALS = PreparedRows(
-    _T,
-    ["session_id", "number", "position", "phase", "kind", "image", "method", "other_method", "real_position", "first_sha",
-     "second_sha", "first_token", "second_token", "state", "counted"],
-)  # fmt: skip
-
-
-def _insert_trials(connection: Connection, session_id: int, trials: Sequence[PlannedTrial]) -> None:
+def _trial_rows(trials: Sequence[PlannedTrial]) -> list[tuple[Any, ...]]:
+    """Values of `TRIAL_VALUES`."""
     images = iter(new_tokens(2 * len(trials)))
-    rows = [
+    return [
         (
-            session_id, number, trial.position, trial.phase, trial.kind, trial.image, trial.method, trial.other_method,
+            number, trial.position, trial.phase, trial.kind, trial.image, trial.method, trial.other_method,
             trial.real_position, trial.first_sha, trial.second_sha, next(images), next(images), "pending",
             trial.phase == "test",
         )
         for number, trial in enumerate(trials, start=1)
     ]  # fmt: skip
-    _TRIALS.insert(connection, rows)

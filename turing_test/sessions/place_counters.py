@@ -29,7 +29,17 @@ from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
 
-__all__ = ["CHECK_IF_BACK", "CHECK_NOW", "arm_key", "count_places", "idle_limit_s", "release", "settle", "take"]
+__all__ = [
+    "ADD_TO_COUNTERS",
+    "CHECK_IF_BACK",
+    "CHECK_NOW",
+    "arm_key",
+    "count_places",
+    "exposures",
+    "idle_limit_s",
+    "release",
+    "settle",
+]
 
 _S, _T = tables.session, tables.trial
 
@@ -97,17 +107,13 @@ def settle(connection: Connection, study: Study, now: float) -> None:
             return
 
 
-def take(
-    connection: Connection, study: Study, judged: Judged, trials: Sequence[PlannedTrial], *, simulated: bool
-) -> None:
-    """Count a new session, whose rows say so already."""
-    _add(connection, tables.places_taken, Counter({(simulated, arm_key(judged)): 1}))
-    shown: Counter[tuple[Any, ...]] = Counter()
-    for trial in trials:
-        if trial.phase == "test":
-            arm = _arm(study, judged, trial.method, trial.other_method)
-            shown[simulated, arm_key(arm), trial.kind, trial.image] += 1
-    _add(connection, tables.images_shown, shown)
+def exposures(study: Study, judged: Judged, trials: Sequence[PlannedTrial]) -> Counter[tuple[Arm | None, str, str]]:
+    """How often a session shows an image in its test, by arm, kind of trial and image."""
+    return Counter(
+        (_arm(study, judged, trial.method, trial.other_method), trial.kind, trial.image)
+        for trial in trials
+        if trial.phase == "test"
+    )
 
 
 def release(connection: Connection, study: Study, session_id: int) -> None:
@@ -197,10 +203,10 @@ def _add(connection: Connection, table: sa.Table, changes: Mapping[tuple[Any, ..
     """Add to the counters of a table, by its key."""
     rows = [(*key, change) for key, change in changes.items() if change]
     if rows:
-        _ADD[table.name].insert(connection, rows)
+        ADD_TO_COUNTERS[table.name].insert(connection, rows)
 
 
-_ADD = {
+ADD_TO_COUNTERS = {
     table.name: PreparedRows(table, table.columns.keys(), add_to="times")
     for table in (tables.places_taken, tables.images_shown)
 }

@@ -21,7 +21,7 @@ from turing_test.sessions.assignment import Arm, Judged, arms, per_arm
 from turing_test.sessions.place_counters import arm_key
 from turing_test.study.study_folder import Study
 
-__all__ = ["has_room", "images_shown", "sessions_by_arms"]
+__all__ = ["has_room", "images_shown", "sessions_by_arms", "unused_links"]
 
 _L, _TAKEN, _SHOWN = tables.link, tables.places_taken.c, tables.images_shown.c
 
@@ -34,6 +34,7 @@ _ALL_SHOWN = sa.select(_SHOWN.arm, _SHOWN.kind, _SHOWN.image, _SHOWN.times).wher
 )
 _SHOWN_OF_ALL = Prepared(_ALL_SHOWN)
 _SHOWN_OF_ARM = Prepared(_ALL_SHOWN.where(_SHOWN.arm == sa.bindparam("of_arm")))
+_UNUSED_LINKS = Prepared(sa.select(sa.func.count()).select_from(_L).where(_L.c.used_at.is_(None)))
 
 
 def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged, int]:
@@ -62,26 +63,23 @@ def _arm_of_key(key: str) -> Arm | None:
     return None if arm is None else (arm[0], arm[1])
 
 
-def has_room(
-    connection: Connection, study: Study, sessions: Mapping[Judged, int], *, by_link: bool, simulated: bool
-) -> bool:
+def unused_links(connection: Connection) -> int:
+    """One-time links that nobody has used; each keeps a place free."""
+    count: int = _UNUSED_LINKS.all(connection)[0][0]
+    return count
+
+
+def has_room(study: Study, sessions: Mapping[Judged, int], kept: int) -> bool:
     """Whether one more session is wanted.
 
     Parameters
     ----------
-    connection : Connection
     study : Study
     sessions : mapping of Judged to int
         From `sessions_by_arms`.
-    by_link : bool
-        Whoever comes by a one-time link takes the place that every unused link keeps free.
-    simulated : bool
-        No link keeps places from simulated participants.
+    kept : int
+        Places that are kept free for others: one for every unused link, none from whoever comes by a link or is simulated.
     """
     wanted, every, counts = study.protocol.sessions_per_method, arms(study), per_arm(sessions)
     missing = sum(max(0, wanted - counts[arm]) for arm in every)
-    free = -(-missing // study.protocol.arms_per_person(len(every)))
-    if by_link or simulated or not free:
-        return free > 0
-    unused = connection.execute(sa.select(sa.func.count()).select_from(_L).where(_L.c.used_at.is_(None))).scalar_one()
-    return bool(free > unused)
+    return -(-missing // study.protocol.arms_per_person(len(every))) > kept

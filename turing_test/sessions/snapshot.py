@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,15 +18,18 @@ from turing_test.sessions.tokens import digest
 from turing_test.study.protocol import Protocol
 
 __all__ = [
+    "AHEAD",
     "SESSION_COLUMNS",
     "TRIAL_COLUMNS",
     "Snapshot",
     "Upcoming",
     "find_session",
+    "first_snapshot",
     "snapshot_of",
 ]
 
-AHEAD = 2  # trials read beyond the current one: after an answer, the next two
+AHEAD = 2
+"""Trials read beyond the current one: after an answer, the next two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,21 @@ def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
     n = len(SESSION_COLUMNS)
     upcoming = tuple(Upcoming(**dict(zip(TRIAL_COLUMNS, row[n:], strict=True))) for row in rows if row[n] is not None)
     return Snapshot(**dict(zip(SESSION_COLUMNS, rows[0][:n], strict=True)), upcoming=upcoming)
+
+
+def first_snapshot(session: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> Snapshot:
+    """As `find_session` gives it, of a session that was stored just now.
+
+    Parameters
+    ----------
+    session : mapping
+        By column; columns without a value are absent.
+    trials : sequence of mapping
+        The first trials by column, `AHEAD` beyond the current one.
+    """
+    rows = [tuple(trial.get(name) for name in TRIAL_COLUMNS) for trial in trials]
+    own = tuple(session.get(name) for name in SESSION_COLUMNS)
+    return snapshot_of([(*own, *row) for row in rows])
 
 
 def find_session(connection: Connection, token: str, *, to_change: bool = False) -> Snapshot:

@@ -91,7 +91,7 @@ class Manifest:
         KeyError
             When the study has no such stimulus.
         """
-        return self._by_meaning[Stimulus(image, role, method)]
+        return self._by_meaning[image, role, method]
 
     def has_role(self, role: str) -> bool:
         """Whether there are stimuli of that role."""
@@ -146,5 +146,6 @@ class Manifest:
         }
 
     @cached_property
-    def _by_meaning(self) -> Mapping[Stimulus, str]:
-        return {stimulus: sha for sha, stimulus in self.stimuli.items()}
+    def _by_meaning(self) -> Mapping[tuple[str, str, str | None], str]:
+        """By image, role and method: a session asks more than a hundred times."""
+        return {(stimulus.image, stimulus.role, stimulus.method): sha for sha, stimulus in self.stimuli.items()}

@@ -1,0 +1,89 @@
+"""What those who are assigned in one transaction need to know: read once, then kept up with what they take.
+
+Whoever comes while a commit is under way shares the next one (`Storage.write_in_turn`), and under `Storage.lock_assignment`
+nobody else moves the counters. So a crowd asks the database once for a transaction, not once for each of its people.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from turing_test.database.storage import Storage
+from turing_test.database.study_record import Admission, admission
+from turing_test.sessions.assignment import Arm, Judged
+from turing_test.sessions.place_counters import settle
+from turing_test.sessions.places import has_room, images_shown, sessions_by_arms, unused_links
+from turing_test.study.study_folder import Study
+
+__all__ = ["Turn"]
+
+_KEY = "evalkit_turn"
+
+_Shown = Counter[tuple[Arm | None, str, str]]
+
+
+class Turn:
+    """One transaction in which participants are assigned.
+
+    Attributes
+    ----------
+    admission : str
+        What the study does with those who come.
+    """
+
+    def __init__(self, connection: Connection, study: Study) -> None:
+        self.admission: Admission = admission(connection)
+        self._connection, self._study = connection, study
+        self._sessions: dict[bool, Counter[Judged]] = {}
+        self._shown: dict[tuple[bool, Judged | None], _Shown] = {}
+        self._unused_links: int | None = None
+
+    @classmethod
+    def of(cls, connection: Connection, storage: Storage, study: Study, now: float) -> Turn:
+        """The turn of the connection's transaction; the first to ask begins it, with counters that are up to date."""
+        transaction = connection.get_transaction()
+        begun_in, turn = connection.info.get(_KEY, (None, None))
+        if turn is None or begun_in is not transaction:
+            storage.lock_assignment(connection)
+            settle(connection, study, now)
+            turn = cls(connection, study)
+            connection.info[_KEY] = transaction, turn
+        found: Turn = turn
+        return found
+
+    @staticmethod
+    def end(connection: Connection) -> None:
+        """Whoever comes next in this transaction reads anew: a session has changed that is counted, or will be."""
+        connection.info.pop(_KEY, None)
+
+    def sessions(self, *, simulated: bool) -> Mapping[Judged, int]:
+        """Sessions that hold a place, by the arms that they judge."""
+        if simulated not in self._sessions:
+            self._sessions[simulated] = Counter(sessions_by_arms(self._connection, simulated=simulated))
+        return self._sessions[simulated]
+
+    def images_shown(self, judged: Judged, *, simulated: bool) -> _Shown:
+        """As `turing_test.sessions.places.images_shown`."""
+        key = simulated, judged if len(judged) == 1 else None
+        if key not in self._shown:
+            self._shown[key] = images_shown(self._connection, judged, simulated=simulated)
+        return self._shown[key]
+
+    def has_room(self, *, by_link: bool, simulated: bool) -> bool:
+        """Whether one more session is wanted (`turing_test.sessions.places.has_room`)."""
+        if self._unused_links is None:
+            self._unused_links = unused_links(self._connection)
+        kept = 0 if by_link or simulated else self._unused_links
+        return has_room(self._study, self.sessions(simulated=simulated), kept)
+
+    def use_link(self) -> None:
+        """A link was used; how many are left is asked anew."""
+        self._unused_links = None
+
+    def take(self, judged: Judged, shown: _Shown, *, simulated: bool) -> None:
+        """Count a session that was stored, and the images that it shows."""
+        self._sessions[simulated][judged] += 1
+        self._shown[simulated, judged if len(judged) == 1 else None].update(shown)
