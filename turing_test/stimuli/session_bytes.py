@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
-import zlib
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from zlib_ng.zlib_ng import adler32, crc32
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +33,10 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PROOF = b"prOf"
 """Type of the chunk with the proof: ancillary, private, safe to copy (PNG, section 5.4)."""
 
-COMPRESSION = 0  # of zlib: none, so that the length says nothing
+AES_BLOCK = 16  # bytes
+
+LONGEST_BLOCK = 0xFFFF
+"""Bytes that a block of deflate holds at most when they are stored as they are (RFC 1951, section 3.2.4)."""
 
 # Two random bits of each colour value: -1, 0, 0 or 1. An entry holds the four values of one byte, as one number: so numpy
 # looks them up together.
@@ -50,7 +56,7 @@ def with_noise(rgb8: Rgb8, seed: bytes) -> Rgb8:
     ----------
     rgb8 : ndarray of uint8, shape (height, width, 3)
     seed : bytes
-        Secret: who knows it can take the noise away.
+        32 bytes, secret: who knows them can take the noise away.
 
     Returns
     -------
@@ -79,9 +85,21 @@ def _noisy(rgb8: Rgb8, seed: bytes) -> NDArray[np.int16]:
 
 
 def noise_levels(count: int, seed: bytes) -> NDArray[np.int8]:
-    """The noise of so many colour values, row by row: -1, 0 or 1 each."""
-    random_bytes = np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 4)), np.uint8)
-    return _LEVELS.take(random_bytes).view(np.int8)[:count]
+    """The noise of so many colour values, row by row: -1, 0 or 1 each; only until the next call in this thread.
+
+    From the key stream of AES in counter mode, with the seed, 32 bytes, as its key: no two images have the same seed, so the
+    counter may begin at 0 for each.
+    """
+    n_bytes = -(-count // 4)
+    plain, random_bytes = (
+        _memory("plain", (n_bytes,), np.uint8),
+        _memory("random", (n_bytes + AES_BLOCK - 1,), np.uint8),
+    )
+    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(AES_BLOCK))).encryptor()
+    stream.update_into(plain.data, random_bytes.data)
+    levels = _memory("levels", (n_bytes,), np.uint32)
+    _LEVELS.take(random_bytes[:n_bytes], out=levels, mode="wrap")  # the default mode would make a copy first
+    return levels.view(np.int8)[:count]
 
 
 def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
@@ -104,13 +122,34 @@ def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
     rows = _memory("rows", (height, 1 + 3 * width), np.uint8)  # the byte before each row stays 0: no filter
     rows[:, 1:] = _noisy(rgb8, seed).reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, COMPRESSION)), (PROOF, proof), (b"IEND", b""))
-    return b"".join([_SIGNATURE, *(part for kind, content in chunks for part in _chunk(kind, content))])
+    chunks: tuple[tuple[bytes, Iterable[bytes | memoryview]], ...] = (
+        (b"IHDR", [header]),
+        (b"IDAT", _stored(rows.reshape(-1).data)),
+        (PROOF, [proof]),
+        (b"IEND", []),
+    )
+    return b"".join([_SIGNATURE, *(part for kind, parts in chunks for part in _chunk(kind, parts))])
 
 
-def _chunk(kind: bytes, content: bytes) -> tuple[bytes, ...]:
-    checksum = zlib.crc32(content, zlib.crc32(kind))
-    return struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)
+def _stored(content: memoryview) -> Iterator[bytes | memoryview]:
+    """Bytes as zlib keeps them without compression, so that the length says nothing (RFC 1950, RFC 1951).
+
+    zlib itself would take as long for it as all the rest of the image: its checksums are much slower than those of zlib-ng,
+    which in turn is slow to compress at level 0.
+    """
+    yield b"\x78\x01"
+    for start in range(0, len(content), LONGEST_BLOCK):
+        block = content[start : start + LONGEST_BLOCK]
+        is_last = start + LONGEST_BLOCK >= len(content)
+        yield struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF)
+        yield block
+    yield struct.pack(">I", adler32(content))
+
+
+def _chunk(kind: bytes, content: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
+    parts = list(content)
+    checksum = reduce(lambda before, part: crc32(part, before), parts, crc32(kind))
+    return [struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)]
 
 
 class PixelCache:

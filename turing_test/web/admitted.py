@@ -1,12 +1,15 @@
-"""Which images sessions may fetch now, kept for moments: a page fetches both images of a pair, and one query tells of both."""
+"""Which images sessions may fetch now, kept for moments: whatever a session was told last says so, and no image asks again."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from turing_test.sessions.snapshot import Snapshot
+from turing_test.sessions.views import allowed_images
+from turing_test.study.study_folder import Study
 
 __all__ = ["Admitted", "Image"]
 
@@ -29,6 +32,15 @@ class Image:
     shas: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What is kept of a session: until when, when it changed last, and its images, or the snapshot that tells of them."""
+
+    until: float
+    updated_at: float
+    images: Snapshot | dict[str, Image]
+
+
 class Admitted:
     """What the database said of sessions of late, in memory alone; each image once.
 
@@ -37,33 +49,50 @@ class Admitted:
 
     Parameters
     ----------
+    study : Study
     limit : int
         Sessions.
     keep_s : float
         Seconds.
     """
 
-    def __init__(self, limit: int = 20_000, keep_s: float = 10.0) -> None:
-        self._limit, self._keep_s = limit, keep_s
-        self._images: OrderedDict[str, tuple[float, dict[str, Image]]] = OrderedDict()
+    def __init__(self, study: Study, limit: int = 20_000, keep_s: float = 10.0) -> None:
+        self._study, self._limit, self._keep_s = study, limit, keep_s
+        self._sessions: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, token: str, images: Mapping[str, Image]) -> None:
-        """Keep what a session may fetch, in place of what was kept of it."""
+    def keep(self, token: str, snapshot: Snapshot) -> None:
+        """Keep where a session stands, in place of what was kept of it.
+
+        Of two requests at once, the one that changed the session first may come here last: then the database is asked.
+        """
+        until = time.monotonic() + self._keep_s
         with self._lock:
-            self._images.pop(token, None)
-            self._images[token] = time.monotonic() + self._keep_s, dict(images)
-            if len(self._images) > self._limit:
-                self._images.popitem(last=False)
+            before = self._sessions.pop(token, None)
+            if before is not None and before.updated_at > snapshot.updated_at:
+                self._sessions[token] = _Kept(until, before.updated_at, {})
+            else:
+                self._sessions[token] = _Kept(until, snapshot.updated_at, snapshot)
+            if len(self._sessions) > self._limit:
+                self._sessions.popitem(last=False)
 
     def take(self, token: str, image: str) -> Image | None:
         """An image of a session, no second time; None when the database must be asked."""
         with self._lock:
-            until, images = self._images.get(token, (0.0, {}))
-            taken = images.pop(image, None)
-        return taken if time.monotonic() < until else None
+            kept = self._sessions.get(token)
+            if kept is None or time.monotonic() >= kept.until:
+                return None
+            if isinstance(kept.images, Snapshot):
+                kept.images = self._images(token, kept.images)
+            return kept.images.pop(image, None)
 
     def end(self, token: str) -> None:
         """Keep nothing more of a session."""
         with self._lock:
-            self._images.pop(token, None)
+            self._sessions.pop(token, None)
+
+    def _images(self, token: str, snapshot: Snapshot) -> dict[str, Image]:
+        return {
+            name: Image(snapshot.id, snapshot.simulated, shas)
+            for name, shas in allowed_images(self._study, token, snapshot).items()
+        }

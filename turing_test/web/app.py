@@ -14,6 +14,7 @@ from turing_test.web import health, images, participant
 from turing_test.web.bodies import make_validators
 from turing_test.web.context import Context
 from turing_test.web.dashboard import add_dashboard
+from turing_test.web.images import ImagesFirst
 from turing_test.web.limits import Limits
 from turing_test.web.openapi import body_schemas
 from turing_test.web.page import page_variables
@@ -71,7 +72,7 @@ def create_app(
     except BaseException:
         storage.close()
         raise
-    app.extensions["turing_test"] = Context(
+    server = Context(
         study=study,
         storage=storage,
         page=page_variables(study.protocol, study.texts(), study.consent_text()),
@@ -80,9 +81,11 @@ def create_app(
         prolific_keys=prolific_keys,
         limits=limits or Limits(),
     )
+    app.extensions["turing_test"] = server
     protect(app)
     app.register_blueprint(participant.blueprint)
     app.register_blueprint(images.blueprint)
     app.register_blueprint(health.blueprint)
     add_dashboard(app, study.protocol.public_url)
+    app.wsgi_app = ImagesFirst(app.wsgi_app, server)  # type: ignore[method-assign]
     return app

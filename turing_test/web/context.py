@@ -55,7 +55,10 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     pixels: PixelCache = field(default_factory=PixelCache)
     looks: Looks = field(default_factory=Looks)
-    admitted: Admitted = field(default_factory=Admitted)
+    admitted: Admitted = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "admitted", Admitted(self.study))
 
 
 def context() -> Context:

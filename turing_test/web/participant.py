@@ -66,9 +66,13 @@ def _page(server: Context, *, session: str = "", link: str = "", opened: str = "
 
 @blueprint.after_request
 def ask_anew(response: Response) -> Response:
-    """What a session may fetch may have changed with it."""
+    """What a session may fetch may have changed with it: what it was told now says so, else the database is asked."""
     if request.method == "POST" and request.view_args and "token" in request.view_args:
-        context().admitted.end(request.view_args["token"])
+        token, snapshot = request.view_args["token"], g.pop("snapshot", None)
+        if snapshot is None:
+            context().admitted.end(token)
+        else:
+            context().admitted.keep(token, snapshot)
     return response
 
 
@@ -150,6 +154,7 @@ def begin(token: str, position: int) -> Response:
     begun = presentation.begin(server.storage, server.study, token, position, body["load"])
     if begun.replaced:
         return json_response({"replaced": True, "view": _view(server, token, begun.snapshot)})
+    g.snapshot = begun.snapshot
     images = image_addresses(
         token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial, root=request.script_root
     )
@@ -162,7 +167,7 @@ def shown(token: str, position: int) -> Response:
     server = context()
     body = _body(server, "shown")
     exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
-    presentation.shown(
+    g.snapshot = presentation.shown(
         server.storage,
         server.study,
         token,
@@ -259,6 +264,7 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
 
 
 def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
+    g.snapshot = snapshot
     rule = None
     protocol = server.study.protocol
     if snapshot.state == "completed" and has_rules(protocol):

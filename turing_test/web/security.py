@@ -14,7 +14,7 @@ from turing_test.sessions.recruiters import SUBMIT_HOSTS
 from turing_test.sessions.refusal import Refused
 from turing_test.web.bodies import MAX_BODY
 
-__all__ = ["json_response", "protect"]
+__all__ = ["DATA_HEADERS", "json_response", "protect"]
 
 UNAVAILABLE = "The study cannot store anything at the moment; please try again shortly. What was stored so far is safe."
 PERMISSIONS = ", ".join(
@@ -29,6 +29,9 @@ _HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
 ]
+_NOT_KEPT = ("Cache-Control", "no-store")
+DATA_HEADERS = (*_HEADERS, _NOT_KEPT)
+"""What an answer that is no page has beside its type and length."""
 
 
 def json_response(data: object, status: int = 200) -> Response:
@@ -50,7 +53,7 @@ def protect(app: Flask) -> None:
         if "Location" in response.headers:  # without the host, which is whatever the request said
             response.headers["Location"] = urlsplit(response.headers["Location"]).path or "/"
         if request.endpoint != "static":
-            response.headers["Cache-Control"] = "no-store"
+            response.headers.set(*_NOT_KEPT)
         if response.headers.get("Content-Type", "").startswith("text/html"):
             _page_headers(response)
         return response

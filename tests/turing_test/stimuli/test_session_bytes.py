@@ -1,6 +1,7 @@
 """What one session gets of a stimulus: the picture, noise that nobody sees, and a length that says nothing."""
 
 import hashlib
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from turing_test.stimuli.session_bytes import DamagedStimulus, PixelCache, decode_png, session_png, with_noise
 
-SEED, PROOF = b"a seed" * 5, b"8 bytes!"
+SEED, PROOF = bytes(range(32)), b"8 bytes!"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_black_and_white_stay_within_range():
 
 def test_the_same_seed_gives_the_same_pixels_and_another_one_others(photo):
     assert np.array_equal(with_noise(photo, SEED), with_noise(photo, SEED))
-    assert (with_noise(photo, SEED) != with_noise(photo, b"other")).mean() > 0.5
+    assert (with_noise(photo, SEED) != with_noise(photo, bytes(32))).mean() > 0.5
 
 
 def test_the_file_is_a_png_of_these_pixels_that_ends_with_the_proof(photo):
@@ -48,6 +49,19 @@ def test_the_file_is_a_png_of_these_pixels_that_ends_with_the_proof(photo):
         image.verify()
     assert np.array_equal(decode_png(data), with_noise(photo, SEED))
     assert data[-24:-16] == PROOF
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (96, 128, 3), (5, 21_845, 3), (1, 65_534 // 3 + 1, 3), (2, 10_922, 3)])
+def test_the_pixels_are_what_zlib_unpacks_and_both_checksums_are_its_own(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = session_png(pixels, SEED, PROOF)
+    start = data.index(b"IDAT")
+    length = int.from_bytes(data[start - 4 : start], "big")
+    rows = np.zeros((shape[0], 1 + 3 * shape[1]), np.uint8)
+    rows[:, 1:] = with_noise(pixels, SEED).reshape(shape[0], -1)
+    stored = data[start + 4 : start + 4 + length]
+    assert zlib.decompress(stored) == rows.tobytes()
+    assert data[start + 4 + length :][:4] == zlib.crc32(data[start : start + 4 + length]).to_bytes(4, "big")
 
 
 def test_the_length_depends_on_the_size_alone(photo):

@@ -1,6 +1,8 @@
-"""The images of a session: one question to the database tells of all that may be fetched now."""
+"""The images of a session: what it was told last tells of all that may be fetched now, else one question to the database."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
@@ -17,18 +19,44 @@ def looked_up(monkeypatch):
     return asked
 
 
-def test_one_query_tells_of_the_images_of_two_trials_and_each_is_told_once(make_client, study, looked_up):
+def test_whatever_a_session_was_told_last_tells_of_the_images_of_two_trials_and_each_is_told_once(
+    make_client, study, looked_up
+):
     person = make_client(study)
-    view = person.enter()
+    person.enter()
+    view = person.view()
     images = [*view["trial"]["images"], *view["next_images"]]
+    person.on_trial(1, "begin")
     looked_up.clear()
     first = [person.client.get(address) for address in images]
-    assert looked_up == [person.token]
+    assert looked_up == []
     again = [person.client.get(address) for address in images]
-    assert len(looked_up) > 1
+    assert looked_up == [person.token], "one query tells of all that were asked for once"
+    assert {answer.status_code for answer in first + again} == {200}
     assert [answer.data for answer in again] == [answer.data for answer in first]
-    assert {tuple(sorted(answer.headers)) for answer in first + again} == {tuple(sorted(first[0].headers))}
+    assert {tuple(answer.headers) for answer in first + again} == {tuple(first[0].headers)}
     assert {len(answer.data) for answer in first} == {len(first[0].data)}
+
+
+def test_of_two_requests_at_once_the_older_state_admits_nothing(make_client, study):
+    person = make_client(study)
+    view = person.enter()
+    admitted = person.app.extensions["turing_test"].admitted
+    older = lifecycle.look_up(person.app.extensions["turing_test"].storage, person.token)
+    person.on_session("withdraw", {})
+    for _ in range(2):
+        admitted.keep(person.token, older)  # as a request does that was answered before, and comes to its end later
+        assert person.client.get(view["trial"]["images"][0]).status_code == 404
+
+
+def test_what_is_kept_is_forgotten_after_moments(make_client, study, looked_up, monkeypatch):
+    person = make_client(study)
+    image = person.enter()["trial"]["images"][0]
+    later = time.monotonic() + 11
+    monkeypatch.setattr("turing_test.web.admitted.time.monotonic", lambda: later)
+    looked_up.clear()
+    assert person.client.get(image).status_code == 200
+    assert looked_up == [person.token]
 
 
 def test_what_may_be_fetched_ends_with_whatever_changes_the_session(make_client, study):

@@ -10,6 +10,7 @@ import json
 import random
 import re
 import time
+import zlib
 from functools import cache
 
 import numpy as np
@@ -290,7 +291,7 @@ def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path
 
 
 def test_the_adversary_finds_the_truth_from_the_length_of_compressed_files(monkeypatch, tmp_path, images):
-    monkeypatch.setattr("turing_test.stimuli.session_bytes.COMPRESSION", 1)
+    monkeypatch.setattr("turing_test.stimuli.session_bytes._stored", lambda content: [zlib.compress(content, 1)])
     # The noise hides some of the difference, not all: without it ten sessions are enough to see it.
     for module in ("stimuli.session_bytes", "simulation.recognition"):
         monkeypatch.setattr(f"turing_test.{module}.noise_levels", lambda count, _: np.zeros(count, np.int8))
@@ -336,7 +337,8 @@ class TestAnswersPassedOn:
     )
     def test_without_bytes_of_their_own_sessions_tell_each_other(self, off, fingerprint, monkeypatch, images, tmp_path):
         for name in off:
-            monkeypatch.setattr(f"turing_test.web.images.{name}", lambda *_: bytes(8))
+            length = {"image_noise": 32, "image_proof": 8}[name]
+            monkeypatch.setattr(f"turing_test.web.images.{name}", lambda *_, length=length: bytes(length))
         counts = passed_on(observe(make_study(images, tmp_path / "study"), 5, seed=4), fingerprint)
         assert counts[0] == 0
         assert counts[4] > 8
