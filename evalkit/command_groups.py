@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
-from evalkit.wording import nearest
+from evalkit.errors import InputError
+from evalkit.needs import absent_packages
+from evalkit.wording import nearest, needs_package, some_names
 
 __all__ = ["LazyGroup", "NearestGroup"]
 
@@ -34,11 +37,30 @@ class LazyGroup(NearestGroup):
     ----------
     modules : dict of str to tuple of str
         By module, the names of the commands that it holds; ``create`` is its ``create_command``.
+    needs : sequence of str
+        What all of the commands import beside the core installation; their help can be read without.
+    extra : str
+        The extra that brings it.
     """
 
-    def __init__(self, *, modules: dict[str, tuple[str, ...]], **settings: object) -> None:
+    def __init__(
+        self, *, modules: dict[str, tuple[str, ...]], needs: Sequence[str] = (), extra: str = "", **settings: object
+    ) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
         self._modules = modules
+        self._needs = needs
+        self._extra = extra
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command to run; refuse, before any of its work, where what it needs is not installed."""
+        resolved = super().resolve_command(ctx, args)
+        asks_for_help = not set(ctx.help_option_names).isdisjoint(args)
+        absent = [] if asks_for_help or ctx.resilient_parsing else absent_packages(*self._needs)
+        if absent:
+            raise InputError(needs_package(some_names(absent), f"'{ctx.command_path}'", self._extra))
+        return resolved
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands, sorted; imports none of them."""

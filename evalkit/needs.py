@@ -47,9 +47,9 @@ def need_protocol(protocol: str) -> None:
         _need(package, package, f"{protocol}:// addresses", "remote")
 
 
-def need_matplotlib(purpose: str) -> None:
-    """Refuse to go on without matplotlib; as `need_scipy`."""
-    _need("matplotlib", "matplotlib", purpose, "report")
+def need_matplotlib(purpose: str, extra: str = "report") -> None:
+    """Refuse to go on without matplotlib, which two extras bring; as `need_scipy`."""
+    _need("matplotlib", "matplotlib", purpose, extra)
 
 
 def need_mpi(purpose: str) -> None:

@@ -10,8 +10,10 @@ from evalkit.release import DISTRIBUTION
 __all__ = [
     "N_NAMED",
     "agree",
+    "all_names",
     "counted",
     "did_you_mean",
+    "error_reason",
     "install_command",
     "nearest",
     "needs_package",
@@ -32,6 +34,16 @@ def some_names(names: Iterable[object], n_named: int = N_NAMED) -> str:
     texts = [str(name) for name in names]
     n_more = len(texts) - n_named
     return ", ".join(texts[:n_named]) + (f" and {n_more:,} more" if n_more > 0 else "")
+
+
+def all_names(names: Iterable[object]) -> str:
+    """Every name of a short list.
+
+    >>> all_names(["scipy"]), all_names(["scipy", "jinja2"]), all_names(["scipy", "pandas", "jinja2"])
+    ('scipy', 'scipy and jinja2', 'scipy, pandas and jinja2')
+    """
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def counted(n: int, singular: str, plural: str | None = None) -> str:
@@ -112,13 +124,30 @@ def install_command(extra: str) -> str:
     return f'pip install "{_origin()}[{extra}]"'
 
 
+def error_reason(error: Exception) -> str:
+    r"""The reason in an exception, for the brackets of a sentence that names the file already.
+
+    >>> error_reason(FileNotFoundError(2, "No such file or directory")), error_reason(ValueError("no number"))
+    ('no such file or directory', 'no number')
+    >>> error_reason(KeyError("methods")), error_reason(UnicodeDecodeError("utf-8", b"\x89", 0, 1, "invalid start byte"))
+    ("it has no 'methods'", 'it is not UTF-8 text')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return str(error)
+
+
 def needs_package(package: str, purpose: str, extra: str) -> str:
     """The sentence for a package that is not installed.
 
     Parameters
     ----------
     package : str
-        Name of the absent package, or several.
+        Name of the absent package, or several, as `all_names` gives them.
     purpose : str
         What needs it, as a noun: "the report".
     extra : str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evalkit.errors import InputError
 from evalkit.needs import absent_packages
-from evalkit.wording import needs_package
+from evalkit.wording import all_names, needs_package
 
 __all__ = ["need"]
 
@@ -19,4 +19,4 @@ def need(*modules: str) -> None:
     """
     absent = absent_packages(*modules)
     if absent:
-        raise InputError(needs_package(" and ".join(absent), "this command", "report"))
+        raise InputError(needs_package(all_names(absent), "this command", "report"))

@@ -18,7 +18,7 @@ from analysis.study.columns import OUTPUT_COLUMNS
 from evalkit.errors import InputError
 from evalkit.scoring.signature import short_signatures
 from evalkit.text_formats import csv_text, json_text, parse_json
-from evalkit.wording import counted
+from evalkit.wording import counted, error_reason
 
 __all__ = ["EarlierLeaderboard", "LeaderboardInput", "earlier_leaderboard", "write_leaderboard"]
 
@@ -75,7 +75,7 @@ def earlier_leaderboard(out: Path) -> EarlierLeaderboard:
     except FileNotFoundError:
         raise InputError(f"{out} holds no leaderboard to add to; make it first, without --add.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{out / RECORD}: is not the record of a leaderboard ({error!r}).") from None
+        raise InputError(f"{out / RECORD}: is not the record of a leaderboard ({error_reason(error)}).") from None
     paths = [Path(os.path.normpath(out / name)) for name in named]
     for path in paths:
         if not path.exists():

@@ -19,6 +19,7 @@ from evalkit.errors import InputError
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.score_folder import ScoreFolder, read_score_folder
 from evalkit.text_formats import parse_json, unguarded
+from evalkit.wording import error_reason
 
 __all__ = ["ScoreSource", "Source", "StudySource", "read_sources"]
 
@@ -139,7 +140,7 @@ def _command_of(record: Path) -> str | None:
     try:
         content = parse_json(record.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{record}: cannot be read as a record ({error}).") from None
+        raise InputError(f"{record}: cannot be read as a record ({error_reason(error)}).") from None
     command = content.get("command") if isinstance(content, dict) else None
     return None if command is None else str(command)
 
@@ -212,7 +213,9 @@ def _last_subset(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             rows: list[Row] = [{name: _value(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); write it anew with `evalkit analyze`.") from None
+        raise InputError(
+            f"{path}: cannot be read ({error_reason(error)}); write it anew with `evalkit analyze`."
+        ) from None
     return [row for row in rows if row.get("subset") == rows[-1].get("subset")]
 
 

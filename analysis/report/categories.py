@@ -22,7 +22,7 @@ from evalkit.images.image_pairs import NameIndex
 from evalkit.plotting import method_look
 from evalkit.scoring.cautions import cautions_about
 from evalkit.scoring.score_folder import ScoreFolder
-from evalkit.wording import counted, some_names, unknown_name
+from evalkit.wording import counted, error_reason, some_names, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ def read_categories(path: Path, images: Iterable[str], column: str = "") -> Cate
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--groups {path}: cannot be read as a text file ({error}).") from None
+        raise InputError(f"--groups {path}: cannot be read as a text file ({error_reason(error)}).") from None
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     heads, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)] or [[]]

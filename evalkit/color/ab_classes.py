@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 from evalkit.arrays import FloatArray, IntArray
-from evalkit.wording import counted
+from evalkit.wording import counted, error_reason
 
 # (a, first b, last b) of each grid row: facts of the published pts_in_hull.npy (Zhang, Isola, Efros 2016 release).
 _ZHANG2016_ROWS = (
@@ -216,8 +216,10 @@ def load_classes(spec: str) -> AbClasses:
 def _load_npy(path: Path) -> FloatArray:
     try:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file of numbers ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error_reason(error)})") from None
+    except (ValueError, EOFError):  # numpy takes whatever it does not know for pickled objects, and says so
+        raise InputError(f"{path}: not a readable .npy file of numbers") from None
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ def _read_counts(path: Path, data: bytes) -> tuple[FloatArray, str]:
         record = parse_json(data)
         return np.asarray(record["counts"], dtype=np.float64), str(record["classes_digest"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error})") from None
+        raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error_reason(error)})") from None
 
 
 def rebalancing_weights(shares: npt.ArrayLike, rebalancing: float = 0.0) -> FloatArray:

@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 __all__ = ["NOTE", "refuse_other_recipe", "write_recipe_note"]
 
@@ -38,7 +39,7 @@ def refuse_other_recipe(target: Path, record: Mapping[str, Any]) -> None:
     try:
         before = dict(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a note of 'evalkit colorize' ({error})") from None
+        raise InputError(f"{path}: not a note of 'evalkit colorize' ({error_reason(error)})") from None
     differing = [key for key in {**before, **record} if before.get(key) != record.get(key)]
     if differing:
         key = differing[0]

@@ -19,7 +19,7 @@ __all__ = ["colorize_command"]
 
 
 @click.command("colorize", short_help="Colour a folder of photos with a built-in method or a trained network.")
-@click.argument("method", type=click.Choice([*BUILTIN_METHODS, *CLASSICAL, *VARIANTS, *PUBLISHED]))
+@click.argument("method", metavar="METHOD", type=click.Choice([*BUILTIN_METHODS, *CLASSICAL, *VARIANTS, *PUBLISHED]))
 @click.option(
     "--input",
     "source",

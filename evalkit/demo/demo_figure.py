@@ -45,7 +45,7 @@ def require_matplotlib() -> None:
     InputError
         If matplotlib is not installed.
     """
-    need_matplotlib("the picture of the curves")
+    need_matplotlib("the demo's curves", "demo")
 
 
 def draw_curves(curves: Path, picture: Path) -> None:

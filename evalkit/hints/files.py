@@ -17,6 +17,7 @@ from evalkit.errors import InputError
 from evalkit.hints.hint import Hint, HintMaps, hint_maps
 from evalkit.hints.protocols import HintRecipe, draw_hints
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 if TYPE_CHECKING:
     from evalkit.arrays import BoolArray, FloatArray
@@ -147,7 +148,7 @@ def read_hints(folder: Path, name: str, height: int, width: int) -> HintMaps:
                 for hint in record["hints"]
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not a file of 'evalkit hints' ({error!r})") from None
+            raise InputError(f"{path}: not a file of 'evalkit hints' ({error_reason(error)})") from None
         _check_size(path, size, (height, width))
         for hint in hints:
             inside = 0 <= hint.row < height and 0 <= hint.column < width

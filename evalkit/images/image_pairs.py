@@ -27,7 +27,7 @@ from evalkit.images.places import (
     read_text,
     starts_like_an_image,
 )
-from evalkit.wording import agree, counted, some_names
+from evalkit.wording import agree, counted, error_reason, some_names
 
 __all__ = [
     "FolderScan",
@@ -463,7 +463,7 @@ def read_image_names(path: PlaceLike, names: Iterable[str]) -> frozenset[str]:
     try:
         lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a text file of image names ({error}).") from None
+        raise InputError(f"{path}: cannot be read as a text file of image names ({error_reason(error)}).") from None
     if not lines:
         raise InputError(f"{path}: holds no image names; one per line is expected.")
     in_run = NameIndex(names)

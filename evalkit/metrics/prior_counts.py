@@ -22,7 +22,7 @@ from evalkit.metrics.photo import Photo
 from evalkit.metrics.prior_figure import draw_shares, write_prior_figure
 from evalkit.plotting import chosen_axes
 from evalkit.text_formats import parse_json
-from evalkit.wording import counted
+from evalkit.wording import counted, error_reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +157,7 @@ class PriorCounts:
                 unreadable=unreadable,
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error!r})") from None
+            raise InputError(f"{path}: not a prior file of 'evalkit prior' ({error_reason(error)})") from None
 
 
 TILE = 1 << 20

@@ -21,7 +21,7 @@ from evalkit.errors import InputError
 from evalkit.resampling.rank_correlation import spearman
 from evalkit.scoring.cautions import cautions_about
 from evalkit.text_formats import spreadsheet_text, with_decimal_point
-from evalkit.wording import agree, counted
+from evalkit.wording import agree, counted, error_reason
 
 if TYPE_CHECKING:
     from evalkit.scoring.scores import Scores
@@ -99,7 +99,7 @@ def read_human_scores(path: str | Path) -> dict[tuple[str, str], float]:
                     )
                 answers.setdefault((row["image"], row["method"]), []).append(score)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as a table ({error}).") from error
+        raise InputError(f"{path}: cannot be read as a table ({error_reason(error)}).") from error
     if not answers:
         raise InputError(f"{path}: holds no scores.")
     return {key: sum(scores) / len(scores) for key, scores in answers.items()}

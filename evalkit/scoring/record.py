@@ -14,6 +14,7 @@ from evalkit.errors import InputError
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.networks.options import Setup
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 __all__ = ["RunDefinition", "RunRecord"]
 
@@ -164,10 +165,10 @@ class RunRecord(RunDefinition):
                 cache=dict(data.get("cache", {})),
                 samples={name: tuple(methods) for name, methods in data["samples"].items()},
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path}: no such file; name a finished --out folder of 'evalkit score'") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a record of a scoring run ({error!r})") from None
+            raise InputError(f"{path}: not a record of a scoring run ({error_reason(error)})") from None
 
 
 def _options_to_json(options: AbErrorOptions) -> dict[str, Any]:

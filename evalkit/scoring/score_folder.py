@@ -17,6 +17,7 @@ from evalkit.errors import InputError
 from evalkit.scoring.cautions import cautions_about, cautions_by_method, cautions_of_score
 from evalkit.scoring.record import size_field
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,7 +173,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as the record of a scoring run ({error}).") from None
+        raise InputError(f"{path}: cannot be read as the record of a scoring run ({error_reason(error)}).") from None
     if not isinstance(record, dict):
         raise InputError(f"{path}: is not the record of a scoring run.")
     return record
@@ -220,7 +221,7 @@ def _rows(path: Path, numbers: tuple[str, ...]) -> list[dict[str, str]]:
             for name in numbers:
                 _number(row[name])
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise InputError(f"{path}: is cut off or damaged ({error}); {_AGAIN}.") from None
+        raise InputError(f"{path}: is cut off or damaged ({error_reason(error)}); {_AGAIN}.") from None
     return rows
 
 

@@ -22,7 +22,7 @@ from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
 from evalkit.metrics.base import ImageStatistics, ReferenceSet
-from evalkit.wording import counted, some_names
+from evalkit.wording import counted, error_reason, some_names
 
 __all__ = [
     "DIAGNOSTICS",
@@ -277,7 +277,9 @@ def pieces_of_shard(
                 # One thread: the order of buffers, and so the peak memory, does not depend on the machine.
                 yield file.read_row_group(group, columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a readable statistics shard ({error}); score again with --overwrite") from None
+        raise InputError(
+            f"{path}: not a readable statistics shard ({error_reason(error)}); score again with --overwrite"
+        ) from None
 
 
 def read_vectors(
@@ -429,7 +431,9 @@ def shard_rows(folder: Path) -> dict[str, int]:
     try:
         return _rows_of([*shard_paths(folder), *reference_paths(folder)])
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{folder}: holds a file that is no statistics shard ({error}); score again") from None
+        raise InputError(
+            f"{folder}: holds a file that is no statistics shard ({error_reason(error)}); score again"
+        ) from None
 
 
 def _rows_of(paths: Sequence[Path]) -> dict[str, int]:

@@ -17,7 +17,21 @@ MODULES = {
 }
 """What each module holds: `evalkit --help` imports none of them."""
 
+NEEDS = (
+    "flask",
+    "sqlalchemy",
+    "alembic",
+    "granian",
+    "fastjsonschema",
+    "tomlkit",
+    "scipy",
+    "segno",
+    "jwt",
+    "cryptography",
+)
+"""Of the extra `study`; psycopg only where a database has its address."""
 
-@click.group(cls=LazyGroup, modules=MODULES)
+
+@click.group(cls=LazyGroup, modules=MODULES, needs=NEEDS, extra="study")
 def study() -> None:
     """Make, serve and export the timed real-vs-fake test."""

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.recruiting_files import PROLIFIC_QUERY
 from turing_test.study.study_folder import Study
@@ -220,7 +221,9 @@ def _read_keys(path: Path) -> dict[str, RSAPublicKey]:
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as the keys that prolific_keys names ({error}).") from None
+        raise InputError(
+            f"{path}: cannot be read as the keys that prolific_keys names ({error_reason(error)})."
+        ) from None
     if "PRIVATE KEY" in text:
         raise InputError(f"{path}: holds a private key; prolific_keys must name Prolific's public keys alone.")
     keys = {"": _read_pem(text)} if text.startswith("-----") else _read_key_set(text, path)

@@ -17,7 +17,7 @@ from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.release import release
 from evalkit.text_formats import parse_json
-from evalkit.wording import agree, counted
+from evalkit.wording import agree, counted, error_reason
 from turing_test.study.study_folder import Study
 from turing_test.study.texts import own_texts_digest
 
@@ -116,7 +116,7 @@ def read_stamp(folder: Path) -> Stamp | None:
         claimed = content.pop("stamp")
         stamp = Stamp(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read as a stamp ({error}).") from None
+        raise InputError(f"{path}: cannot be read as a stamp ({error_reason(error)}).") from None
     if stamp.sha256 != claimed:
         raise InputError(f"{path}: was changed by hand; the stamp does not fit what it covers.")
     return stamp

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
-from evalkit.wording import agree
+from evalkit.wording import agree, error_reason
 
 __all__ = ["FeatureStore", "file_digest", "kept_features"]
 
@@ -85,7 +85,7 @@ class FeatureStore:
                     raise ValueError("more bytes than its header says")
         except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
             raise InputError(
-                f"{self._path}: is damaged at {name} ({error}); remove the file to compute it again"
+                f"{self._path}: is damaged at {name} ({error_reason(error)}); remove the file to compute it again"
             ) from None
         return array
 

@@ -24,7 +24,7 @@ from evalkit.colorizers.probing.mean_iou import IGNORED
 from evalkit.errors import InputError
 from evalkit.images._headers import image_format, read_regular_file
 from evalkit.images.image_pairs import find_images
-from evalkit.wording import agree, counted, some_names
+from evalkit.wording import agree, counted, error_reason, some_names
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -164,7 +164,7 @@ class SceneSet:
                 is_indexed = image.mode in _INDEX_MODES and not (image.mode == "P" and self._has_class_colors(image))
                 values = np.asarray(image if is_indexed else image.convert("RGB")).astype(np.int64)
         except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{path}: is a truncated or corrupt image of labels ({error})") from None
+            raise InputError(f"{path}: is a truncated or corrupt image of labels ({error_reason(error)})") from None
         return self._of_indices(values, path) if is_indexed else self._of_colors(values, path)
 
     def _has_class_colors(self, image: Image.Image) -> bool:

@@ -76,7 +76,8 @@ def test_absent_matplotlib_is_said_before_any_work(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("evalkit.needs.find_spec", lambda name: None)
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
-    assert "matplotlib is not installed; for the picture of the curves, pip install" in result.stderr
+    assert "matplotlib is not installed; for the demo's curves, pip install" in result.stderr
+    assert '[demo]' in result.stderr  # not the extra that brings matplotlib alone: the next lack would be said next
     assert not (tmp_path / "demo").exists()
 
 
