@@ -54,7 +54,7 @@ def draw_rates(
     if target is not None and not rating:
         axes.axvspan(100 * (target - margin), 100 * min(target + margin, 1.0), color="0.9", linewidth=0)
         name = "50 %" if target == 0.5 else "truth"
-        axes.annotate(f"equal to {name} within {100 * margin:g}", (1.0, 1.0), xycoords="axes fraction", ha="right",
+        axes.annotate(f"equal to {name} within {100 * margin:g} points", (1.0, 1.0), xycoords="axes fraction", ha="right",
                       va="bottom", fontsize=6, color="0.3")  # fmt: skip
     for position, (_, mean) in enumerate(reversed(shown)):
         low, high = factor * mean.ci_low, factor * mean.ci_high

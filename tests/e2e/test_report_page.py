@@ -243,6 +243,15 @@ def test_printed_tables_keep_their_size(page: Any, tmp_path: Path) -> None:
     # The box of a word is taller than its size in points; drawn with this font, one of 8 pt is 9 to 11.
     assert min(heights) > 8.5
     assert max(float(right) for _, right, _, _ in found) <= 595 - 35
+    # Headings and the names of methods are not cut into pieces, but for a name that alone would fill the line.
+    page.add_style_tag(content="td.number { min-width: 9rem }")  # as in a table of many long numbers
+    for cell in page.locator("thead th, tbody th:not(:has(*))").all():
+        words = cell.inner_text().split()
+        if max(map(len, words), default=0) <= 10:
+            assert cell.evaluate(
+                "cell => { const range = document.createRange(); range.selectNodeContents(cell);"
+                " return new Set([...range.getClientRects()].map(line => Math.round(line.top / 4))).size; }"
+            ) <= len(words), words
 
 
 def test_a_screen_reader_finds_roles_and_texts(page: Any) -> None:

@@ -77,7 +77,7 @@ def test_absent_matplotlib_is_said_before_any_work(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 2
     assert "matplotlib is not installed; for the demo's curves, pip install" in result.stderr
-    assert '[demo]' in result.stderr  # not the extra that brings matplotlib alone: the next lack would be said next
+    assert "[demo]" in result.stderr  # not the extra that brings matplotlib alone: the next lack would be said next
     assert not (tmp_path / "demo").exists()
 
 
