@@ -216,3 +216,64 @@ def test_several_studies_change_databases_and_backups_alone(monkeypatch, tmp_pat
         assert set(read_databases(from_environment(), {"colors": tmp_path, "more": tmp_path})) == {"colors", "more"}
     (script,) = several["backup"]["command"]
     assert "evalkit study backup $$study --out /backups/" in script
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_several_studies_are_served_and_backed_up_by_what_the_two_files_say(make_database, tmp_path):
+    folder, backups, bin_ = (tmp_path / name for name in ("studies", "backups", "bin"))
+    for name in ("colors", "more"):
+        make_study(folder / name)
+    for made in (backups, bin_):
+        made.mkdir()
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:study:a password\n")
+    passwords.chmod(0o600)
+    (bin_ / "evalkit").write_text(f'#!/bin/sh\nexec {shlex.join(evalkit([]))} "$@"\n')
+    (bin_ / "evalkit").chmod(0o755)
+    urls = {name: make_database() for name in ("colors", "more")}
+
+    def merged(name):  # as compose joins two files: commands are replaced, environments are added to
+        own, base = yaml.safe_load((DEPLOY / "several.yaml").read_text())["services"][name], COMPOSE["services"][name]
+        environment = {**base["environment"], **own["environment"]}
+        databases = environment["EVALKIT_DATABASE"]
+        for study, url in urls.items():
+            named = f"postgresql://study@database/{study}?passfile=/run/secrets/pgpass"
+            assert databases.count(named) == 1
+            databases = databases.replace(named, f"{url}&passfile={passwords}")
+        environment |= {
+            "EVALKIT_DATABASE": databases,
+            "PYTHONUNBUFFERED": "1",
+            "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        }
+        return {**base, **own}, {**os.environ, **environment, "PATH": f"{bin_}:{os.environ['PATH']}"}
+
+    service, environment = merged("study")
+    local = {"/study": str(folder), "0.0.0.0": "127.0.0.1", "8000": "0"}
+    words = ["study", *(local.get(word, word) for word in service["command"])]
+    server = subprocess.Popen(
+        evalkit(words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        seen = ""
+        while "dashboard" not in seen:
+            line = server.stdout.readline()
+            assert line, f"{shlex.join(words)} ended: {seen}"
+            seen += line
+        url = re.search(r"http://[^/\s]+", seen)[0]
+        code = service["healthcheck"]["test"][3].replace("http://127.0.0.1:8000", url)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        for name in urls:
+            with urllib.request.urlopen(f"{url}/{name}/", timeout=60) as answer:
+                assert answer.status == 200
+        backup, environment = merged("backup")
+        (script,) = backup["command"]
+        script = script.replace("$$", "$").replace("/study/", f"{folder}/").replace("/backups", str(backups))
+        once = script.replace("sleep 86400", "exit")
+        assert once != script
+        subprocess.run([*backup["entrypoint"], once], env=environment, check=True, timeout=300)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        server.stdout.close()
+    assert server.returncode == 0
+    assert {re.match(r"(\w+)-\d{4}-\d\d-\d\dT\d{6}\.db$", path.name)[1] for path in backups.iterdir()} == set(urls)
