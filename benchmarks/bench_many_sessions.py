@@ -74,33 +74,38 @@ def remove_started(storage: Storage, study: Study) -> None:
 
 
 def fill(storage: Storage, study: Study, count: int) -> None:
-    """Copy the first sessions until there are so many."""
+    """Copy the first sessions, with all that is counted of them, until there are so many."""
+    count_places(storage, study)
     for offset in range(ORIGINALS, count, ORIGINALS):
         storage.write(lambda connection, offset=offset: copy_originals(connection, offset))
+    storage.write(lambda connection: count_copies(connection, count // ORIGINALS))
     if not storage.is_sqlite:
         storage.write(lambda connection: connection.execute(
             sa.text("SELECT setval(pg_get_serial_sequence('session', 'id'), (SELECT max(id) FROM session))")
         ).all())  # fmt: skip
-    count_places(storage, study)
 
 
 def copy_originals(connection: sa.Connection, offset: int) -> None:
-    session, trial = tables.session, tables.trial
+    session, trial, summary = tables.session, tables.trial, tables.summary
     number = sa.cast(session.c.id + offset, sa.Text)
     own: dict[str, Any] = {
         "id": session.c.id + offset,
         "token_hash": sa.func.substr(session.c.token_hash, 1, 50) + "-" + number,
         "label": sa.func.substr(session.c.label, 1, 8) + "-" + number,
-        "holds_place": sa.false(),
-        "check_at": sa.literal(0.0),
     }
     for table, key, changed in (
         (session, session.c.id, own),
-        (trial, trial.c.session_id, {"session_id": trial.c.session_id + offset, "counted": sa.false()}),
+        (trial, trial.c.session_id, {"session_id": trial.c.session_id + offset}),
+        (summary, summary.c.session_id, {"session_id": summary.c.session_id + offset}),
     ):
         columns = [changed.get(column.name, column) for column in table.c]
         copied = sa.select(*columns).where(key <= ORIGINALS)
         connection.execute(sa.insert(table).from_select([column.name for column in table.c], copied))
+
+
+def count_copies(connection: sa.Connection, times: int) -> None:
+    for table in (tables.places_taken, tables.images_shown):
+        connection.execute(sa.update(table).values(times=table.c.times * times))
 
 
 def measure_starts(storage: Storage, study: Study, count: int, threads: int) -> tuple[float, float]:
