@@ -104,11 +104,13 @@ def _only(table: TrialTable, methods: tuple[str, ...]) -> TrialTable:
 
     from evalkit.errors import InputError
 
-    names = ("method_first", "method_second") if table.preset == "preference" else ("method",)
     for method in methods:
         if method not in table.methods:
             raise InputError(f"--method {method!r} is not in {table.source}; it has {', '.join(table.methods)}.")
-    keep = np.all([np.isin(table[name], methods) for name in names], axis=0)
+    keep = np.all(
+        [np.isin(table[name], (*methods, "") if k > 1 else methods) for k, name in enumerate(table.method_columns)],
+        axis=0,
+    )
     # Vigilance and catch trials belong to participants, whatever method they carry.
     keep |= np.isin(table["kind"], ("vigilance", "catch")) & np.isin(table["participant"], table["participant"][keep])
     return table.where(keep, "methods not asked for")
@@ -165,8 +167,19 @@ def _print_subset(console: Console, subset: SubsetAnalysis, analysis: StudyAnaly
 
 
 def _print_preferences(console: Console, results: PreferenceResults) -> None:
-    from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells
+    from analysis.report.preference import (
+        choice_cells,
+        choices_title,
+        preference_cells,
+        preference_sentences,
+        win_matrix_cells,
+    )
 
+    if results.choices:
+        console.print(choices_title(results))
+        print_fitting(
+            console, ("chosen", "share", "+-", "interval", "p"), choice_cells(results), file="choice_shares.csv"
+        )
     wide = len(results.methods) > 3  # the intervals are in the table of comparisons and in win_matrix.csv
     heads, rows = win_matrix_cells(results, intervals=not wide)
     console.print("How often the row was preferred to the column, %:")

@@ -19,7 +19,8 @@ from evalkit.errors import InputError
 from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
-    from analysis.trials.trial_table import TrialTable
+    from analysis.trials.choices import as_pairs
+from analysis.trials.trial_table import TrialTable
 
 __all__ = ["Exposure", "PlanningModel", "StudyDesign", "expit", "pilot_models"]
 
@@ -204,6 +205,7 @@ def _parts(trials: TrialTable) -> list[tuple[FloatArray, CrossedDesign]]:
         raise InputError(f"{trials.source} holds ratings; a plan needs answers that are yes or no.")
     test = trials.of_kind("test")
     if trials.preset == "preference":
+        test = as_pairs(test)
         swapped = test["method_first"] > test["method_second"]
         first = np.where(swapped, test["method_second"], test["method_first"])
         second = np.where(swapped, test["method_first"], test["method_second"])

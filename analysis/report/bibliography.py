@@ -110,6 +110,12 @@ ENTRIES = {
         "Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons",
         {"journal": "Biometrika", "volume": "39", "number": "3/4", "pages": "324--345", "year": "1952"},
     ),
+    "luce1959individual": (
+        "book",
+        "Luce, R. Duncan",
+        "Individual Choice Behavior: A Theoretical Analysis",
+        {"publisher": "Wiley", "address": "New York", "year": "1959"},
+    ),
     "holm1979simple": (
         "article",
         "Holm, Sture",
@@ -166,8 +172,9 @@ def references_bib(content: ReportInput) -> str:
     if content.study is not None:
         keys += ["zhang2016colorful"] if content.headline and content.headline.trials.preset == "real-vs-fake" else []
         keys += ["satterthwaite1946approximate", "holm1979simple"]
-        is_preference = content.headline is not None and content.headline.preferences is not None
-        keys.append("bradley1952rank" if is_preference else "schuirmann1987comparison")
+        preferences = content.headline.preferences if content.headline is not None else None
+        keys.append("schuirmann1987comparison" if preferences is None else "bradley1952rank")
+        keys += ["luce1959individual"] if preferences is not None and preferences.choices else []
     elif content.differences:
         keys.append("holm1979simple")
     version = content.version.replace("_", r"\_")

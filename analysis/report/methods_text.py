@@ -22,6 +22,7 @@ _CITED = (
     ("Holm's method", "holm1979simple"),
     ("Satterthwaite degrees of freedom", "satterthwaite1946approximate"),
     ("Bradley-Terry scale", "bradley1952rank"),
+    ("Luce's choice axiom", "luce1959individual"),
     ("two one-sided tests", "schuirmann1987comparison"),
 )
 """Words of the paragraphs, and what they are cited by where they stand first."""
@@ -98,7 +99,8 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     people, images = test.design.n_participants, test.design.n_images
     asked = {
         "real-vs-fake": f"saw each photo and one of its colorizations {_presented(headline, 'in turn ')}and said which had fake colours",
-        "preference": f"saw two colorizations of a photo {_presented(headline)}and said which looked more natural",
+        "preference": f"saw {_number(headline.trials.n_alternatives)} colorizations of a photo {_presented(headline)}and said which looked "
+        f"{'more' if headline.trials.n_alternatives == 2 else 'most'} natural",
         "naturalness": f"saw one image at a time {_presented(headline)}and said whether its colours looked natural",
         "rating": "rated single images",
     }[headline.trials.preset]
@@ -129,6 +131,11 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     if headline.trials.preset == "rating":
         claim = claim.replace("on the logit scale", "on the rating scale")
     return [first, claim + _comparison_words(headline, options)]
+
+
+def _number(count: int) -> str:
+    words = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[count - 2]
 
 
 def _presented(headline: SubsetAnalysis, otherwise: str = "") -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "choice_cells",
+    "choices_title",
     "fill_preference_cells",
     "preference_cells",
     "preference_figure",
@@ -28,6 +30,7 @@ def fill_preference_cells(results: PreferenceResults, cells: dict[str, dict[str,
     """Fill strength, interval, share of wins and numbers into `cells` by method; return the columns."""
     scale = results.scale
     baselines = {record.method_b for record in results.differences}
+    chosen = {share.name: share for share in results.choices}
     against = {record.method_a: record for record in results.differences} if len(baselines) == 1 else {}
     for method in results.methods:
         own = cells.setdefault(method, {})
@@ -41,6 +44,8 @@ def fill_preference_cells(results: PreferenceResults, cells: dict[str, dict[str,
         wins = sum(share.wins_a + 0.5 * share.ties for share in met)
         trials = sum(share.n_trials for share in met)
         own["wins"] = Cell(text=f"{wins:g} / {trials}")
+        if method in chosen:
+            own["wins"] = Cell(text=f"{chosen[method].n_chosen} / {chosen[method].n_trials}")
         record = against.get(method)
         if record is not None:
             own["preference_difference"] = Cell(text=_difference_text(record))
@@ -48,7 +53,7 @@ def fill_preference_cells(results: PreferenceResults, cells: dict[str, dict[str,
     columns = [
         ReportColumn("strength", "strength", decimals=2),
         ReportColumn("strength_interval", f"{100 * (scale.confidence if scale else 0.95):g} % interval"),
-        ReportColumn("wins", "wins / trials"),
+        ReportColumn("wins", "chosen / trials" if results.choices else "wins / trials"),
     ]
     if against:
         columns += [
@@ -114,12 +119,39 @@ def preference_cells(results: PreferenceResults) -> list[tuple[str, ...]]:
     return cells
 
 
+def choices_title(results: PreferenceResults) -> str:
+    """What the table of `choice_cells` shows."""
+    chance = results.choices[0].chance
+    return f"How often each method was chosen of the trials that showed it, %; chance is {100 * chance:.3g} %:"
+
+
+def choice_cells(results: PreferenceResults) -> list[tuple[str, ...]]:
+    """Each method's share of choices in percent, its standard error and interval, and p against chance."""
+    cells: list[tuple[str, ...]] = []
+    for share in results.choices:
+        mean = share.mean
+        known = mean is not None and not math.isnan(mean.std_error)
+        cells.append(
+            (
+                share.name,
+                f"{100 * share.n_chosen / share.n_trials:.1f}",
+                f"{100 * mean.std_error:.1f}" if mean is not None and known else "–",
+                f"{100 * mean.ci_low:.1f} to {100 * mean.ci_high:.1f}" if mean is not None else "–",
+                p_text(share.p_value),
+            )
+        )
+    return cells
+
+
 def preference_sentences(results: PreferenceResults) -> list[str]:
     """The omnibus test and the effect of being shown first, in words; nothing where there is no scale."""
     scale = results.scale
     if scale is None:
         return []
     sentences = [omnibus_text(scale.omnibus)]
+    if results.places:
+        shares = ", ".join(f"{share.name} {100 * share.n_chosen / share.n_trials:.0f} %" for share in results.places)
+        sentences.append(f"Chosen by place: {shares} (chance {100 * results.places[0].chance:.3g} %).")
     if scale.order is not None:
         order = scale.order
         first = 1.0 / (1.0 + math.exp(-order.estimate))
@@ -157,7 +189,13 @@ def preference_paragraph(results: PreferenceResults, claim: str, confidence: flo
     """How it was computed, to paste into a paper."""
     order = results.scale is not None and results.scale.order is not None
     with_order = " and an effect of being shown first" if order else ""
-    return (
+    taken_apart = ""
+    if results.choices:
+        taken_apart = (
+            f"Each choice among several (chance {100 * results.choices[0].chance:.3g} %) enters as wins of the chosen method over "
+            "each other one (Luce's choice axiom); wins of one trial are kept together as one observation. "
+        )
+    return taken_apart + (
         f"Shares of wins have standard errors and intervals for {claim}, from variance components of participants and images "
         f"(t intervals on the logit scale; exact binomial limits where one method won every trial). Strengths are a "
         f"Bradley-Terry scale with mean 0{with_order}, fitted by maximum likelihood; its joint covariance is clustered by "

@@ -19,10 +19,12 @@ from evalkit.errors import InputError
 from evalkit.wording import counted, some_names
 
 __all__ = [
+    "ChoiceShare",
     "Contrast",
     "PairShare",
     "PreferenceScale",
     "Preferences",
+    "choice_share",
     "one_sided_bound",
     "pair_shares",
     "preference_scale",
@@ -175,6 +177,72 @@ class PairShare:
         return replace(
             self, method_a=self.method_b, method_b=self.method_a, wins_a=self.wins_b, wins_b=self.wins_a, mean=mean
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceShare:
+    """How often something was chosen of the trials that had it among several, against chance.
+
+    Attributes
+    ----------
+    name : str
+        A method, or a place.
+    n_chosen, n_trials : int
+        Trials.
+    chance : float
+        Share of who does not look: the mean of 1 / (images of a trial).
+    mean : CrossedMean or None
+        The share with the two-way interval; None with too few people or images (see `note`).
+    p_value : float
+        Two-sided, against chance; not adjusted. NaN where the share has no standard error.
+    note : str
+        Why something is missing or conservative.
+    """
+
+    name: str
+    n_chosen: int
+    n_trials: int
+    chance: float
+    mean: CrossedMean | None
+    p_value: float
+    note: str = ""
+
+
+def choice_share(
+    name: str,
+    chosen: npt.ArrayLike,
+    n_alternatives: npt.ArrayLike,
+    design: CrossedDesign,
+    *,
+    estimand: Estimand = "participants+images",
+    confidence: float = 0.95,
+) -> ChoiceShare:
+    """Share of trials in which one of several was chosen, with the two-way interval.
+
+    Parameters
+    ----------
+    name : str
+    chosen : array_like of bool, shape (n,)
+    n_alternatives : array_like of int, shape (n,)
+        Images of each trial.
+    design : CrossedDesign
+        Of these trials.
+    estimand, confidence
+        As in `pair_shares`.
+    """
+    y = np.asarray(chosen, dtype=np.float64)
+    chance = float(np.mean(1.0 / np.asarray(n_alternatives, dtype=np.float64)))
+    mean, note, p_value = None, "", math.nan
+    try:
+        mean = crossed_mean(y, design, estimand=estimand, confidence=confidence)
+        note = mean.note
+        if mean.std_error > 0:
+            p_value = t_two_sided((mean.estimate - chance) / mean.std_error, mean.df)
+    except InputError as error:
+        note = str(error)
+    return ChoiceShare(
+        name=name, n_chosen=int(y.sum()), n_trials=y.size, chance=chance, mean=mean, p_value=p_value, note=note
+    )
 
 
 def win_matrix(preferences: Preferences) -> tuple[FloatArray, IntArray]:
@@ -424,6 +492,7 @@ def preference_scale(
     link: Link = "logit",
     estimand: Estimand = "participants+images",
     confidence: float = 0.95,
+    with_order: bool = True,
 ) -> PreferenceScale:
     """Bradley-Terry scale (or Thurstone's, with the probit link) with an effect of being shown first.
 
@@ -441,6 +510,9 @@ def preference_scale(
         New people and new images (default), or new people on these images.
     confidence : float
         Nominal coverage.
+    with_order : bool
+        Whether to estimate the effect of being shown first, where it can be told; not for wins that come from choices among
+        several, where places are more than two.
 
     Returns
     -------
@@ -492,10 +564,11 @@ def preference_scale(
     basis = np.linalg.svd(np.ones((1, size)))[2][1:].T
     strengths_only = contrast @ basis
     x = np.column_stack([strengths_only, np.ones(rows.size)])
-    beta = _fit(x, preferences.value, link) if np.linalg.matrix_rank(x) == x.shape[1] else None
-    with_order = beta is not None
+    beta = _fit(x, preferences.value, link) if with_order and np.linalg.matrix_rank(x) == x.shape[1] else None
     if beta is None:
-        notes.append("the effect of being shown first cannot be told from the methods, and is not in the scale")
+        if with_order:
+            notes.append("the effect of being shown first cannot be told from the methods, and is not in the scale")
+        with_order = False
         x, beta = strengths_only, _fit(strengths_only, preferences.value, link)
     if beta is None:
         raise InputError(

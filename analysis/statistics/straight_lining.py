@@ -25,8 +25,8 @@ class StraightLining:
     longest_run : int
         Answers of the same kind in a row, at most.
     chance : float
-        Of a share or a run at least as extreme, were each answer an independent toss of a coin: the smaller of the two,
-        doubled.
+        Of a share or a run at least as extreme, were each answer drawn at random (one of two: by a coin): the smaller of
+        the two, doubled.
     """
 
     share: float
@@ -39,7 +39,7 @@ class StraightLining:
         return self.chance < STRAIGHT_LINING
 
 
-def straight_lining(answers: Sequence[str]) -> StraightLining:
+def straight_lining(answers: Sequence[str], n_kinds: int = 2) -> StraightLining:
     """Find somebody who presses one button: by the share of the commonest answer and by the longest run.
 
     Where the real photo is first in half of the trials at random, answers of somebody who looks are near half and half
@@ -48,7 +48,9 @@ def straight_lining(answers: Sequence[str]) -> StraightLining:
     Parameters
     ----------
     answers : sequence of str
-        Answers of two kinds, in the order given; one at least.
+        Answers in the order given; one at least.
+    n_kinds : int
+        How many kinds of answers there are to choose from, each as likely as any other for who does not look.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def straight_lining(answers: Sequence[str]) -> StraightLining:
     n = len(answers)
     commonest = max(Counter(answers).values())
     run = max(sum(1 for _ in same) for _, same in itertools.groupby(answers))
-    tail = sum(math.comb(n, k) for k in range(n - commonest + 1))
-    by_share = min(2 * tail / 2**n, 1.0)
-    by_run = min((n - run + 1) * 2.0 ** (1 - run), 1.0)  # the union bound over where the run begins
+    tail = sum(math.comb(n, k) * (n_kinds - 1) ** k for k in range(n - commonest + 1))  # k are of other kinds
+    by_share = min(n_kinds * tail / n_kinds**n, 1.0)
+    by_run = min((n - run + 1) * float(n_kinds) ** (1 - run), 1.0)  # the union bound over where the run begins
     return StraightLining(commonest / n, run, min(2.0 * min(by_share, by_run), 1.0))

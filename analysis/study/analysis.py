@@ -315,6 +315,8 @@ def write_analysis(analysis: StudyAnalysis, out: Path, *, version: str) -> list[
             ):
                 tables.setdefault(name, []).extend({**row, "subset": subset.name} for row in rows)
         if subset.preferences is not None:
+            if subset.preferences.choices:
+                tables.setdefault("choice_shares", []).extend(subset.preferences.choice_rows())
             tables.setdefault("win_matrix", []).extend(subset.preferences.win_rows())
             tables.setdefault("preference_scale", []).extend(subset.preferences.scale_rows())
             tables.setdefault("preference_comparisons", []).extend(subset.preferences.differences.rows())

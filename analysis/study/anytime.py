@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.records import Row
 from analysis.statistics.sequential import betting_confidence_sequence
+from analysis.trials.choices import as_pairs
 from analysis.trials.trial_table import TrialTable
 from evalkit.arrays import FloatArray, TextArray
 from evalkit.errors import InputError
@@ -142,6 +143,7 @@ def anytime_results(trials: TrialTable, *, baseline: str | None = None, confiden
     test = trials.of_kind("test")
     if len(test) == 0:
         raise InputError(f"{trials.source} has no scored test trials; answers of kind test are needed.")
+    test = as_pairs(test)
     labels, value = _labels(test)
     methods = tuple(np.unique(labels).tolist())
     if baseline is not None and baseline not in test.methods:

@@ -21,6 +21,7 @@ from analysis.statistics.fool_rate import CrossedMean, crossed_mean, wilson
 from analysis.statistics.reliability import krippendorff_alpha, split_half
 from analysis.statistics.sensitivity import dprime_unbiased
 from analysis.statistics.straight_lining import STRAIGHT_LINING, straight_lining
+from analysis.trials.choices import chosen_methods, is_shown
 from analysis.trials.trial_table import TrialTable, in_order
 from evalkit.errors import InputError
 from evalkit.wording import counted, some_names
@@ -46,9 +47,8 @@ def image_rows(trials: TrialTable, *, confidence: float = 0.95, subset: str = "a
     rows: list[Row] = []
     for method in test.methods:
         if test.preset == "preference":
-            shown_first = test["method_first"] == method
-            one = test.where(shown_first | (test["method_second"] == method))
-            value = np.where(one["method_first"] == method, one.value, 1.0 - one.value)
+            one = test.where(is_shown(test, method))
+            value = np.where(one["response"] == "tie", 0.5, (chosen_methods(one) == method).astype(np.float64))
         else:
             one = trials.of_method(method)
             value = one.value
@@ -109,7 +109,7 @@ def _same_answer(own: TrialTable) -> Row:
     given = given[in_order(answers)][given[in_order(answers)] != ""] if given.size else given
     if given.size == 0:
         return {"same_answer_share": math.nan, "longest_run": math.nan, "straight_lining": False}
-    sided = straight_lining(given.tolist())
+    sided = straight_lining(given.tolist(), own.n_alternatives)
     return {
         "same_answer_share": sided.share,
         "longest_run": sided.longest_run,
@@ -132,7 +132,7 @@ def straight_lining_note(people: Sequence[Row]) -> tuple[str, ...]:
 def _side(test: TrialTable) -> Row:
     """Share of "first" answers and the d' that a side preference does not change."""
     row: Row = {"first_share": math.nan, "dprime_unbiased": math.nan}
-    if test.preset == "preference" and len(test):
+    if test.preset == "preference" and len(test) and test.n_alternatives == 2:
         row["first_share"] = float(test.value.mean())  # a tie is half an answer for either
     if test.preset != "real-vs-fake" or "response" not in test or "real_position" not in test or len(test) == 0:
         return row
@@ -247,7 +247,7 @@ def diagnose(trials: TrialTable) -> dict[str, Any]:
     """
     test = trials.of_kind("test")
     result: dict[str, Any] = {"n_trials": len(test), "n_participants": test.design.n_participants if len(test) else 0}
-    if "response" in test and test.preset in ("real-vs-fake", "preference"):
+    if "response" in test and test.preset in ("real-vs-fake", "preference") and test.n_alternatives == 2:
         answered = test.where(test["response"] != "")
         if len(answered):
             result["side_bias"] = _try(lambda: _mean(side_bias(answered["response"] == "first", answered.design)))

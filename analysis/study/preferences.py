@@ -11,16 +11,21 @@ from analysis.records import Row, Table
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.preference import (
+    ChoiceShare,
     Contrast,
     PairShare,
     Preferences,
     PreferenceScale,
+    choice_share,
     one_sided_bound,
     pair_shares,
     preference_scale,
 )
+from analysis.trials.choices import as_pairs, chosen_methods, is_shown, n_shown
+from analysis.trials.columns import PLACES
 from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
+from evalkit.arrays import BoolArray
 from evalkit.errors import InputError
 from evalkit.resampling.multiplicity import holm
 from evalkit.shown import ShownAsTable
@@ -129,6 +134,9 @@ class PreferenceResults(ShownAsTable):
         Sentences a reader has to know.
     subset : str
         ``all`` or ``after exclusions``.
+    choices, places : tuple of ChoiceShare
+        Of studies whose trials are choices among several: how often each method was chosen of the trials that showed it,
+        and each place. Shares of pairs are then of the trials in which one of the two was chosen.
     """
 
     methods: tuple[str, ...]
@@ -137,6 +145,8 @@ class PreferenceResults(ShownAsTable):
     differences: PreferenceDifferences
     notes: tuple[str, ...]
     subset: str
+    choices: tuple[ChoiceShare, ...] = ()
+    places: tuple[ChoiceShare, ...] = ()
 
     def shown_title(self) -> str:
         """What the rows are."""
@@ -156,6 +166,28 @@ class PreferenceResults(ShownAsTable):
             if {share.method_a, share.method_b} == {method_a, method_b}:
                 return share
         return None
+
+    def choice_rows(self) -> list[Row]:
+        """Rows of ``choice_shares.csv``: methods, then places; none where trials show two."""
+        return [
+            {
+                "quantity": quantity,
+                "name": share.name,
+                "n_chosen": share.n_chosen,
+                "n_trials": share.n_trials,
+                "share": share.n_chosen / share.n_trials,
+                "chance": share.chance,
+                "std_error": share.mean.std_error if share.mean else math.nan,
+                "ci_low": share.mean.ci_low if share.mean else math.nan,
+                "ci_high": share.mean.ci_high if share.mean else math.nan,
+                "df": share.mean.df if share.mean else math.nan,
+                "p_value": share.p_value,
+                "subset": self.subset,
+                "note": share.note,
+            }
+            for quantity, shares in (("method", self.choices), ("place", self.places))
+            for share in shares
+        ]
 
     def win_rows(self) -> list[Row]:
         """Rows of ``win_matrix.csv``: every ordered pair that met."""
@@ -265,13 +297,19 @@ def analyze_preferences(
         raise InputError(
             f"The baseline {baseline!r} is not a method of {trials.source}; it has {', '.join(test.methods)}."
         )
+    pairs_of = as_pairs(test)
     preferences = Preferences.from_labels(
-        test["method_first"], test["method_second"], test.value, test["participant"], test["image"]
+        pairs_of["method_first"],
+        pairs_of["method_second"],
+        pairs_of.value,
+        pairs_of["participant"],
+        pairs_of["image"],
     )
+    is_pairwise = test.n_alternatives == 2
     shares = pair_shares(preferences, estimand=estimand, confidence=confidence)
     scale, notes = None, []
     try:
-        scale = preference_scale(preferences, estimand=estimand, confidence=confidence)
+        scale = preference_scale(preferences, estimand=estimand, confidence=confidence, with_order=is_pairwise)
         notes += [scale.note] if scale.note else []
     except InputError as error:
         notes.append(str(error))
@@ -287,6 +325,9 @@ def analyze_preferences(
         notes=tuple(notes),
         subset=subset,
     )
+    if not is_pairwise:
+        by_method, by_place = _choices(test, methods, estimand, confidence)
+        results = replace(results, choices=by_method, places=by_place)
     pairs = [(m, baseline) for m in methods if m != baseline] if baseline else list(itertools.combinations(methods, 2))
     rows = [_difference(results, a, b, estimand, confidence, equivalence_margin) for a, b in pairs]
     adjusted = holm([row["p_value"] for row in rows]).tolist()
@@ -296,6 +337,27 @@ def analyze_preferences(
         for row, p, q in zip(rows, adjusted, equal, strict=True)
     )
     return replace(results, differences=PreferenceDifferences(differences))
+
+
+def _choices(
+    test: TrialTable, methods: tuple[str, ...], estimand: Estimand, confidence: float
+) -> tuple[tuple[ChoiceShare, ...], tuple[ChoiceShare, ...]]:
+    """How often each method, and each place, was chosen of the trials that had it."""
+    several = test.where(n_shown(test) > 2)
+
+    def share(name: str, of: TrialTable, chosen: BoolArray) -> ChoiceShare:
+        return choice_share(name, chosen, n_shown(of), of.design, estimand=estimand, confidence=confidence)
+
+    by_method, by_place = [], []
+    for method in methods:
+        own = several.where(is_shown(several, method))
+        if len(own):
+            by_method.append(share(method, own, chosen_methods(own) == method))
+    for place, name in zip(PLACES, several.method_columns, strict=False):
+        own = several.where(several[name] != "")
+        if len(own):
+            by_place.append(share(place, own, own["response"] == place))
+    return tuple(by_method), tuple(by_place)
 
 
 def _side(method: str, shares: list[PairShare]) -> float:

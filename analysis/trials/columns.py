@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["COLUMNS", "POSITIONS", "SUSPECT_FLAGS", "Column", "Preset", "column_meaning", "is_fooled"]
+__all__ = ["COLUMNS", "PLACES", "POSITIONS", "SUSPECT_FLAGS", "Column", "Preset", "column_meaning", "is_fooled"]
 
 Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
 
@@ -39,6 +39,9 @@ _ALL: tuple[Preset, ...] = ("real-vs-fake", "preference", "naturalness", "rating
 POSITIONS = ("first", "second")
 """Where an image of a pair may be, and which may be chosen."""
 
+PLACES = (*POSITIONS, "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+"""Where an image of a choice among several may be, row by row."""
+
 SUSPECT_FLAGS = ("too_fast", "implausible", "not_fetched", "looked_again")
 """Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
@@ -52,12 +55,16 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(name="method_first", meaning="Preference: the method shown first.", presets=("preference",)),
     Column(name="method_second", meaning="Preference: the method shown second.", presets=("preference",)),
+    *(
+        Column(name=f"method_{place}", meaning=f"Preference among several at once: the method in {place} place.")
+        for place in PLACES[2:]
+    ),
     Column(name="fooled", meaning="1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", kind="number"),
     Column(name="real_position", meaning="Where the real photo was.", choices=POSITIONS),
     Column(
         name="response",
         meaning="The image chosen (real-vs-fake: as the fake; preference: as the more natural, or tie), or yes/no (naturalness).",
-        choices=(*POSITIONS, "tie", "yes", "no"),
+        choices=(*PLACES, "tie", "yes", "no"),
     ),
     Column(name="rating", meaning="A rating on any numeric scale.", kind="number"),
     Column(

@@ -188,7 +188,7 @@ def _same_answer_above(what: str) -> Callable[[TrialTable, Any], BoolArray]:
         person, response = trials.design.participant[order], trials["response"][order]
         beyond = np.zeros(trials.design.n_participants, dtype=bool)
         for who in np.unique(person):
-            sided = straight_lining(response[person == who].tolist())
+            sided = straight_lining(response[person == who].tolist(), trials.n_alternatives)
             beyond[who] = (sided.share if what == "share" else sided.longest_run) > limit
         return np.asarray(beyond[trials.design.participant])
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign
-from analysis.trials.columns import COLUMNS, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
+from analysis.trials.columns import COLUMNS, PLACES, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 from evalkit.needs import need_pandas
@@ -133,8 +133,20 @@ class TrialTable(ShownAsTable):
     def methods(self) -> tuple[str, ...]:
         """Methods of the test trials, sorted; for preference studies of either side."""
         test = self["kind"] == "test"
-        names = ("method_first", "method_second") if self.preset == "preference" else ("method",)
-        return tuple(sorted({str(m) for name in names for m in np.unique(self[name][test])}))
+        return tuple(sorted({str(m) for name in self.method_columns for m in np.unique(self[name][test]) if m}))
+
+    @property
+    def method_columns(self) -> tuple[str, ...]:
+        """Columns with names of methods: one, or in a preference study one for each place; empty where fewer were shown."""
+        if self.preset != "preference":
+            return ("method",)
+        return tuple(name for place in PLACES if (name := f"method_{place}") in self)
+
+    @property
+    def n_alternatives(self) -> int:
+        """Images that a trial lets people choose from, at most; 2 where the answer is yes or no."""
+        further = [name for name in self.method_columns[2:] if np.any(self[name] != "")]
+        return 2 + len(further)
 
     def where(self, keep: BoolArray, reason: str = "") -> TrialTable:
         """The trials where `keep` is True; with a `reason`, the others are counted in `left_out`."""
@@ -368,7 +380,7 @@ def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[
     derived = np.full(raw.row.size, np.nan)
     if "response" in columns and "real_position" in columns:
         position, response = columns["real_position"], columns["response"]
-        wrong = np.isin(response, ("yes", "no", "tie"))
+        wrong = ~np.isin(response, ("", *POSITIONS))
         _refuse_where(raw, wrong, "has response {cell!r}; first, second or an empty cell is allowed", response)
         as_numbers = is_fooled(response, position).astype(np.float64)
         derived = np.where((response == "") | (position == ""), np.nan, as_numbers)
@@ -383,17 +395,30 @@ def _real_vs_fake(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[
 
 def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
     response = columns["response"]
+    absent = np.full(raw.row.size, "")
+    shown = [columns.get(f"method_{place}", absent) for place in PLACES]
     wrong = np.isin(response, ("yes", "no"))
-    _refuse_where(raw, wrong, "has response {cell!r}; first, second, tie or an empty cell is allowed", response)
-    same = columns["method_first"] == columns["method_second"]
-    _refuse_where(raw, same, "shows method {cell!r} against itself; two methods are needed", columns["method_first"])
+    for place, methods in zip(PLACES, shown, strict=True):
+        wrong |= (response == place) & (methods == "")
+    wrong |= (response == "tie") & (shown[2] != "")
+    for k in range(1, len(shown)):
+        gap = (shown[k] != "") & (shown[k - 1] == "")
+        _refuse_where(raw, gap, f"has a method_{PLACES[k]} and no method_{PLACES[k - 1]}; places are filled in order")
+    allowed = "first, second, tie or an empty cell is allowed"
+    if "method_third" in columns:
+        allowed = "a place that has a method, tie (of two alone) or an empty cell is allowed"
+    _refuse_where(raw, wrong, f"has response {{cell!r}}; {allowed}", response)
+    for k, methods in enumerate(shown):
+        for other in shown[:k]:
+            same = (methods != "") & (methods == other)
+            _refuse_where(raw, same, "shows method {cell!r} against itself; two methods are needed", methods)
     value = np.select([response == "", response == "tie"], [np.nan, 0.5], (response == "first").astype(np.float64))
     return value, np.where(response == "", "no answer", "")
 
 
 def _naturalness(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[FloatArray, TextArray]:
     response = columns["response"]
-    wrong = np.isin(response, (*POSITIONS, "tie"))
+    wrong = np.isin(response, (*PLACES, "tie"))
     _refuse_where(raw, wrong, "has response {cell!r}; yes, no or an empty cell is allowed", response)
     value = np.where(response == "", np.nan, (response == "yes").astype(np.float64))
     return value, np.where(response == "", "no answer", "")
@@ -453,7 +478,7 @@ def _check_one_session(table: TrialTable) -> None:
 
 def _check_duplicates(table: TrialTable, duplicates: Literal["error", "first"]) -> TrialTable:
     names = ["participant", "image", "kind"]
-    names += ["method_first", "method_second"] if table.preset == "preference" else ["method"]
+    names += table.method_columns
     key = np.zeros(len(table), dtype=np.int64)
     for name in names:
         levels, code = np.unique(table[name], return_inverse=True)

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from analysis.trials.columns import PLACES
 from tests.turing_test.studies import IMAGE_MS
 from turing_test.study.study_folder import Study
 
@@ -70,10 +71,9 @@ class Participant:
         if begun.get_json()["replaced"]:
             assert self.on_trial(number, "begin").get_json()["replaced"] is False
         protocol = self.study.protocol
-        second = 100.0 + (protocol.image_ms + protocol.gap_ms) * protocol.sequential
-        sides = {"first": exposure(ms=protocol.image_ms), "second": exposure(second, protocol.image_ms)}
-        if protocol.images_per_trial == 1:
-            del sides["second"]
+        later = (protocol.image_ms + protocol.gap_ms) * protocol.sequential
+        places = PLACES[: protocol.images_per_trial]
+        sides = {place: exposure(100.0 + k * later, protocol.image_ms) for k, place in enumerate(places)}
         response = self.on_trial(number, "shown", **sides, proofs=self.proofs())
         assert response.status_code == 200, response.text
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evalkit.wording import counted
 from turing_test.commands._databases import of_one_study
+
+if TYPE_CHECKING:
+    from turing_test.study.protocol import Protocol
 
 __all__ = ["audit_command", "create_command", "doctor_command", "freeze_command", "texts_command"]
 
@@ -95,13 +99,20 @@ def create_command(
         f"{study}: {counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')} ({', '.join(manifest.methods)}); "
         f"{counted(len(manifest.stimuli), 'stimulus', 'stimuli')} of {manifest.stimulus_bytes:,} bytes each\n"
         f"{protocol.preset}: {protocol.practice_trials} practice and {counted(protocol.shown_test_trials, 'test trial')}, "
-        f"{counted(protocol.sessions_per_method, 'session')} wanted per {'pair of methods' if protocol.preset == 'preference' else 'method'}; "
+        f"{counted(protocol.sessions_per_method, 'session')} wanted per {_unit(protocol)}; "
         f"{duration_sentence(protocol)}"
     )
     if created.is_new:
         click.echo(
             f"\nNext: look at {study / 'study.toml'}, then\n  evalkit study audit {study}\n  evalkit study serve {study}"
         )
+
+
+def _unit(protocol: Protocol) -> str:
+    """What sessions are counted by."""
+    if protocol.shows_several:
+        return f"set of {protocol.alternatives} methods (chance {100 / protocol.alternatives:.3g} %)"
+    return "pair of methods" if protocol.preset == "preference" else "method"
 
 
 @click.command("freeze", short_help="Stamp a study for its preregistration.")

@@ -135,10 +135,14 @@ trial = Table(
     Column("response_ms", Double),
     Column("replaced_by", Integer),
     Column("counted", Boolean, nullable=False, server_default=false()),
+    Column("further", Text),
     Index(None, "session_id", "position"),
     postgresql_with=_ROOM,
 )
-"""One row per trial; `position` is what the participant counts, empty for the unused reserve."""
+"""One row per trial; `position` is what the participant counts, empty for the unused reserve.
+
+`further`: the third and further images of a trial that shows several at once (`turing_test.sessions.further_images`).
+"""
 
 places_taken = Table(
     "places_taken",

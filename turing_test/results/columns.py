@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
-from analysis.trials.columns import column_meaning, is_fooled
+from analysis.trials.columns import PLACES, column_meaning, is_fooled
+from turing_test.sessions.further_images import read_further
 from turing_test.sessions.timing_flags import FLAGS
+from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
 
 __all__ = ["COLUMNS", "Column", "TrialRecord", "columns_of", "iso_time"]
@@ -75,6 +77,14 @@ class TrialRecord:
         first, second = self.row["trial_first_clock"], self.row["trial_second_clock"]
         return "frame" if "frame" in (first, second) else first
 
+    def method_at(self, place: str | None) -> str | None:
+        """The method in one of `analysis.trials.columns.PLACES`, of a preference trial."""
+        if place not in PLACES:
+            return None
+        further = (image.method for image in read_further(self.row["trial_further"]))
+        shown = (self.row["trial_method"], self.row["trial_other_method"], *further)
+        return dict(zip(PLACES, shown, strict=False)).get(place)
+
     @property
     def fooled(self) -> int | None:
         """1 or 0; None without an answer."""
@@ -96,6 +106,8 @@ class Column:
         From a `TrialRecord` to the cell; None is empty.
     presets : tuple of str
         Presets that have it; empty for all.
+    least_images : int
+        Only where a trial shows so many images.
     """
 
     name: str
@@ -103,11 +115,17 @@ class Column:
     meaning: str
     value: Callable[[TrialRecord], Any]
     presets: tuple[str, ...] = ()
+    least_images: int = 1
 
 
-def columns_of(preset: str) -> tuple[Column, ...]:
-    """The columns that studies of a preset have."""
-    return tuple(column for column in COLUMNS if not column.presets or preset in column.presets)
+def columns_of(protocol: Protocol) -> tuple[Column, ...]:
+    """The columns that a study has."""
+    return tuple(
+        column
+        for column in COLUMNS
+        if (not column.presets or protocol.preset in column.presets)
+        and protocol.images_per_trial >= column.least_images
+    )
 
 
 def iso_time(seconds: float | None) -> str | None:
@@ -137,6 +155,10 @@ def _number(name: str, meaning: str, value: Callable[[TrialRecord], Any], preset
     return Column(name=name, kind="number", meaning=meaning, value=value, presets=presets)
 
 
+def _method_at(place: str) -> Callable[[TrialRecord], Any]:
+    return lambda record: record.method_at(place)
+
+
 _MEANING_OF_FLAGS = "Separated by blanks: " + " ".join(f"`{flag}`: {text}" for flag, text in FLAGS.items())
 
 # fmt: off
@@ -152,6 +174,11 @@ COLUMNS = (
     _text("method", column_meaning("method"), _stored("trial_method"), (*REAL_VS_FAKE, "naturalness")),
     _text("method_first", column_meaning("method_first"), _stored("trial_method"), ("preference",)),
     _text("method_second", column_meaning("method_second"), _stored("trial_other_method"), ("preference",)),
+    *(Column(name=f"method_{place}", kind="text", meaning=column_meaning(f"method_{place}"), value=_method_at(place),
+             presets=("preference",), least_images=count)
+      for count, place in enumerate(PLACES[2:], start=3)),
+    Column(name="method_chosen", kind="text", meaning="The method that was chosen among several; empty without an answer.",
+           value=lambda record: record.method_at(record.row["trial_response"]), presets=("preference",), least_images=3),
     _text("image", column_meaning("image"), _stored("trial_image")),
     _integer("trial", "Number of the trial in the session, practice included, from 1.", _stored("trial_position")),
     _text("kind", "practice; test; vigilance (colours of another photo); catch (an obvious fake).",
@@ -159,7 +186,8 @@ COLUMNS = (
     _text("real_position", "Where the real photo was: first or second.", _stored("trial_real_position"), REAL_VS_FAKE),
     _text("response", "The image taken for the fake: first or second; empty without an answer.",
           _stored("trial_response"), REAL_VS_FAKE),
-    _text("response", "The image that looked more natural: first or second; empty without an answer.",
+    _text("response", "The image that looked more natural: first or second (of several the place, row by row); empty without "
+          "an answer.",
           _stored("trial_response"), ("preference",)),
     _text("response", "Whether the colours looked natural: yes or no; empty without an answer.",
           _stored("trial_response"), ("naturalness",)),

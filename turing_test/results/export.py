@@ -87,7 +87,7 @@ def export(
         When there is nothing to export.
     """
     trials = collect_trials(storage, study, simulated=simulated)
-    columns = columns_of(study.protocol.preset)
+    columns = columns_of(study.protocol)
     out.mkdir(parents=True, exist_ok=True)
     data = {"csv": _csv, "parquet": _parquet, "json": _json}[file_format](columns, trials.rows)
     table, dictionary = out / f"trials.{file_format}", out / "data_dictionary.md"
@@ -211,7 +211,7 @@ def raw_trials(storage: Storage, study: Study, *, simulated: bool | None = None)
     from analysis.trials.trial_files import table_of_records
 
     trials = collect_trials(storage, study, simulated=simulated)
-    columns = columns_of(study.protocol.preset)
+    columns = columns_of(study.protocol)
     cells = {column.name: [row[column.name] for row in trials.rows] for column in columns}
     raw = table_of_records(study.protocol.name, cells)
     return replace(raw, digest=hashlib.sha256(_csv(columns, trials.rows)).hexdigest(), notes=trials.notes())
@@ -232,7 +232,7 @@ def trial_rows(connection: Connection, study: Study, *, simulated: bool) -> Iter
         .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
     )
     counts = rule_counts(connection)
-    columns = columns_of(study.protocol.preset)
+    columns = columns_of(study.protocol)
     now = datetime.now(UTC).timestamp()
     for row in connection.execute(query).mappings():
         state = _session_state(row, study, now)

@@ -279,7 +279,7 @@ def state_of(connection: Connection, study: Study) -> str:
 
 
 def _name(arm: Arm) -> str:
-    return arm[0] if arm[1] is None else f"{arm[0]} or {arm[1]}"
+    return " or ".join(method for method in arm if method is not None)
 
 
 def _rule_counts(summary: Summary | None) -> dict[str, int]:
@@ -302,7 +302,7 @@ def _exposures(
         for trial in trials:
             if trial.kind == "test":
                 is_shown = session_id in counted and trial.state != "replaced"
-                arm = arm_of_trial(study, trial.method, trial.other_method)
+                arm = arm_of_trial(study, trial.method, trial.other_method, trial.further)
                 shown[arm, "test", trial.image] += is_shown - bool(trial.counted)
     for (of_arm, kind, image), times in shown.items():
         if kind == "test" and of_arm is not None and image in counts.get(of_arm, ()):

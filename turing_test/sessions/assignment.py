@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
+from typing import TypeVar
 
+from turing_test.sessions.further_images import read_further
 from turing_test.sessions.tokens import keyed_digest
 from turing_test.study.study_folder import Study
 
@@ -23,6 +25,7 @@ __all__ = [
     "Judged",
     "PlannedTrial",
     "Shown",
+    "arm_of_planned",
     "arm_of_trial",
     "arms",
     "as_columns",
@@ -33,10 +36,11 @@ __all__ = [
     "place_trial",
     "plan_session",
     "practice_pool",
+    "williams_rows",
 ]
 
-Arm = tuple[str, str | None]
-"""What a trial is about: a method, or with the preset preference a pair of methods."""
+Arm = tuple[str | None, ...]
+"""What a trial is about: a method (and None), or with the preset preference the methods that are shown together."""
 
 Judged = tuple[Arm, ...]
 """What one session judges: one arm in the paper's design, several in a within-person design."""
@@ -45,6 +49,7 @@ Shown = Mapping[tuple[Arm | None, str, str], int]
 """How often an image was shown, by arm (None for trials that are about no single method), kind of trial and image."""
 
 FIRST, SECOND = "first", "second"
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,8 @@ class PlannedTrial:
         Where the truth is; None without a truth.
     first_sha, second_sha : str or None
         What is shown; None for the reserve, which gets its meaning when it is needed.
+    further : tuple of (str, str)
+        Method and digest of the third and further images, where several are shown at once.
     """
 
     position: int | None
@@ -75,33 +82,55 @@ class PlannedTrial:
     real_position: str | None = None
     first_sha: str | None = None
     second_sha: str | None = None
+    further: tuple[tuple[str, str], ...] = ()
 
 
 def arms(study: Study) -> list[Arm]:
-    """All that sessions of a study may judge: its methods, or its pairs of methods."""
+    """All that sessions of a study may judge: its methods, or all sets of as many of them as a trial shows."""
     if study.protocol.preset == "preference":
-        return list(combinations(study.manifest.methods, 2))
+        return list(combinations(study.manifest.methods, study.protocol.alternatives))
     return [(method, None) for method in study.manifest.methods]
 
 
 def as_columns(judged: Judged) -> tuple[str, str | None]:
-    """What a session judges, as its two columns in the database hold it: one arm as it is, several as JSON."""
-    return judged[0] if len(judged) == 1 else (json.dumps(judged), None)
+    """What a session judges, as its two columns in the database hold it: a method or a pair as it is, all else as JSON."""
+    if len(judged) == 1 and len(judged[0]) == 2:
+        method, other_method = judged[0]
+        assert method is not None
+        return method, other_method
+    return json.dumps(judged), None
 
 
 def from_columns(study: Study, method: str, other_method: str | None) -> Judged:
     """The reverse of `as_columns`."""
-    if study.protocol.arms_per_person(len(arms(study))) == 1:
+    if study.protocol.arms_per_person(len(arms(study))) == 1 and not study.protocol.shows_several:
         return ((method, other_method),)
-    return tuple((name, other) for name, other in json.loads(method))
+    return tuple(map(tuple, json.loads(method)))
 
 
-def arm_of_trial(study: Study, method: str | None, other_method: str | None) -> Arm | None:
-    """The arm of a trial's methods, in whichever order it showed them; None when it is about no single method."""
+def arm_of_trial(study: Study, method: str | None, other_method: str | None, further: str | None = None) -> Arm | None:
+    """The arm of a trial's methods, in whichever order it showed them; None when it is about no single method.
+
+    Parameters
+    ----------
+    study : Study
+    method, other_method, further : str or None
+        The columns of the trial.
+    """
     if method is None or other_method is None:
         return None if method is None else (method, None)
-    one, two = sorted((method, other_method), key=study.manifest.methods.index)
-    return one, two
+    return _in_study_order(study, (method, other_method, *(image.method for image in read_further(further))))
+
+
+def _in_study_order(study: Study, methods: Sequence[str]) -> Arm:
+    return tuple(sorted(methods, key=study.manifest.methods.index))
+
+
+def arm_of_planned(study: Study, trial: PlannedTrial) -> Arm | None:
+    """The same of a trial that is not stored yet."""
+    if trial.method is None or trial.other_method is None:
+        return arm_of_trial(study, trial.method, trial.other_method)
+    return _in_study_order(study, (trial.method, trial.other_method, *(method for method, _ in trial.further)))
 
 
 def per_arm(sessions: Mapping[Judged, int]) -> Counter[Arm]:
@@ -159,22 +188,37 @@ def in_block_order(judged: Judged, sessions: Mapping[Judged, int], rng: random.R
     Returns
     -------
     Judged
-        Over the rows each arm stands in every place equally often, and comes directly after every other one equally often [1]_.
+        As `williams_rows` has them.
+    """
+    rows = williams_rows(sorted(judged, key=str))
+    fewest = min(sessions.get(row, 0) for row in rows)
+    return rng.choice([row for row in rows if sessions.get(row, 0) == fewest])
+
+
+def williams_rows(items: Sequence[_Item]) -> list[tuple[_Item, ...]]:
+    """Orders of the items in which each stands in every place, and directly after every other one, equally often [1]_.
+
+    Returns
+    -------
+    list of tuple
+        As many as there are items, for an odd number of them twice as many.
 
     References
     ----------
     .. [1] E. J. Williams, "Experimental designs balanced for the estimation of residual effects of treatments", Australian
        Journal of Scientific Research A 2, 1949, 149-168.
+
+    Examples
+    --------
+    >>> williams_rows("abcd")
+    [('a', 'b', 'd', 'c'), ('b', 'c', 'a', 'd'), ('c', 'd', 'b', 'a'), ('d', 'a', 'c', 'b')]
     """
-    arms_ = sorted(judged, key=str)
-    n_arms = len(arms_)
-    zigzag = [(k + 1) // 2 if k % 2 else -(k // 2) for k in range(n_arms)]
-    rows = [tuple(arms_[(start + step) % n_arms] for step in zigzag) for start in range(n_arms)]
-    if n_arms % 2:  # one square is not enough for an odd number: with each row goes its reverse
+    count = len(items)
+    zigzag = [(k + 1) // 2 if k % 2 else -(k // 2) for k in range(count)]
+    rows = [tuple(items[(start + step) % count] for step in zigzag) for start in range(count)]
+    if count % 2:  # one square is not enough for an odd number: with each row goes its reverse
         rows += [row[::-1] for row in rows]
-    rows = list(dict.fromkeys(rows))
-    fewest = min(sessions.get(row, 0) for row in rows)
-    return rng.choice([row for row in rows if sessions.get(row, 0) == fewest])
+    return list(dict.fromkeys(rows))
 
 
 def practice_pool(study: Study) -> list[str]:
@@ -234,7 +278,13 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
         ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials), ("reserve", protocol.reserve_trials),
     )}  # fmt: skip
     halves = _Halves(rng)
-    dealt_plain = {arm: list(zip(own, halves.of(per_arm), strict=True)) for arm, own in images.items()}
+    # A choice among several has an order of its own in each trial, in place of a side.
+    orders = {arm: _Orders(arm, rng) for arm in judged} if protocol.shows_several else {}
+
+    def sides(arm: Arm, count: int) -> Sequence[str | Arm]:
+        return orders[arm].of(count) if orders else halves.of(count)
+
+    dealt_plain = {arm: list(zip(own, sides(arm, per_arm), strict=True)) for arm, own in images.items()}
     if protocol.blocks == "method":
         plain = [_Dealt("test", image, side, arm) for arm in judged for image, side in dealt_plain[arm]]
     else:
@@ -248,7 +298,9 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
     ]
     rng.shuffle(special)
     test = _spread(special, plain, rng)
-    practice_sides = _Halves(rng).of(protocol.practice_trials)
+    practice_sides: Sequence[str | Arm] = _Halves(rng).of(protocol.practice_trials)
+    if orders:
+        practice_sides = [orders[judged[k % len(judged)]].of(1)[0] for k in range(protocol.practice_trials)]
     practice = [
         _Dealt("practice", image, side, judged[k % len(judged)])
         for k, (image, side) in enumerate(zip(practice_images, practice_sides, strict=True))
@@ -269,8 +321,8 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
     ]
 
 
-def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str) -> PlannedTrial:
-    """Give a trial its two images.
+def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str | Arm) -> PlannedTrial:
+    """Give a trial its images.
 
     Parameters
     ----------
@@ -279,9 +331,16 @@ def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str) -
         None for a vigilance or catch trial of a session that judges several methods.
     trial : PlannedTrial
         With position, phase, kind and image.
-    side : {"first", "second"}
-        Where the truth is; with preference where the arm's first method is.
+    side : {"first", "second"} or Arm
+        Where the truth is; with preference where the arm's first method is; of several, all methods in the order shown.
     """
+    if not isinstance(side, str):
+        names = [name for name in side if name is not None]
+        shas = [study.find(trial.image, "method", name) for name in names]
+        further = tuple(zip(names[2:], shas[2:], strict=True))
+        return replace(
+            trial, method=names[0], other_method=names[1], first_sha=shas[0], second_sha=shas[1], further=further
+        )
     method, other = arm or (None, None)
     if study.protocol.preset == "naturalness":
         return replace(trial, method=method, first_sha=study.find(trial.image, "method", method))
@@ -298,11 +357,11 @@ def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str) -
 
 @dataclass(frozen=True)
 class _Dealt:
-    """A trial of the test before it has a place: its kind, image, side and arm."""
+    """A trial of the test before it has a place: its kind, image, side (or order of several methods) and arm."""
 
     kind: str
     image: str
-    side: str
+    side: str | Arm
     arm: Arm | None
 
 
@@ -345,7 +404,7 @@ def _cheapest(times: Mapping[Arm, Sequence[int]], together: Sequence[int], count
     return {arm: candidates[chosen[seats // count == k]].tolist() for k, arm in enumerate(times)}
 
 
-def _in_stretches(dealt: Mapping[Arm, list[tuple[str, str]]], rng: random.Random) -> list[_Dealt]:
+def _in_stretches(dealt: Mapping[Arm, list[tuple[str, str | Arm]]], rng: random.Random) -> list[_Dealt]:
     """Trials of all arms in one order: every stretch of as many trials as there are arms has one of each."""
     order = []
     for trials in zip(*([(arm, *trial) for trial in own] for arm, own in dealt.items()), strict=True):
@@ -353,6 +412,26 @@ def _in_stretches(dealt: Mapping[Arm, list[tuple[str, str]]], rng: random.Random
         rng.shuffle(stretch)
         order += stretch
     return order
+
+
+class _Orders:
+    """Orders of several methods for groups of trials: each method in every place equally often, and beside every other one."""
+
+    def __init__(self, arm: Arm, rng: random.Random) -> None:
+        rows = williams_rows(arm)
+        self._squares = [rows[start : start + len(arm)] for start in range(0, len(rows), len(arm))]
+        self._rng = rng
+        self._left: list[Arm] = []
+
+    def of(self, count: int) -> list[Arm]:
+        orders = []
+        for _ in range(count):
+            if not self._left:
+                squares = [self._rng.sample(square, len(square)) for square in self._squares]
+                self._rng.shuffle(squares)
+                self._left = [row for square in squares for row in square]
+            orders.append(self._left.pop())
+        return orders
 
 
 class _Halves:

@@ -31,6 +31,7 @@ from turing_test.sessions.assignment import (
     per_arm,
     plan_session,
 )
+from turing_test.sessions.further_images import write_further
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s
 from turing_test.sessions.places import sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
@@ -427,7 +428,7 @@ def _trial_rows(trials: Sequence[PlannedTrial]) -> list[tuple[Any, ...]]:
         (
             number, trial.position, trial.phase, trial.kind, trial.image, trial.method, trial.other_method,
             trial.real_position, trial.first_sha, trial.second_sha, next(images), next(images), "pending",
-            trial.phase == "test",
+            trial.phase == "test", write_further(trial.further),
         )
         for number, trial in enumerate(trials, start=1)
     ]  # fmt: skip

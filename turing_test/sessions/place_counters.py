@@ -21,7 +21,7 @@ from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, PreparedRows
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
-from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_trial, from_columns
+from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_planned, arm_of_trial, from_columns
 from turing_test.sessions.breaks import break_allowance
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.summaries import write_summaries
@@ -110,7 +110,7 @@ def settle(connection: Connection, study: Study, now: float) -> None:
 def exposures(study: Study, judged: Judged, trials: Sequence[PlannedTrial]) -> Counter[tuple[Arm | None, str, str]]:
     """How often a session shows an image in its test, by arm, kind of trial and image."""
     return Counter(
-        (_arm(study, judged, trial.method, trial.other_method), trial.kind, trial.image)
+        (judged[0] if len(judged) == 1 else arm_of_planned(study, trial), trial.kind, trial.image)
         for trial in trials
         if trial.phase == "test"
     )
@@ -184,19 +184,23 @@ def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: s
     is_holder = _T.c.session_id.in_([key for key in judged if key in holding])
     differs = _T.c.session_id.in_(list(judged)) & (_T.c.counted != (is_holder & _IN_TEST))
     trials = connection.execute(
-        sa.select(_T.c.session_id, _T.c.method, _T.c.other_method, _T.c.kind, _T.c.image, _T.c.counted).where(differs)
+        sa.select(
+            _T.c.session_id, _T.c.method, _T.c.other_method, _T.c.further, _T.c.kind, _T.c.image, _T.c.counted
+        ).where(differs)
     ).all()
     for trial in trials:
         key = trial.session_id
-        arm = _arm(study, judged[key], trial.method, trial.other_method)
+        arm = _arm(study, judged[key], trial)
         shown[simulated[key], arm_key(arm), trial.kind, trial.image] += -1 if trial.counted else 1
     if trials:
         _add(connection, tables.images_shown, shown)
         connection.execute(sa.update(_T).where(differs).values(counted=~_T.c.counted))
 
 
-def _arm(study: Study, judged: Judged, method: str | None, other_method: str | None) -> Arm | None:
-    return judged[0] if len(judged) == 1 else arm_of_trial(study, method, other_method)
+def _arm(study: Study, judged: Judged, trial: Any) -> Arm | None:
+    if len(judged) == 1:
+        return judged[0]
+    return arm_of_trial(study, trial.method, trial.other_method, trial.further)
 
 
 def _add(connection: Connection, table: sa.Table, changes: Mapping[tuple[Any, ...], int]) -> None:

@@ -40,7 +40,7 @@ _UNUSED_LINKS = Prepared(sa.select(sa.func.count()).select_from(_L).where(_L.c.u
 def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged, int]:
     """Sessions that hold a place, by the arms that they judge; what has none is absent."""
     rows = _PLACES_TAKEN.all(connection, of_simulated=simulated)
-    return {tuple((method, other) for method, other in json.loads(judged)): times for judged, times in rows}
+    return {tuple(map(tuple, json.loads(judged))): times for judged, times in rows}
 
 
 def images_shown(
@@ -60,7 +60,7 @@ def images_shown(
 
 def _arm_of_key(key: str) -> Arm | None:
     arm = json.loads(key)
-    return None if arm is None else (arm[0], arm[1])
+    return None if arm is None else tuple(arm)
 
 
 def unused_links(connection: Connection) -> int:

@@ -21,7 +21,8 @@ from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.answer_statement import answer_at_once
-from turing_test.sessions.assignment import PlannedTrial, arm_of_trial, place_trial
+from turing_test.sessions.assignment import Arm, PlannedTrial, arm_of_trial, place_trial
+from turing_test.sessions.further_images import read_further, shows_image, write_further
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
@@ -179,7 +180,7 @@ def shown(
             raise Refused(409, "This trial was not begun on this page.")
         first_interval = 1000 / (snapshot.refresh_hz or 60.0)
         interval = interval_ms or first_interval
-        images = (trial.first_token, trial.second_token)[: study.protocol.images_per_trial]
+        images = trial.tokens[: study.protocol.images_per_trial]
         showing = Showing(
             exposures=exposures,
             interval_ms=interval,
@@ -215,7 +216,7 @@ def answer(
 
     Parameters
     ----------
-    response : {"first", "second", "yes", "no"}
+    response : {"first", "second", "yes", "no"}, or a further place
         As the preset asks; checked by the caller.
     response_ms : float
         From the question to the answer; where the answer ended an image, that which came with the display times counts.
@@ -278,7 +279,7 @@ def mark_looked_again(storage: Storage, session_id: int, image: str) -> None:
     """Flag the trial of an image that was fetched far more often than a page does."""
 
     def work(connection: Connection) -> None:
-        of_image = (_T.c.session_id == session_id) & ((_T.c.first_token == image) | (_T.c.second_token == image))
+        of_image = (_T.c.session_id == session_id) & shows_image(image)
         flags = sa.func.trim(sa.func.coalesce(_T.c.flags, "") + " looked_again")
         connection.execute(sa.update(_T).where(of_image, _T.c.state != "answered").values(flags=flags))
 
@@ -291,11 +292,7 @@ def skip_damaged(storage: Storage, study: Study, token: str, image: str) -> None
     def work(connection: Connection) -> None:
         snapshot = find_session(connection, token, to_change=True)
         trial = snapshot.current
-        if (
-            trial is not None
-            and image in (trial.first_token, trial.second_token)
-            and trial.state in ("pending", "begun")
-        ):
+        if trial is not None and image in trial.tokens and trial.state in ("pending", "begun"):
             _replace(connection, study, snapshot, trial, clock.now(), flag="damaged")
 
     storage.write(work)
@@ -378,13 +375,16 @@ def _replace(
     method, other_method = connection.execute(
         sa.select(_T.c.method, _T.c.other_method).where(_T.c.session_id == snapshot.id, _T.c.number == spoiled.number)
     ).one()
-    arm = arm_of_trial(study, method, other_method)
-    # With preference no image is real: the side is where the first method of the pair was.
-    side = spoiled.real_position or ("first" if arm is None or method == arm[0] else "second")
+    arm = arm_of_trial(study, method, other_method, spoiled.further)
+    # With preference no image is real: the side is where the first method of the pair was; several keep their order.
+    side: str | Arm = spoiled.real_position or ("first" if arm is None or method == arm[0] else "second")
+    if further := read_further(spoiled.further):
+        side = (method, other_method, *(image.method for image in further))
     trial = PlannedTrial(position=spoiled.position, phase=spoiled.phase, kind=spoiled.kind, image=reserve.image)
     planned = place_trial(study, arm, trial, side)
     values = asdict(planned)
     values.pop("image")
+    values["further"] = write_further(planned.further)
     connection.execute(
         sa.update(_T).where(_T.c.session_id == snapshot.id, _T.c.number == reserve.number).values(**values)
     )
@@ -403,6 +403,7 @@ def _replace(
         load=None,
         begun_at=None,
         flags=None,
+        further=values["further"],
     )
     snapshot = _touch(connection, snapshot, now)
     return snapshot.changed(upcoming=(substitute, *snapshot.upcoming[1:]))

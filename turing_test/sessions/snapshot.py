@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared
 from turing_test.sessions import clock
+from turing_test.sessions.further_images import read_further
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import digest
@@ -49,6 +50,18 @@ class Upcoming:
     load: str | None
     begun_at: float | None
     flags: str | None
+    further: str | None = None
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Of all images, in order of their places; one too many where a trial has a single image."""
+        return (self.first_token, self.second_token, *(image.token for image in read_further(self.further)))
+
+    @property
+    def shas(self) -> tuple[str, ...]:
+        """Digests of all images, in order of their places."""
+        pair = (self.first_sha,) if self.second_sha is None else (self.first_sha, self.second_sha)
+        return (*pair, *(image.sha for image in read_further(self.further)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +121,7 @@ _SESSION = (
 )  # fmt: skip
 _TRIAL = (
     _T.number, _T.position, _T.phase, _T.kind, _T.real_position, _T.first_sha, _T.second_sha, _T.first_token,
-    _T.second_token, _T.state, _T.load, _T.begun_at, _T.flags,
+    _T.second_token, _T.state, _T.load, _T.begun_at, _T.flags, _T.further,
 )  # fmt: skip
 _FIND = Prepared(
     sa.select(*_SESSION, *_TRIAL)

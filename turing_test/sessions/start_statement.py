@@ -26,7 +26,7 @@ SESSION_VALUES = (
 
 TRIAL_VALUES = (
     "number", "position", "phase", "kind", "image", "method", "other_method", "real_position", "first_sha", "second_sha",
-    "first_token", "second_token", "state", "counted",
+    "first_token", "second_token", "state", "counted", "further",
 )  # fmt: skip
 """Columns that its trials have, in the order in which `store_start` wants them."""
 

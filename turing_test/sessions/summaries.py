@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from analysis.statistics.straight_lining import straight_lining
 from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
+from turing_test.sessions.further_images import read_further
 from turing_test.sessions.timing_flags import SUSPECT
 
 __all__ = ["Summary", "read_trials", "summarise", "write_summaries"]
@@ -31,7 +32,7 @@ CHUNK = 400
 _COLUMNS = (
     _T.session_id, _T.number, _T.phase, _T.kind, _T.state, _T.method, _T.other_method, _T.image, _T.real_position,
     _T.response, _T.flags, _T.counted, _T.answered_at, _T.first_on_ms, _T.first_off_ms, _T.first_clock, _T.second_on_ms,
-    _T.second_off_ms, _T.second_clock,
+    _T.second_off_ms, _T.second_clock, _T.further,
 )  # fmt: skip
 
 
@@ -111,6 +112,7 @@ def summarise(trials: Sequence[Any]) -> Summary:
         trial.kind for trial in checks if trial.real_position and not is_fooled(trial.response, trial.real_position)
     )
     answers = [trial.response for trial in answered if trial.kind != "practice" and trial.response is not None]
+    n_kinds = max((2 + len(read_further(trial.further)) for trial in answered), default=2)
     shown = [trial for trial in trials if trial.state in ("shown", "answered", "replaced")]
     durations = array("d")
     for trial in shown:
@@ -122,7 +124,7 @@ def summarise(trials: Sequence[Any]) -> Summary:
         answered=dict(Counter(trial.kind for trial in checks)),
         suspect_answers=sum(map(_is_suspect, answered)),
         n_answers=len(answers),
-        is_straight_lining=bool(answers) and straight_lining(answers).is_flagged,
+        is_straight_lining=bool(answers) and straight_lining(answers, n_kinds).is_flagged,
         n_shown=len(shown),
         n_presented=sum(
             # Naturalness has no second image.

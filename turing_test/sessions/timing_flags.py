@@ -49,7 +49,7 @@ FLAGS = {
     "cropped": "A part of an image was outside the window, or outside the part of the frame that could be seen.",
     "first_duration": f"The first image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off; or stayed over "
     f"{ENDING_MS:.0f} ms longer than the answer that ends it.",
-    "second_duration": "The same of the second image.",
+    "second_duration": "The same of the second image, or of a further one.",
     "low_refresh": "The display refreshed less often than min_refresh_hz.",
     "untimed": "Answered without display times: a simulated participant.",
     "reloaded": "The page was loaded anew between the images and the answer, or while images stayed until the answer.",
@@ -108,7 +108,7 @@ class Showing:
     Attributes
     ----------
     exposures : sequence of Exposure
-        Of the first and, where there is one, the second image.
+        Of the images in order, one or more.
     interval_ms : float
         Time between two frames of the display, as the page measured it now.
     first_interval_ms : float
@@ -182,13 +182,13 @@ def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
     flags = ["hidden"] if hidden else []
     if any(exposure.cropped for exposure in exposures):
         flags.append("cropped")
-    for side, exposure in zip(("first", "second"), exposures, strict=False):
+    for k, exposure in enumerate(exposures):
         allowed = _allowed_ms(exposure, interval, showing.resolution_ms)
         may_end = exposure is exposures[-1] or not protocol.sequential
         answered_ms = math.inf if showing.response_ms is None or not may_end else showing.response_ms
         error = exposure.shown_ms - min(protocol.limit_ms, answered_ms)
         if not -allowed <= error <= (allowed if answered_ms >= protocol.limit_ms else ENDING_MS):
-            flags.append(f"{side}_duration")
+            flags.append("second_duration" if k else "first_duration")
     if showing.interval_ms > 1000 / protocol.min_refresh_hz:
         flags.append("low_refresh")
     if _is_implausible(showing, protocol, interval):
@@ -208,7 +208,7 @@ def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
         # A page that was hidden waits until it is back.
         elif showing.took_ms > least + _first_blank_more(protocol) + SLOW_MS and not hidden:
             flags.append("slow_start")
-    return flags
+    return list(dict.fromkeys(flags))
 
 
 def _first_blank_more(protocol: Protocol) -> float:
@@ -235,7 +235,8 @@ def _is_implausible(showing: Showing, protocol: Protocol, interval_ms: float) ->
             return True
     if len(exposures) < 2:
         return False
-    first, second = exposures
     if not protocol.sequential:
-        return abs(first.on_ms - second.on_ms) > LEEWAY_MS
+        onsets = [exposure.on_ms for exposure in exposures]
+        return max(onsets) - min(onsets) > LEEWAY_MS
+    first, second = exposures
     return second.on_ms - first.off_ms < protocol.mask_ms + protocol.gap_ms - MAX_ERROR_MS

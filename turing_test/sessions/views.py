@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
+from turing_test.sessions.further_images import read_further, shows_image
 from turing_test.sessions.recruiters import PLATFORMS
 from turing_test.sessions.snapshot import Snapshot, Upcoming
 from turing_test.sessions.states import ACTIVE
@@ -79,30 +80,34 @@ def view(
 
 def image_addresses(token: str, trial: Upcoming, n_images: int, *, root: str) -> list[str]:
     """Addresses of a trial's images; tokens are random, so neither tells which is real."""
-    return [_address(root, token, image) for image in (trial.first_token, trial.second_token)[:n_images]]
+    return [_address(root, token, image) for image in trial.tokens[:n_images]]
 
 
 def images_ahead(storage: Storage, token: str, snapshot: Snapshot, n_images: int, *, root: str) -> list[str]:
     """Addresses of the images of the next `FAR` trials, in order: for pages on lines too slow to fetch one pair per trial."""
     if snapshot.state not in ACTIVE[1:]:
         return []
-    columns = [_T.first_token, _T.second_token][:n_images]
-    rows = storage.read(lambda connection: connection.execute(sa.select(*columns).where(*_far(snapshot))).all())
-    return [_address(root, token, image) for row in rows for image in row]
+    query = sa.select(_T.first_token, _T.second_token, _T.further).where(*_far(snapshot))
+    rows = storage.read(lambda connection: connection.execute(query).all())
+    images = ((row[0], row[1], *(image.token for image in read_further(row.further))) for row in rows)
+    return [_address(root, token, image) for own in images for image in own[:n_images]]
 
 
 def find_image_ahead(storage: Storage, snapshot: Snapshot, image: str) -> tuple[str, ...] | None:
     """As one entry of `allowed_images`, for the images of `images_ahead`; None when it is none of them."""
     if snapshot.state not in ACTIVE[1:]:
         return None
-    query = sa.select(_T.first_token, _T.first_sha, _T.second_sha).where(
-        *_far(snapshot), (_T.first_token == image) | (_T.second_token == image)
+    query = sa.select(_T.first_token, _T.second_token, _T.first_sha, _T.second_sha, _T.further).where(
+        *_far(snapshot), shows_image(image)
     )
     row = storage.read(lambda connection: connection.execute(query).first())
     if row is None:
         return None
-    both = tuple(sha for sha in (row.first_sha, row.second_sha) if sha is not None)
-    return (both[0] if row.first_token == image else both[-1], *both)
+    further = read_further(row.further)
+    shas = (row.first_sha, row.second_sha, *(other.sha for other in further))
+    own = dict(zip((row.first_token, row.second_token, *(other.token for other in further)), shas, strict=True))
+    sent = tuple(sha for sha in shas if sha is not None)
+    return (own[image] or sent[-1], *sent)
 
 
 def _far(snapshot: Snapshot) -> tuple[sa.ColumnElement[bool], ...]:
@@ -133,9 +138,9 @@ def allowed_images(study: Study, token: str, snapshot: Snapshot) -> dict[str, tu
     for trial in snapshot.upcoming[:2]:
         if trial.state == "shown":
             continue  # a second look is no part of the protocol
-        both = tuple(sha for sha in (trial.first_sha, trial.second_sha) if sha is not None)
-        for image, sha in zip((trial.first_token, trial.second_token), both, strict=False):
-            allowed[image] = (sha, *both)
+        shas = trial.shas
+        for image, sha in zip(trial.tokens, shas, strict=False):
+            allowed[image] = (sha, *shas)
     return allowed
 
 

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from analysis.trials.columns import PLACES
 from evalkit.errors import InputError
 from turing_test.study.manifest import Stimulus
 
@@ -51,17 +52,18 @@ class Population:
     fool_rates : mapping of str to float
         Probability, by method, that the method's colorization is taken for the real photo; 0.3 for methods not named. In
         a ``preference`` study, method A is preferred to B with the probability of a Bradley-Terry model whose worths are
-        the odds of these rates; in ``naturalness`` it is the probability of a "yes".
+        the odds of these rates, and chosen among several by Luce's choice model, of which that is the case of two; in ``naturalness`` it is the probability of a "yes".
     guessers, speeders, dropouts, straight_liners : float
         Shares of the participants, 0..1, together at most 1; the rest is attentive.
     lapses : float
         Probability that an attentive observer did not look and guesses.
     side_bias : float
-        From -1 to 1: the probability (its size) of answering "first" (above 0) or "second" (below 0) whatever is shown.
+        From -1 to 1: the probability (its size) of answering "first" (above 0) or "second" (of several: the last; below 0)
+        whatever is shown.
     sd_person, sd_image : float
         How much people and images differ: standard deviations of normal effects on the logit of the answer, as in
         `analysis.planning.assumptions.PlanningModel`, whose correlations between two methods hold here as well. The fool rates
-        are then those for new people and new images. Vigilance and catch trials have none.
+        are then those for new people and new images (in a choice among several, for people and images in the middle). Vigilance and catch trials have none.
     seed : int
 
     Raises
@@ -157,27 +159,30 @@ class Observer:
         Parameters
         ----------
         shown : sequence of Stimulus
-            The two images in order, or the one of ``naturalness``.
+            The images in order: two, the one of ``naturalness``, or several.
         preset : str
 
         Returns
         -------
         Answer
-            ``first`` or ``second`` (real-vs-fake: the image taken for the fake; preference: for the more natural one), or
-            ``yes`` or ``no``.
+            ``first`` or ``second`` (real-vs-fake: the image taken for the fake; preference: for the more natural one; of
+            several any of `analysis.trials.columns.PLACES`), or ``yes`` or ``no``.
         """
         what = "/".join(f"{s.image}|{s.role}|{s.method or ''}" for s in sorted(shown, key=str))
         response_ms = self._response_ms(what)
         if self.kind == "straight-liner":
-            always_first = self._chance("always") < 0.5
-            answers = ("yes", "no") if len(shown) == 1 else ("first", "second")
-            return Answer(answers[0] if always_first else answers[1], response_ms)
+            answers = ("yes", "no") if len(shown) == 1 else PLACES[: len(shown)]
+            return Answer(answers[int(self._chance("always") * len(answers))], response_ms)
         if len(shown) == 1:
             natural = self._uncertain(what, self._rate(shown[0]))
             return Answer("yes" if natural else "no", response_ms)
         bias = self.population.side_bias
         if self._chance("side", what) < abs(bias):
-            return Answer("first" if bias > 0 else "second", response_ms)
+            return Answer(PLACES[0 if bias > 0 else len(shown) - 1], response_ms)
+        if len(shown) > 2:
+            return Answer(
+                _position(shown, self._chosen(what, sorted(shown, key=lambda s: s.method or ""))), response_ms
+            )
         if preset == "preference":
             one, two = sorted(shown, key=lambda s: s.method or "")
             preferred = one if self._uncertain(what, self._preferred(one, two)) else two
@@ -197,9 +202,29 @@ class Observer:
 
     def _preferred(self, one: Stimulus, two: Stimulus) -> float:
         """Bradley-Terry: the probability that the first is preferred, with the odds of the fool rates as worths."""
-        a, b = (min(max(self.population.fool_rate(s.method or ""), 1e-9), 1 - 1e-9) for s in (one, two))
-        worth_a, worth_b = a / (1 - a), b / (1 - b)
+        worth_a, worth_b = (_odds(self.population.fool_rate(s.method or "")) for s in (one, two))
         return self._varied(worth_a / (worth_a + worth_b), f"{one.method}|{two.method}", one.image)
+
+    def _chosen(self, what: str, shown: Sequence[Stimulus]) -> Stimulus:
+        """Luce's choice model, with the odds of the fool rates as worths; who does not look takes any."""
+        worths = [1.0] * len(shown)
+        if self._looks(what):
+            worths = [self._worth(stimulus) for stimulus in shown]
+        left = self._chance("decision", what) * sum(worths)
+        for stimulus, worth in zip(shown, worths, strict=True):
+            left -= worth
+            if left < 0:
+                return stimulus
+        return shown[-1]
+
+    def _worth(self, stimulus: Stimulus) -> float:
+        """The odds of the fool rate, with the effects of this person and this image."""
+        method, population = stimulus.method or "", self.population
+        person = _effect(0.0, (population.seed, "person", self.index), method)
+        picture = _effect(0.0, (population.seed, "image", stimulus.image), method)
+        # A difference of two methods has the standard deviations that were asked for.
+        logit = (population.sd_person * person + population.sd_image * picture) / math.sqrt(2)
+        return _odds(population.fool_rate(method)) * math.exp(logit)
 
     def _varied(self, rate: float, method: str, image: str) -> float:
         """A rate as it is for this person and this image; 0 and 1 stay what they are."""
@@ -215,8 +240,10 @@ class Observer:
 
     def _uncertain(self, what: str, probability: float) -> bool:
         """An event of that probability for who looks, of one half for who does not."""
-        looked = self.kind in ("attentive", "dropout") and self._chance("lapse", what) >= self.population.lapses
-        return self._chance("decision", what) < (probability if looked else 0.5)
+        return self._chance("decision", what) < (probability if self._looks(what) else 0.5)
+
+    def _looks(self, what: str) -> bool:
+        return self.kind in ("attentive", "dropout") and self._chance("lapse", what) >= self.population.lapses
 
     def _response_ms(self, what: str) -> float:
         median, spread = (SPEEDER_MS, SPEEDER_SPREAD) if self.kind == "speeder" else (MEDIAN_MS, SPREAD)
@@ -243,8 +270,14 @@ def _effect(correlation: float, whose: tuple[object, ...], method: str) -> float
     return math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own
 
 
+def _odds(rate: float) -> float:
+    """Of a rate, finite for 0 and 1."""
+    inside = min(max(rate, 1e-9), 1 - 1e-9)
+    return inside / (1 - inside)
+
+
 def _position(shown: Sequence[Stimulus], chosen: Stimulus) -> str:
-    return "first" if shown[0] == chosen else "second"
+    return PLACES[list(shown).index(chosen)]
 
 
 def _uniform(*words: object) -> float:

@@ -68,6 +68,8 @@ class SentAnswer:
         What was shown: ``truth``, ``vigilance``, ``catch`` or the method's name; second is "" with one image.
     response : str
     response_ms : float
+    further : str
+        The third and further images of a choice among several, with " / " between them.
     """
 
     participant: int
@@ -78,6 +80,7 @@ class SentAnswer:
     second: str
     response: str
     response_ms: float
+    further: str = ""
 
 
 @dataclass(kw_only=True)
@@ -276,7 +279,7 @@ def _answer(
     played.answers.append(
         SentAnswer(
             participant=observer.index, trial=number, phase=trial["phase"], image=shown[0].image,
-            first=names[0], second=names[1] if len(names) > 1 else "",
+            first=names[0], second=names[1] if len(names) > 1 else "", further=" / ".join(names[2:]),
             response=answer.response, response_ms=answer.response_ms,
         )
     )  # fmt: skip

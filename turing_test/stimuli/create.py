@@ -248,6 +248,8 @@ def _window_notes(protocol: Protocol) -> list[str]:
         return []
     narrower = width > LAPTOP_WINDOW[0] and protocol.sequential and not protocol.min_width
     hint = f", or min_width = {protocol.size}, which shows both images of a pair in one place" if narrower else ""
+    if protocol.shows_several:
+        hint = ", or images_per_row otherwise"
     return [
         f"a session needs a window of {width} x {height} CSS pixels, and a laptop of 1366 x 768 pixels has one of "
         f"{LAPTOP_WINDOW[0]} x {LAPTOP_WINDOW[1]}: people with no larger screen cannot take part; set size lower{hint}."

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.trials.columns import PLACES
 from evalkit.errors import InputError
 from evalkit.wording import unknown_name
 
@@ -46,7 +47,7 @@ RUNNING = (
 
 NEWER = (
     "methods_per_person", "prolific_keys", "side_by_side", "answer_while_shown", "mask", "mask_ms", "blocks", "break_every",
-    "break_s", "reward",
+    "break_s", "reward", "alternatives", "images_per_row",
 )  # fmt: skip
 """Options that came after studies had been run: as the preset has them they ask what was asked before, so digests leave them out."""
 
@@ -157,6 +158,7 @@ def _field(section: str, default: Any, meaning: str, allowed: str, **limits: Any
     )
 
 
+MOST_ALTERNATIVES = len(PLACES)  # each has a key of its own, 1 to 9
 LEAST_WIDTH = 640  # CSS pixels: sheets of text read well from here on
 BETWEEN = 16  # CSS pixels between two images side by side, at least; stage.js has the same
 QUESTION_HEIGHT = 48  # CSS pixels: two lines in the smallest type that the page uses; stage.js has the same
@@ -226,6 +228,16 @@ class Protocol:
         False,
         "Both images of a pair at once. Always so with simultaneous; preference can have it (with gap_ms = 0).",
     )
+    alternatives: int = _number(
+        "timing", 2, 2, MOST_ALTERNATIVES,
+        "preference: how many methods' versions of a photo a trial shows, to choose the best of. More than 2 are shown at\n"
+        "once, in rows; each method then stands in every place equally often, and chance is 1 / alternatives.",
+    )  # fmt: skip
+    images_per_row: int = _number(
+        "timing", 0, 0, MOST_ALTERNATIVES,
+        "With more than 2 alternatives: how many stand side by side. 0: up to three in one row, more in a grid as square as\n"
+        "can be.",
+    )  # fmt: skip
     answer_while_shown: bool = _flag(
         "timing", False,
         "Whether the answer may come while the last image (both, side by side) is seen: the exposure ends with it, and\n"
@@ -432,13 +444,16 @@ class Protocol:
         for name in changes:
             if name not in keys:
                 raise InputError(unknown_name("key", name, keys))
-        implied = {"gap_ms": 0} if changes.get("side_by_side") else {}
+        several = changes.get("alternatives", 2) != 2 and preset == "preference"
+        implied: dict[str, Any] = {"side_by_side": True} if several else {}
+        if changes.get("side_by_side", several):
+            implied["gap_ms"] = 0
         return cls(**{"preset": preset, **PRESETS[preset], **implied, **changes})
 
     @property
     def sequential(self) -> bool:
         """Whether the two images of a pair are shown one after the other."""
-        return self.images_per_trial == 2 and not self.side_by_side
+        return self.images_per_trial >= 2 and not self.side_by_side
 
     @property
     def limit_ms(self) -> float:
@@ -459,6 +474,9 @@ class Protocol:
             words += ", the second at most until they answered," if self.answer_ends else ""
         else:
             side = "side by side " if self.images_per_trial == 2 else ""
+            if self.shows_several:
+                rows = f"{self.columns} in a row" if self.rows > 1 else "side by side"
+                side = f"{self.alternatives} at once, {rows}, "
             ends = f"{limit.replace('for', 'for at most')} or until they answered" if limit else "until they answered"
             words = side + (ends if self.answer_ends else limit)
         if self.mask != "none":
@@ -472,8 +490,33 @@ class Protocol:
 
     @property
     def images_per_trial(self) -> int:
-        """Images of one trial: 2, or 1 for naturalness."""
-        return 1 if self.preset == "naturalness" else 2
+        """Images of one trial: 2, or 1 for naturalness; preference can have more (``alternatives``)."""
+        return 1 if self.preset == "naturalness" else self.alternatives
+
+    @property
+    def shows_several(self) -> bool:
+        """Whether a trial is a choice among more than two images."""
+        return self.alternatives > 2
+
+    @property
+    def chance(self) -> float | None:
+        """How often each image is chosen by who does not look; None where there is nothing to choose from."""
+        return None if self.preset == "naturalness" else 1 / self.alternatives
+
+    @property
+    def columns(self) -> int:
+        """Images that stand side by side at most, where all of a trial are shown at once."""
+        if not self.shows_several:
+            return self.images_per_trial
+        few = 3  # fit beside each other at 256 pixels on every laptop
+        return self.images_per_row or (
+            self.alternatives if self.alternatives <= few else math.ceil(math.sqrt(self.alternatives))
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of images shown at once."""
+        return math.ceil(self.images_per_trial / self.columns)
 
     def arms_per_person(self, n_arms: int) -> int:
         """Methods (preference: pairs of methods) that one participant judges, of ``n_arms`` that the study has."""
@@ -518,17 +561,18 @@ class Protocol:
     @property
     def window_width(self) -> int:
         """Narrowest window for a session, CSS pixels: ``min_width``, or room for the images of a trial side by side."""
-        beside = self.images_per_trial * self.size + (self.images_per_trial - 1) * BETWEEN
+        beside = self.columns * self.size + (self.columns - 1) * BETWEEN
         return self.min_width or max(LEAST_WIDTH, beside)
 
     @property
     def window_height(self) -> int:
-        """Lowest window for a session, CSS pixels: ``min_height``, or room for an image, the question above it, answers below."""
+        """Lowest window for a session, CSS pixels: ``min_height``, or room for the rows of images, the question above, answers below."""
         return self.min_height or self._least_height
 
     @property
     def _least_height(self) -> int:
-        return self.size + QUESTION_HEIGHT + (ANSWERS_HEIGHT if self.answer_ends else 0)
+        row = self.size + (ANSWERS_HEIGHT if self.answer_ends else 0)
+        return self.rows * row + (self.rows - 1) * BETWEEN + QUESTION_HEIGHT
 
     @property
     def shown_as(self) -> str:
@@ -604,7 +648,7 @@ class Protocol:
                 f"prolific_keys is {self.prolific_keys!r} without public_url; allowed is with it, since Prolific signs for "
                 "the study's address."
             )
-        together = 2 if self.side_by_side else 1
+        together = self.columns if self.side_by_side else 1
         for name, given, needed in (
             ("min_width", self.min_width, together * self.size + (together - 1) * BETWEEN),
             ("min_height", self.min_height, self._least_height),
@@ -617,6 +661,21 @@ class Protocol:
 
     def _check_presentation(self) -> None:
         """Refuse ways to show images that contradict each other."""
+        if self.shows_several and self.preset != "preference":
+            raise InputError(
+                f'alternatives is {self.alternatives} with preset = "{self.preset}"; allowed is 2, or preset = "preference" '
+                "(with --method truth among the methods, people look for the real photo among the others)."
+            )
+        if self.shows_several and not self.side_by_side:
+            raise InputError(
+                f"side_by_side is false with alternatives = {self.alternatives}, which are shown at once; allowed is true, or "
+                "alternatives = 2."
+            )
+        if self.images_per_row and not 2 <= self.images_per_row <= self.alternatives * self.shows_several:
+            allowed = f"0, or 2 to {self.alternatives}" if self.shows_several else "0, or more alternatives than 2"
+            raise InputError(
+                f"images_per_row is {self.images_per_row} with alternatives = {self.alternatives}; allowed is {allowed}."
+            )
         if self.side_by_side and self.preset in ("zhang2016", "naturalness"):
             instead = 'false, or preset = "simultaneous"' if self.preset == "zhang2016" else "false"
             raise InputError(f'side_by_side is true with preset = "{self.preset}"; allowed is {instead}.')

@@ -31,7 +31,7 @@ from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
-from turing_test.study.texts import check_language, read_texts
+from turing_test.study.texts import check_language, check_several, own_texts_path, read_texts
 
 __all__ = [
     "BUILT",
@@ -235,10 +235,6 @@ def check_study(protocol: Protocol, manifest: Manifest, folder: Path) -> None:
             raise InputError(f"{where}: {key} is {wanted_any}, but no {role} images were built; {again}.")
     if protocol.color_vision and not manifest.plates:
         raise InputError(f"{where}: color_vision is true, but no plates were built; {again}.")
-    if protocol.preset == "preference" and len(manifest.methods) < 2:
-        raise InputError(
-            f'{where}: preset = "preference" compares two methods, and the study has {len(manifest.methods)}.'
-        )
     check_before_build(protocol, len(manifest.images), len(manifest.methods), folder)
 
 
@@ -252,7 +248,12 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
         check_language(protocol.language, folder)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    read_texts(protocol.language, folder)
+    texts = read_texts(protocol.language, folder)
+    if protocol.shows_several:
+        check_several(texts, str(own_texts_path(folder, protocol.language)))
+    if protocol.preset == "preference" and n_methods < protocol.alternatives:
+        compared = f"{protocol.alternatives} (alternatives)" if protocol.shows_several else "two"
+        raise InputError(f'{where}: preset = "preference" compares {compared} methods, and the study has {n_methods}.')
     _check_methods_per_person(protocol, n_methods, where)
     if n_images < protocol.images_needed:
         parts = {
@@ -271,7 +272,11 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
 def _check_methods_per_person(protocol: Protocol, n_methods: int, where: Path) -> None:
     """Refuse designs in which somebody would judge one method more often than another."""
     in_pairs = protocol.preset == "preference"
-    n_arms, what = (math.comb(n_methods, 2), "pairs of methods") if in_pairs else (n_methods, "methods")
+    n_arms, what = (
+        (math.comb(n_methods, protocol.alternatives), "pairs of methods") if in_pairs else (n_methods, "methods")
+    )
+    if protocol.shows_several:
+        what = f"sets of {protocol.alternatives} methods"
     per_person = protocol.arms_per_person(n_arms)
     if not n_arms:  # said better by what needs two methods
         return

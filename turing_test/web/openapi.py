@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.trials.columns import PLACES
 from evalkit.release import release
 from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.sessions.signed_arrivals import PROLIFIC_TOKEN
@@ -76,7 +77,7 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
     protocol : Protocol
         Its preset decides how many images a trial has and which answers there are.
     """
-    pair = protocol.images_per_trial == 2
+    places = PLACES[: protocol.images_per_trial]
     # Whatever trackers add to an address is taken and not looked at: it must not keep anybody out.
     query = {
         "type": "object",
@@ -84,7 +85,7 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
         "maxProperties": 1000,
         "additionalProperties": {"type": "string"},
     }
-    exposures = {"first": _EXPOSURE, "second": _EXPOSURE} if pair else {"first": _EXPOSURE}
+    exposures = dict.fromkeys(places, _EXPOSURE)
     return {
         "start": _object(
             {
@@ -110,7 +111,7 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
                 **({"response_ms": _MS} if protocol.answer_ends else {}),
                 "proofs": {
                     "type": "array",
-                    "maxItems": 2,
+                    "maxItems": max(2, len(places)),
                     "items": {"type": "string", "maxLength": 16, "pattern": "^[0-9a-f]*$"},
                 },
             },
@@ -119,7 +120,7 @@ def body_schemas(protocol: Protocol) -> dict[str, Schema]:
         "answer": _object(
             {
                 "load": _LOAD,
-                "response": {"type": "string", "enum": ["first", "second"] if pair else ["yes", "no"]},
+                "response": {"type": "string", "enum": list(places) if len(places) > 1 else ["yes", "no"]},
                 "response_ms": _MS,
             }
         ),
@@ -183,11 +184,10 @@ _COMPONENTS: dict[str, Schema] = {
     "Begun": _object(
         {
             "replaced": {"type": "boolean"},
-            "first": _URL,
-            "second": _URL,
+            **dict.fromkeys(PLACES, _URL),
             "view": {"$ref": "#/components/schemas/View"},
         },
-        optional=("first", "second", "view"),
+        optional=(*PLACES, "view"),
     ),
     "Ahead": _object({"images": _URLS}),
     "Stored": _object({"stored": {"type": "boolean"}}),

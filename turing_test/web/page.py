@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from analysis.trials.columns import PLACES
 from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.study.duration import session_minutes
 from turing_test.study.texts import read_texts
@@ -33,7 +34,7 @@ def page_variables(
     Returns
     -------
     dict
-        ``texts, protocol, numbers, instructions`` and ``question`` (names of texts), ``consent`` (list of paragraphs),
+        ``texts, protocol, numbers, places`` (of the images of a trial), ``instructions`` and ``question`` (names of texts), ``consent`` (list of paragraphs),
         ``consent_hash``, ``query_names`` (what of an address's query concerns the server).
     """
     texts = read_texts(protocol.language) if texts is None else texts
@@ -41,6 +42,7 @@ def page_variables(
     return {
         "texts": texts,
         "protocol": protocol,
+        "places": PLACES[: protocol.images_per_trial],
         "numbers": _numbers(protocol, texts),
         "instructions": _instructions(protocol),
         "question": _question(protocol),
@@ -79,13 +81,16 @@ def consent_sha256(paragraphs: list[str]) -> str:
 def _instructions(protocol: Protocol) -> str:
     """Which text says what a trial is."""
     if protocol.limit_ms == math.inf:
-        return f"{protocol.preset}_until_answered"
+        return f"{protocol.preset}{'_several' * protocol.shows_several}_until_answered"
+    if protocol.shows_several:
+        return "preference_several"
     return "preference_side_by_side" if protocol.preset == "preference" and protocol.side_by_side else protocol.preset
 
 
 def _question(protocol: Protocol) -> str:
     """Which text asks: of images that can be seen, or of those that were."""
-    return f"{protocol.preset}_now" if protocol.answer_ends and not protocol.sequential else protocol.preset
+    asked = f"{protocol.preset}_several" if protocol.shows_several else protocol.preset
+    return f"{asked}_now" if protocol.answer_ends and not protocol.sequential else asked
 
 
 def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +106,7 @@ def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
         **{name: texts["count"][name][count != 1].format(n=count) for name, count in counts.items()},
         "every": texts["count"]["test"][every != 1].format(n=every),
         "seconds": f"{protocol.limit_ms / 1000:g}",
+        "alternatives": protocol.alternatives,
         "width": protocol.window_width,
         "height": protocol.window_height,
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, render_template, request
 
+from analysis.trials.columns import PLACES
 from evalkit.errors import InputError
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
@@ -158,7 +159,7 @@ def begin(token: str, position: int) -> Response:
     images = image_addresses(
         token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial, root=request.script_root
     )
-    return json_response({"replaced": False, **dict(zip(("first", "second"), images, strict=False))})
+    return json_response({"replaced": False, **dict(zip(PLACES, images, strict=False))})
 
 
 @blueprint.post("/api/s/<token>/trials/<int:position>/shown")
@@ -166,7 +167,7 @@ def shown(token: str, position: int) -> Response:
     """Measured display times."""
     server = context()
     body = _body(server, "shown")
-    exposures = [Exposure(**body[side]) for side in ("first", "second") if side in body]
+    exposures = [Exposure(**body[side]) for side in PLACES if side in body]
     g.snapshot = presentation.shown(
         server.storage,
         server.study,

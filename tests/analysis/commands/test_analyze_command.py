@@ -467,7 +467,17 @@ def test_every_column_is_explained(tmp_path: Path, write_csv: Write, study_rows:
     header = ["participant", "image", "method_first", "method_second", "response"]
     rows = [[f"p{p}", f"i{i}", "x", "y", ["first", "second"][(p + i) % 2]] for p in range(5) for i in range(5)]
     run(write_csv([header, *rows]), "--out", tmp_path / "preferences")
+    header.insert(4, "method_third")
+    rows = [
+        [f"p{p}", f"i{i}", "x", "y", "z", ["first", "second", "third"][(p + i * i) % 3]]
+        for p in range(5)
+        for i in range(5)
+    ]
+    printed = run(write_csv([header, *rows]), "--out", tmp_path / "choices").output
+    assert "chosen of the trials that showed it, %; chance is 33.3 %" in printed
+    assert (tmp_path / "choices" / "choice_shares.csv").exists()
     files = [*(tmp_path / "rates").glob("*.csv"), *(tmp_path / "preferences").glob("*.csv")]
+    files += (tmp_path / "choices").glob("*.csv")
     assert len(files) >= 9
     for path in files:
         with path.open(newline="") as file:

@@ -151,6 +151,27 @@ def test_simulated_answers_are_marked(tmp_path: Path, write_csv: Write, study_ro
     assert "come from <strong>simulated observers</strong>" in (tmp_path / "report.html").read_text()
 
 
+def test_choices_among_several_are_reported_against_chance(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    header = ["participant", "image", "method_first", "method_second", "method_third", "response"]
+    places = ["first", "second", "third"]
+    rows = [
+        [f"p{p}", f"i{t}", *rng.permutation(["x", "y", "z"]), rng.choice(places)] for p in range(9) for t in range(9)
+    ]
+    run_report("--trials", write_csv([header, *rows]), "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    for part in (
+        "saw three colorizations of a photo and said which looked most natural",
+        "Each choice among several (chance 33.3 %) enters as wins of the chosen method over each other one",
+        "Chosen by place: first",
+        "chosen / trials",
+    ):
+        assert part in text
+    assert r"Luce's choice axiom~\cite{luce1959individual}" in (tmp_path / "methods.tex").read_text()
+    assert "luce1959individual" in (tmp_path / "references.bib").read_text()
+    assert not (tmp_path / "figures" / "side_bias.pdf").exists()
+
+
 def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) -> None:
     rng = np.random.default_rng(0)
     header = ["participant", "image", "method_first", "method_second", "response"]

@@ -84,7 +84,7 @@ def test_the_table_has_the_columns_that_were_asked_for_and_each_is_explained(mak
     rows = cells(tmp_path / "trials.csv")
     assert set(rows[0]) >= ASKED_FOR
     explained = [line.split("|")[1].strip() for line in dictionary.read_text().splitlines() if line.startswith("|")][2:]
-    assert explained == list(rows[0]) == [column.name for column in columns_of("zhang2016")]
+    assert explained == list(rows[0]) == [column.name for column in columns_of(study.protocol)]
 
 
 def test_every_cell_of_a_trial_is_what_happened(make_client, study, tmp_path):

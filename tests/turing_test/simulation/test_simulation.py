@@ -12,10 +12,15 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from PIL import Image
 
+from analysis.report.preference import preference_paragraph
+from analysis.study.preferences import analyze_preferences
+from analysis.trials.trial_table import check_trials
 from evalkit.errors import InputError
+from tests.turing_test.server.test_serving import serving
 from turing_test.commands import study_simulate
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, default_url
+from turing_test.results.export import raw_trials
 from turing_test.server.local_server import local_server
 from turing_test.simulation.observers import Population
 from turing_test.simulation.play import Client, UnexpectedReply, simulate
@@ -227,3 +232,31 @@ class TestTheCommand:
         result = CliRunner().invoke(study_simulate.simulate_command, [str(study.folder), "--participants", "1", *words])
         assert isinstance(result.exception, InputError)
         assert message in str(result.exception)
+
+
+def test_choices_among_several_are_played_over_http_and_rehearsed_to_the_end(images, tmp_path, database_url):
+    study = make(
+        images, tmp_path / "study", "preference", alternatives=3, test_trials=9, vigilance_trials=0, sessions_per_method=40,
+        images_per_row=2,
+    )  # fmt: skip
+    population = Population(
+        participants=24, fool_rates={"mine": 0.6, "other": 0.2, "third": 0.4}, guessers=0.1, seed=3, sd_person=0.3
+    )
+    with serving(study.folder, "--database", database_url, "--simulation-key", "key") as (_, _, port):
+        played = simulate(study, population, f"http://127.0.0.1:{port}", "key", concurrency=4)
+    assert {participation.state for participation in played} == {"completed"}
+    answers = [answer for participation in played for answer in participation.answers if answer.phase == "test"]
+    assert {len({a.first, a.second, a.further}) for a in answers} == {3}
+    storage = Storage(database_url)
+    table = check_trials(raw_trials(storage, study, simulated=True))
+    storage.close()
+    results = analyze_preferences(table)
+    assert results.methods == ("mine", "third", "other")
+    chosen = Counter({"first": "first", "second": "second", "third": "further"}[a.response] for a in answers)
+    places = {share.name: share.n_chosen for share in results.places}
+    assert places == {"first": chosen["first"], "second": chosen["second"], "third": chosen["further"]}
+    sent = Counter(getattr(a, "further" if a.response == "third" else a.response) for a in answers)
+    assert {share.name: share.n_chosen for share in results.choices} == dict(sent)
+    assert all(share.chance == pytest.approx(1 / 3) for share in results.choices)
+    text = preference_paragraph(results, "new people", 0.95)
+    assert "choice among several (chance 33.3 %)" in text

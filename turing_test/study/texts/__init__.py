@@ -16,6 +16,7 @@ from evalkit.errors import InputError
 __all__ = [
     "OWN_TEXTS",
     "check_language",
+    "check_several",
     "check_texts",
     "format_texts",
     "languages",
@@ -36,6 +37,9 @@ LONGEST = {
 progress; 360 CSS pixels wide. The first that fits a text's name counts."""
 
 LONGEST_TEXT = 5000
+
+SEVERAL = "several"
+"""In the names of texts that only studies show whose trials are choices among several; other studies need not have them."""
 
 
 def languages(folder: Path | None = None) -> list[str]:
@@ -165,7 +169,8 @@ def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: s
     """
     ours, theirs = dict(_flat(texts)), dict(_flat(reference))
     for key in sorted(theirs.keys() - ours.keys()) if complete else ():
-        raise InputError(f"{where}: has no text {key}; {REFERENCE}.toml shows what it should say.")
+        if SEVERAL not in key:
+            raise InputError(f"{where}: has no text {key}; {REFERENCE}.toml shows what it should say.")
     for key in sorted(ours.keys() - theirs.keys()):
         raise InputError(f"{where}: knows a text {key} that the page does not show; check the spelling.")
     for key, value in ours.items():
@@ -181,6 +186,22 @@ def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: s
                 f"{where}: {key} fills in {', '.join(sorted(fields)) or 'nothing'}; allowed is "
                 f"{', '.join(sorted(wanted)) or 'nothing'}."
             )
+
+
+def check_several(texts: Mapping[str, Any], where: str) -> None:
+    """Check that texts hold those for a choice among several.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is missing.
+    """
+    missing = sorted(key for key in dict(_flat(_read(REFERENCE))).keys() - dict(_flat(texts)).keys() if SEVERAL in key)
+    if missing:
+        raise InputError(
+            f"{where}: has no text {missing[0]}, which a study with more than 2 alternatives shows; {REFERENCE}.toml shows what "
+            "it should say."
+        )
 
 
 def _checked_form(where: str, key: str, value: object, reference: object) -> str:

@@ -4,9 +4,10 @@ const FIRST = ["ArrowLeft", "ArrowUp"];
 const SECOND = ["ArrowRight", "ArrowDown"];
 
 /**
- * The participant's choice among two buttons. F and J (their places on the keyboard, whatever is printed there) answer
- * at once; arrows move between the buttons, and Enter or the space bar presses the one in focus.
- * @param {HTMLElement} screen - holds two buttons with data-answer
+ * The participant's choice among two buttons, or several. F and J (their places on the keyboard, whatever is printed there)
+ * answer at once, of several the keys 1 to 9; arrows move between the buttons, and Enter or the space bar presses the one in
+ * focus.
+ * @param {HTMLElement} screen - holds the buttons with data-answer
  * @returns {Promise<{response: string, time: number}>} `time` is when the key or button went down, not when code ran
  */
 export function nextAnswer(screen) {
@@ -27,12 +28,30 @@ export function nextAnswer(screen) {
     }
     listen(document, "keydown", (event) => {
       if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-      if (event.code === "KeyF") choose(buttons[0], event.timeStamp);
+      if (buttons.length > 2) {
+        const number = Number(/^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1]);
+        if (number <= buttons.length) choose(buttons[number - 1], event.timeStamp);
+        else if (event.key in STEPS) focus(event, buttons[next(buttons, event.key, columnsOf(screen))]);
+      } else if (event.code === "KeyF") choose(buttons[0], event.timeStamp);
       else if (event.code === "KeyJ") choose(buttons[1], event.timeStamp);
       else if (FIRST.includes(event.key)) focus(event, buttons[0]);
       else if (SECOND.includes(event.key)) focus(event, buttons[1]);
     });
   });
+}
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }; // columns and rows
+
+const columnsOf = (screen) => Number(screen.querySelector("[data-columns]").dataset.columns);
+
+/** Which button an arrow leads to: the neighbour, or the same where there is none; the first when none is in focus yet. */
+function next(buttons, key, columns) {
+  const now = buttons.indexOf(document.activeElement);
+  if (now < 0) return 0;
+  const [across, down] = STEPS[key];
+  const column = (now % columns) + across;
+  const to = now + across + down * columns;
+  return column < 0 || column >= columns || to < 0 || to >= buttons.length ? now : to;
 }
 
 function focus(event, button) {

@@ -46,6 +46,7 @@ export class Stage {
   #trial;
   #canvases;
   #size;
+  #columns;
   #observer;
   #inView = new Map();
   #watches = new Set();
@@ -58,6 +59,8 @@ export class Stage {
     this.#trial = trial;
     this.#size = size;
     trial.style.setProperty("--size", `${size}px`);
+    this.#columns = Number(trial.querySelector("[data-columns]").dataset.columns);
+    trial.style.setProperty("--columns", this.#columns);
     this.#canvases = new Map(
       [...trial.querySelectorAll("[data-slot]")].map((slot) => [slot.dataset.slot, slot.querySelector("canvas")]),
     );
@@ -163,7 +166,10 @@ export class Stage {
     const below = this.#trial.classList.contains("answers-below") ? ANSWERS : 0;
     let arrangement = "same"; // both in one place
     let stageHeight = size + below;
-    if (places * size + (places - 1) * BETWEEN <= width) arrangement = "beside";
+    if (places > 2) {
+      const rows = Math.ceil(places / this.#columns);
+      [arrangement, stageHeight] = ["grid", rows * (size + below) + (rows - 1) * BETWEEN];
+    } else if (places * size + (places - 1) * BETWEEN <= width) arrangement = "beside";
     else if (2 * (size + below) + BETWEEN + QUESTION <= height) {
       [arrangement, stageHeight] = ["stacked", 2 * (size + below) + BETWEEN];
     }
