@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -54,7 +54,12 @@ class Check:
 
 
 def examine(
-    folder: Path, database: str | None = None, url: str | None = None, on_file: Callable[[int, int], None] | None = None
+    folder: Path,
+    database: str | None = None,
+    url: str | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+    *,
+    mend: bool = False,
 ) -> Iterator[Check]:
     """Look at everything that a study needs.
 
@@ -68,6 +73,8 @@ def examine(
         Where the study is served; by default its ``public_url``.
     on_file : callable, optional
         Called with the stimuli checked so far and their total.
+    mend : bool
+        Count anew where the counters of the database differ from a full count. All else is only looked at.
 
     Yields
     ------
@@ -94,7 +101,10 @@ def examine(
         yield _check_prolific(study)
     yield _check_secret(study)
     yield _check_space(study)
-    yield _check_database(study, database)
+    found = _check_database(study, database)
+    yield found
+    if found.ok:
+        yield _check_counters(study, database, mend)
     url = url or study.protocol.public_url
     if not url:
         yield Check("server", None, "not looked at: give --url, or set public_url in study.toml")
@@ -231,6 +241,39 @@ def _check_database(study: Study, url: str | None) -> Check:
     finally:
         if storage is not None:
             storage.close()
+
+
+def _check_counters(study: Study, url: str | None, mend: bool) -> Check:
+    """Whether the counters that make starts and the dashboard quick say what all sessions and trials say."""
+    import sqlalchemy as sa
+
+    from turing_test.database.storage import Storage, StorageUnavailable, default_url
+    from turing_test.sessions import clock
+    from turing_test.sessions.recount import counter_differences, mend_counters
+
+    storage = Storage(default_url(study.folder) if url is None else url)
+    try:
+        wrong = storage.read(lambda connection: counter_differences(connection, study, clock.now()))
+        if wrong and mend:
+            mend_counters(storage, study)
+            left = storage.read(lambda connection: counter_differences(connection, study, clock.now()))
+            if not left:
+                return Check("counters", True, f"counted anew; differed: {_first(wrong)}")
+            wrong = left
+    except (StorageUnavailable, sa.exc.SQLAlchemyError):
+        return Check(
+            "counters", None, "not looked at: of an earlier version; evalkit study serve brings the database up to date"
+        )
+    finally:
+        storage.close()
+    if wrong:
+        return Check("counters", False, f"{_first(wrong)}; evalkit study doctor --mend counts anew")
+    return Check("counters", True, "places, exposures and summaries are what a full count gives")
+
+
+def _first(sentences: Sequence[str]) -> str:
+    more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+    return "; ".join(sentences[:3]) + more
 
 
 def _check_server(url: str) -> Iterator[Check]:

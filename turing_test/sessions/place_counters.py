@@ -37,8 +37,10 @@ __all__ = [
     "count_places",
     "exposures",
     "idle_limit_s",
+    "is_in_test",
     "release",
     "settle",
+    "should_hold",
 ]
 
 _S, _T = tables.session, tables.trial
@@ -83,7 +85,8 @@ def _due_now(protocol: Protocol) -> Prepared:
     return Prepared(sa.select(earliest.id).where((earliest.check_at < now) | has_changed))
 
 
-_IN_TEST = (_T.c.phase == "test") & (_T.c.state != "replaced")
+is_in_test = (_T.c.phase == "test") & (_T.c.state != "replaced")
+"""Of trials: whether those are counted of a session that holds a place."""
 
 
 def count_places(storage: Storage, study: Study) -> None:
@@ -136,22 +139,16 @@ def idle_limit_s(protocol: Protocol) -> float:
 def _check(connection: Connection, study: Study, session_ids: Sequence[int], now: float) -> int:
     """Look at sessions, locked, as they are now, but for those that somebody changes at this moment; how many they were."""
     protocol = study.protocol
-    oldest, oldest_holder = now - protocol.session_timeout_s, now - idle_limit_s(protocol)
+    oldest = now - protocol.session_timeout_s
     rows = connection.execute(
         sa.select(*_DUE).where(_S.c.id.in_(session_ids)).order_by(_S.c.id).with_for_update(skip_locked=True)
     ).all()
-    # Whoever rests in a break is as if heard of at its end.
-    heard_at = {
-        row.id: row.updated_at + protocol.idle_allowed_s(row.position) - protocol.session_timeout_s for row in rows
-    }
+    heard_at = _heard_at(protocol, rows)
     active = {row.id: row for row in rows if row.state in ACTIVE and heard_at[row.id] >= oldest}
     expired = [row.id for row in rows if row.state in ACTIVE and row.id not in active]
     if expired:
         connection.execute(sa.update(_S).where(_S.c.id.in_(expired)).values(state="expired", ended_at=now))
-    holding = {key for key in active if heard_at[key] >= oldest_holder}
-    completed = [row.id for row in rows if row.state == "completed"]
-    counts = rule_counts(connection, completed) if completed and has_rules(protocol) else {}
-    holding |= {key for key in completed if broken_rule(protocol, counts.get(key, {})) is None}
+    holding = should_hold(connection, study, rows, now)
     _apply(connection, study, rows, holding)
     idle_s = idle_limit_s(protocol)
     again = [
@@ -165,6 +162,32 @@ def _check(connection: Connection, study: Study, session_ids: Sequence[int], now
         statement = sa.update(_S).where(_S.c.id == sa.bindparam("key")).values(check_at=sa.bindparam("at"))
         connection.execute(statement, again)
     return len(rows)
+
+
+def should_hold(connection: Connection, study: Study, rows: Sequence[Any], now: float) -> set[int]:
+    """Keys of those sessions that are to hold a place: completed and valid, or going on and heard of lately.
+
+    Parameters
+    ----------
+    connection : Connection
+    study : Study
+    rows : sequence
+        Sessions with ``id``, ``state``, ``updated_at`` and ``position``.
+    now : float
+        Seconds since 1970.
+    """
+    protocol = study.protocol
+    heard_at, oldest = _heard_at(protocol, rows), now - idle_limit_s(protocol)
+    completed = [row.id for row in rows if row.state == "completed"]
+    counts = rule_counts(connection, completed) if completed and has_rules(protocol) else {}
+    return {row.id for row in rows if row.state in ACTIVE and heard_at[row.id] >= oldest} | {
+        key for key in completed if broken_rule(protocol, counts.get(key, {})) is None
+    }
+
+
+def _heard_at(protocol: Protocol, rows: Sequence[Any]) -> dict[int, float]:
+    """When each session was heard of; whoever rests in a break is as if heard of at its end."""
+    return {row.id: row.updated_at + protocol.idle_allowed_s(row.position) - protocol.session_timeout_s for row in rows}
 
 
 def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: set[int]) -> None:
@@ -182,7 +205,7 @@ def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: s
     shown: Counter[tuple[Any, ...]] = Counter()
     simulated = {row.id: row.simulated for row in rows}
     is_holder = _T.c.session_id.in_([key for key in judged if key in holding])
-    differs = _T.c.session_id.in_(list(judged)) & (_T.c.counted != (is_holder & _IN_TEST))
+    differs = _T.c.session_id.in_(list(judged)) & (_T.c.counted != (is_holder & is_in_test))
     trials = connection.execute(
         sa.select(
             _T.c.session_id, _T.c.method, _T.c.other_method, _T.c.further, _T.c.kind, _T.c.image, _T.c.counted
