@@ -114,8 +114,9 @@ def main() -> None:
         pool = WorkerPool(plan, root, cores)
 
         def score() -> None:
-            for index in range(plan.n_blocks):
-                scorer.measure(index)
+            with scorer.reading(range(plan.n_blocks)):
+                for index in range(plan.n_blocks):
+                    scorer.measure(index)
 
         def score_in_workers() -> None:
             list(pool.run(range(plan.n_blocks)))

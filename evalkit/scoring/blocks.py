@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from evalkit.color.limits import GRAYSCALE_CHROMA
 from evalkit.images.image_files import DecodedImage, decode, resize
 from evalkit.images.image_pairs import check_same_size
 from evalkit.images.orientation import check_not_turned, turned_like_truth
+from evalkit.images.read_ahead import PIXELS_AHEAD, ReadAhead
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.base import SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
@@ -23,6 +25,15 @@ from evalkit.scoring.plan import Plan
 from evalkit.scoring.statistics_store import Row, write_reference, write_shard
 
 __all__ = ["BlockWorker"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _ReadImage:
+    """One image of a block, decoded and brought to the size of the run."""
+
+    block: int
+    photo: Photo
+    diagnostics: dict[str, Any]
 
 
 class BlockWorker:
@@ -47,6 +58,7 @@ class BlockWorker:
         self._meters = list(self._meter_by_key.values())
         counts_ab_errors = any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in plan.created)
         self._counter = PairCounter(plan.options.classes) if counts_ab_errors else None
+        self._images: Iterator[_ReadImage] | None = None
 
     def _open_meters(self) -> dict[str, BlockMeter]:
         """One meter for all metrics that share it; none for metrics whose network is missing."""
@@ -76,24 +88,38 @@ class BlockWorker:
                 meter.cache.use = CacheUse()
         return use
 
+    @contextmanager
+    def reading(self, blocks: Sequence[int]) -> Iterator[None]:
+        """Read the images of blocks, which are then measured in this order.
+
+        Where a network runs, a thread reads while the network computes, the next block's images too.
+        """
+        images = self._read(self.plan, blocks)
+        is_waited_for = bool(self._meters)  # without a network the processor is busy anyway
+        with ReadAhead(images, _n_pixels, PIXELS_AHEAD) if is_waited_for else nullcontext(images) as self._images:
+            try:
+                yield
+            finally:
+                self._images = None
+
     def measure(self, index: int) -> int:
         """Measure one block and write its shard; returns the number of images."""
+        if self._images is None:
+            with self.reading([index]):
+                return self.measure(index)
         plan = self.plan
         if plan.is_of_reference(index):
             return self._measure_reference(index)
         digest = plan.block_digest(index)
         rows: list[Row] = []
         for i in plan.block(index):
-            truth_file = decode(plan.pairs.truth[i], plan.decoding)
-            truth = self._photo(truth_file.rgb8)
+            truth = self._next_image(index)
             for method in plan.methods:
-                prediction, diagnostics = self._prediction(method, i, truth_file, truth)
-                diagnostics["truth_format"] = truth_file.format
-                diagnostics["truth_sha256"] = truth_file.sha256
-                diagnostics["truth_notes"] = "; ".join(truth_file.notes) or None
-                rows.append(self._measure_pair(plan.names[i], method, truth, prediction, diagnostics))
+                prediction = self._next_image(index)
+                diagnostics = {**prediction.diagnostics, **truth.diagnostics}
+                rows.append(self._measure_pair(plan.names[i], method, truth.photo, prediction.photo, diagnostics))
                 for meter in self._meters:
-                    meter.add(plan.names[i], method, truth, prediction)
+                    meter.add(plan.names[i], method, truth.photo, prediction.photo)
         for meter in self._meters:
             rows = [_with_statistics(row, measured) for row, measured in zip(rows, meter.finish(), strict=True)]
         write_shard(self.folder / plan.shard(index), rows, self._columns, digest, self._vectors)
@@ -108,47 +134,49 @@ class BlockWorker:
             for metric in plan.created
             if isinstance(metric, BlockMetric) and metric.meter_key in self._meter_by_key and metric.reference_columns
         }
-        files = list(plan.reference.items())
+        names = list(plan.reference)
         images: dict[str, str] = {}
         for i in plan.block(index):
-            name, path = files[i]
-            file = decode(path, plan.decoding)
-            images[name] = file.sha256
-            photo = self._photo(file.rgb8)
+            image = self._next_image(index)
+            images[names[i]] = image.diagnostics["sha256"]
             for key in columns:
-                self._meter_by_key[key].add(name, "reference", photo, photo)
+                self._meter_by_key[key].add(names[i], "reference", image.photo, image.photo)
         vectors = {}
-        for key, names in columns.items():
+        for key, column_names in columns.items():
             measured = self._meter_by_key[key].finish()
-            vectors.update({name: np.stack([one[name] for one in measured]) for name in names})
+            vectors.update({name: np.stack([one[name] for one in measured]) for name in column_names})
         write_reference(self.folder / plan.shard(index), images, vectors, digest)
         return len(images)
 
-    def _photo(self, rgb8: Rgb8) -> Photo:
-        plan = self.plan
-        return Photo(rgb8 if plan.size is None else resize(rgb8, plan.size, plan.fit, plan.resample))
+    def _next_image(self, index: int) -> _ReadImage:
+        image = None if self._images is None else next(self._images, None)
+        if image is None or image.block != index:
+            raise RuntimeError(f"the images that were read are not those of block {index}")
+        return image
 
-    def _prediction(self, method: str, i: int, truth_file: DecodedImage, truth: Photo) -> tuple[Photo, dict[str, Any]]:
-        """Image i under a method, and what is known of how it came about."""
-        plan = self.plan
-        if method in plan.makers:
-            maker = plan.makers[method]
-            donor = maker.donor(i)
-            donor_rgb8: Rgb8 | None = None
-            if donor is not None:
-                donor_rgb8 = self._photo(decode(plan.pairs.truth[donor], plan.decoding).rgb8).rgb8
-            rgb8, gamut_clipped = maker.colorize(truth.rgb8, donor_rgb8)
-            return Photo(rgb8), {"gamut_clipped": gamut_clipped}
-        file = decode(plan.pairs.methods[method][i], plan.decoding)
-        rgb8, notes = file.rgb8, file.notes
-        if plan.turn_like_truth:
-            rgb8, note = turned_like_truth(truth_file, file)
-            notes = (*notes, note) if note else notes
-        else:
-            check_not_turned(plan.names[i], method, truth_file, file)
-        prediction = self._photo(rgb8)
-        check_same_size(plan.names[i], method, truth.shape, prediction.shape)
-        return prediction, {"format": file.format, "sha256": file.sha256, "notes": "; ".join(notes) or None}
+    def _read(self, plan: Plan, blocks: Sequence[int]) -> Iterator[_ReadImage]:
+        """Images of blocks in the order in which they are measured: each true photo, then what methods made of it."""
+        for index in blocks:
+            if plan.is_of_reference(index):
+                files = list(plan.reference.values())
+                for i in plan.block(index):
+                    file = decode(files[i], plan.decoding)
+                    photo = _photo(plan, file.rgb8)
+                    yield _ReadImage(block=index, photo=photo, diagnostics={"sha256": file.sha256})
+                continue
+            for i in plan.block(index):
+                truth_file = decode(plan.pairs.truth[i], plan.decoding)
+                truth = _photo(plan, truth_file.rgb8)
+                of_truth = {
+                    "truth_format": truth_file.format,
+                    "truth_sha256": truth_file.sha256,
+                    "truth_notes": "; ".join(truth_file.notes) or None,
+                }
+                yield _ReadImage(block=index, photo=truth, diagnostics=of_truth)
+                for method in plan.methods:
+                    prediction, diagnostics = _prediction(plan, method, i, truth_file, truth)
+                    yield _ReadImage(block=index, photo=prediction, diagnostics=diagnostics)
+                    del prediction  # or it would stay in memory while the next one is read
 
     def _measure_pair(
         self, image: str, method: str, truth: Photo, prediction: Photo, diagnostics: dict[str, Any]
@@ -173,6 +201,38 @@ class BlockWorker:
             counts=counts,
             vectors={name: np.full(length, np.nan, np.float32) for name, length in self._vectors.items()},
         )
+
+
+def _n_pixels(image: _ReadImage) -> int:
+    return image.photo.n_pixels
+
+
+def _photo(plan: Plan, rgb8: Rgb8) -> Photo:
+    return Photo(rgb8 if plan.size is None else resize(rgb8, plan.size, plan.fit, plan.resample))
+
+
+def _prediction(
+    plan: Plan, method: str, i: int, truth_file: DecodedImage, truth: Photo
+) -> tuple[Photo, dict[str, Any]]:
+    """Image i under a method, and what is known of how it came about."""
+    if method in plan.makers:
+        maker = plan.makers[method]
+        donor = maker.donor(i)
+        donor_rgb8: Rgb8 | None = None
+        if donor is not None:
+            donor_rgb8 = _photo(plan, decode(plan.pairs.truth[donor], plan.decoding).rgb8).rgb8
+        rgb8, gamut_clipped = maker.colorize(truth.rgb8, donor_rgb8)
+        return Photo(rgb8), {"gamut_clipped": gamut_clipped}
+    file = decode(plan.pairs.methods[method][i], plan.decoding)
+    rgb8, notes = file.rgb8, file.notes
+    if plan.turn_like_truth:
+        rgb8, note = turned_like_truth(truth_file, file)
+        notes = (*notes, note) if note else notes
+    else:
+        check_not_turned(plan.names[i], method, truth_file, file)
+    prediction = _photo(plan, rgb8)
+    check_same_size(plan.names[i], method, truth.shape, prediction.shape)
+    return prediction, {"format": file.format, "sha256": file.sha256, "notes": "; ".join(notes) or None}
 
 
 def _with_statistics(row: Row, measured: Mapping[str, Any]) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -103,7 +103,7 @@ class WorkerPool:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, blocks: Iterable[int]) -> Iterator[int]:
+    def run(self, blocks: Sequence[int]) -> Iterator[int]:
         """Measure blocks; yields each as it is finished, in no particular order.
 
         Raises
@@ -112,11 +112,12 @@ class WorkerPool:
             What a block found wrong with its images, or that a worker was killed.
         """
         if self._worker is not None:
-            for index in blocks:
-                self._worker.measure(index)
-                self.notes |= self._worker.notes
-                self.cache_use += self._worker.taken_use()
-                yield index
+            with self._worker.reading(blocks):
+                for index in blocks:
+                    self._worker.measure(index)
+                    self.notes |= self._worker.notes
+                    self.cache_use += self._worker.taken_use()
+                    yield index
             return
         if self._pool is None:
             raise RuntimeError("the pool is closed")

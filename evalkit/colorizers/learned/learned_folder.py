@@ -27,6 +27,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import decode, write_png
 from evalkit.images.image_pairs import find_image_files
 from evalkit.images.places import ImageFile, PlaceLike, place_of
+from evalkit.images.read_ahead import PIXELS_AHEAD, ReadAhead
 from evalkit.networks.devices import choose_device
 from evalkit.wording import counted
 
@@ -189,19 +190,28 @@ def colorize_photos(
         on_image(n_kept, len(names))
         n_pixels = n_clipped = 0
         failures: list[str] = []
+        n_done = n_kept
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(todo), batch_size):
-                batch = todo[start : start + batch_size]
-                decoded = list(pool.map(_decoded, [photos[name] for name in batch]))
-                failures += [found for found in decoded if isinstance(found, str)]
-                usable = [(n, p) for n, p in zip(batch, decoded, strict=True) if not isinstance(p, str)]
-                for pixels, clipped in _colour_batch(recipe, colorizer, target, usable, pool):
-                    n_pixels += pixels
-                    n_clipped += clipped
-                on_image(n_kept + start + len(batch), len(names))
+            batches = (
+                list(pool.map(lambda name: (name, _decoded(photos[name])), todo[start : start + batch_size]))
+                for start in range(0, len(todo), batch_size)
+            )
+            with ReadAhead(batches, _n_pixels, PIXELS_AHEAD) as ahead:
+                for batch in ahead:
+                    failures += [photo for _, photo in batch if isinstance(photo, str)]
+                    usable = [(name, photo) for name, photo in batch if not isinstance(photo, str)]
+                    for pixels, clipped in _colour_batch(recipe, colorizer, target, usable, pool):
+                        n_pixels += pixels
+                        n_clipped += clipped
+                    n_done += len(batch)
+                    on_image(n_done, len(names))
     if failures:
         raise unread_photos(failures, len(names), target)
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
+
+
+def _n_pixels(batch: Sequence[tuple[str, Rgb8 | str]]) -> int:
+    return sum(photo.shape[0] * photo.shape[1] for _, photo in batch if not isinstance(photo, str))
 
 
 def _decoded(path: ImageFile) -> Rgb8 | str:
