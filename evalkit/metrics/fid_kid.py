@@ -30,7 +30,7 @@ from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, ReferenceSet, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.networks.catalogue import published_inception
-from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype
+from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype, uploaded
 from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
@@ -245,7 +245,7 @@ class InceptionMeter(BatchedMeter):
         import torch
 
         with torch.inference_mode():
-            x = (torch.from_numpy(batch).to(self.device) - 128) / 128
+            x = (uploaded(batch, self.device) - 128) / 128
             pooled: npt.NDArray[np.float32] = self.model(x.to(self.dtype)).float().mean(dim=(2, 3)).cpu().numpy()
             return pooled
 

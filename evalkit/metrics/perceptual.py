@@ -27,7 +27,7 @@ from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
 from evalkit.networks._torchvision_compat import import_torchvision
 from evalkit.networks.classifiers import weights_field, weights_path
-from evalkit.networks.devices import choose_device, one_thread, torch_dtype
+from evalkit.networks.devices import choose_device, one_thread, torch_dtype, uploaded
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.weight_files import load_state
@@ -112,7 +112,7 @@ class Lpips:
 
         with torch.inference_mode(), one_thread():
             pixels = np.array(rgb8, dtype=np.float32).transpose(2, 0, 1)[np.newaxis]
-            x = (torch.from_numpy(pixels).to(self.device) / 127.5 - 1 - self._shift) / self._scale
+            x = (uploaded(pixels, self.device) / 127.5 - 1 - self._shift) / self._scale
             x = x.to(self.dtype)
             normalized = []
             for stage in self.stages:

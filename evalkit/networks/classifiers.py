@@ -23,7 +23,7 @@ import numpy.typing as npt
 from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
 from evalkit.networks.catalogue import published_release, published_weights
-from evalkit.networks.devices import BatchRunner, choose_device, torch_dtype
+from evalkit.networks.devices import BatchRunner, choose_device, torch_dtype, uploaded
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.output_cache import computed_by
@@ -145,13 +145,13 @@ class Preprocessing:
         top, left = round((new_height - self.side) / 2), round((new_width - self.side) / 2)
         return np.ascontiguousarray(rgb8[top : top + self.side, left : left + self.side])
 
-    def tensor(self, batch: Rgb8, device: torch.device | str = "cpu") -> torch.Tensor:
+    def tensor(self, batch: Rgb8, device: torch.device) -> torch.Tensor:
         """Normalise: uint8, shape (N, side, side, 3) to float32, shape (N, 3, side, side)."""
         import torch
 
         mean, divisor = NORMALIZATION[self.normalization]
         # Bytes travel to the device, a quarter of the floats; channels last is how they lie already.
-        x = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float().div_(255)
+        x = uploaded(batch, device).permute(0, 3, 1, 2).float().div_(255)
         x.sub_(torch.tensor(mean, device=device).view(3, 1, 1)).div_(torch.tensor(divisor, device=device).view(3, 1, 1))
         return x.flip(1) if self.normalization == "caffe" else x
 
@@ -431,7 +431,7 @@ class Classifier:
             if isinstance(self._preprocessing, Preprocessing):
                 x = self._preprocessing.tensor(batch, self.device)
             else:
-                x = torch.from_numpy(batch).to(self.device)
+                x = uploaded(batch, self.device)
             answer = self.module(x.to(self.dtype))
             if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[0] != len(batch):
                 shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__

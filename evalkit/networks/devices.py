@@ -29,6 +29,7 @@ __all__ = [
     "is_out_of_memory",
     "one_thread",
     "torch_dtype",
+    "uploaded",
 ]
 
 CPU_BATCH = 8
@@ -87,6 +88,30 @@ def torch_dtype(precision: Precision) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def uploaded(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array as a tensor on a device.
+
+    On its way to a GPU it passes through pinned memory, which the GPU copies from while the CPU goes on.
+
+    Parameters
+    ----------
+    array : ndarray
+    device : torch.device
+
+    Returns
+    -------
+    torch.Tensor
+        Of the array's type and shape; on the CPU it shares the array's memory.
+    """
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    with torch.cuda.device(device):  # pinned memory belongs to a GPU: else to the first one, also for other processes
+        return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def chosen_batch_size(asked: int | None, device: torch.device) -> int:

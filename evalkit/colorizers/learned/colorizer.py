@@ -19,6 +19,7 @@ from evalkit.colorizers.learned.network import AB_SPAN
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
 from evalkit.images.image_files import resize
+from evalkit.networks.devices import uploaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +162,7 @@ class LearnedColorizer:
         """L of photos at the network's size, shape (N, 1, S, S)."""
         small = [lab_planes(resize(photo, self.input_size))[0] for photo in photos]
         lightness = np.stack(small).astype(np.float32).reshape(-1, 1, self.input_size, self.input_size)
-        return torch.from_numpy(lightness).to(self.device)
+        return uploaded(lightness, self.device)
 
     @torch.inference_mode()
     def predict_ab(self, photos: Sequence[Rgb8]) -> Tensor:

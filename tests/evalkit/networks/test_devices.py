@@ -140,3 +140,27 @@ def test_a_rank_changes_nothing_where_there_is_no_gpu(monkeypatch):
         assert choose_device("auto").type == "cpu"
         with pytest.raises(InputError, match="torch finds 0 CUDA devices"):
             choose_device("cuda")
+
+
+def test_an_array_is_uploaded_with_its_type_and_values(torch):
+    from evalkit.networks.devices import uploaded
+
+    for array in (np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.linspace(0, 1, 5, dtype=np.float32)):
+        tensor = uploaded(array, torch.device("cpu"))
+        assert np.array_equal(tensor.numpy(), array)
+        assert tensor.numpy().dtype == array.dtype
+
+
+def test_the_way_to_a_gpu_leads_through_pinned_memory_of_that_gpu(torch, monkeypatch):
+    """What is asked of torch; what a GPU makes of it is for `benchmarks/gpu_check.py`."""
+    from contextlib import nullcontext
+
+    from evalkit.networks.devices import uploaded
+
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: asked.append(device) or nullcontext())
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: asked.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *words, **how: asked.append((words, how)) or tensor)
+    gpu = torch.device("cuda", 1)
+    uploaded(np.zeros(3, np.uint8), gpu)
+    assert asked == [gpu, "pinned", ((gpu,), {"non_blocking": True})]
