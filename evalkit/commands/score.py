@@ -139,8 +139,9 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     "--executor",
     default=None,
     metavar="KIND",
-    help="Where to work in place of --workers: threads:N, processes:N, dask:ADDRESS of a scheduler, or mpi (under "
-    "'mpiexec -n N python -m mpi4py.futures -m evalkit'). The result does not depend on it.",
+    help="Where to work in place of --workers: threads:N, processes:N, dask:ADDRESS of a scheduler, mpi (under "
+    "'mpiexec -n N python -m mpi4py.futures -m evalkit') or torchrun (under 'torchrun --nproc-per-node N --no-python "
+    "evalkit', each process on its own GPU). The result does not depend on it.",
 )
 @click.option(
     "--bootstrap",
@@ -183,9 +184,11 @@ def score_command(**given: Any) -> None:
     from evalkit.metrics import DEFAULT_METRICS
     from evalkit.scoring.run import score
     from evalkit.scoring.score_table import print_scores
+    from evalkit.scoring.torchrun import serve_unless_first
     from evalkit.scoring.workers import available_cores
 
     choices = ScoreChoices(**given)
+    serve_unless_first(choices.executor)  # before anything is said
     say = (lambda sentence: None) if choices.quiet else (lambda sentence: click.echo(sentence, err=True))
     metrics = DEFAULT_METRICS if choices.metrics is None else listed_names(choices.metrics)
     if choices.preset is not None:

@@ -42,11 +42,12 @@ from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.compaction import Compactor
 from evalkit.scoring.plan import Plan
+from evalkit.scoring.torchrun import TORCHRUN, TorchrunExecutor, told_to_end
 from evalkit.wording import some_names
 
 __all__ = ["EXECUTORS", "PlanPart", "measure_part", "open_executor", "part_of", "run_on_executor"]
 
-EXECUTORS = "threads:N, processes:N, dask:ADDRESS or mpi"
+EXECUTORS = "threads:N, processes:N, dask:ADDRESS, mpi or torchrun"
 """What an executor may be named by."""
 
 IN_FLIGHT = 64
@@ -240,7 +241,7 @@ def run_on_executor(
             if not waiting:
                 return tuple(sorted(notes)), cache_use
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
+            for future in sorted(finished, key=waiting.__getitem__):  # of several failures the first block's is told
                 count, files, own_notes, own_use = future.result()
                 _write(folder, files)
                 compactor.finished(waiting[future])
@@ -290,8 +291,9 @@ def open_executor(text: str) -> Iterator[Executor]:
     Parameters
     ----------
     text : str
-        ``threads:N``, ``processes:N``, ``dask:ADDRESS`` (of a Dask scheduler, ``tcp://host:8786``) or ``mpi`` (inside of
-        ``mpiexec -n N python -m mpi4py.futures -m evalkit score ...``).
+        ``threads:N``, ``processes:N``, ``dask:ADDRESS`` (of a Dask scheduler, ``tcp://host:8786``), ``mpi`` (inside of
+        ``mpiexec -n N python -m mpi4py.futures -m evalkit score ...``) or ``torchrun`` (inside of
+        ``torchrun --nproc-per-node N --no-python evalkit score ...``).
 
     Yields
     ------
@@ -316,6 +318,9 @@ def open_executor(text: str) -> Iterator[Executor]:
             yield executor
     elif text == "mpi":
         with _mpi() as executor:
+            yield executor
+    elif text == TORCHRUN:
+        with told_to_end(), TorchrunExecutor() as executor:
             yield executor
     else:
         raise InputError(f"executor {text!r}: allowed are {EXECUTORS}, N being 1 or more")

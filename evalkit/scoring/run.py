@@ -31,6 +31,7 @@ from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
 from evalkit.scoring.statistics_store import block_of, note_of, read_shard, shard_paths
+from evalkit.scoring.torchrun import serve_unless_first
 from evalkit.scoring.workers import end_if_unguarded, run_blocks
 from evalkit.wording import agree, counted, some_names
 
@@ -102,8 +103,9 @@ def score(
     executor : Executor or str, optional
         Where blocks are measured, in place of `workers`: anything with the interface of `concurrent.futures` (Dask's
         ``Client.get_executor()``, mpi4py's ``MPIPoolExecutor``, loky), or a text: ``threads:N``, ``processes:N``,
-        ``dask:ADDRESS``, ``mpi``. Workers must see the images under the same paths; results come back to this process.
-        The numbers do not depend on it.
+        ``dask:ADDRESS``, ``mpi``, ``torchrun``. Workers must see the images under the same paths; results come back to this
+        process. The numbers do not depend on it. Of the processes that torchrun starts the first one goes on with the scores;
+        the others end here, when the run does.
     allow_missing : bool
         Score the images that truth and all methods have in common, instead of refusing.
     resume : bool
@@ -141,6 +143,7 @@ def score(
         One sentence per mistake; nothing is half-written: results appear in `out` when the run is complete.
     """
     end_if_unguarded()
+    serve_unless_first(executor)
     plan = make_plan(
         truth, methods, images=images, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,

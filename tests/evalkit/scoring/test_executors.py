@@ -165,7 +165,10 @@ def test_another_failure_names_the_block(folders: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"executor": "cluster"}, "executor 'cluster': allowed are threads:N, processes:N, dask:ADDRESS or mpi"),
+        (
+            {"executor": "cluster"},
+            "executor 'cluster': allowed are threads:N, processes:N, dask:ADDRESS, mpi or torchrun",
+        ),
         ({"executor": "threads:0"}, "executor 'threads:0': allowed are"),
         ({"executor": "threads"}, "executor 'threads': allowed are"),
         ({"executor": "dask:"}, "executor 'dask:': allowed are"),
