@@ -21,7 +21,7 @@ from evalkit.networks.weight_files import load_state
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["N_FEATURES", "RESIZE", "SIDE", "load_inception", "torch_fidelity"]
+__all__ = ["N_FEATURES", "RESIZE", "SIDE", "inception", "load_inception", "torch_fidelity"]
 
 SIDE = 299
 N_FEATURES = 2048
@@ -61,37 +61,49 @@ RESIZE: Mapping[str, Callable[[Rgb8], npt.NDArray[np.float32]]] = {
 }
 
 
-def load_inception(path: Path) -> Any:
-    """Inception up to its 2,048 pooled features."""
+def inception() -> Any:
+    """Inception up to its 2,048 pooled features, with the weights that torch draws for a new network."""
     from collections import OrderedDict
 
-    import torch
     from torch import nn
 
     blocks = torch_fidelity("feature_extractor_inceptionv3")
+    layers: list[tuple[str, nn.Module]] = [
+        ("Conv2d_1a_3x3", blocks.BasicConv2d(3, 32, kernel_size=3, stride=2)),
+        ("Conv2d_2a_3x3", blocks.BasicConv2d(32, 32, kernel_size=3)),
+        ("Conv2d_2b_3x3", blocks.BasicConv2d(32, 64, kernel_size=3, padding=1)),
+        ("MaxPool_1", nn.MaxPool2d(kernel_size=3, stride=2)),
+        ("Conv2d_3b_1x1", blocks.BasicConv2d(64, 80, kernel_size=1)),
+        ("Conv2d_4a_3x3", blocks.BasicConv2d(80, 192, kernel_size=3)),
+        ("MaxPool_2", nn.MaxPool2d(kernel_size=3, stride=2)),
+        ("Mixed_5b", blocks.InceptionA(192, pool_features=32)),
+        ("Mixed_5c", blocks.InceptionA(256, pool_features=64)),
+        ("Mixed_5d", blocks.InceptionA(288, pool_features=64)),
+        ("Mixed_6a", blocks.InceptionB(288)),
+        ("Mixed_6b", blocks.InceptionC(768, channels_7x7=128)),
+        ("Mixed_6c", blocks.InceptionC(768, channels_7x7=160)),
+        ("Mixed_6d", blocks.InceptionC(768, channels_7x7=160)),
+        ("Mixed_6e", blocks.InceptionC(768, channels_7x7=192)),
+        ("Mixed_7a", blocks.InceptionD(768)),
+        ("Mixed_7b", blocks.InceptionE_1(1280)),
+        ("Mixed_7c", blocks.InceptionE_2(2048)),
+    ]
+    return nn.Sequential(OrderedDict(layers))
+
+
+def load_inception(path: Path) -> Any:
+    """That network with the weights of a file.
+
+    Raises
+    ------
+    InputError
+        If they are those of another network.
+    """
+    import torch
+
     state = {name: value for name, value in load_state(path).items() if not name.startswith("fc.")}
-    with torch.device("meta"):
-        layers: list[tuple[str, nn.Module]] = [
-            ("Conv2d_1a_3x3", blocks.BasicConv2d(3, 32, kernel_size=3, stride=2)),
-            ("Conv2d_2a_3x3", blocks.BasicConv2d(32, 32, kernel_size=3)),
-            ("Conv2d_2b_3x3", blocks.BasicConv2d(32, 64, kernel_size=3, padding=1)),
-            ("MaxPool_1", nn.MaxPool2d(kernel_size=3, stride=2)),
-            ("Conv2d_3b_1x1", blocks.BasicConv2d(64, 80, kernel_size=1)),
-            ("Conv2d_4a_3x3", blocks.BasicConv2d(80, 192, kernel_size=3)),
-            ("MaxPool_2", nn.MaxPool2d(kernel_size=3, stride=2)),
-            ("Mixed_5b", blocks.InceptionA(192, pool_features=32)),
-            ("Mixed_5c", blocks.InceptionA(256, pool_features=64)),
-            ("Mixed_5d", blocks.InceptionA(288, pool_features=64)),
-            ("Mixed_6a", blocks.InceptionB(288)),
-            ("Mixed_6b", blocks.InceptionC(768, channels_7x7=128)),
-            ("Mixed_6c", blocks.InceptionC(768, channels_7x7=160)),
-            ("Mixed_6d", blocks.InceptionC(768, channels_7x7=160)),
-            ("Mixed_6e", blocks.InceptionC(768, channels_7x7=192)),
-            ("Mixed_7a", blocks.InceptionD(768)),
-            ("Mixed_7b", blocks.InceptionE_1(1280)),
-            ("Mixed_7c", blocks.InceptionE_2(2048)),
-        ]
-        model = nn.Sequential(OrderedDict(layers))
+    with torch.device("meta"):  # without storage: the tensors of the file become the parameters
+        model = inception()
     wanted = model.state_dict()
     if any(
         state[name].shape != value.shape if name in state else "num_batches" not in name
