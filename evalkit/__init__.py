@@ -7,8 +7,7 @@
 
 Rooms, from the ground up. Each imports only from rooms before it in this list (``tests/test_imports.py`` holds that):
 
-- ``errors``, ``arrays``, ``files``, ``release``, ``text_formats``, ``wording``, ``shown``, ``needs``, ``plotting``, ``progress``:
-  what every room uses
+- ``errors``, ``arrays``, ``files``, ``cached_files``, ``release``, ``text_formats``, ``wording``, ``shown``, ``needs``, ``plotting``, ``progress``: what every room uses
 - ``color``: CIE Lab, ab classes, the kernel that counts ab errors
 - ``images``: image files, pairs of them, what is wrong in a folder
 - ``datasets``: ctest10k, synsets, labels

@@ -7,23 +7,25 @@ user, password or signature.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote
 
 from filelock import FileLock
 
+from evalkit.cached_files import mark_used
 from evalkit.errors import InputError
+from evalkit.images.copies import copy_path
 from evalkit.needs import need_fsspec, need_protocol
 
 __all__ = ["Objects", "StoredObject", "address_without_secrets", "expand_braces", "matcher"]
@@ -225,7 +227,7 @@ class Objects:
             When it cannot be read, or is not what was listed.
         """
         if self.cache is not None:
-            with self.copy_of(entry).open("rb") as file:
+            with self._opened_copy(entry) as file:
                 file.seek(start)
                 return file.read(-1 if n_bytes is None else n_bytes)
         fs, _ = self._open(self.url)
@@ -244,7 +246,7 @@ class Objects:
         return self._tried(self._open(self.url)[0], action, entry.address)
 
     def open(self, entry: StoredObject) -> Any:
-        """The object as a binary file that can be sought in, or the path of its copy on this machine.
+        """The object, or its copy in the cache, as a binary file that can be sought in; or its path on this machine.
 
         Raises
         ------
@@ -252,7 +254,7 @@ class Objects:
             When it cannot be opened, or is not what was listed.
         """
         if self.cache is not None:
-            return self.copy_of(entry)
+            return self._opened_copy(entry)
         if self.is_local:
             return Path(entry.path)
         fs, _ = self._open(self.url)
@@ -264,8 +266,8 @@ class Objects:
             raise InputError(f"{entry.address}: {NO_RANGES}.")
         return file
 
-    def copy_of(self, entry: StoredObject) -> Path:
-        """A copy of an object in the cache, made now if there is none.
+    def _opened_copy(self, entry: StoredObject) -> BinaryIO:
+        """A copy of an object in the cache, made now if there is none; it can be read to its end even if it is pruned.
 
         Raises
         ------
@@ -273,26 +275,32 @@ class Objects:
             When the object cannot be read, or its copy cannot be written.
         """
         assert self.cache is not None
-        key = hashlib.sha256(f"{entry.address}|{entry.size}|{entry.version}|{entry.modified}".encode()).hexdigest()
-        copy = self.cache / key[:2] / key
+        copy = copy_path(self.cache, f"{entry.address}|{entry.size}|{entry.version}|{entry.modified}")
+        with suppress(OSError):
+            file = copy.open("rb")
+            mark_used(copy)
+            return file
         try:
-            if copy.is_file():
-                return copy
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            fs, _ = self._open(self.url)
-            with FileLock(f"{copy}.lock"):  # an archive is fetched by one worker, and the others wait
-                if not copy.is_file():
-                    partial = copy.with_name(f".{secrets.token_hex(8)}.part")
-                    try:
-                        self._tried(fs, lambda: _fetch(fs, entry, partial), entry.address)
-                        partial.replace(copy)
-                    finally:
-                        partial.unlink(missing_ok=True)
+            return self._made_copy(copy, entry)
         except OSError as error:
             raise InputError(
                 f"{self.cache}: a copy of {entry.address} cannot be kept there ({error.strerror or error})."
             ) from None
-        return copy
+
+    def _made_copy(self, copy: Path, entry: StoredObject) -> BinaryIO:
+        fs, _ = self._open(self.url)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{copy}.lock"):  # an archive is fetched by one worker, and the others wait
+            with suppress(FileNotFoundError):
+                return copy.open("rb")
+            partial = copy.with_name(f".{secrets.token_hex(8)}.part")
+            try:
+                self._tried(fs, lambda: _fetch(fs, entry, partial), entry.address)
+                file = partial.open("rb")  # before it has its name: from then on it may be pruned
+                partial.replace(copy)
+            finally:
+                partial.unlink(missing_ok=True)
+            return file
 
     def _address(self, path: str) -> str:
         """A path of the file system as people may read it, with the protocol that fsspec takes off."""

@@ -28,10 +28,10 @@ from evalkit.images._archives import (
 )
 from evalkit.images._headers import IMAGE_SUFFIXES, image_format, read_regular_file
 from evalkit.images._objects import WILDCARD, Objects, StoredObject, address_without_secrets, matcher
+from evalkit.images.copies import chosen_copies_folder
 from evalkit.wording import some_names
 
 __all__ = [
-    "CACHE_VARIABLE",
     "ImageFile",
     "ImagePlace",
     "PlaceLike",
@@ -47,9 +47,6 @@ __all__ = [
     "starts_like_an_image",
     "state_of",
 ]
-
-CACHE_VARIABLE = "EVALKIT_IMAGE_CACHE"
-"""Environment variable that names the folder for copies of remote images."""
 
 SCHEME = re.compile(r"(\w+::)*[A-Za-z][A-Za-z0-9+.-]+://")
 FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
@@ -253,8 +250,7 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
             is_place = _kind(address) != "objects" or WILDCARD.search(text) is not None
         if not is_place:
             return path
-    folder = os.environ.get(CACHE_VARIABLE) if cache is None else os.fspath(cache)
-    place = _address(text, Path(folder).expanduser().absolute() if folder else None)
+    place = _address(text, chosen_copies_folder(cache))
     return replace(place, objects=replace(place.objects, cache=None)) if place.objects.is_local else place
 
 

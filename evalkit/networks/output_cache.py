@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.cached_files import CachedFile, is_forgotten, mark_used, prune_files
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.release import release
@@ -63,9 +63,6 @@ FOLDER = "networks"
 """What lies below the folder of the cache, so that other things may lie beside it."""
 ABOUT = "about.json"
 CHECKSUM_BYTES = 32
-DAY = 24 * 3600
-FORGOTTEN = 3600
-"""Seconds after which a half-written file is one of a process that was killed."""
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _ENTRY = re.compile(r"[0-9a-f]{64}")
@@ -160,10 +157,7 @@ class OutputCache:
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):
-            # When an entry was last of use, to the day: what is pruned first is what nobody has read for longest.
-            if time.time() - path.stat().st_mtime > DAY:
-                os.utime(path)
+        mark_used(path)
         self.use.n_read += 1
         output: npt.NDArray[Any] = np.load(BytesIO(body), allow_pickle=False)
         return output
@@ -317,13 +311,6 @@ class CachedNetwork:
     last_used: float
 
 
-@dataclass(frozen=True)
-class _Entry:
-    path: Path
-    n_bytes: int
-    last_used: float
-
-
 def _network_folders(root: Path) -> list[Path]:
     try:
         return sorted(path for path in (root / FOLDER).iterdir() if _KEY.fullmatch(path.name))
@@ -331,21 +318,20 @@ def _network_folders(root: Path) -> list[Path]:
         return []
 
 
-def _entries(folder: Path) -> Iterator[_Entry]:
+def _entries(folder: Path) -> Iterator[CachedFile]:
     """Entries of one network; files of others that lie there are not touched."""
     for name in sorted(_names(folder)):
         for entry in sorted(_names(folder / name)):
             path = folder / name / entry
-            is_forgotten = entry.startswith(".") and entry.endswith(".part")
-            if not is_forgotten and not _ENTRY.fullmatch(entry):
+            is_half = entry.startswith(".") and entry.endswith(".part")
+            if not is_half and not _ENTRY.fullmatch(entry):
                 continue
             with suppress(OSError):  # another process may have removed it meanwhile
                 status = path.stat()
-                if is_forgotten:
-                    if time.time() - status.st_mtime > FORGOTTEN:
-                        path.unlink()
-                    continue
-                yield _Entry(path, status.st_size, status.st_mtime)
+                if not is_half:
+                    yield CachedFile(path, status.st_size, status.st_mtime)
+                elif is_forgotten(status):
+                    path.unlink()
 
 
 def _names(folder: Path) -> list[str]:
@@ -383,14 +369,10 @@ def prune(
     ----------
     root : Path
         Folder of the cache.
-    max_bytes : int, optional
-        Keep that much at most; what was not of use for longest goes first.
-    older_than_days : float, optional
-        Remove what was of no use for that long.
+    max_bytes, older_than_days : optional
+        As `evalkit.cached_files.prune_files`.
     metric : str, optional
         Look at the networks of one metric alone.
-
-        With neither age nor size, everything goes.
 
     Returns
     -------
@@ -402,18 +384,8 @@ def prune(
         for folder in _network_folders(root)
         if metric is None or metric in _read_about(folder).get("metrics", ())
     ]
-    entries = sorted((entry for folder in folders for entry in _entries(folder)), key=lambda entry: entry.last_used)
-    now = time.time()
-    surplus = sum(entry.n_bytes for entry in entries) - (0 if max_bytes is None else max_bytes)
-    n_removed = n_bytes = 0
-    for entry in entries:
-        is_old = older_than_days is not None and now - entry.last_used > older_than_days * DAY
-        is_surplus = max_bytes is not None and n_bytes < surplus
-        is_meant = max_bytes is None and older_than_days is None
-        if is_old or is_surplus or is_meant:
-            with suppress(FileNotFoundError):
-                entry.path.unlink()
-            n_removed, n_bytes = n_removed + 1, n_bytes + entry.n_bytes
+    entries = (entry for folder in folders for entry in _entries(folder))
+    n_removed, n_bytes = prune_files(entries, max_bytes=max_bytes, older_than_days=older_than_days)
     for folder in folders:
         _remove_if_empty(folder)
     return n_removed, n_bytes

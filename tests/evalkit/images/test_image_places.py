@@ -10,8 +10,9 @@ from PIL import Image
 from evalkit.colorizers.folder import colorize_folder
 from evalkit.errors import InputError
 from evalkit.images._objects import address_without_secrets, expand_braces
+from evalkit.images.copies import CACHE_VARIABLE
 from evalkit.images.image_pairs import check_folders, find_images, scan_folder
-from evalkit.images.places import CACHE_VARIABLE, ImagePlace, lie_in_one_another, place_of
+from evalkit.images.places import ImagePlace, lie_in_one_another, place_of
 from evalkit.scoring.run import score
 
 
