@@ -28,10 +28,10 @@ __all__ = [
     "MAX_PIXELS",
     "N_BINS",
     "ORIGIN",
-    "build_cells",
     "count_pair",
     "prepare_truth",
     "unpack",
+    "work_space",
 ]
 
 MAX_ERROR = 150
@@ -83,9 +83,28 @@ def _intrinsic_float(typing_context: Any, value: Any) -> Any:
     )
 
 
+@intrinsic
+def _intrinsic_word(typing_context: Any, source: Any, position: Any) -> Any:
+    """Four bytes of a uint8 array from any position on; a view as words takes long to compile."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(32).as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint32(source, types.uintp), code
+
+
 # Called by their values alone: the first argument is numba's own.
 _bits_of: Any = _intrinsic_bits
 _float_of: Any = _intrinsic_float
+_word_at: Any = _intrinsic_word
+
+
+@kernel_helper()
+def _part(values: Any, start: int, size: int) -> Any:
+    """Some values of an array; a slice takes long to compile, so it stands here once."""
+    return values[start : start + size]
 
 
 @kernel_helper(fastmath=_FAST)
@@ -108,25 +127,27 @@ def _compressed(x: Any) -> Any:
 
 @kernel_helper(fastmath=_FAST)
 def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: Any, b: Any) -> None:
-    """Lab of pixels start..start+size in float32; `linear` is work space of three chunks."""
+    """Lab of pixels start..start+size in float32; `linear` is work space, three chunks."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
-    red, green, blue = linear[:size], linear[_CHUNK : _CHUNK + size], linear[2 * _CHUNK : 2 * _CHUNK + size]
-    source = rgb[3 * start : 3 * (start + size)]
+    red, green, blue = linear
     # Four pixels are three words: half the loads of reading bytes one by one.
     quads = size // 4
-    words = source[: 12 * quads].view(np.uint32)
+    four = np.uintp(4)
     s0, s1, s2, s3 = np.uint32(0), np.uint32(8), np.uint32(16), np.uint32(24)
+    at = np.uintp(3 * start)
     for j in range(quads):
         i = 4 * j
-        w0, w1, w2 = words[3 * j], words[3 * j + 1], words[3 * j + 2]
+        w0, w1, w2 = _word_at(rgb, at), _word_at(rgb, at + four), _word_at(rgb, at + four + four)
+        at += np.uintp(12)
         red[i], green[i], blue[i] = _linear(w0, s0), _linear(w0, s1), _linear(w0, s2)
         red[i + 1], green[i + 1], blue[i + 1] = _linear(w0, s3), _linear(w1, s0), _linear(w1, s1)
         red[i + 2], green[i + 2], blue[i + 2] = _linear(w1, s2), _linear(w1, s3), _linear(w2, s0)
         red[i + 3], green[i + 3], blue[i + 3] = _linear(w2, s1), _linear(w2, s2), _linear(w2, s3)
     for i in range(4 * quads, size):
-        red[i] = _linear(np.uint32(source[3 * i]), s0)
-        green[i] = _linear(np.uint32(source[3 * i + 1]), s0)
-        blue[i] = _linear(np.uint32(source[3 * i + 2]), s0)
+        p = 3 * (start + i)
+        red[i] = _linear(np.uint32(rgb[p]), s0)
+        green[i] = _linear(np.uint32(rgb[p + 1]), s0)
+        blue[i] = _linear(np.uint32(rgb[p + 2]), s0)
     for i in range(size):
         fx = _compressed(m00 * red[i] + m01 * green[i] + m02 * blue[i])
         fy = _compressed(m10 * red[i] + m11 * green[i] + m12 * blue[i])
@@ -160,7 +181,8 @@ def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any
     best, nearest = -1, np.inf
     for k in range(offsets[cell], offsets[cell + 1]):
         c = candidates[k]
-        distance = (a - centers[2 * c]) ** 2 + (b - centers[2 * c + 1]) ** 2
+        da, db = a - centers[2 * c], b - centers[2 * c + 1]
+        distance = da * da + db * db  # a power takes long to compile
         if distance < nearest:
             best, nearest = c, distance
     return best
@@ -174,11 +196,29 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bin
         error[i] = np.sqrt(da * da + db * db)
     # Floats to the end: numba widens int32 arithmetic to int64, which halves the lanes.
     for i in range(size):
-        capped = min(error[i], np.float32(MAX_ERROR + 1))
+        # Conditions rather than min and max, here and below: those are functions that numba compiles each time.
+        d = error[i]
+        capped = d if d < np.float32(MAX_ERROR + 1) else np.float32(MAX_ERROR + 1)
         whole = np.floor(capped)
         sure = abs(capped - whole - np.float32(0.5)) < np.float32(0.5) - UNSURE
         bins[i] = np.int32(whole + np.float32(1.0) if sure else np.float32(-1.0))
-        fixed[i] = np.int32(min(error[i], np.float32(MAX_ERROR)) * np.float32(ERROR_SCALE) + np.float32(0.5))
+        summed = d if d < np.float32(MAX_ERROR) else np.float32(MAX_ERROR)
+        fixed[i] = np.int32(summed * np.float32(ERROR_SCALE) + np.float32(0.5))
+
+
+@kernel_helper(inline="never")
+def _error_exact(truth: Any, prediction: Any, p: Any) -> tuple[Any, Any]:
+    """Bin and fixed-point error, in float64, of the pixel that begins at byte `p`."""
+    q, r = p + np.uintp(1), p + np.uintp(2)
+    if truth[p] == prediction[p] and truth[q] == prediction[q] and truth[r] == prediction[r]:
+        return np.int32(0), np.int64(0)
+    a0, b0 = _ab_exact(truth[p], truth[q], truth[r])
+    a1, b1 = _ab_exact(prediction[p], prediction[q], prediction[r])
+    da, db = a1 - a0, b1 - b0
+    d = np.sqrt(da * da + db * db)
+    summed = d if d < MAX_ERROR else float(MAX_ERROR)
+    bin_number = np.ceil(summed) if d <= MAX_ERROR else float(MAX_ERROR + 1)
+    return np.int32(bin_number), np.int64(np.rint(summed * ERROR_SCALE))
 
 
 @kernel_helper(fastmath=_FAST)
@@ -195,16 +235,23 @@ def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
 
 
 @kernel_helper(fastmath=_FAST)
-def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
-    """Pixels with a channel at 0 or 255 in the prediction and none in the truth."""
+def _newly_clipped(truth: Any, prediction: Any, start: int, size: int) -> Any:
+    """Of pixels start..start+size those with a channel at 0 or 255 in the prediction and none in the truth."""
     newly: Any = 0
+    one, first = np.uint8(1), np.uintp(3 * start)
     for i in range(size):
+        p = first + np.uintp(3) * np.uintp(i)
+        q, r = p + np.uintp(1), p + np.uintp(2)
         # x + 1 wraps 255 to 0: a channel at either end is one that is then at most 1.
-        p0, p1, p2 = prediction[3 * i], prediction[3 * i + 1], prediction[3 * i + 2]
-        t0, t1, t2 = truth[3 * i], truth[3 * i + 1], truth[3 * i + 2]
-        low = min(np.uint8(p0 + 1), np.uint8(p1 + 1), np.uint8(p2 + 1))
-        true_low = min(np.uint8(t0 + 1), np.uint8(t1 + 1), np.uint8(t2 + 1))
-        newly += (low <= 1) & (true_low > 1)
+        clipped = (
+            (np.uint8(prediction[p] + one) <= one)
+            | (np.uint8(prediction[q] + one) <= one)
+            | (np.uint8(prediction[r] + one) <= one)
+        )
+        was_inside = (
+            (np.uint8(truth[p] + one) > one) & (np.uint8(truth[q] + one) > one) & (np.uint8(truth[r] + one) > one)
+        )
+        newly += clipped & was_inside
     return newly
 
 
@@ -229,7 +276,8 @@ def _largest_square(a: Any, b: Any, size: int, squares: Any) -> Any:
     # Floats that are not negative order like their bits, and a largest integer vectorises.
     largest: Any = np.int32(0)
     for i in range(size):
-        largest = max(largest, _bits_of(squares[i]))
+        square: Any = _bits_of(squares[i])
+        largest = square if square > largest else largest
     return _float_of(largest)
 
 
@@ -256,12 +304,10 @@ def _prepare_chunk(
     """Fill `lab` and `first_bins` (see `prepare_truth`) for some pixels; returns their largest squared chroma."""
     cells, candidates, offsets, centers = table
     n = first_bins.size
-    lightness = lab[start : start + size]
-    a, b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
-    _lab_chunk(rgb, start, size, linear, lightness, a, b)
+    a, b = _part(lab, n + start, size), _part(lab, 2 * n + start, size)
+    _lab_chunk(rgb, start, size, linear, _part(lab, start, size), a, b)
     largest = _largest_square(a, b, size, squares)
     _cells_of(a, b, size, cell)
-    bins = first_bins[start : start + size]
     for i in range(size):
         index = cell[i]
         row = _row_near_edge(-1 - index, cells) if index < 0 else cells[np.uint32(index)]
@@ -269,29 +315,45 @@ def _prepare_chunk(
             p = 3 * (start + i)
             exact_a, exact_b = _ab_exact(rgb[p], rgb[p + 1], rgb[p + 2])
             row = np.int32(_class_exact(exact_a, exact_b, candidates, offsets, centers))
-        bins[i] = row * np.int32(N_BINS)
+        first_bins[np.uintp(start + i)] = row * np.int32(N_BINS)
     return largest
 
 
+def work_space() -> tuple[Any, ...]:
+    """Chunks for `prepare_truth` and `count_pair`, of one thread; made here, since it takes long to compile."""
+    floats = [np.empty(_CHUNK, np.float32) for _ in range(7)]
+    whole_numbers = [np.empty(_CHUNK, np.int32) for _ in range(2)]
+    return tuple(floats[:3]), *floats[3:], *whole_numbers
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def prepare_truth(rgb: Any, table: Any, lab: Any, first_bins: Any) -> Any:
+def prepare_truth(rgb: Any, table: Any, work: Any, lab: Any, first_bins: Any) -> Any:
     """Lab (float32, 3 x n) of every pixel of the truth and N_BINS times its class (int32); returns the largest chroma.
 
-    `table` holds cells, candidates, offsets (see `build_cells`) and the centres, flat.
+    `table` holds cells, candidates, offsets (see `evalkit.color.ab_classes.AbClasses.cell_table`) and the centres, flat.
     """
     n = first_bins.size
-    linear = np.empty(3 * _CHUNK, np.float32)
-    cell, squares = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.float32)
+    linear, _, _, _, squares, cell, _ = work
     largest: Any = np.float32(0.0)
     for start in range(0, n, _CHUNK):
-        size = min(_CHUNK, n - start)
-        largest = max(largest, _prepare_chunk(rgb, start, size, table, linear, squares, cell, lab, first_bins))
+        size = n - start if n - start < _CHUNK else _CHUNK
+        found = _prepare_chunk(rgb, start, size, table, linear, squares, cell, lab, first_bins)
+        largest = found if found > largest else largest
     return np.sqrt(largest)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def count_pair(
-    truth_rgb: Any, table: Any, lab: Any, first_bins: Any, prepare: bool, rgb: Any, begin: int, end: int, packed: Any
+    truth_rgb: Any,
+    table: Any,
+    work: Any,
+    lab: Any,
+    first_bins: Any,
+    prepare: bool,
+    rgb: Any,
+    begin: int,
+    end: int,
+    packed: Any,
 ) -> tuple[int, int, float]:
     """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
 
@@ -300,41 +362,29 @@ def count_pair(
     and, with `prepare`, the largest chroma of the truth.
     """
     n = first_bins.size
-    linear = np.empty(3 * _CHUNK, np.float32)
-    lightness, a, b = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
-    error = np.empty(_CHUNK, np.float32)
-    bins, fixed = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
+    linear, lightness, a, b, error, bins, fixed = work
     total_dl: Any = 0
     newly: Any = 0
     largest: Any = np.float32(0.0)
     for start in range(begin, end, _CHUNK):
-        size = min(_CHUNK, end - start)
+        size = end - start if end - start < _CHUNK else _CHUNK
         if prepare:
-            largest = max(largest, _prepare_chunk(truth_rgb, start, size, table, linear, error, bins, lab, first_bins))
+            found = _prepare_chunk(truth_rgb, start, size, table, linear, error, bins, lab, first_bins)
+            largest = found if found > largest else largest
         _lab_chunk(rgb, start, size, linear, lightness, a, b)
-        true_l = lab[start : start + size]
-        true_a, true_b = lab[n + start : n + start + size], lab[2 * n + start : 2 * n + start + size]
+        true_a, true_b = _part(lab, n + start, size), _part(lab, 2 * n + start, size)
         _errors(a, b, true_a, true_b, size, error, bins, fixed)
-        total_dl += _sum_of_changes(lightness, true_l, size)
-        p0 = truth_rgb[3 * start : 3 * (start + size)]
-        p1 = rgb[3 * start : 3 * (start + size)]
-        newly += _newly_clipped(p0, p1, size)
-        first = first_bins[start : start + size]
+        total_dl += _sum_of_changes(lightness, _part(lab, start, size), size)
+        newly += _newly_clipped(truth_rgb, rgb, start, size)
         for i in range(size):
             k, value = bins[i], np.int64(fixed[i])
             if k < 0:
-                p = 3 * i
-                if p0[p] == p1[p] and p0[p + 1] == p1[p + 1] and p0[p + 2] == p1[p + 2]:
-                    k = np.int32(0)
-                    value = np.int64(0)
-                else:
-                    a0, b0 = _ab_exact(p0[p], p0[p + 1], p0[p + 2])
-                    a1, b1 = _ab_exact(p1[p], p1[p + 1], p1[p + 2])
-                    d64 = np.sqrt((a1 - a0) ** 2 + (b1 - b0) ** 2)
-                    k = np.int32(min(np.ceil(d64), MAX_ERROR + 1))
-                    value = np.int64(np.rint(min(d64, float(MAX_ERROR)) * ERROR_SCALE))
+                p = np.uintp(3 * (start + i))
+                k, value = _error_exact(truth_rgb, rgb, p)
             # Unsigned, so that numba does not look for negative indices.
-            packed[np.uint64(np.uint32(first[i]) + np.uint32(k))] += (np.int64(1) << COUNT_SHIFT) + value
+            packed[np.uint64(np.uint32(first_bins[np.uintp(start + i)]) + np.uint32(k))] += (
+                np.int64(1) << COUNT_SHIFT
+            ) + value
     return total_dl, newly, np.sqrt(largest)
 
 
@@ -347,7 +397,7 @@ def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: An
     cells = 0
     classes = 0
     for row in range(packed.size // N_BINS):
-        row_cells = packed[row * N_BINS : (row + 1) * N_BINS]
+        row_cells = _part(packed, row * N_BINS, N_BINS)
         anything = np.int64(0)
         for k in range(N_BINS):
             anything |= row_cells[k]
@@ -369,44 +419,3 @@ def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: An
         error_sums[classes] = errors
         classes += 1
     return cells, classes
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def build_cells(centers: Any, cells: Any, candidates: Any, offsets: Any) -> int:
-    """Fill the cell table of `evalkit.color.ab_classes.AbClasses.cell_table`; returns the number of candidates."""
-    q = centers.size // 2
-    used = 0
-    for i in range(CELLS):
-        for j in range(CELLS):
-            a, b = float(i - ORIGIN) + 0.5, float(j - ORIGIN) + 0.5
-            squared = np.inf
-            for c in range(q):
-                squared = min(squared, (centers[2 * c] - a) ** 2 + (centers[2 * c + 1] - b) ** 2)
-            first = used
-            # No point of the cell is further than half a diagonal from its middle: neither bound moves by more.
-            reach = (np.sqrt(squared) + np.sqrt(2.0) + 1e-9) ** 2
-            for c in range(q):
-                if (centers[2 * c] - a) ** 2 + (centers[2 * c + 1] - b) ** 2 <= reach:
-                    if used < candidates.size:
-                        candidates[used] = c
-                    used += 1
-            if used > candidates.size:
-                return -1
-            owner = -1
-            for k in range(first, used):
-                # Voronoi regions are convex: a class that is nearest (ties included) at all four corners owns the cell.
-                mine = candidates[k]
-                owns = True
-                for da in (-0.5, 0.5):
-                    for db in (-0.5, 0.5):
-                        u, v = a + da, b + db
-                        own = (centers[2 * mine] - u) ** 2 + (centers[2 * mine + 1] - v) ** 2
-                        for other in range(first, used):
-                            c = candidates[other]
-                            if (centers[2 * c] - u) ** 2 + (centers[2 * c + 1] - v) ** 2 < own - 1e-9:
-                                owns = False
-                if owns and owner < 0:
-                    owner = mine
-            cells[i * CELLS + j] = owner
-            offsets[i * CELLS + j + 1] = used
-    return used

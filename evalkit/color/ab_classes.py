@@ -127,15 +127,33 @@ class AbClasses:
         candidates, offsets : ndarray of int32
             ``candidates[offsets[i]:offsets[i + 1]]`` are the classes that can be nearest somewhere in cell i.
         """
-        from evalkit.color._ab_kernel import CELLS, build_cells
+        from evalkit.color._ab_kernel import CELLS, ORIGIN
 
-        cells = np.empty(CELLS * CELLS, np.int32)
-        offsets = np.zeros(CELLS * CELLS + 1, np.int32)
-        candidates = np.empty(CELLS * CELLS, np.int32)
-        centers = np.ascontiguousarray(self.centers).ravel()
-        while (used := build_cells(centers, cells, candidates, offsets)) < 0:
-            candidates = np.empty(2 * candidates.size, np.int32)
-        return cells, candidates[:used].copy(), offsets
+        middle = np.arange(CELLS) - ORIGIN + 0.5
+        squared_a, squared_b = ((middle[:, None] - along) ** 2 for along in self.centers.T)
+        places, candidates, counts = [], [], []
+        for i in range(CELLS):
+            squared = squared_a[i] + squared_b
+            # No point of the cell is further than half a diagonal from its middle: neither bound moves by more.
+            reach = (np.sqrt(squared.min(axis=1)) + np.sqrt(2.0) + 1e-9) ** 2
+            j, c = np.nonzero(squared <= reach[:, None])
+            places.append(i * CELLS + j)
+            candidates.append(c)
+            counts.append(np.bincount(j, minlength=CELLS))
+        place, candidate = np.concatenate(places), np.concatenate(candidates)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        a, b = middle[place // CELLS], middle[place % CELLS]
+        center_a, center_b = self.centers[candidate].T
+        # Voronoi regions are convex: a class that is nearest (ties included) at all four corners owns the cell.
+        owns = np.ones(len(place), bool)
+        for da in (-0.5, 0.5):
+            for db in (-0.5, 0.5):
+                own = (center_a - (a + da)) ** 2 + (center_b - (b + db)) ** 2
+                owns &= np.minimum.reduceat(own, offsets[:-1])[place] >= own - 1e-9
+        cells = np.full(CELLS * CELLS, -1, np.int32)
+        # Backwards: of several owners the first is written last.
+        cells[place[owns][::-1]] = candidate[owns][::-1]
+        return cells, candidate.astype(np.int32), offsets.astype(np.int32)
 
 
 def _from_rows(rows: Sequence[tuple[int, int, int]], step: int) -> FloatArray:

@@ -134,32 +134,28 @@ def lab_to_srgb8(lab: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], BoolArray]:
 
 _LINEAR_TABLE = _linear_from_srgb(np.arange(256) / 255.0)
 _TO_XYZ = (XYZ_FROM_RGB / WHITE_D65[:, None]).ravel()
+_MATRIX = tuple(_TO_XYZ.tolist())
 _CHUNK = 2048  # pixels a pass: the eleven buffers below stay inside the first two cache levels
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _lab_planes(rgb: Any, table: Any, matrix: Any, lightness: Any, a: Any, b: Any) -> None:
-    n = lightness.size
-    linear = np.empty(3 * _CHUNK, np.float64)
-    t = np.empty(3 * _CHUNK, np.float64)
-    for i in range(3 * _CHUNK):
-        t[i] = 1.0
-    t32 = np.empty(3 * _CHUNK, np.float32)
-    bits = t32.view(np.int32)
-    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix
+def _lab_planes(rgb: Any, work: Any, lightness: Any, a: Any, b: Any) -> None:
+    """Fill three planes; `work` is what `_work_space` gives."""
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX
+    red, green, blue, t, t32, bits = work
+    n, second, third = lightness.size, np.uintp(_CHUNK), np.uintp(2 * _CHUNK)
     for start in range(0, n, _CHUNK):
-        size = min(_CHUNK, n - start)
-        red, green, blue = linear[:size], linear[_CHUNK : _CHUNK + size], linear[2 * _CHUNK : 2 * _CHUNK + size]
-        source = rgb[3 * start : 3 * (start + size)]
+        size = n - start if n - start < _CHUNK else _CHUNK
         for i in range(size):
-            red[i] = table[source[3 * i]]
-            green[i] = table[source[3 * i + 1]]
-            blue[i] = table[source[3 * i + 2]]
-        tx, ty, tz = t[:size], t[_CHUNK : _CHUNK + size], t[2 * _CHUNK : 2 * _CHUNK + size]
+            p = np.uintp(3) * np.uintp(start + i)
+            red[i] = _LINEAR_TABLE[rgb[p]]
+            green[i] = _LINEAR_TABLE[rgb[p + np.uintp(1)]]
+            blue[i] = _LINEAR_TABLE[rgb[p + np.uintp(2)]]
         for i in range(size):
-            tx[i] = m00 * red[i] + m01 * green[i] + m02 * blue[i]
-            ty[i] = m10 * red[i] + m11 * green[i] + m12 * blue[i]
-            tz[i] = m20 * red[i] + m21 * green[i] + m22 * blue[i]
+            j = np.uintp(i)
+            t[j] = m00 * red[i] + m01 * green[i] + m02 * blue[i]
+            t[second + j] = m10 * red[i] + m11 * green[i] + m12 * blue[i]
+            t[third + j] = m20 * red[i] + m21 * green[i] + m22 * blue[i]
         for i in range(3 * _CHUNK):
             t32[i] = t[i]
         for i in range(3 * _CHUNK):
@@ -177,9 +173,18 @@ def _lab_planes(rgb: Any, table: Any, matrix: Any, lightness: Any, a: Any, b: An
             root = y * (c + x + x) / (c + c + x)
             t[i] = root if x > _EPSILON else _KAPPA * x + _OFFSET
         for i in range(size):
-            lightness[start + i] = 116.0 * ty[i] - 16.0
-            a[start + i] = 500.0 * (tx[i] - ty[i])
-            b[start + i] = 200.0 * (ty[i] - tz[i])
+            j = np.uintp(i)
+            tx, ty, tz = t[j], t[second + j], t[third + j]
+            to = np.uintp(start + i)
+            lightness[to] = 116.0 * ty - 16.0
+            a[to] = 500.0 * (tx - ty)
+            b[to] = 200.0 * (ty - tz)
+
+
+def _work_space() -> tuple[Any, ...]:
+    """Chunks for `_lab_planes`; made here, since making and viewing arrays takes long to compile."""
+    t32 = np.empty(3 * _CHUNK, np.float32)
+    return *np.empty((3, _CHUNK)), np.ones(3 * _CHUNK), t32, t32.view(np.int32)
 
 
 def lab_planes(rgb8: npt.NDArray[np.uint8]) -> FloatArray:
@@ -196,5 +201,5 @@ def lab_planes(rgb8: npt.NDArray[np.uint8]) -> FloatArray:
     """
     flat = np.ascontiguousarray(rgb8).reshape(-1)
     planes = np.empty((3, flat.size // 3), np.float64)
-    _lab_planes(flat, _LINEAR_TABLE, _TO_XYZ, planes[0], planes[1], planes[2])
+    _lab_planes(flat, _work_space(), planes[0], planes[1], planes[2])
     return planes

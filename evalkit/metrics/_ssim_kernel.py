@@ -35,65 +35,89 @@ def _part(values: Any, start: int, size: int) -> Any:
     return values[start : start + size]
 
 
-@kernel_helper(fastmath={"contract"})
+@kernel_helper(fastmath={"contract"}, forceinline=True)
 def _filter_row(source: Any, taps: Any, step: int, target: Any) -> None:
     """Filter one row horizontally: values ``step`` apart in ``source`` make one of ``target``."""
-    w0, w1, w2, w3, w4, w5 = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
     # Unsigned indices: with signed ones the compiler must allow for negative (wrapping) indices and gives up on
     # vector instructions, 10 times slower.
-    s1 = np.uintp(step)
-    s2, s3, s4, s5 = s1 + s1, np.uintp(3) * s1, np.uintp(4) * s1, np.uintp(5) * s1
+    n = np.uintp(step)
+    middle = np.uintp(WINDOW // 2) * n
     for position in range(target.size):
         first = np.uintp(position)
-        c = first + s5
-        target[first] = (
-            w0 * source[c]
-            + w1 * (source[c - s1] + source[c + s1])
-            + w2 * (source[c - s2] + source[c + s2])
-            + w3 * (source[c - s3] + source[c + s3])
-            + w4 * (source[c - s4] + source[c + s4])
-            + w5 * (source[first] + source[c + s5])
-        )
+        c = first + middle
+        total = taps[0] * source[c]
+        for k in range(1, WINDOW // 2 + 1):  # the compiler unrolls it; unrolled here it takes long to compile
+            away = np.uintp(k) * n
+            total += taps[k] * (source[c - away] + source[c + away])
+        target[first] = total
 
 
-@kernel_helper(fastmath={"contract"})
+@kernel_helper(fastmath={"contract"}, forceinline=True)
 def _filter_columns(strip: Any, taps: Any, row: int, target: Any) -> None:
     """Filter _TOGETHER + WINDOW - 1 rows of ``strip`` vertically into _TOGETHER rows of ``target``."""
-    w0, w1, w2, w3, w4, w5 = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]
     n = np.uintp(row)
     for column in range(row):
         j = np.uintp(column)
-        x0, x1, x2, x3 = strip[j], strip[j + n], strip[j + np.uintp(2) * n], strip[j + np.uintp(3) * n]
-        x4, x5 = strip[j + np.uintp(4) * n], strip[j + np.uintp(5) * n]
-        x6, x7 = strip[j + np.uintp(6) * n], strip[j + np.uintp(7) * n]
-        x8, x9 = strip[j + np.uintp(8) * n], strip[j + np.uintp(9) * n]
-        x10, x11 = strip[j + np.uintp(10) * n], strip[j + np.uintp(11) * n]
-        x12, x13 = strip[j + np.uintp(12) * n], strip[j + np.uintp(13) * n]
-        target[j] = w0 * x5 + w1 * (x4 + x6) + w2 * (x3 + x7) + w3 * (x2 + x8) + w4 * (x1 + x9) + w5 * (x0 + x10)
-        target[j + n] = w0 * x6 + w1 * (x5 + x7) + w2 * (x4 + x8) + w3 * (x3 + x9) + w4 * (x2 + x10) + w5 * (x1 + x11)
-        target[j + np.uintp(2) * n] = (
-            w0 * x7 + w1 * (x6 + x8) + w2 * (x5 + x9) + w3 * (x4 + x10) + w4 * (x3 + x11) + w5 * (x2 + x12)
-        )
-        target[j + np.uintp(3) * n] = (
-            w0 * x8 + w1 * (x7 + x9) + w2 * (x6 + x10) + w3 * (x5 + x11) + w4 * (x4 + x12) + w5 * (x3 + x13)
-        )
+        c0 = j + np.uintp(WINDOW // 2) * n
+        c1 = c0 + n
+        c2 = c1 + n
+        c3 = c2 + n
+        w = taps[0]
+        total0, total1, total2, total3 = w * strip[c0], w * strip[c1], w * strip[c2], w * strip[c3]
+        for k in range(1, WINDOW // 2 + 1):
+            away = np.uintp(k) * n
+            w = taps[k]
+            total0 += w * (strip[c0 - away] + strip[c0 + away])
+            total1 += w * (strip[c1 - away] + strip[c1 + away])
+            total2 += w * (strip[c2 - away] + strip[c2 + away])
+            total3 += w * (strip[c3 - away] + strip[c3 + away])
+        target[j] = total0
+        target[j + n] = total1
+        target[j + n + n] = total2
+        target[j + n + n + n] = total3
 
 
 @kernel_helper()
-def _first_new_row(strip: Any, row: int, top: int) -> int:
-    """Make room in a strip for the output rows from ``top``: which of its rows is the first to fill."""
+def _first_new_row(strips: Any, size: int, row: int, top: int) -> int:
+    """Make room in strips, ``size`` values each, for the output rows from ``top``: the first row of them to fill."""
     if top == 0:
         return 0
     kept = (WINDOW - 1) * row
-    source, target = _part(strip, strip.size - kept, kept), _part(strip, 0, kept)
-    # Value by value: an assignment of slices has numba compile the text of an error about their shapes, for 2 seconds.
-    for position in range(kept):
-        i = np.uintp(position)
-        target[i] = source[i]
+    for end in range(size, strips.size + 1, size):
+        source, target = _part(strips, end - kept, kept), _part(strips, end - size, kept)
+        # Value by value: an assignment of slices has numba compile the text of an error about their shapes, for 2 seconds.
+        for position in range(kept):
+            i = np.uintp(position)
+            target[i] = source[i]
     return WINDOW - 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_helper()
+def _filter_rows(rows: Any, taps: Any, step: int, strips: Any, size: int, start: int, row: int) -> None:
+    """Filter each of several rows horizontally into its own strip of ``size`` values, from ``start`` on."""
+    n = strips.size // size
+    row_in = rows.size // n
+    for k in range(n):
+        _filter_row(_part(rows, k * row_in, row_in), taps, step, _part(strips, k * size + start, row))
+
+
+@kernel_helper()
+def _filter_strips(strips: Any, size: int, start: int, taps: Any, row: int, filtered: Any) -> None:
+    """Filter each of several strips vertically into its own _TOGETHER rows of ``filtered``."""
+    for k in range(strips.size // size):
+        strip = _part(strips, k * size + start, (_TOGETHER + WINDOW - 1) * row)
+        _filter_columns(strip, taps, row, _part(filtered, k * _TOGETHER * row, _TOGETHER * row))
+
+
+def _work_space(n: int, width: int, step: int) -> tuple[Any, Any, Any]:
+    """A row, a strip and the filtered rows of n quantities; made here, since it takes long to compile.
+
+    Zeros: the last strip may be filled in part, yet is filtered by whole groups of rows.
+    """
+    row = (width - WINDOW + 1) * step
+    return np.empty(n * width * step), np.zeros(n * (_STRIP + WINDOW - 1) * row), np.empty(n * _TOGETHER * row)
+
+
 def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean: Any, variance: Any) -> None:
     """Filtered mean and (population) variance of an image, in the valid region.
 
@@ -108,34 +132,43 @@ def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean
     mean, variance : ndarray of float64, shape ((height - 10) * (width - 10) * step,)
         Filled.
     """
-    row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
-    together = (_TOGETHER + WINDOW - 1) * row
-    values, squares = np.empty(row_in), np.empty(row_in)
-    # Zeros: the last strip may be filled in part, yet is filtered by whole groups of rows.
-    value_strip, square_strip = np.zeros((_STRIP + WINDOW - 1) * row), np.zeros((_STRIP + WINDOW - 1) * row)
-    means, mean_squares = np.empty(_TOGETHER * row), np.empty(_TOGETHER * row)
-    for top in range(0, rows_out, _STRIP):
-        rows = min(_STRIP, rows_out - top)
-        _first_new_row(value_strip, row, top)
-        for i in range(_first_new_row(square_strip, row, top), rows + WINDOW - 1):
-            x_row = _part(x, (top + i) * row_in, row_in)
-            for j in range(row_in):
-                value = np.float64(x_row[j])
-                values[j] = value
-                squares[j] = value * value
-            _filter_row(values, taps, step, _part(value_strip, i * row, row))
-            _filter_row(squares, taps, step, _part(square_strip, i * row, row))
-        for i in range(0, rows, _TOGETHER):
-            _filter_columns(_part(value_strip, i * row, together), taps, row, means)
-            _filter_columns(_part(square_strip, i * row, together), taps, row, mean_squares)
-            start, size = (top + i) * row, min(_TOGETHER, rows - i) * row
-            mean_out, variance_out = _part(mean, start, size), _part(variance, start, size)
-            for j in range(size):
-                mean_out[j] = means[j]
-                variance_out[j] = mean_squares[j] - means[j] * means[j]
+    _fill_moments(x, height, width, step, taps, *_work_space(2, width, step), mean, variance)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _fill_moments(
+    x: Any,
+    height: int,
+    width: int,
+    step: int,
+    taps: Any,
+    values: Any,
+    strips: Any,
+    filtered: Any,
+    mean: Any,
+    variance: Any,
+) -> None:
+    row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
+    size, second = strips.size // 2, np.uintp(_TOGETHER * row)
+    for top in range(0, rows_out, _STRIP):
+        rows = rows_out - top if rows_out - top < _STRIP else _STRIP
+        for i in range(_first_new_row(strips, size, row, top), rows + WINDOW - 1):
+            for position in range(row_in):
+                j = np.uintp(position)
+                value = np.float64(x[np.uintp((top + i) * row_in) + j])
+                values[j] = value
+                values[np.uintp(row_in) + j] = value * value
+            _filter_rows(values, taps, step, strips, size, i * row, row)
+        for i in range(0, rows, _TOGETHER):
+            _filter_strips(strips, size, i * row, taps, row, filtered)
+            start = np.uintp((top + i) * row)
+            for position in range((rows - i if rows - i < _TOGETHER else _TOGETHER) * row):
+                j = np.uintp(position)
+                m = filtered[j]
+                mean[start + j] = m
+                variance[start + j] = filtered[second + j] - m * m
+
+
 def similarity_sum(
     x: Any,
     x_mean: Any,
@@ -164,53 +197,59 @@ def similarity_sum(
     luminance : bool
         Whether the luminance term takes part; without it the sum is that of the contrast-structure term.
     """
-    row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
-    together = (_TOGETHER + WINDOW - 1) * row
-    values, squares, products = np.empty(row_in), np.empty(row_in), np.empty(row_in)
-    strip_size = (_STRIP + WINDOW - 1) * row
-    value_strip, square_strip = np.zeros(strip_size), np.zeros(strip_size)
-    product_strip = np.zeros(strip_size)
-    y_means, y_squares = np.empty(_TOGETHER * row), np.empty(_TOGETHER * row)
-    xy_products = np.empty(_TOGETHER * row)
+    work = _work_space(3, width, step)
     # One sum a column of the group: adding whole rows keeps the order fixed and still runs in vector lanes.
-    sums = np.zeros(_TOGETHER * row)
+    sums = np.zeros(work[2].size // 3)
+    return float(_add_similarities(x, x_mean, x_variance, y, height, width, step, taps, c1, c2, luminance, *work, sums))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_similarities(
+    x: Any,
+    x_mean: Any,
+    x_variance: Any,
+    y: Any,
+    height: int,
+    width: int,
+    step: int,
+    taps: Any,
+    c1: float,
+    c2: float,
+    luminance: bool,
+    values: Any,
+    strips: Any,
+    filtered: Any,
+    sums: Any,
+) -> float:
+    row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
+    size, second, third = strips.size // 3, np.uintp(_TOGETHER * row), np.uintp(2 * _TOGETHER * row)
     for top in range(0, rows_out, _STRIP):
-        rows = min(_STRIP, rows_out - top)
-        _first_new_row(value_strip, row, top)
-        _first_new_row(square_strip, row, top)
-        for i in range(_first_new_row(product_strip, row, top), rows + WINDOW - 1):
-            x_row = _part(x, (top + i) * row_in, row_in)
-            y_row = _part(y, (top + i) * row_in, row_in)
-            for j in range(row_in):
-                value = np.float64(y_row[j])
+        rows = rows_out - top if rows_out - top < _STRIP else _STRIP
+        for i in range(_first_new_row(strips, size, row, top), rows + WINDOW - 1):
+            start: Any = np.uintp((top + i) * row_in)
+            for position in range(row_in):
+                j = np.uintp(position)
+                value = np.float64(y[start + j])
                 values[j] = value
-                squares[j] = value * value
-                products[j] = np.float64(x_row[j]) * value
-            _filter_row(values, taps, step, _part(value_strip, i * row, row))
-            _filter_row(squares, taps, step, _part(square_strip, i * row, row))
-            _filter_row(products, taps, step, _part(product_strip, i * row, row))
+                values[np.uintp(row_in) + j] = value * value
+                values[np.uintp(2 * row_in) + j] = np.float64(x[start + j]) * value
+            _filter_rows(values, taps, step, strips, size, i * row, row)
         for i in range(0, rows, _TOGETHER):
-            _filter_columns(_part(value_strip, i * row, together), taps, row, y_means)
-            _filter_columns(_part(square_strip, i * row, together), taps, row, y_squares)
-            _filter_columns(_part(product_strip, i * row, together), taps, row, xy_products)
-            start, size = (top + i) * row, min(_TOGETHER, rows - i) * row
-            x_means, x_variances = _part(x_mean, start, size), _part(x_variance, start, size)
-            if luminance:
-                for j in range(size):
-                    mx, my = x_means[j], y_means[j]
-                    y_variance, covariance = y_squares[j] - my * my, xy_products[j] - mx * my
-                    # Wang et al. 2004, equation 13.
-                    sums[j] += ((2.0 * mx * my + c1) * (2.0 * covariance + c2)) / (
-                        (mx * mx + my * my + c1) * (x_variances[j] + y_variance + c2)
-                    )
-            else:
-                for j in range(size):
-                    mx, my = x_means[j], y_means[j]
-                    y_variance, covariance = y_squares[j] - my * my, xy_products[j] - mx * my
-                    # Wang et al. 2003, the product of equations 2 and 3 with C3 = C2 / 2.
-                    sums[j] += (2.0 * covariance + c2) / (x_variances[j] + y_variance + c2)
+            _filter_strips(strips, size, i * row, taps, row, filtered)
+            start = np.uintp((top + i) * row)
+            for position in range((rows - i if rows - i < _TOGETHER else _TOGETHER) * row):
+                j = np.uintp(position)
+                mx, my = x_mean[start + j], filtered[j]
+                y_variance, covariance = filtered[second + j] - my * my, filtered[third + j] - mx * my
+                # Wang et al. 2004, equation 13; without the luminance term, whose two parts are then 1, Wang et al. 2003,
+                # the product of equations 2 and 3 with C3 = C2 / 2.
+                numerator = 2.0 * mx * my + c1 if luminance else 1.0
+                denominator = mx * mx + my * my + c1 if luminance else 1.0
+                sums[j] += (numerator * (2.0 * covariance + c2)) / (
+                    denominator * (x_variance[start + j] + y_variance + c2)
+                )
     # np.sum adds in this order too, and takes longer to compile.
     total = 0.0
-    for j in range(sums.size):
-        total += sums[j]
+    for k in range(sums.size):
+        total += sums[k]
     return total

@@ -197,6 +197,7 @@ class PairCounter:
         self._kernel = _ab_kernel
         self.classes = classes
         self._table = (*classes.cell_table, np.ascontiguousarray(classes.centers).ravel())
+        self._work = _ab_kernel.work_space()
         size = len(classes) * _ab_kernel.N_BINS
         self._packed = np.zeros(size, np.int64)
         self._keys = np.empty(size, np.int64)
@@ -221,7 +222,7 @@ class PairCounter:
         if truth is not self._owner:
             self._make_room(truth.n_pixels)
             rgb = truth.rgb8.reshape(-1)
-            self._chroma = float(self._kernel.prepare_truth(rgb, self._table, self._lab, self._first_bins))
+            self._chroma = float(self._kernel.prepare_truth(rgb, self._table, self._work, self._lab, self._first_bins))
             self._owner = self._chroma_of = truth
         return self._lab, self._first_bins, self._chroma
 
@@ -263,6 +264,7 @@ class PairCounter:
             change, clipped, largest = self._kernel.count_pair(
                 true_rgb[pixels],
                 self._table,
+                self._work,
                 self._lab,
                 self._first_bins,
                 fresh,

@@ -1,4 +1,4 @@
-"""What the fork server of the scoring run imports once, so that workers start with everything loaded.
+"""What the fork server of the scoring run imports and loads once, so that workers start with everything at hand.
 
 It starts no threads, so forking from it is safe. Kernels are not made here but found in numba's cache, where
 `evalkit.scoring.kernels` has put those that the run needs.
@@ -6,4 +6,10 @@ It starts no threads, so forking from it is safe. Kernels are not made here but 
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 import evalkit.scoring.workers  # noqa: F401
+from evalkit.scoring.kernels import load_kernels
+
+pa.array([])  # the first array of pyarrow imports pandas, where that is installed
+load_kernels()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import connection, current_process, get_context, parent_process
+from multiprocessing import connection, current_process, forkserver, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
@@ -19,6 +19,7 @@ from evalkit.networks.output_cache import CacheUse
 from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.compaction import Compactor
+from evalkit.scoring.kernels import naming_kernels
 from evalkit.scoring.plan import Plan
 
 __all__ = ["WorkerPool", "available_cores", "run_blocks"]
@@ -90,10 +91,12 @@ class WorkerPool:
         self._pool: ProcessPoolExecutor | None = None
         if workers > 1:
             # forkserver: forking this process after numba or torch started threads would hang; its server imports
-            # once and hands every worker a copy.
+            # and loads kernels once and hands every worker a copy.
             context = get_context("forkserver" if os.name == "posix" else "spawn")
             if os.name == "posix":
                 context.set_forkserver_preload(["evalkit.scoring._preload"])
+                with naming_kernels(plan):
+                    forkserver.ensure_running()
             self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder, dict(os.environ)))
 
     def __enter__(self) -> Self:

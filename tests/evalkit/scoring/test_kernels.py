@@ -23,19 +23,26 @@ def test_each_kernel_is_compiled_once_by_all_workers_together(tmp_path: Path) ->
         (tmp_path / side).mkdir()
         for k in range(N_IMAGES):
             Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(tmp_path / side / f"{k:02d}.png")
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "NUMBA_DEBUG_CACHE": "1"}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "NUMBA_DEBUG_CACHE": "1",
+                   "PYTHONUNBUFFERED": "1"}  # fmt: skip
     command = [sys.executable, "-m", "evalkit", "score", "--truth", "truth", "--method", "mine=mine", "--bootstrap", "0",
                "--metrics", "psnr_rgb,colorfulness", "--workers", "3", "--overwrite", "--out", "out"]  # fmt: skip
 
-    def run() -> tuple[Counter[str], str]:
+    def run() -> tuple[Counter[str], Counter[str], str]:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-        saved = re.findall(r"data saved to '.*[.](\w+)-\d+[.]\w+[.]\d+[.]nbc'", done.stdout)
-        return Counter(saved), done.stderr
+        saved, loaded = (
+            Counter(re.findall(rf"data {what} '.*[.](\w+)-\d+[.]\w+[.]\d+[.]nbc'", done.stdout))
+            for what in ("saved to", "loaded from")
+        )
+        return saved, loaded, done.stderr
 
-    saved, said = run()
+    saved, loaded, said = run()
     # What numba prints comes from the workers too: their standard output is this one's.
     assert saved == {"sum_squared_difference": 1, "opponent_sums": 1}
+    # The server that workers are forked from loads them for all three.
+    assert loaded == {"sum_squared_difference": 1, "opponent_sums": 1}
     assert said.count(COMPILING) == 1
-    saved, said = run()
+    saved, loaded, said = run()
     assert not saved
+    assert loaded == {"sum_squared_difference": 2, "opponent_sums": 2}
     assert COMPILING not in said
