@@ -69,11 +69,12 @@ def test_a_database_of_a_newer_toolkit_is_refused_in_a_sentence(storage):
         storage.upgrade()
 
 
-LATER_MIGRATION = """
+NEXT = f"{int(newest_revision()) + 1:04}"
+LATER_MIGRATION = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0005", "0004"
+revision, down_revision = "{NEXT}", "{newest_revision()}"
 
 def upgrade():
     with op.batch_alter_table("session", recreate="auto") as session:
@@ -88,10 +89,10 @@ def test_a_later_migration_that_makes_a_table_anew_keeps_all_that_refers_to_it(s
     before = storage.read(lambda c: c.execute(sa.select(tables.trial)).all())
     later = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, later)
-    (later / "versions" / "r0005_later.py").write_text(LATER_MIGRATION)
+    (later / "versions" / f"r{NEXT}_later.py").write_text(LATER_MIGRATION)
     monkeypatch.setattr(migrations, "__file__", str(later / "__init__.py"))
     storage.upgrade()
-    assert storage.read(migrations.current_revision) == "0005"
+    assert storage.read(migrations.current_revision) == NEXT
     assert storage.read(lambda c: c.execute(sa.text("SELECT more FROM session")).scalars().all()) == ["new"]
     assert len(before) == 12
     assert storage.read(lambda c: c.execute(sa.select(tables.trial)).all()) == before
