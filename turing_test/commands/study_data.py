@@ -207,7 +207,7 @@ def people_command(
         text = format_people(listed, form)
         write_atomically(out, text, 0o600)
         click.echo(f"{out}: {counted(len(text.splitlines()) - (form != 'prolific'), 'row')}")
-    else:
+    elif listed:
         _print_people(listed)
     ways = ", ".join(f"{count} {outcome}" for outcome, count in flow(everybody).items())
     click.echo(f"{counted(len(everybody), 'person', 'people')} came: {ways}." if everybody else "Nobody came yet.")
