@@ -3,7 +3,7 @@
 References
 ----------
 .. [1] Al Mohamad, Goeman and van Zwet, "Simultaneous confidence intervals for ranks with application to ranking
-   institutions", Biometrics 78(1), 2022.
+   institutions", Biometrics 78(1), 2022, 238-247.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _numbers(protocol: Protocol, texts: Mapping[str, Any]) -> dict[str, Any]:
         "minutes": session_minutes(protocol),
         **{name: texts["count"][name][count != 1].format(n=count) for name, count in counts.items()},
         "every": texts["count"]["test"][every != 1].format(n=every),
-        "seconds": f"{protocol.limit_ms / 1000:g}",
+        "seconds": f"{protocol.limit_ms / 1000:g}".replace(".", texts["page"].get("decimal_point", ".")),
         "alternatives": protocol.alternatives,
         "width": protocol.window_width,
         "height": protocol.window_height,

@@ -63,6 +63,16 @@ def test_every_preset_is_a_whole_page_in_every_language(language, preset):
     ]
 
 
+def test_numbers_are_written_as_the_language_writes_them():
+    assert "each for 0.5 s." in render(Protocol(image_ms=500))
+    assert "jedes 0,5 s lang." in render(Protocol(image_ms=500, language="de"))
+    assert "jedes 2 s lang." in render(Protocol(image_ms=2000, language="de"))
+    of_a_study = read_texts("de")
+    del of_a_study["page"]["decimal_point"]  # a language of a study's own need not say it
+    check_texts(of_a_study, read_texts("en"), "texts/de.toml")
+    assert "jedes 0.5 s lang." in render(Protocol(image_ms=500, language="de"), of_a_study)
+
+
 def test_a_page_without_real_photos_does_not_speak_of_fakes():
     about = render(Protocol.of_preset("naturalness"))
     assert "Fake colors" not in about

@@ -237,6 +237,13 @@ def test_people_who_press_one_button_are_said(make_client, tmp_path, preset):
     assert "same_answer_share_above" in text
 
 
+def test_large_numbers_are_written_with_commas_as_everywhere(make_client, tmp_path):
+    study = make_study(tmp_path / "study", n_methods=1, sessions_per_method=2500)
+    set_password(study.folder, PASSWORD)
+    client, _ = log_in(make_client(study))
+    assert "method a 0 2,500 0 2,500 0 0" in text_of(client.get("/dashboard"))
+
+
 def test_simulated_participants_are_shown_apart(make_client, study):
     set_password(study.folder, PASSWORD)
     participant = make_client(study, simulation_key="key")

@@ -29,7 +29,11 @@ REFERENCE = "en"
 OWN_TEXTS = "texts"
 """Folder of a study's own texts, in the study folder: one file per language."""
 
+OPTIONAL = {"page.decimal_point"}
+"""What texts in another language may leave out; it is then as in English."""
+
 LONGEST = {
+    "page.decimal_point": 1,
     "answer.key_": 3, "answer.": 20, "feedback.real": 16, "feedback.fake": 16, "page.practice": 16, "page.test": 16,
     "page.of": 8, "feedback.": 40, "question.": 90, "count.": 60, "finish.": 200, "page.withdraw": 40,
 }  # fmt: skip
@@ -168,7 +172,7 @@ def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: s
         Naming the first text that is missing, unknown, of another form, too long, or differs in what is filled in.
     """
     ours, theirs = dict(_flat(texts)), dict(_flat(reference))
-    for key in sorted(theirs.keys() - ours.keys()) if complete else ():
+    for key in sorted(theirs.keys() - ours.keys() - OPTIONAL) if complete else ():
         if SEVERAL not in key:
             raise InputError(f"{where}: has no text {key}; {REFERENCE}.toml shows what it should say.")
     for key in sorted(ours.keys() - theirs.keys()):
