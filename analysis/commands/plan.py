@@ -71,6 +71,14 @@ CONTRADICTED = 1
     metavar="N",
     help="Everybody judges N of the methods (preference: of the pairs), every two sharing equally many people.",
 )
+@click.option(
+    "--alternatives",
+    type=click.IntRange(2, 9),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Preference: a trial shows N methods at once, to choose the best of.",
+)
 @click.option("--images", type=click.IntRange(2), help="Images to choose from; several numbers are shown without it.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, help="Trials of a participant.")
 @click.option(
@@ -154,6 +162,11 @@ def _print_plan(plan: Plan) -> None:
         f"{_rate_words(plan)}; spreads {spread}: participants {model.participant_sd:.2f}, images {model.image_sd:.2f} "
         f"(logit). {counted(design.n_trials, 'test trial')} of each {plan.unit}, {design.exposure} images."
     )
+    if plan.alternatives > 2:
+        click.echo(
+            f"A choice among {plan.alternatives} (chance {100 / plan.alternatives:.3g} %) tells two methods apart where one of the two is "
+            f"chosen, in 2 of {plan.alternatives} trials: these are the trials counted here."
+        )
     click.echo(_family_words(goal))
     if goal.question == "difference":
         side = "higher" if plan.other_rate > model.rate else "lower"
@@ -173,7 +186,7 @@ def _print_plan(plan: Plan) -> None:
         f"{counted(design.n_participants, 'participant')}, {counted(design.n_images, 'image')}. {plan.advice.sentence}"
     )
     if 1 < plan.n_parts < plan.n_judged:
-        units = "pairs of methods" if plan.unit == "pair" else "methods"
+        units = {"pair": "pairs of methods", "set": "sets of methods"}.get(plan.unit, "methods")
         click.echo(
             f"In all {counted(plan.people_in_all, 'participant')}: each judges {plan.n_parts} of {plan.n_judged} {units}, so two "
             f"{units} share {100 * plan.design.shared_people:.0f} % of their participants."

@@ -129,7 +129,9 @@ class Plan(ShownAsTable):
     model : PlanningModel
         What was assumed, or found in a pilot.
     n_judged, n_parts : int
-        Methods (preference: pairs) of the study, and how many of them one person judges.
+        Methods (preference: pairs, or sets) of the study, and how many of them one person judges.
+    alternatives : int
+        How many methods one trial shows to choose from, in a preference study.
     rows : tuple of PlanRow
         One per number of images.
     design : StudyDesign
@@ -150,6 +152,7 @@ class Plan(ShownAsTable):
     model: PlanningModel
     n_judged: int
     n_parts: int
+    alternatives: int
     rows: tuple[PlanRow, ...]
     design: StudyDesign
     chosen: PlanRow | None
@@ -216,7 +219,9 @@ class Plan(ShownAsTable):
 
     @property
     def unit(self) -> str:
-        """What participants are counted by: ``method`` or ``pair``."""
+        """What participants are counted by: ``method``, ``pair``, or ``set`` where a trial shows several methods."""
+        if self.alternatives > 2:
+            return "set"
         return "pair" if self.preset == "preference" else "method"
 
     @property
@@ -262,6 +267,8 @@ class PlanOptions:
         Whether everybody judges all methods.
     methods_per_person : int or None
         How many of the methods (preference: of the pairs of methods) one person judges, where it is neither one nor all.
+    alternatives : int
+        How many methods' versions of a photo a trial of a preference study shows, to choose the best of.
     images, participants : int or None
         Given numbers, where one of them is not looked for.
     trials, vigilance : int
@@ -295,6 +302,7 @@ class PlanOptions:
     comparisons: int | None = None
     within_subject: bool = False
     methods_per_person: int | None = None
+    alternatives: int = 2
     images: int | None = None
     participants: int | None = None
     trials: int = 40
@@ -314,8 +322,8 @@ class PlanOptions:
 
     @property
     def n_methods(self) -> int:
-        """Methods of the study; two where nothing is said."""
-        return self.methods or 2
+        """Methods of the study; as many as a trial shows where nothing is said."""
+        return self.methods or self.alternatives
 
     @property
     def n_vigilance(self) -> int:
@@ -331,16 +339,18 @@ class PlanOptions:
 
     @property
     def n_judged(self) -> int:
-        """Methods (preference: pairs of methods) of the study."""
-        return math.comb(self.n_methods, 2) if self.preset == "preference" else self.n_methods
+        """Methods (preference: pairs of methods, or sets of as many as a trial shows) of the study."""
+        return math.comb(self.n_methods, self.alternatives) if self.preset == "preference" else self.n_methods
 
     def study_settings(self) -> tuple[str, ...]:
         """What the study file has to say, beyond its preset, so that the study is the one that was planned."""
+        several = (f"alternatives = {self.alternatives}",) if self.alternatives > 2 else ()
         if self.n_parts == 1:
-            return ()
-        test_trials = self.design().n_trials * self.n_parts + self.n_vigilance
+            return several
+        test_trials = self._trials_per_part() * self.n_parts + self.n_vigilance
         per_person = self.n_parts if self.n_parts < self.n_judged else '"all"'
         return (
+            *several,
             f"methods_per_person = {per_person}",
             f"test_trials = {test_trials}",
             f"vigilance_trials = {self.n_vigilance}",
@@ -383,6 +393,9 @@ class PlanOptions:
             When no test trial is left for each method (preference: pair), or one person would judge more than there are.
         """
         what = "pairs of methods" if self.preset == "preference" else "methods"
+        if self.alternatives > 2:
+            what = f"sets of {self.alternatives} methods"
+            self._check_alternatives()
         if self.methods_per_person is not None and self.within_subject:
             raise InputError("Give --within-subject (all methods) or --methods-per-person N, not both.")
         if self.n_parts > self.n_judged:
@@ -399,7 +412,15 @@ class PlanOptions:
             raise InputError(
                 f"{counted(trials, 'test trial')} cannot be divided among {self.n_parts} {what}; more --trials are needed."
             )
-        trials //= self.n_parts
+        trials = self._trials_per_part()
+        if self.alternatives > 2:
+            # Only trials in which one of a pair is chosen tell the two apart: 2 of N where methods are alike.
+            trials = trials * 2 // self.alternatives
+            if not trials:
+                raise InputError(
+                    f"{counted(self.trials, 'trial')} with --alternatives {self.alternatives} tell too little of a pair; more "
+                    "--trials are needed."
+                )
         return StudyDesign(
             n_participants=self.participants or 40,
             n_trials=trials,
@@ -409,6 +430,20 @@ class PlanOptions:
             same_images=not self.unpaired,
             people_sharing=(self.n_parts - 1) / (self.n_judged - 1) if self.n_parts > 1 else 1.0,
         )
+
+    def _trials_per_part(self) -> int:
+        return (self.trials - self.n_vigilance) // self.n_parts
+
+    def _check_alternatives(self) -> None:
+        if self.preset != "preference":
+            raise InputError(
+                f"--alternatives {self.alternatives} is for --preset preference, whose trials are choices among methods; allowed is 2."
+            )
+        if self.alternatives > self.n_methods:
+            raise InputError(
+                f"--alternatives {self.alternatives} is more than the {self.n_methods} methods of the study; say --methods, or a "
+                "smaller number."
+            )
 
     def model(self) -> PlanningModel:
         """The assumed rate and spreads.
@@ -494,6 +529,7 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
         model=model,
         n_judged=options.n_judged,
         n_parts=options.n_parts,
+        alternatives=options.alternatives,
         rows=tuple(rows),
         design=final,
         chosen=chosen,

@@ -122,6 +122,17 @@ def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[
     assert participants_of(careful) > participants_of(planned)
 
 
+def test_choices_among_several_are_planned_as_the_pairs_that_they_tell_apart() -> None:
+    several = ("--preset", "preference", "--difference", 12, "--images", 200, "--simulate", 0)
+    planned = run(*several, "--alternatives", 4, "--trials", 40)
+    assert "tells two methods apart where one of the two is chosen, in 2 of 4 trials" in planned
+    assert "20 test trials of each set" in planned
+    assert "participants per set" in planned
+    assert "In study.toml of this study: alternatives = 4." in planned
+    in_pairs = run(*several, "--methods", 4, "--trials", 20)
+    assert participants_of(planned) == participants_of(in_pairs)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -133,6 +144,15 @@ def test_a_pilot_replaces_the_assumed_spread(write_csv: Write, study_rows: list[
         (["--within-subject", "--methods", 50], "36 test trials cannot be divided among 50 methods"),
         (["--methods-per-person", 3], "--methods-per-person 3 is more than the 2 methods of the study"),
         (["--methods-per-person", 2, "--within-subject"], "not both"),
+        (["--alternatives", 3], "--alternatives 3 is for --preset preference"),
+        (
+            ["--alternatives", 4, "--methods", 3, "--preset", "preference"],
+            "--alternatives 4 is more than the 3 methods",
+        ),
+        (
+            ["--alternatives", 9, "--trials", 4, "--preset", "preference"],
+            "4 trials with --alternatives 9 tell too little",
+        ),
         (["--equivalence-margin", 5, "--looks", 3], "not for equivalence"),
         (["--difference", 60], "leads to a rate of 110 %"),
     ],
