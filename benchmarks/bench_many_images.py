@@ -1,11 +1,14 @@
 """What a run of very many images moves and needs: bytes per image, work of the coordinator, summaries of a million images.
 
-    python benchmarks/bench_many_images.py [--images 100000,1000000] [--out docs/benchmarks/tables/many_images.md]
+    python benchmarks/bench_many_images.py [--images 100000,1000000] [--scored 0] [--out docs/benchmarks/tables/many_images.md]
 
 Messages and statistics are measured on 64 pairs of 256 x 256 with one method (real crops, `bench_score`). For the
 summaries the statistics of these pairs (crops of 64 x 64, so that they take seconds to make) are written again and again
 under other names, in parts as a run leaves them, and summarised with 10,000 replicates in a process of their own, whose
 CPU seconds and largest resident size are told.
+
+`--scored 1000000` makes a run of that many pairs too, from the files on: links to these small crops under a million names, so
+that they take no room, scored by as many workers as there are cores. It is left out by default: a million pairs take hours.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +38,18 @@ from evalkit.scoring.statistics_store import joined_name, shard_name, shard_path
 N_PAIRS = 64
 ROWS = 256
 """Images that are read at a time, as in the parts of a run."""
+
+SCORE = """
+import resource, sys, time
+from evalkit import score
+from evalkit.scoring.workers import available_cores
+if __name__ == "__main__":
+    began = time.perf_counter()
+    score(sys.argv[1], {"mine": sys.argv[2]}, out=sys.argv[3], workers=available_cores())
+    own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = sum(used.ru_utime + used.ru_stime for used in (own, workers))
+    print(own.ru_maxrss / 1024, workers.ru_maxrss / 1024, cpu, time.perf_counter() - began)
+"""
 
 SUMMARISE = """
 import resource, sys
@@ -74,6 +90,34 @@ def made(run: Path, folder: Path, n_images: int) -> Path:
     return folder
 
 
+def linked(folder: Path, target: Path, n_images: int) -> Path:
+    """As many names as asked for, of the images of a folder in turn."""
+    target.mkdir(parents=True)
+    paths = sorted(folder.iterdir())
+    for number in range(n_images):
+        # A file takes no more than some tens of thousands of links: each thousand names has a file of its own.
+        first = target / f"i{number - number % (1000 * len(paths)) + number % len(paths):08d}.png"
+        path = target / f"i{number:08d}.png"
+        if path == first:
+            shutil.copy(paths[number % len(paths)], path)
+        else:
+            path.hardlink_to(first)
+    return target
+
+
+def scored(small: Path, folder: Path, n_images: int) -> list[str]:
+    """Rows of the table about a whole run."""
+    sides = [linked(small / side.name, folder / side.name, n_images) for side in sorted(small.iterdir())]
+    script = folder / "score.py"
+    script.write_text(SCORE, encoding="utf-8")
+    truth, mine = sorted(sides, key=lambda side: side.name != "truth")
+    command = [sys.executable, str(script), str(truth), str(mine), str(folder / "out")]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    memory, of_worker, cpu, wall = map(float, text.split())
+    n_files = len(shard_paths(folder / "out" / "statistics"))
+    return [f"| {n_images:,} | {cpu:,.0f} | {wall:,.0f} | {memory:,.0f} | {of_worker:,.0f} | {n_files} |"]
+
+
 def coordinator(truth: Path, method: Path, folder: Path) -> list[str]:
     """Rows of the table about one block: what travels, and what the coordinator does with it."""
     plan = make_plan(truth, {"mine": method})
@@ -108,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--images", default="100000,1000000")
+    parser.add_argument("--scored", type=int, default=0, help="pairs of a whole run, from the files on; 0 for none")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = ["| default metrics, one method, 256 x 256 PNG | |", "|---|---:|"]
@@ -131,6 +176,9 @@ def main() -> None:
             memory, cpu = map(float, text.split())
             n_files = len(shard_paths(folder / "statistics"))
             lines.append(f"| {n_images:,} | {cpu:.0f} | {memory:,.0f} | {n_files} |")
+        if arguments.scored:
+            lines += ["", "| pairs of 64 x 64 scored | CPU s | wall s | peak memory, MB | of a worker, MB | files |"]
+            lines += ["|---:|---:|---:|---:|---:|---:|", *scored(small, root / "scored", arguments.scored)]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:
