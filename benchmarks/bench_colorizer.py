@@ -90,7 +90,7 @@ def loading(size: int, n: int) -> float:
         for k, photo in enumerate(load_sample_images().images):
             Image.fromarray(photo).save(folder / f"{k}.jpg", quality=95)
         survey = survey_photos(folder, CLASSES)
-        crops = Crops(folder, survey.photos, size, seed=0)
+        crops = Crops(survey.files, size, seed=0)
         batches = DataLoader(crops, batch_sampler=[range(k, k + 16) for k in range(0, n, 16)])
         next(iter(batches))
         start = time.process_time()

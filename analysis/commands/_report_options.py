@@ -44,8 +44,9 @@ _ORDER_OPTION = click.option(
     help="Methods in this order everywhere; by default that of --method, then that of the scores.",
 )  # fmt: skip
 _PICTURE_OPTIONS = (
-    click.option("--truth", type=_PATH, metavar="DIR", help="Photos, for the galleries."),
-    click.option("--input", "inputs", type=_PATH, metavar="DIR",
+    click.option("--truth", type=click.Path(), metavar="DIR",
+                 help="Photos, for the galleries: a folder, or an address, as for score."),
+    click.option("--input", "inputs", type=click.Path(), metavar="DIR",
                  help="In place of --truth: photos that were never in colour."),
     click.option("--method", "methods", multiple=True, metavar="NAME=DIR",
                  help="Colorizations, for the galleries; repeat for more."),
@@ -73,8 +74,8 @@ def picture_options(function: F) -> F:
 
 def read_pictures(
     *,
-    truth: Path | None,
-    inputs: Path | None,
+    truth: str | None,
+    inputs: str | None,
     methods: tuple[str, ...],
     images: str,
     rule: Any,
@@ -235,9 +236,9 @@ def _families(entries: tuple[str, ...], known: list[str]) -> dict[str, str]:
     return {**{name: family for name, family in FAMILIES.items() if name in known}, **given} if given else {}
 
 
-def _folders(truth: Path | None, inputs: Path | None, methods: tuple[str, ...]) -> ImageFolders | None:
+def _folders(truth: str | None, inputs: str | None, methods: tuple[str, ...]) -> ImageFolders | None:
     from analysis.report.galleries import ImageFolders
-    from evalkit.commands._methods import parse_method_options
+    from evalkit.commands._methods import parse_method_places
     from evalkit.errors import InputError
 
     for entry in methods:
@@ -252,7 +253,7 @@ def _folders(truth: Path | None, inputs: Path | None, methods: tuple[str, ...]) 
         raise InputError("Galleries need both --truth DIR and --method NAME=DIR (without truth: --input DIR).")
     if photos is None:
         return None
-    named = {name: folder for name, folder in parse_method_options(methods).items() if folder is not None}
+    named = {name: place for name, place in parse_method_places(methods).items() if place is not None}
     return ImageFolders(photos, named, with_truth=truth is not None)
 
 

@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,8 +16,9 @@ from evalkit.arrays import Rgb8
 from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
 from evalkit.images.image_files import DecodeOptions, decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
 from evalkit.images.orientation import turned_like_truth
+from evalkit.images.places import ImageFile, PlaceLike
 from evalkit.wording import counted, did_you_mean
 
 __all__ = [
@@ -95,12 +95,12 @@ class ImageChoice:
 class _Folder:
     """The images of one folder, by key, and by its last part where only one ends so: trials often name no folders."""
 
-    def __init__(self, folder: Path) -> None:
-        self.files = find_images(folder)
+    def __init__(self, folder: PlaceLike) -> None:
+        self.files = find_image_files(folder)
         ends = Counter(key.rpartition("/")[2] for key in self.files)
         self._short = {end: path for key, path in self.files.items() if ends[end := key.rpartition("/")[2]] == 1}
 
-    def get(self, image: str) -> Path | None:
+    def get(self, image: str) -> ImageFile | None:
         return self.files.get(image, self._short.get(image))
 
 
@@ -109,10 +109,10 @@ class ImageFolders:
 
     Parameters
     ----------
-    photos : Path
-        Folder of photos.
-    methods : mapping of str to Path
-        Folder per method, in the order in which they are shown.
+    photos : path-like or str
+        Folder of photos, or the address of another place.
+    methods : mapping of str to path-like or str
+        Folder or address per method, in the order in which they are shown.
     with_truth : bool
         Whether the photos are in colour, the truth; else they are the input, and no truth is shown.
 
@@ -129,8 +129,8 @@ class ImageFolders:
 
     def __init__(
         self,
-        photos: Path,
-        methods: Mapping[str, Path],
+        photos: PlaceLike,
+        methods: Mapping[str, PlaceLike],
         *,
         with_truth: bool = True,
     ) -> None:
@@ -172,7 +172,7 @@ class ImageFolders:
         everywhere = set(self.photos.files).intersection(*own)
         return sorted(everywhere or set(self.photos.files).intersection(set().union(*own)))
 
-    def file(self, heading: str, image: str) -> Path | None:
+    def file(self, heading: str, image: str) -> ImageFile | None:
         """The file behind one picture, None where there is none."""
         folder = self.photos if heading in ("truth", "input") else self.methods[heading]
         return folder.get(image)
@@ -189,7 +189,7 @@ class ImageFolders:
             return None
         return _gray(rgb8) if heading == "input" and self.with_truth else rgb8
 
-    def _decoded(self, heading: str, path: Path, image: str) -> Rgb8:
+    def _decoded(self, heading: str, path: ImageFile, image: str) -> Rgb8:
         file = decode(path, self._decoding)
         photo = self.photos.get(image)
         if not self._turn_like_truth or photo is None or heading in ("truth", "input"):

@@ -20,7 +20,8 @@ __all__ = ["hint_curve_command"]
 
 
 @click.command("hint-curve", short_help="Score methods against the number of hints: curves, areas, the figure.")
-@click.option("--truth", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
+@click.option("--truth", required=True, type=click.Path(), metavar="DIR",
+              help="Folder of true photos, or an address, as for score.")  # fmt: skip
 @click.option("--method", "methods", required=True, multiple=True, metavar="NAME=DIR",
               help="Folder of a method's colorizations in sub-folders named by the number of hints; repeat for more.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results.")
@@ -37,7 +38,7 @@ __all__ = ["hint_curve_command"]
 @click.option("--overwrite", is_flag=True, help="Replace the results in --out.")
 @output_options
 def hint_curve_command(
-    truth: Path,
+    truth: str,
     methods: tuple[str, ...],
     out: Path,
     metrics: str,

@@ -13,8 +13,8 @@ __all__ = ["hints_command"]
 
 
 @click.command(short_help="Draw colour hints from true photos, for the methods that a user guides.")
-@click.option("--input", "source", type=click.Path(path_type=Path), required=True, metavar="DIR",
-              help="Folder of true photos, searched with its sub-folders.")  # fmt: skip
+@click.option("--input", "source", type=click.Path(), required=True, metavar="DIR",
+              help="Folder of true photos, searched with its sub-folders, or an address, as for score.")  # fmt: skip
 @click.option("--output", "target", type=click.Path(path_type=Path), required=True, metavar="DIR",
               help="Folder for the hints.")  # fmt: skip
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="random", show_default=True,
@@ -26,7 +26,7 @@ __all__ = ["hints_command"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Which random places.")
 @click.option("--overwrite", is_flag=True, help="Write over hints that are there; other files stay.")
 def hints_command(
-    source: Path, target: Path, protocol: str, counts: str | None, side: int | None, seed: int, overwrite: bool
+    source: str, target: Path, protocol: str, counts: str | None, side: int | None, seed: int, overwrite: bool
 ) -> None:
     """Draw colour hints from true photos: small patches whose true mean colour is given to a method.
 
@@ -57,6 +57,7 @@ def hints_command(
     from evalkit.errors import InputError
     from evalkit.hints.files import write_hint_folder
     from evalkit.hints.protocols import HintRecipe
+    from evalkit.images.places import place_of
     from evalkit.progress import progress_bar
 
     if protocol == "zhang2017":
@@ -70,9 +71,10 @@ def hints_command(
         side = 7 if side is None else side
         drawn = {str(k): HintRecipe(protocol=protocol, count=k, side=side, seed=seed) for k in numbers}
         recipes = drawn if len(numbers) > 1 else {"": next(iter(drawn.values()))}
-    check_folders(source, target, allow_content=overwrite)
+    place = place_of(source)
+    check_folders(place, target, allow_content=overwrite)
     with progress_bar("hints", "photos") as show:
-        n_photos = write_hint_folder(source, target, recipes, on_image=show)
+        n_photos = write_hint_folder(place, target, recipes, on_image=show)
     sets = f" in {counted(len(recipes), 'folder')}: {', '.join(recipes)}" if len(recipes) > 1 else ""
     click.echo(f"{target}: hints of {n_photos} photo{'' if n_photos == 1 else 's'} by {protocol}{sets}")
 

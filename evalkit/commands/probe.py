@@ -34,19 +34,21 @@ RANDOM = "random weights"
 @click.option(
     "--input",
     "source",
-    type=FOLDER,
+    type=click.Path(),
     default=None,
     metavar="DIR",
-    help="Photos with one sub-folder for each class: cross-validation.",
+    help="Photos with one sub-folder for each class: cross-validation. An address will do, as for score.",
 )
 @click.option(
     "--train",
-    type=FOLDER,
+    type=click.Path(),
     default=None,
     metavar="DIR",
-    help="Photos to train on, one sub-folder for each class; with --val.",
+    help="Photos to train on, one sub-folder for each class, or an address; with --val.",
 )
-@click.option("--val", type=FOLDER, default=None, metavar="DIR", help="Photos of the same classes to validate on.")
+@click.option(
+    "--val", type=click.Path(), default=None, metavar="DIR", help="Photos of the same classes to validate on."
+)
 @click.option(
     "--segmentation",
     type=FOLDER,
@@ -119,9 +121,9 @@ RANDOM = "random weights"
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 def probe_command(
     weights: Path | None,
-    source: Path | None,
-    train: Path | None,
-    val: Path | None,
+    source: str | None,
+    train: str | None,
+    val: str | None,
     segmentation: Path | None,
     camvid_classes: str | None,
     sizes: str | None,
@@ -291,9 +293,9 @@ def probe_command(
 
 
 def _check_source(
-    source: Path | None,
-    train: Path | None,
-    val: Path | None,
+    source: str | None,
+    train: str | None,
+    val: str | None,
     segmentation: Path | None,
     folds: int | None,
     pixels: int | None,

@@ -34,10 +34,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option(
     "--input",
     "source",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     required=True,
     metavar="DIR",
-    help="Folder of colour photos, searched with its sub-folders.",
+    help="Folder of colour photos, searched with its sub-folders, or an address, as for score.",
 )
 @click.option(
     "--out",
@@ -132,10 +132,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option(
     "--validation",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     default=None,
     metavar="DIR",
-    help="Photos that are not trained on: AuC and rebalanced AuC on them go into the log.",
+    help="Folder or address of photos that are not trained on: AuC and rebalanced AuC on them go into the log.",
 )
 @click.option("--validate-every", type=int, default=None, metavar="STEPS", help="How often; default: once per epoch.")
 @click.option(
@@ -160,7 +160,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @max_unreadable_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")  # fmt: skip
 def train_command(
-    source: Path,
+    source: str,
     out: Path,
     variant: str,
     classes: str,
@@ -185,7 +185,7 @@ def train_command(
     save_every: int,
     log_every: int,
     panel_every: int,
-    validation: Path | None,
+    validation: str | None,
     validate_every: int | None,
     patience: int | None,
     average: float,

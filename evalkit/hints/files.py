@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import InputError
 from evalkit.hints.hint import Hint, HintMaps, hint_maps
 from evalkit.hints.protocols import HintRecipe, draw_hints
+from evalkit.images.places import PlaceLike, check_is_folder_here
 from evalkit.text_formats import parse_json
 from evalkit.wording import error_reason
 
@@ -30,7 +31,7 @@ NOTE = "hints.json"
 
 
 def write_hint_folder(
-    source: Path,
+    source: PlaceLike,
     target: Path,
     recipes: dict[str, HintRecipe],
     *,
@@ -40,8 +41,8 @@ def write_hint_folder(
 
     Parameters
     ----------
-    source : Path
-        Folder of true photos, searched with its sub-folders.
+    source : path-like or str
+        Folder of true photos, searched with its sub-folders, or the address of another place.
     target : Path
         Folder for the hints; made if absent. Hints that are there are written over, other files stay.
     recipes : dict of str to HintRecipe
@@ -61,9 +62,9 @@ def write_hint_folder(
     """
     from evalkit.color.colorspace import lab_planes
     from evalkit.images.image_files import decode
-    from evalkit.images.image_pairs import find_images
+    from evalkit.images.image_pairs import find_image_files
 
-    photos = find_images(source)
+    photos = find_image_files(source)
     for n_made, (name, path) in enumerate(photos.items(), start=1):
         rgb8 = decode(path).rgb8
         lab = lab_planes(rgb8).T.reshape(rgb8.shape)
@@ -103,8 +104,7 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
 
 def number_folders(folder: Path) -> list[int]:
     """Numbers k for which a folder has a sub-folder ``k``, ascending."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    check_is_folder_here(folder)
     return sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
 
 

@@ -21,6 +21,7 @@ from evalkit.images.places import (
     ImageFile,
     ImagePlace,
     PlaceLike,
+    check_is_folder_here,
     files_below,
     lie_in_one_another,
     place_of,
@@ -146,9 +147,8 @@ def scan_folder(folder: Path | ImagePlace) -> FolderScan[ImageFile]:
     InputError
         As `find_images`; also when a place elsewhere cannot be listed.
     """
-    if isinstance(folder, Path) and not folder.is_dir():
-        place_of(folder)  # an address that was made a path is told as such
-        raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}.")
+    if isinstance(folder, Path):
+        check_is_folder_here(folder)
     images: dict[str, ImageFile] = {}
     ignored: list[ImageFile] = []
     for path, file in files_below(folder):

@@ -38,12 +38,16 @@ __all__ = [
     "PlacedImage",
     "changed_since_listed",
     "check_is_folder",
+    "check_is_folder_here",
+    "check_is_here",
     "files_below",
     "lie_in_one_another",
     "modified_at",
+    "name_below",
     "place_of",
     "read_file",
     "read_text",
+    "size_of",
     "starts_like_an_image",
     "state_of",
 ]
@@ -254,6 +258,44 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
     return replace(place, objects=replace(place.objects, cache=None)) if place.objects.is_local else place
 
 
+def check_is_here(path: Path) -> None:
+    """Refuse what was an address, where files of this machine alone are read.
+
+    Raises
+    ------
+    InputError
+        Also for archives and tables.
+
+    Examples
+    --------
+    >>> check_is_here(Path("s3://bucket/photos"))
+    Traceback (most recent call last):
+    evalkit.errors.InputError: s3://bucket/photos: is an address; a folder of this machine is needed here: copy its images into one.
+    """
+    text = re.sub(r"(\w):/(?=[^/])", r"\1://", str(path))
+    if path.exists():
+        if path.is_file() and _kind(text) != "objects":
+            raise InputError(f"{path}: is an archive or a table; a folder is needed here: unpack its images into one.")
+        return
+    if SCHEME.match(text) or isinstance(place_of(path), ImagePlace):
+        raise InputError(
+            f"{address_without_secrets(text)}: is an address; a folder of this machine is needed here: copy its images into one."
+        )
+
+
+def check_is_folder_here(path: Path) -> None:
+    """Refuse what is not a folder of this machine: what is absent, a file, or was an address.
+
+    Raises
+    ------
+    InputError
+        Which of these it is.
+    """
+    if not path.is_dir():
+        check_is_here(path)
+        raise InputError(f"{path}: {'is a file, not a folder' if path.exists() else 'no such folder'}.")
+
+
 def check_is_folder(target: Path) -> None:
     """Refuse an address where results are to be written: they are files of this machine.
 
@@ -421,6 +463,11 @@ def starts_like_an_image(file: ImageFile) -> bool:
         return False
 
 
+def name_below(place: Path | ImagePlace, file: ImageFile) -> str:
+    """The path of a file of a place below it, with forward slashes and with its ending."""
+    return file.key if isinstance(file, PlacedImage) else file.relative_to(str(place)).as_posix()
+
+
 def state_of(file: ImageFile) -> str:
     """A line that is another one when the file has changed."""
     if isinstance(file, PlacedImage):
@@ -428,6 +475,13 @@ def state_of(file: ImageFile) -> str:
         return f"{file}|{file.entry.size}|{file.entry.version}|{member}"
     status = file.stat()
     return f"{file}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def size_of(file: ImageFile) -> int | None:
+    """Bytes of a file; None where that is not known without reading it."""
+    if isinstance(file, PlacedImage):
+        return file.entry.size if file.member is None else file.member.size
+    return file.stat().st_size
 
 
 def modified_at(file: ImageFile) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodedImage, DecodeOptions, decode
-from evalkit.images.places import ImageFile, ImagePlace
+from evalkit.images.places import ImageFile, ImagePlace, name_below
 from evalkit.wording import counted
 
 __all__ = ["MAX_UNREADABLE", "Survey"]
@@ -55,7 +55,7 @@ class Survey:
         try:
             return decode(path, self.options)
         except InputError as error:
-            name = path.relative_to(str(self.folder)).as_posix() if isinstance(path, Path) else path.key
+            name = name_below(self.folder, path)
             self.unreadable[name] = str(error)
             if len(self.unreadable) > self.limit:
                 raise InputError(

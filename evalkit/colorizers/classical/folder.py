@@ -217,7 +217,9 @@ class _HintSource:
 class _ExampleSource:
     def __init__(self, recipe: ClassicalRecipe, example: Path) -> None:
         from evalkit.images.image_pairs import find_images
+        from evalkit.images.places import check_is_here
 
+        check_is_here(example)
         self.recipe = recipe
         self.one_for_all = not example.is_dir()
         self.files = {"": example} if self.one_for_all else find_images(example)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,8 @@ from evalkit.colorizers.probing.kept_features import FeatureStore, file_digest
 from evalkit.colorizers.probing.linear import PENALTY, fit_linear
 from evalkit.errors import InputError
 from evalkit.images.image_files import decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import ImageFile, PlaceLike, size_of
 from evalkit.resampling.intervals import Interval, paired_share_difference_interval, wilson_interval
 from evalkit.wording import agree, some_names
 
@@ -51,24 +51,25 @@ class LabelledPhotos:
 
     Attributes
     ----------
-    paths : tuple of Path
+    paths : tuple of Path or PlacedImage
     labels : ndarray of int64, shape (n,)
         Index into `names`.
     names : tuple of str
         Classes, sorted.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[ImageFile, ...]
     labels: IntArray
     names: tuple[str, ...]
 
 
-def labelled_photos(folder: Path, n_least: int = 2) -> LabelledPhotos:
+def labelled_photos(folder: PlaceLike, n_least: int = 2) -> LabelledPhotos:
     """Photos of a folder that holds one sub-folder for each class.
 
     Parameters
     ----------
-    folder : Path
+    folder : path-like or str
+        Or the address of another place (`evalkit.images.places`).
     n_least : int
         Photos that each class needs.
 
@@ -91,12 +92,12 @@ def labelled_photos(folder: Path, n_least: int = 2) -> LabelledPhotos:
     return photos
 
 
-def train_and_validation_photos(train: Path, val: Path) -> tuple[LabelledPhotos, LabelledPhotos]:
+def train_and_validation_photos(train: PlaceLike, val: PlaceLike) -> tuple[LabelledPhotos, LabelledPhotos]:
     """Photos of two folders with the same classes.
 
     Parameters
     ----------
-    train, val : Path
+    train, val : path-like or str
         One sub-folder for each class; `val` may lack some of them.
 
     Returns
@@ -120,8 +121,9 @@ def train_and_validation_photos(train: Path, val: Path) -> tuple[LabelledPhotos,
     number = {name: k for k, name in enumerate(seen.names)}
     labels = np.array([number[unseen.names[label]] for label in unseen.labels], dtype=np.int64)
     # Files of different sizes are different: of the others the content is compared.
-    sizes = {path.stat().st_size for path in unseen.paths}
-    known = {file_digest([path]): path for path in seen.paths if path.stat().st_size in sizes}
+    sizes = {size_of(path) for path in unseen.paths}
+    may_be_twins = [path for path in seen.paths if None in sizes or size_of(path) in (None, *sizes)]
+    known = {file_digest([path]): path for path in may_be_twins}
     for path in unseen.paths if known else ():
         twin = known.get(file_digest([path]))
         if twin is not None:
@@ -129,8 +131,8 @@ def train_and_validation_photos(train: Path, val: Path) -> tuple[LabelledPhotos,
     return seen, LabelledPhotos(unseen.paths, labels, seen.names)
 
 
-def _sorted_by_class(folder: Path) -> LabelledPhotos:
-    images = find_images(folder)
+def _sorted_by_class(folder: PlaceLike) -> LabelledPhotos:
+    images = find_image_files(folder)
     classes = {key: key.split("/")[0] if "/" in key else "" for key in images}
     loose = [key for key, name in classes.items() if not name]
     if loose:
@@ -291,7 +293,7 @@ def _result(
 
 
 def _matrices(
-    name: str, paths: tuple[Path, ...], features: Features, store: FeatureStore | None, progress: Progress
+    name: str, paths: tuple[ImageFile, ...], features: Features, store: FeatureStore | None, progress: Progress
 ) -> list[tuple[str, npt.NDArray[np.float32]]]:
     """Features of every photo, shape (n, n_features), by block."""
 

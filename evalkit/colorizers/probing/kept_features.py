@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
+from evalkit.images.places import ImageFile, read_file
 from evalkit.wording import agree, error_reason
 
 __all__ = ["FeatureStore", "file_digest", "kept_features"]
@@ -140,9 +141,9 @@ def _opened(path: Path, signature: Mapping[str, str]) -> Iterator[zipfile.ZipFil
         yield archive
 
 
-def file_digest(paths: Iterable[Path]) -> str:
+def file_digest(files: Iterable[ImageFile]) -> str:
     """Of the bytes of files, in order."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for file in files:
+        digest.update(hashlib.sha256(read_file(file)).digest())
     return digest.hexdigest()[:16]

@@ -24,6 +24,7 @@ from evalkit.colorizers.probing.mean_iou import IGNORED
 from evalkit.errors import InputError
 from evalkit.images._headers import image_format, read_regular_file
 from evalkit.images.image_pairs import find_images
+from evalkit.images.places import check_is_folder_here
 from evalkit.wording import agree, counted, error_reason, some_names
 
 if TYPE_CHECKING:
@@ -223,8 +224,7 @@ def read_scenes(root: Path, camvid_classes: str | None = None) -> SceneSet:
     InputError
         If the layout is of neither kind, a file that it lists is missing, or a scene is in both parts.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+    check_is_folder_here(root)
     below = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     for folder in (root, *below):
         if (folder / "JPEGImages").is_dir() and (folder / "SegmentationClass").is_dir():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import numpy as np
@@ -21,7 +20,8 @@ from evalkit.color.colorspace import lab_planes
 from evalkit.colorizers.learned.network import L_MIDDLE, OUTPUT_STRIDE
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import ImageFile, PlaceLike, name_below, place_of
 from evalkit.images.surveys import MAX_UNREADABLE, Survey
 from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.photo import Photo
@@ -51,20 +51,23 @@ class PhotoSurvey:
 
     Attributes
     ----------
-    folder : Path
-    photos : tuple of str
-        Paths of the colour photos, relative to the folder, sorted by name.
+    files : mapping of str to Path or PlacedImage
+        The colour photos by their paths relative to the folder, sorted by name.
     gray, unreadable : tuple of str
         Paths of photos without colour, and of files that do not decode: skipped.
     prior : PriorCounts
         Pixels per ab class over the colour photos.
     """
 
-    folder: Path
-    photos: tuple[str, ...]
+    files: Mapping[str, ImageFile]
     gray: tuple[str, ...]
     unreadable: tuple[str, ...]
     prior: PriorCounts
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Names of the colour photos."""
+        return tuple(self.files)
 
     def to_csv(self) -> str:
         """List of all files and what became of them."""
@@ -73,7 +76,7 @@ class PhotoSurvey:
 
 
 def survey_photos(
-    folder: Path,
+    folder: PlaceLike,
     classes: AbClasses,
     progress: Callable[[int, int], None] = lambda done, total: None,
     workers: int = 1,
@@ -88,11 +91,12 @@ def survey_photos(
         If the folder has no images, fewer than half of the readable ones have colours, or more than `max_unreadable`
         cannot be read.
     """
-    files = list(find_images(folder).values())
-    survey = Survey(folder, max_unreadable, decoding)
+    place = place_of(folder)
+    files = list(find_image_files(place).values())
+    survey = Survey(place, max_unreadable, decoding)
     own = threading.local()  # a counter reuses its work space: one for each thread
 
-    def look(path: Path) -> tuple[str, IntArray | None]:
+    def look(path: ImageFile) -> tuple[str, IntArray | None]:
         image = survey.decode(path)
         if image is None:
             return "unreadable", None
@@ -103,27 +107,26 @@ def survey_photos(
             own.counter = PairCounter(classes)
         return "trained", class_counts(own.counter, image.rgb8)
 
-    names_by_use: dict[str, list[str]] = {"trained": [], "gray": [], "unreadable": []}
+    files_by_use: dict[str, dict[str, ImageFile]] = {"trained": {}, "gray": {}, "unreadable": {}}
     counts = np.zeros(len(classes), np.int64)
     progress(0, len(files))
     with ThreadPoolExecutor(workers) as pool:
         for done, (path, (use, part)) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
-            names_by_use[use].append(path.relative_to(folder).as_posix())
+            files_by_use[use][name_below(place, path)] = path
             if part is not None:
                 counts += part
             progress(done, len(files))
-    n_gray, n_colour = len(names_by_use["gray"]), len(names_by_use["trained"])
+    n_gray, n_colour = len(files_by_use["gray"]), len(files_by_use["trained"])
     if n_colour == 0 or n_gray > MAX_GRAY * (n_gray + n_colour):
         raise InputError(
-            f"{folder}: {counted(n_colour, 'colour photo')}, {n_gray} gray ones and {len(names_by_use['unreadable'])} that cannot be "
+            f"{place}: {counted(n_colour, 'colour photo')}, {n_gray} gray ones and {len(files_by_use['unreadable'])} that cannot be "
             "read; training needs a folder of colour photos"
         )
     prior = PriorCounts(classes=classes.name, classes_digest=classes.digest, counts=counts, n_images=n_colour)
     return PhotoSurvey(
-        folder=folder,
-        photos=tuple(names_by_use["trained"]),
-        gray=tuple(names_by_use["gray"]),
-        unreadable=tuple(names_by_use["unreadable"]),
+        files=files_by_use["trained"],
+        gray=tuple(files_by_use["gray"]),
+        unreadable=tuple(files_by_use["unreadable"]),
         prior=prior,
     )
 
@@ -158,9 +161,8 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
 
     Parameters
     ----------
-    folder : Path
-    photos : sequence of str
-        Paths relative to the folder.
+    files : mapping of str to Path or PlacedImage
+        The photos by name.
     size : int
         Side of the crops in pixels.
     seed : int
@@ -175,16 +177,15 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
 
     def __init__(
         self,
-        folder: Path,
-        photos: Sequence[str],
+        files: Mapping[str, ImageFile],
         size: int,
         seed: int,
         cache_bytes: int = 512 * 2**20,
         whole: bool = False,
         decoding: DecodeOptions = DEFAULT_OPTIONS,
     ) -> None:
-        self.folder = folder
-        self.photos = tuple(photos)
+        self.files = files
+        self.photos = tuple(files)
         self.size = size
         self.seed = seed
         self.whole = whole
@@ -237,7 +238,7 @@ class Crops(Dataset["tuple[Tensor, Tensor]"]):
         return _WholePhoto(lightness, (ab, tensors_of(np.ascontiguousarray(square[:, ::-1]))[1]))
 
     def _load(self, name: str) -> Rgb8:
-        photo = decode(self.folder / name, self.decoding).rgb8
+        photo = decode(self.files[name], self.decoding).rgb8
         height, width = photo.shape[:2]
         if min(height, width) > 2 * self.size:
             scale = 2 * self.size / min(height, width)

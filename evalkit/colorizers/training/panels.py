@@ -12,6 +12,7 @@ from evalkit.colorizers.anchors import Gray
 from evalkit.colorizers.learned.checkpoints import Checkpoint
 from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode, resize, write_png
+from evalkit.images.places import ImageFile
 
 __all__ = ["write_panel"]
 
@@ -20,7 +21,7 @@ SIDE = 192
 
 def write_panel(
     path: Path,
-    photos: Sequence[Path],
+    photos: Sequence[ImageFile],
     checkpoint: Checkpoint,
     device: torch.device | str = "cpu",
     decoding: DecodeOptions = DEFAULT_OPTIONS,

@@ -11,6 +11,7 @@ from evalkit.colorizers.training.panels import write_panel
 from evalkit.errors import InputError
 from evalkit.files import write_atomically
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.places import ImageFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +131,7 @@ class RunFolder:
     def draw(
         self,
         step: int,
-        photos: Sequence[Path],
+        photos: Sequence[ImageFile],
         checkpoint: Checkpoint,
         device: torch.device,
         decoding: DecodeOptions = DEFAULT_OPTIONS,

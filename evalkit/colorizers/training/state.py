@@ -26,6 +26,7 @@ from evalkit.colorizers.training.validation import BestValidation, validation_ph
 from evalkit.colorizers.variants import VARIANTS, Variant
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.places import ImageFile, PlaceLike, place_of
 from evalkit.images.surveys import MAX_UNREADABLE
 from evalkit.scoring.workers import available_cores
 from evalkit.wording import counted
@@ -48,14 +49,14 @@ class Request:
 
     Attributes
     ----------
-    source : Path
+    source : path-like or str
         Folder of colour photos.
     options : TrainingOptions
     prior : Path, optional
         Class shares for the rebalancing.
     init : Path, optional
         Checkpoint to start from.
-    validation : Path, optional
+    validation : path-like or str, optional
         Folder of photos to validate on.
     data_source : str
         Where the photos come from, in words.
@@ -65,11 +66,11 @@ class Request:
         How large a photo may be, and whether CMYK is converted.
     """
 
-    source: Path
+    source: PlaceLike
     options: TrainingOptions
     prior: Path | None = None
     init: Path | None = None
-    validation: Path | None = None
+    validation: PlaceLike | None = None
     data_source: str = ""
     max_unreadable: int = MAX_UNREADABLE
     decoding: DecodeOptions = DEFAULT_OPTIONS
@@ -81,10 +82,11 @@ class Request:
 
     def as_record(self) -> dict[str, Any]:
         """Plain values of all that decides the weights but the photos."""
-        paths = {name: getattr(self, name) for name in ("prior", "init", "validation")}
+        validation = None if self.validation is None else place_of(self.validation)
+        places = (("prior", self.prior), ("init", self.init), ("validation", validation))
         return {
             **self.options.as_record(),
-            **{name: None if path is None else str(path) for name, path in paths.items()},
+            **{name: None if place is None else str(place) for name, place in places},
         }
 
     def check(self, n_processes: int) -> None:
@@ -124,7 +126,7 @@ class TrainingState:
     survey : PhotoSurvey
     shares : ndarray of float64, shape (Q,)
         Class shares that rare colours are weighted up by.
-    validation : tuple of Path
+    validation : tuple of Path or PlacedImage
         Photos to validate on; empty where there are none.
     validate_every : int
         Steps between validations.
@@ -147,7 +149,7 @@ class TrainingState:
     measured: tuple[Speed, ...] = ()
     survey: PhotoSurvey = field(repr=False)
     shares: npt.NDArray[np.float64] = field(repr=False)
-    validation: tuple[Path, ...] = field(repr=False)
+    validation: tuple[ImageFile, ...] = field(repr=False)
     validate_every: int
     device: torch.device
     objective: nn.Module = field(repr=False)
@@ -250,7 +252,7 @@ def prepare(
         request.source, options.classes, on_survey, available_cores(), request.max_unreadable, request.decoding
     )
     if saved is not None and list(saved["photos"]) != list(survey.photos):
-        raise InputError(f"the photos in {request.source} are not those that the run was started with")
+        raise InputError(f"the photos in {place_of(request.source)} are not those that the run was started with")
     validation = (
         () if request.validation is None else validation_photos(request.validation, request.source, request.decoding)
     )

@@ -30,6 +30,7 @@ from evalkit.colorizers.training.state import Request, TrainingState, prepare
 from evalkit.colorizers.training.validation import BestValidation, validate
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
+from evalkit.images.places import PlaceLike
 from evalkit.images.surveys import MAX_UNREADABLE
 from evalkit.wording import counted
 
@@ -68,14 +69,14 @@ class TrainingReport:
 
 
 def train(
-    source: Path,
+    source: PlaceLike,
     out: Path,
     options: TrainingOptions,
     *,
     compute: Compute | None = None,
     prior: Path | None = None,
     init: Path | None = None,
-    validation: Path | None = None,
+    validation: PlaceLike | None = None,
     data_source: str = "",
     device: str = "auto",
     compile_network: bool = False,
@@ -95,8 +96,9 @@ def train(
 
     Parameters
     ----------
-    source : Path
-        Folder of colour photos, searched with its sub-folders.
+    source : path-like or str
+        Folder of colour photos, searched with its sub-folders, or the address of another place
+        (`evalkit.images.places.place_of`).
     out : Path
         Folder for ``weights.pt``, ``log.csv``, ``panels/``, ``photos.csv``, ``prior.json`` and ``state.pt``.
     options : TrainingOptions
@@ -106,8 +108,8 @@ def train(
         Class shares for the rebalancing; those of the photos where not given.
     init : Path, optional
         Checkpoint to start from; layers of the same shape are taken over. ``l2-finetuned`` needs one that classifies.
-    validation : Path, optional
-        Folder of photos that are not trained on: AuC and rebalanced AuC on them go into the log once per epoch.
+    validation : path-like or str, optional
+        Folder or address of photos that are not trained on: AuC and rebalanced AuC on them go into the log once per epoch.
     data_source : str
         Where the photos come from, in words, for the checkpoint.
     device : str
@@ -212,7 +214,7 @@ def _run_steps(
     """Take the steps that are left; the number of updates done, and the best validation."""
     options, best = state.request.options, state.best
     patience = options.patience
-    panel_photos = [state.survey.folder / name for name in state.survey.photos[:N_PANEL_PHOTOS]]
+    panel_photos = list(state.survey.files.values())[:N_PANEL_PHOTOS]
     meter = _Meter()
     trained.train()
     steps_done = state.first_step
@@ -260,7 +262,7 @@ def _batches(state: TrainingState, processes: Processes, workers: int) -> Iterat
     options, survey = state.request.options, state.survey
     size = options.batch_size // (processes.n * options.accumulate)
     crops = Crops(
-        survey.folder, survey.photos, options.crop_size, options.seed,
+        survey.files, options.crop_size, options.seed,
         whole=options.crops == "whole", decoding=state.request.decoding,
     )  # fmt: skip
     numbers = [

@@ -13,7 +13,8 @@ from evalkit.colorizers.learned.colorizer import LearnedColorizer, as_ab_network
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decode
-from evalkit.images.image_pairs import find_images
+from evalkit.images.image_pairs import find_image_files
+from evalkit.images.places import ImageFile, PlaceLike
 from evalkit.scoring.accumulator import Accumulator
 
 if TYPE_CHECKING:
@@ -70,17 +71,25 @@ class BestValidation:
         return BestValidation(self.score, self.step, self.n_since + 1)
 
 
-def validation_photos(folder: Path, trained: Path, decoding: DecodeOptions = DEFAULT_OPTIONS) -> tuple[Path, ...]:
+def validation_photos(
+    folder: PlaceLike, trained: PlaceLike, decoding: DecodeOptions = DEFAULT_OPTIONS
+) -> tuple[ImageFile, ...]:
     """Photos to validate on.
+
+    Parameters
+    ----------
+    folder, trained : path-like or str
+        Folders or other places of the photos to validate on, and of those that are trained on.
+    decoding : DecodeOptions, optional
 
     Raises
     ------
     InputError
         If the folder holds none, one that cannot be read, or one that is trained on too.
     """
-    photos = tuple(find_images(folder).values())
-    learnt = {path.resolve() for path in find_images(trained).values()}
-    shared = next((path for path in photos if path.resolve() in learnt), None)
+    photos = tuple(find_image_files(folder).values())
+    learnt = set(map(_whereabouts, find_image_files(trained).values()))
+    shared = next((file for file in photos if _whereabouts(file) in learnt), None)
     if shared is not None:
         raise InputError(f"{shared} is trained on and validated on: the two folders must not share photos")
     for _ in _batches(photos, decoding):  # hours later would be a bad time to learn that one cannot be read
@@ -88,9 +97,14 @@ def validation_photos(folder: Path, trained: Path, decoding: DecodeOptions = DEF
     return photos
 
 
+def _whereabouts(file: ImageFile) -> str:
+    """Equal for one file under two paths."""
+    return str(file.resolve() if isinstance(file, Path) else file)
+
+
 def validate(
     checkpoint: Checkpoint,
-    photos: Sequence[Path],
+    photos: Sequence[ImageFile],
     device: torch.device | str = "cpu",
     decoding: DecodeOptions = DEFAULT_OPTIONS,
 ) -> Validation:
@@ -99,7 +113,7 @@ def validate(
     Parameters
     ----------
     checkpoint : Checkpoint
-    photos : sequence of Path
+    photos : sequence of Path or PlacedImage
     device : torch.device or str
     decoding : DecodeOptions
         How large a photo may be, and whether CMYK is converted.
@@ -122,7 +136,7 @@ def validate(
     return Validation(*(score.compute() for score in scores))
 
 
-def _batches(photos: Sequence[Path], decoding: DecodeOptions) -> Iterator[list[Rgb8]]:
+def _batches(photos: Sequence[ImageFile], decoding: DecodeOptions) -> Iterator[list[Rgb8]]:
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(photos), BATCH):
             yield list(pool.map(lambda path: decode(path, decoding).rgb8, photos[start : start + BATCH]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,32 @@ def test_only_what_lies_elsewhere_is_copied(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_address_that_was_made_a_path_is_told(tmp_path: Path) -> None:
-    for read in (place_of, find_images, scan_folder):
-        with pytest.raises(InputError, match=r"s3:/bucket/photos: an address loses a slash .* give it as text"):
-            read(Path("s3://bucket/photos"))
+    with pytest.raises(InputError, match=r"s3:/bucket/photos: an address loses a slash .* give it as text"):
+        place_of(Path("s3://bucket/photos"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("s3://bucket/photos", "s3://bucket/photos: is an address; a folder of this machine is needed here"),
+        ("zip://a::s3://me:pass@b/x.zip", "zip://a::s3://b/x.zip: is an address; a folder of this machine"),
+        ("shard-{000..012}.tar#truth", "shard-{000..012}.tar#truth: is an address; a folder of this machine"),
+        ("photos/*.png", "photos/*.png: is an address; a folder of this machine"),
+        ("kept.zip", "kept.zip: is an archive or a table; a folder is needed here: unpack its images into one"),
+        ("note.txt", "note.txt: is a file, not a folder"),
+        ("absent", "absent: no such folder"),
+        ("C:/absent", "C:/absent: no such folder"),
+    ],
+)
+def test_where_a_folder_is_needed_everything_else_is_told(
+    given: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("kept.zip", "note.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    for read in (find_images, scan_folder):
+        with pytest.raises(InputError, match=f"^{re.escape(sentence)}"):
+            read(Path(given))
 
 
 def test_results_are_not_written_to_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

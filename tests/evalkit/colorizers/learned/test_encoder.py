@@ -163,7 +163,7 @@ def test_a_zero_is_refused_and_not_taken_for_a_default(option: str, words: str, 
 
 def test_whole_photos_are_mirrored_and_nothing_else(crops: Path) -> None:
     path = sorted(crops.iterdir())[0]
-    stream = Crops(path.parent, [path.name], 64, seed=3, whole=True)
+    stream = Crops({path.name: path}, 64, seed=3, whole=True)
     photo = Image.fromarray(decode(path).rgb8).resize((64, 64), Image.Resampling.BICUBIC)
     plain = np.asarray(photo)
     expected = [tensors_of(plain)[0], tensors_of(np.ascontiguousarray(plain[:, ::-1]))[0]]

@@ -28,6 +28,10 @@ def names_of(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def files_of(folder: Path) -> dict[str, Path]:
+    return {name: folder / name for name in names_of(folder)}
+
+
 def test_gray_and_unreadable_photos_are_set_apart_and_counted(tmp_path: Path, crops: Path) -> None:
     for path in crops.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -104,12 +108,11 @@ def test_the_network_reads_l_and_is_asked_for_one_pixel_of_each_cell(photos: dic
 
 
 def test_a_crop_depends_on_its_number_and_the_seed_alone(crops: Path) -> None:
-    names = names_of(crops)
-    first, second = Crops(crops, names, 48, seed=7), Crops(crops, names, 48, seed=7, cache_bytes=1)
+    first, second = Crops(files_of(crops), 48, seed=7), Crops(files_of(crops), 48, seed=7, cache_bytes=1)
     wanted = [30, 3, 17, 3, 0]
     for k in wanted:
         np.testing.assert_array_equal(first.crop(k), second.crop(k))
-    other = Crops(crops, names, 48, seed=8)
+    other = Crops(files_of(crops), 48, seed=8)
     assert not np.array_equal(first.crop(3), other.crop(3))
     assert not np.array_equal(first.crop(3), first.crop(15))  # another epoch, another crop
     loaded = DataLoader(first, batch_sampler=[[3, 17], [0, 30]], num_workers=1, multiprocessing_context="spawn")
@@ -120,7 +123,7 @@ def test_a_crop_depends_on_its_number_and_the_seed_alone(crops: Path) -> None:
 
 def test_every_epoch_visits_every_photo_once(crops: Path) -> None:
     names = names_of(crops)
-    stream = Crops(crops, names, 16, seed=1, cache_bytes=1)
+    stream = Crops(files_of(crops), 16, seed=1, cache_bytes=1)
     visited = []
     stream._load = lambda name: visited.append(name) or np.zeros((40, 40, 3), np.uint8)  # type: ignore[method-assign]
     for k in range(24):
@@ -134,7 +137,7 @@ def test_half_of_the_crops_are_mirrored_and_sizes_vary(tmp_path: Path) -> None:
     ramp[:, :, 0] = np.linspace(20, 220, 120)
     ramp[:, :, 1] = np.linspace(0, 250, 90)[:, None]
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    stream = Crops(tmp_path, ["ramp.png"], 32, seed=0)
+    stream = Crops({"ramp.png": tmp_path / "ramp.png"}, 32, seed=0)
     found = [stream.crop(k).astype(int) for k in range(60)]
     slopes = np.array([crop[:, -1, 0].mean() - crop[:, 0, 0].mean() for crop in found])
     assert 15 <= (slopes < 0).sum() <= 45
@@ -146,7 +149,7 @@ def test_half_of_the_crops_are_mirrored_and_sizes_vary(tmp_path: Path) -> None:
 
 
 def test_lightness_is_exposed_otherwise_and_colours_stay(crops: Path) -> None:
-    stream = Crops(crops, names_of(crops), 32, seed=3)
+    stream = Crops(files_of(crops), 32, seed=3)
     changes = []
     for k in range(12):
         (found, ab), (lightness, expected) = stream[k], tensors_of(stream.crop(k))
@@ -160,8 +163,7 @@ def test_lightness_is_exposed_otherwise_and_colours_stay(crops: Path) -> None:
 
 def test_whole_photos_from_the_cache_are_those_made_anew(crops: Path) -> None:
     """Mirrored or not, in whatever order, with room for all photos or for one."""
-    names = names_of(crops)
-    roomy, cramped = (Crops(crops, names, 32, seed=3, cache_bytes=room, whole=True) for room in (2**29, 1))
+    roomy, cramped = (Crops(files_of(crops), 32, seed=3, cache_bytes=room, whole=True) for room in (2**29, 1))
     for k in [*range(30), *range(30)]:
         expected = tensors_of(roomy.crop(k))
         for stream in (roomy, cramped):
@@ -174,7 +176,7 @@ def test_a_cached_photo_is_decoded_once(crops: Path, monkeypatch: pytest.MonkeyP
         "evalkit.colorizers.training.data.decode", lambda path, options: decoded.append(path) or decode(path, options)
     )
     for whole in (True, False):
-        stream = Crops(crops, names_of(crops), 32, seed=3, whole=whole)
+        stream = Crops(files_of(crops), 32, seed=3, whole=whole)
         decoded.clear()
         for k in range(4 * len(stream.photos)):
             stream[k]
