@@ -354,11 +354,14 @@ async def measure(study: tuple[int, int], bare_app: tuple[int, int], options: ar
         two = await together(ours, study_process, answers(options.answers))
         found["rounds"].append((one, two))
     _, image = await ours[0].request("GET", ours[0].view["trial"]["images"][0])
-    n_groups = options.rounds + 1  # each fetches its images once, as a page does; the first one warms the memory up
-    await together(ours[::n_groups], study_process, fetch_images)
-    for first in range(1, n_groups):
-        one = await together(bare[first::n_groups], bare_process, fetch_constant(len(image)))
-        two = await together(ours[first::n_groups], study_process, fetch_images)
+    await together(
+        ours, study_process, fetch_images
+    )  # decodes what the study has: once, in a server that runs for weeks
+    for first in range(options.rounds):
+        group = slice(first, None, options.rounds)
+        await together(ours[group], study_process, tell_device)  # as a page does that is loaded, before it fetches
+        one = await together(bare[group], bare_process, fetch_constant(len(image)))
+        two = await together(ours[group], study_process, fetch_images)
         found["images"].append((one, two))
     if options.pace_seconds:
         everything = Load()
@@ -375,7 +378,7 @@ def run_database(name: str, url: str, study: Path, options: argparse.Namespace) 
         ours = stack.enter_context(
             running(
                 [*serve, "study", "serve", str(study), "--port", str(ports[0]), "--database", url, "--threads", threads,
-                 "--simulation-key", KEY],
+                 "--simulation-key", KEY, "--workers", str(1 if url.startswith("sqlite") else options.workers)],
                 ports[0],
             )
         )  # fmt: skip
@@ -453,6 +456,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=6, help="by each participant in a round; rounds x this <= 45")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the study's server, with PostgreSQL")
     parser.add_argument("--pace-seconds", type=float, default=20.0)
     parser.add_argument("--databases", default="SQLite,PostgreSQL")
     parser.add_argument("--out", type=Path)
