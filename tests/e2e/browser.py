@@ -16,6 +16,29 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+PATIENCE_MS = 120_000
+"""How long a state is waited for: tests run on busy machines, and none asserts on how fast one is."""
+
+
+@contextmanager
+def quiet_page(browser: Any, file: Path, **options: Any) -> Iterator[Any]:
+    """A page opened from a file, in a context with these options; all that it asks of the network, or says on the console, is
+    an error at the end.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(file.as_uri())
+    yield page
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert complaints == []
+    context.close()
+
 
 @contextmanager
 def chromium(*more_arguments: str, niceness: int = 0) -> Iterator[Any]:

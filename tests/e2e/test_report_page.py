@@ -17,9 +17,8 @@ from PIL import Image
 from evalkit.text_formats import csv_text
 from tests.analysis.conftest import simulated_rows
 from tests.conftest import require
+from tests.e2e.browser import PATIENCE_MS, quiet_page
 
-PATIENCE_MS = 120_000
-"""How long a state is waited for: tests run on busy machines, and none asserts on how fast one is."""
 METHODS = {"plain": 0.05, "mine_with_a_long_name": 0.4, "dahl": 0.2, "full": 0.3}
 IMAGES = [f"test{number}" for number in range(4, 14)]
 
@@ -53,19 +52,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
     """The report, opened; whatever it asks of the network, or says on the console, is an error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
-    requests: list[str] = []
-    complaints: list[str] = []
-    opened.on("request", lambda request: requests.append(request.url))
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(report.as_uri())
-    yield opened
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert complaints == []
-    context.close()
+    with quiet_page(browser, report) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("width", [320, 480, 768, 1024, 1600])
