@@ -13,7 +13,9 @@ from PIL import Image
 import evalkit
 from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
+from evalkit.images.image_files import DecodedImage, DecodeOptions
 from evalkit.networks.options import NetworkOptions
+from evalkit.scoring import blocks
 from tests.conftest import require
 from tests.evalkit import pretrained
 
@@ -87,6 +89,30 @@ def test_accumulators_split_sent_and_merged_are_the_scoring_run(
     assert "|net:alex-v0.1|" in parts[0].signatures["lpips_alex"]
     parts[0].update(*pairs[0], labels=LABELS[:1])  # after the journey it loads its networks again
     assert parts[0].n_images == 6
+
+
+def test_networks_of_a_run_share_one_decode(
+    pairs: list[Pair], networks: NetworkOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, image in zip(("truth", "mine"), pairs[1], strict=True):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(image).save(tmp_path / folder / "a.png")
+    decodes: list[str] = []
+    genuine = blocks.decode
+
+    def decode(path: Path, *options: DecodeOptions) -> DecodedImage:
+        decodes.append(path.parent.name)
+        return genuine(path, *options)
+
+    monkeypatch.setattr(blocks, "decode", decode)
+    (tmp_path / "labels.csv").write_text("file,class_index\na.png,1\n", encoding="utf-8")
+    options = NetworkOptions(**{**networks.__dict__, "labels": str(tmp_path / "labels.csv")})
+    scores = evalkit.score(
+        tmp_path / "truth", {"mine": tmp_path / "mine"}, metrics=("lpips_alex", "tiny_top1", "ab_auc"), networks=options,
+        n_bootstrap=0,
+    )  # fmt: skip
+    assert scores["mine", "lpips_alex"].value > 0
+    assert decodes == ["truth", "mine"]
 
 
 def test_functions_on_arrays(pairs: list[Pair], networks: NetworkOptions, scores: evalkit.Scores) -> None:
