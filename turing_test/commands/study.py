@@ -28,6 +28,7 @@ NEEDS = (
     "segno",
     "jwt",
     "cryptography",
+    "zlib_ng",
 )
 """Of the extra `study`; psycopg only where a database has its address."""
 
