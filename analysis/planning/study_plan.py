@@ -441,7 +441,7 @@ class PlanOptions:
             )
         if self.alternatives > self.n_methods:
             raise InputError(
-                f"--alternatives {self.alternatives} is more than the {self.n_methods} methods of the study; say --methods, or a "
+                f"--alternatives {self.alternatives} is more than the {counted(self.n_methods, 'method')} of the study; say --methods, or a "
                 "smaller number."
             )
 
