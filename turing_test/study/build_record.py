@@ -13,6 +13,7 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.release import release
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 __all__ = ["BuildRecord", "Methods"]
 
@@ -61,7 +62,9 @@ class BuildRecord:
                 protocol=content["protocol"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); it says what the study was built from.") from None
+            raise InputError(
+                f"{path}: cannot be read ({error_reason(error)}); it says what the study was built from."
+            ) from None
 
     def to_json(self) -> str:
         """The text of the file; folders become absolute, so that the command works from anywhere."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
+from evalkit.wording import error_reason
 
 __all__ = ["EXTENDS", "Extension"]
 
@@ -48,7 +49,9 @@ class Extension:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); it says who took part in the study before.") from None
+            raise InputError(
+                f"{path}: cannot be read ({error_reason(error)}); it says who took part in the study before."
+            ) from None
 
     def to_json(self) -> str:
         """The text of the file."""

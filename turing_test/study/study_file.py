@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
-from evalkit.wording import needs_package, unknown_name
+from evalkit.wording import error_reason, needs_package, unknown_name
 from turing_test.study.protocol import RUNNING, SECTIONS, Option, Protocol, options
 
 __all__ = ["edit_protocol", "format_protocol", "parse_protocol", "read_protocol"]
@@ -36,7 +36,7 @@ def read_protocol(path: Path) -> Protocol:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a study file ({error}).") from None
+        raise InputError(f"{path}: cannot be read as a study file ({error_reason(error)}).") from None
     try:
         return parse_protocol(text)
     except InputError as error:

@@ -26,7 +26,7 @@ from typing import Any
 
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
-from evalkit.wording import counted
+from evalkit.wording import counted, error_reason
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import Protocol
@@ -97,7 +97,7 @@ class Study:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{self.folder / MOVED}: cannot be read ({error}); it says where the answers are."
+                f"{self.folder / MOVED}: cannot be read ({error_reason(error)}); it says where the answers are."
             ) from None
         return address
 
@@ -133,7 +133,9 @@ class Study:
         try:
             text = path.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as the consent text that consent_file names ({error}).") from None
+            raise InputError(
+                f"{path}: cannot be read as the consent text that consent_file names ({error_reason(error)})."
+            ) from None
         if not text:
             raise InputError(f"{path}: is empty; consent_file must name the text that participants agree to.")
         return text
@@ -200,9 +202,9 @@ def read_study(folder: str | os.PathLike[str]) -> Study:
 def read_key(path: Path) -> bytes:
     """Read the secret of a study."""
     try:
-        text = path.read_text(encoding="ascii").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the study's secret cannot be read ({error}).") from None
+        raise InputError(f"{path}: the study's secret cannot be read ({error_reason(error)}).") from None
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise InputError(f"{path}: is not the study's secret; 32 bytes in hex are expected.")
     return bytes.fromhex(text)

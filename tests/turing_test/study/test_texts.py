@@ -218,6 +218,13 @@ def test_a_studys_own_text_that_cannot_be_shown_is_named(tmp_path, text, message
     assert str(tmp_path / "texts" / "en.toml") in str(error.value)
 
 
+def test_a_file_that_cannot_be_read_is_told_in_words(tmp_path):
+    own(tmp_path, "en", "")
+    (tmp_path / "texts" / "en.toml").write_bytes(b"[question]\nzhang2016 = '\xff'")
+    with pytest.raises(InputError, match=r"en\.toml: cannot be read as a file of texts \(it is not UTF-8 text\)\.$"):
+        read_texts("en", tmp_path)
+
+
 @pytest.mark.parametrize("language", languages())
 def test_the_command_prints_what_a_study_can_translate(tmp_path, language):
     printed = CliRunner().invoke(texts_command, ["--language", language])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
+from evalkit.wording import error_reason
 
 __all__ = [
     "OWN_TEXTS",
@@ -252,7 +253,7 @@ def _read_own(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as a file of texts ({error}).") from None
+        raise InputError(f"{path}: cannot be read as a file of texts ({error_reason(error)}).") from None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
