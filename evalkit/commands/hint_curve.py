@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.commands._decoding import decode_options, make_decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
 from evalkit.commands._shared import listed_names, output_options
 from evalkit.progress import progress_bar
@@ -28,6 +29,7 @@ __all__ = ["hint_curve_command"]
 @click.option("--metrics", default="psnr_rgb,ab_auc,lpips_alex", show_default=True, metavar="NAME,NAME",
               help="Metrics of single images, as 'evalkit metrics' lists them.")  # fmt: skip
 @click.option("--size", type=int, default=None, metavar="N", help="Resize truth and colorizations to N x N first.")
+@decode_options
 @network_options
 @click.option(
     "--workers", type=click.IntRange(1), default=None, metavar="N", help="Processes; by default one per core."
@@ -43,6 +45,8 @@ def hint_curve_command(
     out: Path,
     metrics: str,
     size: int | None,
+    max_megapixels: float | None,
+    convert_cmyk: bool,
     workers: int | None,
     n_bootstrap: int,
     seed: int,
@@ -112,6 +116,7 @@ def hint_curve_command(
             n_bootstrap=n_bootstrap,
             workers=workers or available_cores(),
             overwrite=overwrite,
+            decoding=make_decode_options(max_megapixels, convert_cmyk),
             networks=NetworkChoices(**networks).network_options(),
             progress=show,
             notify=(lambda sentence: None) if quiet else (lambda sentence: click.echo(sentence, err=True)),

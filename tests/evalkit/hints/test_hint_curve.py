@@ -123,6 +123,27 @@ def test_a_curve_carries_the_cautions_of_its_scores(folder: Path, tmp_path: Path
     assert f"method copied-3: {of_point}" in as_json["warnings"]
 
 
+def test_images_are_read_as_by_score(folder: Path, tmp_path: Path) -> None:
+    """Photos of CMYK inks, and a limit of pixels, by the options that every command of scores has."""
+    from PIL import Image
+
+    (tmp_path / "truth").mkdir()
+    for path in sorted((folder / "truth").iterdir()):
+        Image.open(path).convert("CMYK").save(tmp_path / "truth" / f"{path.stem}.jpg", quality=95)
+    words = ("--truth", tmp_path / "truth", "--method", f"quick={folder / 'quick'}", "--bootstrap", 0)
+    refused = curve_command(folder, *words, "--out", tmp_path / "refused")
+    assert refused.exit_code == 2
+    assert "--convert-cmyk" in refused.stderr
+    assert not (tmp_path / "refused" / "hint_curve.csv").exists()
+    result = curve_command(folder, *words, "--convert-cmyk", "--max-megapixels", 0.001, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out" / "scores" / "run.json").read_text())
+    assert record["reading"] == {"convert_cmyk": True, "max_megapixels": 0.001}
+    too_large = curve_command(folder, *words, "--convert-cmyk", "--max-megapixels", 0.0001, "--out", tmp_path / "small")
+    assert too_large.exit_code == 2
+    assert "--max-megapixels" in too_large.stderr
+
+
 def test_a_method_and_its_copy_differ_by_exactly_nothing(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "quick", tmp_path / "copy")
     words = ("--method", f"one={folder / 'quick'}", "--method", f"two={tmp_path / 'copy'}", "--out", tmp_path / "out")
