@@ -220,7 +220,8 @@ def show() -> Response:
     state, unlocked = server.storage.read(
         lambda connection: (state_of(connection, server.study), unlocked_at(connection))
     )
-    tag, shows_rates = f"{state}-{simulated:d}", simulated or unlocked is not None
+    has_rates = server.study.protocol.preset != "preference"
+    tag, shows_rates = f"{state}-{simulated:d}", has_rates and (simulated or unlocked is not None)
     if tag in request.if_none_match and not (shows_rates and _are_older(simulated, state)):
         return _tagged(Response(status=304), tag)
     with suppress(StorageUnavailable):  # sessions that are over are counted once; without it, at every look
@@ -289,8 +290,6 @@ def _analyse(raw: RawTable) -> list[Any]:
     from analysis.trials.trial_table import check_trials
 
     table = check_trials(raw)
-    if table.preset == "preference":
-        raise InputError("A preference study has no fool rates; export it and use evalkit analyze.")
     return list(fool_rates(apply_exclusions(table, ())))
 
 

@@ -229,10 +229,12 @@ def _login_page(message: str = "", status: int = 200) -> Response:
 
 
 def _problem(name: str, studies: _Studies, opened: Mapping[str, Context], rows: Mapping[str, Row]) -> str:
-    if studies.hosted[name].application is None:
+    application = studies.hosted[name].application
+    if application is None:
         return f"not served: {studies.hosted[name].problem}" if opened else "not served"
     if name not in opened:
-        return "has a password of its own"
+        is_closed = password_digest(application.extensions["turing_test"].study.folder) is None
+        return "closed until it has a password" if is_closed else "has a password of its own"
     return "" if name in rows else "its database does not answer"
 
 

@@ -110,6 +110,9 @@ def test_each_has_its_address_its_sessions_and_its_troubles(studies, tmp_path):
         assert re.findall(r'href="(/\w+/dashboard)"', page) == [f"/{name}/dashboard" for name in studies]
         assert page.count("<td>open</td><td>0</td>") == 2
         assert page.count("has a password of its own") == 1
+        own_password = (studies["other"].folder / "dashboard.password").rename(tmp_path / "kept.password")
+        assert "closed until it has a password" in person.ask("/dashboard")[1]
+        own_password.rename(studies["other"].folder / "dashboard.password")
         assert set(person.cookies) == {"/dashboard", "/colors/dashboard", "/more/dashboard"}
         assert "Recruitment" in person.ask("/colors/dashboard")[1]  # one login for both
         assert "Password" in person.ask("/other/dashboard")[1]

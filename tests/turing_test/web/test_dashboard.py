@@ -289,3 +289,10 @@ def test_other_presets_are_shown_as_well(make_client, tmp_path, preset):
     assert "no vigilance and no catch trials" in page.text
     client.post("/dashboard/unlock", data={"form_token": form_token(page)})
     assert client.get("/dashboard").status_code == 200
+    # Where there is no rate, none is offered, by an act that could not be undone.
+    assert ("A preference study has no fool rates" in page.text) == (preset == "preference")
+    assert ("Show fool rates from now on" in page.text) == (preset == "naturalness")
+    assert page.text.count("<th>Pair of methods</th>") == (2 if preset == "preference" else 0)
+    simulated = client.get("/dashboard?simulated=1").text
+    assert "No trial has been shown yet." in simulated
+    assert "of 0 trials" not in simulated
