@@ -56,6 +56,8 @@ def test_images_are_whole_in_twelve_windows_one_after_the_other(serve, tab, pres
             assert boxes[1]["left"] >= boxes[0]["right"] + 16  # side by side, as in the paper
         person.is_asked()
         check_answers_are_within_reach(page, width, height)
+        scrolled = page.evaluate("[document.documentElement.dataset.level, document.documentElement.scrollHeight]")
+        assert scrolled[0] == "bare" or scrolled[1] <= height, (width, height, scrolled)
         if trial + 1 < len(shapes):
             page.set_viewport_size(dict(zip(("width", "height"), shapes[trial + 1], strict=True)))
             check_words_are_there(page)
@@ -105,6 +107,33 @@ def test_large_images_wait_for_a_large_window(large, tab):
     person.press("instructions")
     page.wait_for_function(ON_SCREEN, arg="first")
     check_images_are_whole(page, 1552, 816, 768)
+
+
+@pytest.mark.parametrize("shape", [(844, 342), (640, 304), (1366, 625)])
+def test_plate_and_number_are_seen_at_once_in_low_windows(serve, tab, shape):
+    width, height = shape
+    here = serve(color_vision=True, language="de")
+    page = tab({"width": width, "height": height})
+    person = Participant(page).open(here.url)
+    person.press("consent", "agree")
+    page.wait_for_selector('[data-screen="device"] [data-action="next"]:enabled')
+    if height > 304:  # the sheet before it, too, in all but the lowest
+        check_is_in_window(page, '[data-screen="device"] [data-action="next"]', width, height)
+    person.press("device")
+    person.sees("vision")
+    for part in (".plate", "input", "button.primary", '[data-action="none"]'):
+        check_is_in_window(page, f'[data-screen="vision"] {part}', width, height)
+    plate, field = (page.locator(f'[data-screen="vision"] {part}').bounding_box() for part in (".plate", "input"))
+    assert (plate["width"], plate["height"]) == (300, 300)
+    assert field["x"] >= plate["x"] + 300
+
+
+def check_is_in_window(page, selector, width, height):
+    box = page.locator(selector).bounding_box()
+    assert box["x"] >= 0, (selector, box)
+    assert box["y"] >= 0, (selector, box)
+    assert box["x"] + box["width"] <= width, (selector, box)
+    assert box["y"] + box["height"] <= height, (selector, box)
 
 
 def test_what_a_session_needs_is_checked_when_the_study_is_made():

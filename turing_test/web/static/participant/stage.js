@@ -6,6 +6,8 @@ const BETWEEN = 16;
 const QUESTION = 48;
 const ANSWERS = 64; // the row of buttons below images that are answered while they are seen
 const ROOMY = 290; // what progress bar, question, verdicts, remarks and foot take at their ease
+const VERDICT = 47; // of which for an image's verdict, below it
+const YES_NO = 130; // the two large buttons below a single image, with what is around them; in small windows they lie in its place
 const SNUG = 156; // progress bar, question and foot, packed closely
 const WHOLE = 0.995; // an image of which so much is in view is whole: the rest is rounding
 
@@ -174,7 +176,8 @@ export class Stage {
       [arrangement, stageHeight] = ["stacked", 2 * (size + below) + BETWEEN];
     }
     const free = height - stageHeight;
-    const level = free >= ROOMY ? "roomy" : free >= SNUG ? "snug" : "bare";
+    const more = arrangement === "stacked" ? VERDICT : places === 1 && !below ? YES_NO : 0;
+    const level = free >= ROOMY + more ? "roomy" : free >= SNUG ? "snug" : "bare";
     this.#trial.dataset.arrangement = arrangement;
     this.#trial.classList.toggle("compact", level !== "roomy");
     this.#trial.classList.toggle("bare", level === "bare");
