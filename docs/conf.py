@@ -79,10 +79,8 @@ def _draw_figures(app: Sphinx) -> None:
     folder = HERE / "_build" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for script in sorted((HERE / "figures").glob("[!_]*.py")):
-        # What it is drawn from: the script, the table of its numbers, the common style.
-        sources = [*script.parent.glob(f"{script.stem}.*"), *script.parent.glob("_*.py")]
-        drawn = min((path.stat().st_mtime for path in folder.glob(f"{script.stem}-*.svg")), default=0)
-        if drawn < max(path.stat().st_mtime for path in sources):
+        newest = max((folder.glob(f"{script.stem}-*.svg")), key=lambda path: path.stat().st_mtime, default=None)
+        if newest is None or newest.stat().st_mtime < script.stat().st_mtime:
             runpy.run_path(str(script), run_name="figure")["main"](folder)
 
 

@@ -393,28 +393,3 @@ def test_the_search_finds_what_people_look_for(search_index, query):
 
 def test_the_search_finds_nothing_for_words_that_are_nowhere(search_index):
     assert pages_with(search_index, "decompression zymurgy") == set()
-
-
-def test_notes_of_the_figure_of_temperature_and_lambda_lie_on_no_curve():
-    """Its numbers are those of the shipped networks: whoever trains them again sees here that a note must move."""
-    import runpy
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    script = runpy.run_path(str(ROOT / "docs" / "figures" / "trade_off.py"))
-    figure = script["draw"]({"ink": "#333333", "lines": ("#0072b2", "#d55e00", "#009e73")})
-    FigureCanvasAgg(figure).draw()
-    (axes,) = figure.axes
-    boxes = {note.get_text(): note.get_window_extent() for note in axes.texts}
-    assert {"λ = 0.25", "T = 1", "gray"} <= set(boxes)
-    names = list(boxes)
-    for k, name in enumerate(names):
-        assert not [text for text in names[k + 1 :] if boxes[name].overlaps(boxes[text])], name
-    share = np.linspace(0, 1, 200)
-    for line in axes.lines:
-        points = axes.transData.transform(line.get_xydata())
-        along = np.arange(max(len(points) - 1, 1) * len(share)) / len(share)
-        xs, ys = (np.interp(along, np.arange(len(points)), values) for values in points.T)
-        for name, box in boxes.items():
-            covered = (xs > box.x0) & (xs < box.x1) & (ys > box.y0) & (ys < box.y1)
-            assert not covered.any(), f"{name} lies on {line.get_label()}"

@@ -173,6 +173,7 @@ def _print_preferences(console: Console, results: PreferenceResults) -> None:
         preference_cells,
         preference_sentences,
         win_matrix_cells,
+        wins_title,
     )
 
     if results.choices:
@@ -182,7 +183,7 @@ def _print_preferences(console: Console, results: PreferenceResults) -> None:
         )
     wide = len(results.methods) > 3  # the intervals are in the table of comparisons and in win_matrix.csv
     heads, rows = win_matrix_cells(results, intervals=not wide)
-    console.print("How often the row was preferred to the column, %:")
+    console.print(wins_title(results))
     print_fitting(console, ("method", *heads), [(method, *cells) for method, cells in rows])
     if results.scale is not None:
         strengths = []

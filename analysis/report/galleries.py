@@ -297,14 +297,20 @@ _WORDS = {
     "real-vs-fake": ("fool people most", "fool people least", "fools"),
     "naturalness": ("look natural most often", "look natural least often", "natural in"),
     "preference": ("are preferred most often", "are preferred least often", "preferred in"),
+    "real photo among several": (
+        "are taken for the real photo most often",
+        "are taken for it least often",
+        "taken for real in",
+    ),
 }
+"""By `TrialTable.question`."""
 
 
 def rate_galleries(
-    rows: Iterable[Row], folders: ImageFolders, *, preset: str = "real-vs-fake", count: int = 6
+    rows: Iterable[Row], folders: ImageFolders, *, question: str = "real-vs-fake", count: int = 6
 ) -> list[Gallery]:
-    """Images of every method with the highest and the lowest shrunken rate: most fooling, natural, or preferred."""
-    most, least, verb = _WORDS[preset]
+    """Images of every method with the highest and the lowest shrunken rate: most fooling, natural, preferred, or taken for real."""
+    most, least, verb = _WORDS[question]
     galleries = []
     by_method: dict[str, list[Row]] = {}
     for row in rows:

@@ -97,10 +97,19 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     headline, options = study.headline, study.options
     test = headline.trials.of_kind("test")
     people, images = test.design.n_participants, test.design.n_images
+    preferred = (
+        f"saw {_number(headline.trials.n_alternatives)} colorizations of a photo {_presented(headline)}and said which looked "
+        f"{'more' if headline.trials.n_alternatives == 2 else 'most'} natural"
+    )
+    if headline.trials.seeks_real:
+        shown = test.n_alternatives
+        preferred = (
+            f"saw each photo together with {_number(shown - 1)} of its colorizations {_presented(headline)}and said which was the "
+            f"real photo (chance 1 in {shown})"
+        )
     asked = {
         "real-vs-fake": f"saw each photo and one of its colorizations {_presented(headline, 'in turn ')}and said which had fake colours",
-        "preference": f"saw {_number(headline.trials.n_alternatives)} colorizations of a photo {_presented(headline)}and said which looked "
-        f"{'more' if headline.trials.n_alternatives == 2 else 'most'} natural",
+        "preference": preferred,
         "naturalness": f"saw one image at a time {_presented(headline)}and said whether its colours looked natural",
         "rating": "rated single images",
     }[headline.trials.preset]

@@ -17,7 +17,7 @@ from analysis.report.figures import POINTS, figure_bytes
 from analysis.report.galleries import Gallery, gallery_of, rate_galleries
 from analysis.report.methods_text import methods_paragraphs
 from analysis.report.metric_differences import MetricDifference
-from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells
+from analysis.report.preference import preference_cells, preference_sentences, win_matrix_cells, wins_title
 from analysis.report.report_figures import ReportFigure
 from analysis.report.tables import ReportTable, build_table, metric_column
 from analysis.study.analysis import SubsetAnalysis
@@ -82,7 +82,7 @@ def _galleries(content: ReportInput) -> list[Gallery]:
     rows = content.headline.tables["per_image"] if content.headline else []
     galleries = [gallery_of(content.folders, content.images, rows)]
     if content.headline and content.headline.trials.preset != "rating":
-        galleries += rate_galleries(rows, content.folders, preset=content.headline.trials.preset)
+        galleries += rate_galleries(rows, content.folders, question=content.headline.trials.question)
     return galleries
 
 
@@ -187,6 +187,8 @@ def _preference_parts(headline: SubsetAnalysis | None) -> dict[str, Any] | None:
     results = headline.preferences
     heads, rows = win_matrix_cells(results)
     return {
+        "chapter": "The real photo among several" if results.seeks_real else "Preferences",
+        "title": wins_title(results).removesuffix(", %:"),
         "heads": heads,
         "rows": rows,
         "comparisons": preference_cells(results),

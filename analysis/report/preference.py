@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.report.cells import Cell, ReportColumn, omnibus_text, p_text, with_minus
 from analysis.report.figures import COLUMN_WIDTH, new_figure
 from analysis.study.preferences import PreferenceDifference, PreferenceResults
+from analysis.trials.columns import TRUTH
 from evalkit.plotting import COLOURS
 from evalkit.wording import counted
 
@@ -23,6 +24,7 @@ __all__ = [
     "preference_paragraph",
     "preference_sentences",
     "win_matrix_cells",
+    "wins_title",
 ]
 
 
@@ -122,7 +124,18 @@ def preference_cells(results: PreferenceResults) -> list[tuple[str, ...]]:
 def choices_title(results: PreferenceResults) -> str:
     """What the table of `choice_cells` shows."""
     chance = results.choices[0].chance
+    if results.seeks_real:
+        return (
+            f"How often each was taken for the real photo ({TRUTH}: the photo was found), of the trials that showed it, %; chance is "
+            f"{100 * chance:.3g} %:"
+        )
     return f"How often each method was chosen of the trials that showed it, %; chance is {100 * chance:.3g} %:"
+
+
+def wins_title(results: PreferenceResults) -> str:
+    """What the table of `win_matrix_cells` shows."""
+    won = "taken for the real photo rather than" if results.seeks_real else "preferred to"
+    return f"How often the row was {won} the column, %:"
 
 
 def choice_cells(results: PreferenceResults) -> list[tuple[str, ...]]:
@@ -146,9 +159,10 @@ def choice_cells(results: PreferenceResults) -> list[tuple[str, ...]]:
 def preference_sentences(results: PreferenceResults) -> list[str]:
     """The omnibus test and the effect of being shown first, in words; nothing where there is no scale."""
     scale = results.scale
+    sentences = _search_sentences(results)
     if scale is None:
-        return []
-    sentences = [omnibus_text(scale.omnibus)]
+        return sentences
+    sentences.append(omnibus_text(scale.omnibus))
     if results.places:
         shares = ", ".join(f"{share.name} {100 * share.n_chosen / share.n_trials:.0f} %" for share in results.places)
         sentences.append(f"Chosen by place: {shares} (chance {100 * results.places[0].chance:.3g} %).")
@@ -164,6 +178,20 @@ def preference_sentences(results: PreferenceResults) -> list[str]:
     if ties:
         sentences.append(f"{counted(ties, 'tie')}: each counts as half a win for either method.")
     return [with_minus(sentence) for sentence in sentences]
+
+
+def _search_sentences(results: PreferenceResults) -> list[str]:
+    """Of a search for the real photo: how often it was found, and what these shares are not."""
+    photo = next((share for share in results.choices if share.name == TRUTH), None)
+    if not results.seeks_real or photo is None:
+        return []
+    interval = f" ({100 * photo.mean.ci_low:.1f} to {100 * photo.mean.ci_high:.1f})" if photo.mean is not None else ""
+    tested = "" if math.isnan(photo.p_value) else f" (p {p_text(photo.p_value, equals=True)})"
+    return [
+        f"The real photo was found in {100 * photo.n_chosen / photo.n_trials:.1f} %{interval} of "
+        f"{counted(photo.n_trials, 'trial')}; chance is {100 * photo.chance:.3g} %{tested}.",
+        f"These shares are no fool rates of tests with two images, whose chance is 50 %: here it is {100 * photo.chance:.3g} %.",
+    ]
 
 
 def preference_figure(results: PreferenceResults) -> Figure:
@@ -191,7 +219,8 @@ def preference_paragraph(results: PreferenceResults, claim: str, confidence: flo
     with_order = " and an effect of being shown first" if order else ""
     taken_apart = ""
     if results.choices:
-        taken_apart = (
+        taken_apart = "".join(f"{sentence} " for sentence in _search_sentences(results)[1:])
+        taken_apart += (
             f"Each choice among several (chance {100 * results.choices[0].chance:.3g} %) enters as wins of the chosen method over "
             "each other one (Luce's choice axiom); wins of one trial are kept together as one observation. "
         )

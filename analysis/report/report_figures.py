@@ -18,7 +18,7 @@ from analysis.report.gallery_figure import gallery_figure
 from analysis.report.preference import preference_figure
 from analysis.report.tables import metric_column
 from analysis.study.analysis import SubsetAnalysis
-from analysis.study.differences import TRUTH
+from analysis.trials.columns import TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

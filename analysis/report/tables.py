@@ -26,7 +26,7 @@ from analysis.statistics.comparison import Difference
 from analysis.statistics.fool_rate import CrossedMean
 from analysis.statistics.sensitivity import dprime
 from analysis.study.analysis import SubsetAnalysis
-from analysis.study.differences import TRUTH
+from analysis.trials.columns import TRUTH
 from evalkit.metrics import load_metric
 from evalkit.scoring.score_folder import ScoreFolder, ScoreSummary
 from evalkit.text_formats import csv_text, escape_latex

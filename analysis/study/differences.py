@@ -17,6 +17,7 @@ from analysis.statistics.equivalence import equivalence
 from analysis.statistics.omnibus import OmnibusTest, equal_means
 from analysis.statistics.rank_comparison import Superiority, superiority_of_designs
 from analysis.study.rates import VIGILANCE, paper_bootstrap
+from analysis.trials.columns import TRUTH
 from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "TRUTH",
     "Comparison",
     "Comparisons",
     "MethodsTogether",
@@ -244,10 +244,6 @@ def _by_order(a: TrialTable, b: TrialTable, estimand: Estimand, confidence: floa
         return superiority_of_designs(a.value, a.design, b.value, b.design, estimand=estimand, confidence=confidence)
     except InputError:  # all ratings are the same, or too few people: the difference of means says so
         return None
-
-
-TRUTH = "truth"
-"""Name of the photos themselves among the methods of a naturalness study or of ratings."""
 
 
 def against_truth(trials: TrialTable, **options: Any) -> Comparisons | None:

@@ -137,6 +137,9 @@ class PreferenceResults(ShownAsTable):
     choices, places : tuple of ChoiceShare
         Of studies whose trials are choices among several: how often each method was chosen of the trials that showed it,
         and each place. Shares of pairs are then of the trials in which one of the two was chosen.
+    seeks_real : bool
+        Whether the real photo was asked for: being chosen means being taken for it, and the share of ``truth`` is that of the
+        trials in which it was found.
     """
 
     methods: tuple[str, ...]
@@ -147,6 +150,7 @@ class PreferenceResults(ShownAsTable):
     subset: str
     choices: tuple[ChoiceShare, ...] = ()
     places: tuple[ChoiceShare, ...] = ()
+    seeks_real: bool = False
 
     def shown_title(self) -> str:
         """What the rows are."""
@@ -324,6 +328,7 @@ def analyze_preferences(
         differences=PreferenceDifferences(()),
         notes=tuple(notes),
         subset=subset,
+        seeks_real=test.seeks_real,
     )
     if not is_pairwise:
         by_method, by_place = _choices(test, methods, estimand, confidence)

@@ -220,6 +220,11 @@ def fool_rates(
         some have too few, their row says so.
     """
     trials = as_trials(trials)
+    if trials.seeks_real:
+        raise InputError(
+            f"{trials.source} is a search for the real photo among {trials.n_alternatives} images; it has shares against chance "
+            "(choice_shares.csv), no fool rates, which are of two."
+        )
     if trials.preset == "preference":
         raise InputError(f"{trials.source} is a preference study; it has a scale and a win matrix, no fool rates.")
     test, vigilance = trials.of_kind("test"), trials.of_kind("vigilance")

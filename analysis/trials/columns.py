@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["COLUMNS", "PLACES", "POSITIONS", "SUSPECT_FLAGS", "Column", "Preset", "column_meaning", "is_fooled"]
+__all__ = [
+    "COLUMNS",
+    "PLACES",
+    "POSITIONS",
+    "SUSPECT_FLAGS",
+    "TRUTH",
+    "Column",
+    "Preset",
+    "column_meaning",
+    "is_fooled",
+]
 
 Preset = Literal["real-vs-fake", "preference", "naturalness", "rating"]
 
@@ -42,6 +52,9 @@ POSITIONS = ("first", "second")
 PLACES = (*POSITIONS, "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """Where an image of a choice among several may be, row by row."""
 
+TRUTH = "truth"
+"""Name of the real photos where they are shown as methods are."""
+
 SUSPECT_FLAGS = ("too_fast", "implausible", "not_fetched", "looked_again")
 """Flags of trials that no page of a study sends: scripts, or people with the developer's tools."""
 
@@ -60,7 +73,12 @@ COLUMNS: tuple[Column, ...] = (
         for place in PLACES[2:]
     ),
     Column(name="fooled", meaning="1 when the photo was taken for the fake, 0 when not, 0.5 for a tie.", kind="number"),
-    Column(name="real_position", meaning="Where the real photo was.", choices=POSITIONS),
+    Column(
+        name="real_position",
+        meaning="Where the real photo was; of several images (method_first, method_second, method_third ...) the place where the "
+        "method is `truth`, and the answer is then the image taken for the real photo.",
+        choices=PLACES,
+    ),
     Column(
         name="response",
         meaning="The image chosen (real-vs-fake: as the fake; preference: as the more natural, or tie), or yes/no (naturalness).",

@@ -177,8 +177,13 @@ def check_together(tables: Sequence[RawTable], check: Callable[[RawTable], Trial
     """
     if len(tables) == 1:
         return check(tables[0])
-    for raw in tables:
-        check(raw)
+    checked = [check(raw) for raw in tables]
+    for table in checked[1:]:
+        if table.question != checked[0].question:
+            raise InputError(
+                f"{checked[0].source} asks one question ({checked[0].question}) and {table.source} another ({table.question}), with other "
+                "answers by chance; analyse them apart."
+            )
     return check(joined(tables))
 
 

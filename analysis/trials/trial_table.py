@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign
-from analysis.trials.columns import COLUMNS, PLACES, POSITIONS, SUSPECT_FLAGS, Column, Preset, is_fooled
+from analysis.trials.columns import COLUMNS, PLACES, POSITIONS, SUSPECT_FLAGS, TRUTH, Column, Preset, is_fooled
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 from evalkit.needs import need_pandas
@@ -148,6 +148,17 @@ class TrialTable(ShownAsTable):
         further = [name for name in self.method_columns[2:] if np.any(self[name] != "")]
         return 2 + len(further)
 
+    @property
+    def seeks_real(self) -> bool:
+        """Whether people looked for the real photo among several images (which is no preference, though scored alike)."""
+        is_known = self.preset == "preference" and "real_position" in self and self.n_alternatives > 2
+        return is_known and bool(np.any(self["real_position"] != ""))
+
+    @property
+    def question(self) -> str:
+        """What was asked, with what may not be mixed: the preset, or `real photo among several`."""
+        return "real photo among several" if self.seeks_real else self.preset
+
     def where(self, keep: BoolArray, reason: str = "") -> TrialTable:
         """The trials where `keep` is True; with a `reason`, the others are counted in `left_out`."""
         left_out = self.left_out
@@ -202,7 +213,7 @@ class TrialTable(ShownAsTable):
     def shown_title(self) -> str:
         """Where the trials come from, what was asked, how many there are."""
         people = counted(np.unique(self["participant"]).size, "participant")
-        return f"{self.source}: {self.preset}, {counted(len(self), 'trial')} of {people}"
+        return f"{self.source}: {self.question}, {counted(len(self), 'trial')} of {people}"
 
     def shown_rows(self) -> list[dict[str, Any]]:
         """One row per kind of trial and method."""
@@ -277,7 +288,10 @@ def check_trials(
     columns.setdefault("kind", np.full(raw.row.size, "test"))
     for name, column in list(columns.items()):
         if name in _BY_NAME:
-            columns[name] = _parse(raw, _BY_NAME[name], column)
+            spec = _BY_NAME[name]
+            if name == "real_position" and f"method_{PLACES[2]}" not in columns:  # of two images
+                spec = replace(spec, choices=POSITIONS)
+            columns[name] = _parse(raw, spec, column)
     for column_ in COLUMNS:
         if preset in column_.presets or column_.name == "kind":
             absent = columns[column_.name] == ""
@@ -397,6 +411,7 @@ def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[Fl
     response = columns["response"]
     absent = np.full(raw.row.size, "")
     shown = [columns.get(f"method_{place}", absent) for place in PLACES]
+    is_check = np.isin(columns["kind"], ("vigilance", "catch"))  # the wrong image stands in several places
     wrong = np.isin(response, ("yes", "no"))
     for place, methods in zip(PLACES, shown, strict=True):
         wrong |= (response == place) & (methods == "")
@@ -410,9 +425,23 @@ def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[Fl
     _refuse_where(raw, wrong, f"has response {{cell!r}}; {allowed}", response)
     for k, methods in enumerate(shown):
         for other in shown[:k]:
-            same = (methods != "") & (methods == other)
+            same = (methods != "") & (methods == other) & ~is_check
             _refuse_where(raw, same, "shows method {cell!r} against itself; two methods are needed", methods)
     value = np.select([response == "", response == "tie"], [np.nan, 0.5], (response == "first").astype(np.float64))
+    if "real_position" in columns:
+        position, is_several = columns["real_position"], shown[2] != ""
+        if np.any(is_several & (position != "")):
+            for place, methods in zip(PLACES, shown, strict=True):
+                no_truth = is_several & (position == place) & (methods != TRUTH)
+                said = (
+                    f"has real_position {{cell!r}}, where method_{place} is not {TRUTH!r}, the name of the real photo"
+                )
+                _refuse_where(raw, no_truth, said, position)
+            said = "has no real_position, and other rows have one; a search for the real photo and a preference are analysed apart"
+            _refuse_where(raw, position == "", said)
+            # Such a trial is failed by who takes the wrong image for the real photo, as by who is fooled by it of two.
+            missed = (response != position).astype(np.float64)
+            value = np.where(is_check & (response != ""), missed, value)
     return value, np.where(response == "", "no answer", "")
 
 

@@ -16,8 +16,6 @@ TABLE = Path(__file__).with_suffix(".csv")
 """Written by ``python -m benchmarks.shipped_networks --prior FILE``."""
 ANCHORS = {"gray": (7, -3), "random": (7, -3), "tint": (7, -3), "l2": (-14, -3)}
 """Methods without lambda and T, and where their names stand."""
-NOTES = {"T = 0.2": (-6, -13), "T = 1": (-6, 8), "λ = 0.25": (4, -18)}
-"""Where a note stands that would lie on a curve to the upper right of its point."""
 PRESET_LAMBDA, PRESET_TEMPERATURE = 0.25, 0.45
 
 
@@ -44,8 +42,8 @@ def draw(colours: dict[str, Any]) -> Figure:
     axes = figure.add_subplot()
     at_lambda, at_temperature = {"lambda": PRESET_LAMBDA}, {"temperature": PRESET_TEMPERATURE}
     curves = (
-        ("trained with weights (full), T from 0.2 to 1", "full", "temperature", at_lambda, "s", "T = {:g}"),
-        ("weighted when decoded, λ from 1/8 to 1", "classification", "lambda", at_temperature, "o", "λ = {:g}"),
+        ("trained with weights (full), T from 0.2 to 1", "full", "temperature", at_lambda, "s", "T = {:g}", (-6, -13)),
+        ("weighted when decoded, λ from 1/8 to 1", "classification", "lambda", at_temperature, "o", "λ = {:g}", (7, 3)),
         (
             "weighted when decoded, λ = 1/4, T from 0.2 to 1",
             "classification",
@@ -53,17 +51,20 @@ def draw(colours: dict[str, Any]) -> Figure:
             at_lambda,
             "^",
             "",
+            (0, 0),
         ),
     )
-    for (label, network, key, fixed, marker, note), colour, dash in zip(curves, colours["lines"], DASHES, strict=True):
+    for (label, network, key, fixed, marker, note, offset), colour, dash in zip(
+        curves, colours["lines"], DASHES, strict=True
+    ):
         points = curve(network, key, fixed)
         xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
         axes.plot(xs, ys, color=colour, dashes=dash, marker=marker, markersize=5, linewidth=1.6, label=label, zorder=3)
         for k, (value, x, y) in enumerate(points):
             if note and (key == "lambda" or k in (0, len(points) - 1)):
-                text = note.format(value)
-                offset = NOTES.get(text, (7, 3))
-                axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=colour)
+                axes.annotate(
+                    note.format(value), (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=colour
+                )
     for row in rows():
         if row["network"] in ANCHORS:
             x, y = 100 * float(row["ab_auc"]), 100 * float(row["ab_auc_rebal"])

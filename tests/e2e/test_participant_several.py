@@ -16,11 +16,12 @@ def make_several(studies, tmp_path_factory):
     """Makes studies of four methods, one of them the photos themselves, all shown at once."""
     photos = studies.built.parent / "photos"
 
-    def make(**settings):
+    def make(preset="preference", **settings):
         settings = {**QUICK, "feedback_ms": 0, "gap_ms": 0, "size": 128, "min_width": 0, "alternatives": 4, **settings}
         return create_study(
             tmp_path_factory.mktemp("several") / "study", photos / "truth",
-            {"pale": photos / "pale", "turned": photos / "turned", "gray": None, "truth": None}, preset="preference",
+            {"pale": photos / "pale", "turned": photos / "turned", "gray": None, **({"truth": None} if preset == "preference" else {})},
+            preset=preset,
             settings=settings,
         ).study  # fmt: skip
 
@@ -120,3 +121,33 @@ def test_a_window_without_room_for_the_rows_waits_for_more(make_several, tab):
         person.answer("second")
         person.code()
         assert not any("cropped" in flags_of(trial) for trial in here.trials)
+
+
+def test_after_practice_the_real_photo_is_marked_among_several(make_several, tab):
+    study = make_several(
+        "simultaneous", practice_trials=1, test_trials=4, vigilance_trials=0, reserve_trials=1, feedback_ms=60_000
+    )
+    with served(study) as here:
+        page = tab()
+        person = Participant(page).open(here.url)
+        for screen, action in (("consent", "agree"), ("device", "next")):
+            person.press(screen, action)
+        assert "4 times at once" in page.inner_text('[data-screen="instructions"]')
+        person.press("instructions")
+        person.is_asked()
+        assert page.inner_text(".question") == "Which image do you think had the real colors?"
+        page.keyboard.press("2")
+        page.wait_for_selector(".trial.explaining")
+        told = [verdict.inner_text() for verdict in page.query_selector_all(".verdict")]
+        (trial,) = [trial for trial in here.trials if trial["response"] is not None]
+        real = PLACES.index(trial["real_position"])
+        assert told == ["Real" if place == real else "Fake" for place in range(4)]
+        assert page.is_visible('[data-part="right"]') == (real == 1)
+        assert page.is_visible('[data-part="wrong"]') == (real != 1)
+        boxes = check_images_are_whole(page, 1280, 800, 128)
+        for box, verdict in zip(boxes, page.query_selector_all(".verdict"), strict=True):
+            own = verdict.bounding_box()
+            assert box["left"] <= own["x"]
+            assert own["x"] + own["width"] <= box["right"]
+            assert box["top"] <= own["y"]
+            assert own["y"] + own["height"] <= box["bottom"]

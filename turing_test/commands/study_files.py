@@ -111,7 +111,9 @@ def create_command(
 def _unit(protocol: Protocol) -> str:
     """What sessions are counted by."""
     if protocol.shows_several:
-        return f"set of {protocol.alternatives} methods (chance {100 / protocol.alternatives:.3g} %)"
+        shown = "set of " + counted(protocol.methods_per_trial, "method")
+        with_photo = " with the real photo" if protocol.seeks_real else ""
+        return f"{shown}{with_photo} (chance {100 / protocol.alternatives:.3g} %)"
     return "pair of methods" if protocol.preset == "preference" else "method"
 
 

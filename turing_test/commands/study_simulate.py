@@ -171,7 +171,9 @@ def _report(study: Study, population: Population, played: list[Participation]) -
         f"{counted(len(played), 'simulated participant')}: "
         + ", ".join(f"{count} {told.get(state, state)}" for state, count in states.most_common())
     )
-    if not study.protocol.real_vs_fake:
+    if study.protocol.seeks_real:
+        _report_search(study, played)
+    if not study.protocol.real_vs_fake or study.protocol.seeks_real:
         return
     for method in study.manifest.methods:
         fooled = [
@@ -185,4 +187,28 @@ def _report(study: Study, population: Population, played: list[Participation]) -
             click.echo(
                 f"  {method}: attentive ones fooled in {sum(fooled)} of {counted(len(fooled), 'test trial')} "
                 f"({sum(fooled) / len(fooled):.3f}; expected {population.fooled_share(method):.3f})"
+            )
+
+
+def _report_search(study: Study, played: list[Participation]) -> None:
+    """How often attentive observers found the real photo among several, and what they took for it."""
+    from analysis.trials.columns import PLACES
+
+    answers = [
+        answer
+        for participation in played
+        if participation.kind == "attentive"
+        for answer in participation.answers
+        if answer.phase == "test"
+    ]
+    shown = [(answer.first, answer.second, *answer.further.split(" / ")) for answer in answers]
+    chosen = [names[PLACES.index(answer.response)] for answer, names in zip(answers, shown, strict=True)]
+    for name in ("truth", *study.manifest.methods):
+        # Beside what is obviously wrong the real photo is found by who looks; such trials say nothing of methods.
+        own = [pick == name for pick, names in zip(chosen, shown, strict=True) if name in names and len(set(names)) > 2]
+        if own:
+            what = "the real photo: found" if name == "truth" else f"{name}: taken for the real photo"
+            click.echo(
+                f"  {what} in {sum(own)} of {counted(len(own), 'test trial')} of attentive ones ({sum(own) / len(own):.3f}; "
+                f"chance {study.protocol.chance:.3f})"
             )

@@ -11,14 +11,17 @@ from typing import Any, Literal
 
 from analysis.trials.columns import PLACES, column_meaning, is_fooled
 from turing_test.sessions.further_images import read_further
+from turing_test.sessions.right_answers import is_right
 from turing_test.sessions.timing_flags import FLAGS
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_folder import Study
 
 __all__ = ["COLUMNS", "Column", "TrialRecord", "columns_of", "iso_time"]
 
-PAIRS = ("zhang2016", "simultaneous", "preference")
+PAIRS = ("zhang2016", "simultaneous", "preference", "simultaneous, several")
 REAL_VS_FAKE = ("zhang2016", "simultaneous")
+REAL_AMONG_SEVERAL = "simultaneous, several"
+"""In place of a preset: of studies that look for the real photo among several, whose answers are no answers about a pair."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class TrialRecord:
         return "frame" if "frame" in (first, second) else first
 
     def method_at(self, place: str | None) -> str | None:
-        """The method in one of `analysis.trials.columns.PLACES`, of a preference trial."""
+        """The method in one of `analysis.trials.columns.PLACES`, of a trial with columns of methods by place."""
         if place not in PLACES:
             return None
         further = (image.method for image in read_further(self.row["trial_further"]))
@@ -90,6 +93,12 @@ class TrialRecord:
         """1 or 0; None without an answer."""
         response, position = self.row["trial_response"], self.row["trial_real_position"]
         return None if response is None or position is None else int(is_fooled(response, position))
+
+    @property
+    def real_found(self) -> int | None:
+        """Of a search for the real photo among several: 1 or 0; None without an answer."""
+        response, position = self.row["trial_response"], self.row["trial_real_position"]
+        return None if response is None else int(is_right(response, position, among_several=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,7 @@ class Column:
     value : callable
         From a `TrialRecord` to the cell; None is empty.
     presets : tuple of str
-        Presets that have it; empty for all.
+        Presets (or `REAL_AMONG_SEVERAL`) that have it; empty for all.
     least_images : int
         Only where a trial shows so many images.
     """
@@ -120,11 +129,11 @@ class Column:
 
 def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     """The columns that a study has."""
+    asked = REAL_AMONG_SEVERAL if protocol.seeks_real else protocol.preset
     return tuple(
         column
         for column in COLUMNS
-        if (not column.presets or protocol.preset in column.presets)
-        and protocol.images_per_trial >= column.least_images
+        if (not column.presets or asked in column.presets) and protocol.images_per_trial >= column.least_images
     )
 
 
@@ -179,11 +188,23 @@ COLUMNS = (
       for count, place in enumerate(PLACES[2:], start=3)),
     Column(name="method_chosen", kind="text", meaning="The method that was chosen among several; empty without an answer.",
            value=lambda record: record.method_at(record.row["trial_response"]), presets=("preference",), least_images=3),
+    *(Column(name=f"method_{place}", kind="text", value=_method_at(place), presets=(REAL_AMONG_SEVERAL,), least_images=count,
+             meaning=f"What stood in {place} place: a method, `truth` (the real photo), or `vigilance` or `catch` (the image that "
+             "is obviously wrong; it fills all places but that of the real photo).")
+      for count, place in enumerate(PLACES, start=1)),
+    _text("method_chosen", "What was taken for the real photo: `truth`, or a method; empty without an answer.",
+          lambda record: record.method_at(record.row["trial_response"]), (REAL_AMONG_SEVERAL,)),
     _text("image", column_meaning("image"), _stored("trial_image")),
     _integer("trial", "Number of the trial in the session, practice included, from 1.", _stored("trial_position")),
     _text("kind", "practice; test; vigilance (colours of another photo); catch (an obvious fake).",
           _stored("trial_kind")),
     _text("real_position", "Where the real photo was: first or second.", _stored("trial_real_position"), REAL_VS_FAKE),
+    _text("real_position", "Where the real photo was, row by row: first, second, third and so on.",
+          _stored("trial_real_position"), (REAL_AMONG_SEVERAL,)),
+    _text("response", "The image taken for the real photo: its place, row by row; empty without an answer.",
+          _stored("trial_response"), (REAL_AMONG_SEVERAL,)),
+    _integer("real_found", "1 when the real photo was found, 0 when a colorization was taken for it (chance of 1 is 1 / images); "
+             "empty without an answer.", lambda record: record.real_found, (REAL_AMONG_SEVERAL,)),
     _text("response", "The image taken for the fake: first or second; empty without an answer.",
           _stored("trial_response"), REAL_VS_FAKE),
     _text("response", "The image that looked more natural: first or second (of several the place, row by row); empty without "

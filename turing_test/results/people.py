@@ -11,10 +11,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from analysis.trials.columns import is_fooled
 from evalkit.text_formats import csv_text
 from evalkit.wording import counted
 from turing_test.database import schema as tables
+from turing_test.sessions.right_answers import is_right_answer
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import broken_rule, rule_counts
 from turing_test.study.study_folder import Study
@@ -106,7 +106,7 @@ def _trial_counts(connection: Connection) -> dict[int, dict[str, int]]:
             _sum(answered & (_T.phase == "practice")).label("practice"),
             _sum(answered & (_T.phase == "test")).label("test"),
             _sum(is_vigilance).label("vigilance"),
-            _sum(is_vigilance & ~is_fooled(_T.response, _T.real_position)).label("vigilance_right"),
+            _sum(is_vigilance & is_right_answer()).label("vigilance_right"),
         ).group_by(_T.session_id)
     ).mappings()
     return {row["session_id"]: {key: int(row[key]) for key in row if key != "session_id"} for row in rows}

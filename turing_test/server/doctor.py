@@ -117,7 +117,10 @@ def _check_departures(study: Study) -> Check:
     said = ", ".join(protocol.departures)
     finding = f"differs from {protocol.preset} in {said}" if said else f"as {protocol.preset} has it"
     if protocol.shows_several:
-        finding += f"; each trial is a choice among {protocol.alternatives}: chance {100 / protocol.alternatives:.3g} %"
+        sought = "search for the real photo" if protocol.seeks_real else "choice"
+        finding += (
+            f"; each trial is a {sought} among {protocol.alternatives}: chance {100 / protocol.alternatives:.3g} %"
+        )
     if protocol.preset == "zhang2016" and said:
         finding += "; say so where you name the paper (the report's methods paragraph does)"
     return Check("protocol", None if said else True, finding)

@@ -1,7 +1,7 @@
 """Who sees what, in which order, on which side: the pure part.
 
 Methods are handed out evenly, ties at random; within a method the images shown least come first; in each session the
-real photo comes first in exactly half of the pairs. Whoever judges several methods judges each in equally many trials, one
+real photo comes first in exactly half of the pairs, and of several in every place equally often. Whoever judges several methods judges each in equally many trials, one
 of each in every stretch of the test, or each in a block of its own. `turing_test.sessions.lifecycle` runs this inside one write transaction.
 """
 
@@ -16,8 +16,10 @@ from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
 
+from analysis.trials.columns import PLACES, TRUTH
 from turing_test.sessions.further_images import read_further
 from turing_test.sessions.tokens import keyed_digest
+from turing_test.study.manifest import NOT_METHODS
 from turing_test.study.study_folder import Study
 
 __all__ = [
@@ -40,7 +42,8 @@ __all__ = [
 ]
 
 Arm = tuple[str | None, ...]
-"""What a trial is about: a method (and None), or with the preset preference the methods that are shown together."""
+"""What a trial is about: a method (and None), or with the preset preference the methods that are shown together; where people
+look for the real photo among several, that (`TRUTH`) and the methods that are shown with it."""
 
 Judged = tuple[Arm, ...]
 """What one session judges: one arm in the paper's design, several in a within-person design."""
@@ -64,9 +67,10 @@ class PlannedTrial:
     kind : {"practice", "test", "vigilance", "catch", "reserve"}
     image : str
     method, other_method : str or None
-        The method; with preference the methods shown first and second.
-    real_position : {"first", "second"} or None
-        Where the truth is; None without a truth.
+        The method; with preference the methods shown first and second, and in a search for the real photo among several what
+        stands there: a method, or the role of an image that is of none.
+    real_position : str or None
+        Where the truth is, one of `analysis.trials.columns.PLACES`; None without a truth.
     first_sha, second_sha : str or None
         What is shown; None for the reserve, which gets its meaning when it is needed.
     further : tuple of (str, str)
@@ -87,8 +91,11 @@ class PlannedTrial:
 
 def arms(study: Study) -> list[Arm]:
     """All that sessions of a study may judge: its methods, or all sets of as many of them as a trial shows."""
+    sets = combinations(study.manifest.methods, study.protocol.methods_per_trial)
     if study.protocol.preset == "preference":
-        return list(combinations(study.manifest.methods, study.protocol.alternatives))
+        return list(sets)
+    if study.protocol.seeks_real:
+        return [(TRUTH, *methods) for methods in sets]
     return [(method, None) for method in study.manifest.methods]
 
 
@@ -122,8 +129,11 @@ def arm_of_trial(study: Study, method: str | None, other_method: str | None, fur
     return _in_study_order(study, (method, other_method, *(image.method for image in read_further(further))))
 
 
-def _in_study_order(study: Study, methods: Sequence[str]) -> Arm:
-    return tuple(sorted(methods, key=study.manifest.methods.index))
+def _in_study_order(study: Study, methods: Sequence[str]) -> Arm | None:
+    every = (TRUTH, *study.manifest.methods) if study.protocol.seeks_real else study.manifest.methods
+    if study.protocol.seeks_real and not set(methods).issubset(every):  # vigilance and catch trials
+        return None
+    return tuple(sorted(methods, key=every.index))
 
 
 def arm_of_planned(study: Study, trial: PlannedTrial) -> Arm | None:
@@ -291,10 +301,18 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
         plain = _in_stretches(dealt_plain, rng)
     # An image of no method is about the method that the session judges, where that is one.
     own_arm = judged[0] if len(judged) == 1 else None
+    special_orders = _Orders(judged[0], rng) if protocol.seeks_real else None
+
+    def special_sides(kind: str, count: int) -> Sequence[str | Arm]:
+        if special_orders is None:
+            return halves.of(count)
+        # The one image that is obviously wrong stands in all places but that of the real photo.
+        return [tuple(TRUTH if name == TRUTH else kind for name in order) for order in special_orders.of(count)]
+
     special = [
         _Dealt(kind, image, side, own_arm)
         for kind in ("vigilance", "catch")
-        for image, side in zip(special_images[kind], halves.of(len(special_images[kind])), strict=True)
+        for image, side in zip(special_images[kind], special_sides(kind, len(special_images[kind])), strict=True)
     ]
     rng.shuffle(special)
     test = _spread(special, plain, rng)
@@ -332,14 +350,25 @@ def place_trial(study: Study, arm: Arm | None, trial: PlannedTrial, side: str | 
     trial : PlannedTrial
         With position, phase, kind and image.
     side : {"first", "second"} or Arm
-        Where the truth is; with preference where the arm's first method is; of several, all methods in the order shown.
+        Where the truth is; with preference where the arm's first method is; of several, all that is shown, in order.
     """
     if not isinstance(side, str):
         names = [name for name in side if name is not None]
-        shas = [study.find(trial.image, "method", name) for name in names]
-        further = tuple(zip(names[2:], shas[2:], strict=True))
+        seeks_real = study.protocol.seeks_real
+        shas = [
+            study.find(trial.image, name)
+            if seeks_real and name in NOT_METHODS
+            else study.find(trial.image, "method", name)
+            for name in names
+        ]
         return replace(
-            trial, method=names[0], other_method=names[1], first_sha=shas[0], second_sha=shas[1], further=further
+            trial,
+            method=names[0],
+            other_method=names[1],
+            real_position=PLACES[names.index(TRUTH)] if seeks_real else None,
+            first_sha=shas[0],
+            second_sha=shas[1],
+            further=tuple(zip(names[2:], shas[2:], strict=True)),
         )
     method, other = arm or (None, None)
     if study.protocol.preset == "naturalness":

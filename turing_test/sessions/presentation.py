@@ -15,7 +15,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
@@ -25,6 +24,7 @@ from turing_test.sessions.assignment import Arm, PlannedTrial, arm_of_trial, pla
 from turing_test.sessions.further_images import read_further, shows_image, write_further
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW
 from turing_test.sessions.refusal import Refused
+from turing_test.sessions.right_answers import is_right
 from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.timing_flags import Exposure, Showing, least_ms, timing_flags
@@ -73,10 +73,11 @@ class Begun:
 
 @dataclass(frozen=True)
 class Feedback:
-    """Whether a practice answer was right, and which image was the fake."""
+    """Whether a practice answer was right, and which image was what was asked for: of two the fake, of several the real photo."""
 
     correct: bool
-    fake: str
+    fake: str | None = None
+    real: str | None = None
 
 
 @dataclass(frozen=True)
@@ -336,8 +337,11 @@ def _answer_again(connection: Connection, study: Study, snapshot: Snapshot, posi
 def _feedback(study: Study, phase: str, real_position: str | None, response: str) -> Feedback | None:
     if phase != "practice" or real_position is None or not study.protocol.feedback_ms:
         return None
-    fake = "second" if real_position == "first" else "first"
-    return Feedback(correct=not is_fooled(response, real_position), fake=fake)
+    among_several = study.protocol.shows_several
+    correct = is_right(response, real_position, among_several=among_several)
+    if among_several:
+        return Feedback(correct=correct, real=real_position)
+    return Feedback(correct=correct, fake="second" if real_position == "first" else "first")
 
 
 def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from analysis.statistics.straight_lining import straight_lining
-from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
 from turing_test.sessions.further_images import read_further
+from turing_test.sessions.right_answers import is_right
 from turing_test.sessions.timing_flags import SUSPECT
 
 __all__ = ["Summary", "read_trials", "summarise", "write_summaries"]
@@ -109,7 +109,9 @@ def summarise(trials: Sequence[Any]) -> Summary:
     answered = [trial for trial in trials if trial.state == "answered"]
     checks = [trial for trial in answered if trial.kind in CHECKED]
     right = Counter(
-        trial.kind for trial in checks if trial.real_position and not is_fooled(trial.response, trial.real_position)
+        trial.kind
+        for trial in checks
+        if is_right(trial.response, trial.real_position, among_several=trial.further is not None)
     )
     answers = [trial.response for trial in answered if trial.kind != "practice" and trial.response is not None]
     n_kinds = max((2 + len(read_further(trial.further)) for trial in answered), default=2)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from analysis.trials.columns import is_fooled
 from turing_test.database import schema as tables
+from turing_test.sessions.right_answers import is_right_answer
 from turing_test.sessions.timing_flags import SUSPECT
 from turing_test.study.protocol import Protocol
 
@@ -49,7 +49,7 @@ def rule_counts(connection: Connection, session_ids: Collection[int] | None = No
         `turing_test.sessions.timing_flags.SUSPECT`; what is absent is 0.
     """
     session, trial = tables.session.c, tables.trial.c
-    is_right = trial.kind.in_(("vigilance", "catch")) & ~is_fooled(trial.response, trial.real_position)
+    is_right = trial.kind.in_(("vigilance", "catch")) & is_right_answer()
     is_suspect = sa.or_(*(trial.flags.contains(flag, autoescape=True) for flag in SUSPECT))
     query = (
         sa.select(

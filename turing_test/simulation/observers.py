@@ -30,6 +30,7 @@ dropout: attentive, but leaves before the end; straight-liner: gives one answer 
 DEFAULT_FOOL_RATE = 0.3
 VIGILANCE_FOOL_RATE = 0.13  # participants of Zhang et al. found 87 % of the random colorizations
 CATCH_FOOL_RATE = 0.02
+SPECIAL_RATES = {"vigilance": VIGILANCE_FOOL_RATE, "catch": CATCH_FOOL_RATE}
 MEDIAN_MS, SPREAD = 900.0, 0.45  # log-normal response times of people who look
 SPEEDER_MS, SPEEDER_SPREAD = 120.0, 0.2
 
@@ -52,7 +53,8 @@ class Population:
     fool_rates : mapping of str to float
         Probability, by method, that the method's colorization is taken for the real photo; 0.3 for methods not named. In
         a ``preference`` study, method A is preferred to B with the probability of a Bradley-Terry model whose worths are
-        the odds of these rates, and chosen among several by Luce's choice model, of which that is the case of two; in ``naturalness`` it is the probability of a "yes".
+        the odds of these rates, and chosen among several by Luce's choice model, of which that is the case of two; a
+        real photo among several has the worth 1, so that of two it would be missed at these rates; in ``naturalness`` it is the probability of a "yes".
     guessers, speeders, dropouts, straight_liners : float
         Shares of the participants, 0..1, together at most 1; the rest is attentive.
     lapses : float
@@ -166,7 +168,7 @@ class Observer:
         -------
         Answer
             ``first`` or ``second`` (real-vs-fake: the image taken for the fake; preference: for the more natural one; of
-            several any of `analysis.trials.columns.PLACES`), or ``yes`` or ``no``.
+            several any of `analysis.trials.columns.PLACES`, for the most natural or the real one), or ``yes`` or ``no``.
         """
         what = "/".join(f"{s.image}|{s.role}|{s.method or ''}" for s in sorted(shown, key=str))
         response_ms = self._response_ms(what)
@@ -180,9 +182,8 @@ class Observer:
         if self._chance("side", what) < abs(bias):
             return Answer(PLACES[0 if bias > 0 else len(shown) - 1], response_ms)
         if len(shown) > 2:
-            return Answer(
-                _position(shown, self._chosen(what, sorted(shown, key=lambda s: s.method or ""))), response_ms
-            )
+            places = sorted(range(len(shown)), key=lambda k: shown[k].method or "")
+            return Answer(PLACES[places[self._chosen(what, [shown[k] for k in places])]], response_ms)
         if preset == "preference":
             one, two = sorted(shown, key=lambda s: s.method or "")
             preferred = one if self._uncertain(what, self._preferred(one, two)) else two
@@ -194,9 +195,8 @@ class Observer:
 
     def _rate(self, stimulus: Stimulus) -> float:
         """Probability that this observer takes this image for a real photo."""
-        special = {"vigilance": VIGILANCE_FOOL_RATE, "catch": CATCH_FOOL_RATE}
-        if stimulus.role in special:
-            return special[stimulus.role]
+        if stimulus.role in SPECIAL_RATES:
+            return SPECIAL_RATES[stimulus.role]
         method = stimulus.method or ""
         return self._varied(self.population.fool_rate(method), method, stimulus.image)
 
@@ -205,26 +205,29 @@ class Observer:
         worth_a, worth_b = (_odds(self.population.fool_rate(s.method or "")) for s in (one, two))
         return self._varied(worth_a / (worth_a + worth_b), f"{one.method}|{two.method}", one.image)
 
-    def _chosen(self, what: str, shown: Sequence[Stimulus]) -> Stimulus:
-        """Luce's choice model, with the odds of the fool rates as worths; who does not look takes any."""
+    def _chosen(self, what: str, shown: Sequence[Stimulus]) -> int:
+        """Which one by Luce's choice model, with the odds of the fool rates as worths; who does not look takes any."""
         worths = [1.0] * len(shown)
         if self._looks(what):
             worths = [self._worth(stimulus) for stimulus in shown]
         left = self._chance("decision", what) * sum(worths)
-        for stimulus, worth in zip(shown, worths, strict=True):
+        for k, worth in enumerate(worths):
             left -= worth
             if left < 0:
-                return stimulus
-        return shown[-1]
+                return k
+        return len(shown) - 1
 
     def _worth(self, stimulus: Stimulus) -> float:
-        """The odds of the fool rate, with the effects of this person and this image."""
-        method, population = stimulus.method or "", self.population
+        """The odds of the fool rate (1 for the real photo, against which they are), with the effects of this person and this image."""
+        if stimulus.role in SPECIAL_RATES:
+            return _odds(SPECIAL_RATES[stimulus.role])
+        method, population = stimulus.method or stimulus.role, self.population
         person = _effect(0.0, (population.seed, "person", self.index), method)
         picture = _effect(0.0, (population.seed, "image", stimulus.image), method)
         # A difference of two methods has the standard deviations that were asked for.
         logit = (population.sd_person * person + population.sd_image * picture) / math.sqrt(2)
-        return _odds(population.fool_rate(method)) * math.exp(logit)
+        worth = 1.0 if stimulus.role == "truth" else _odds(population.fool_rate(method))
+        return worth * math.exp(logit)
 
     def _varied(self, rate: float, method: str, image: str) -> float:
         """A rate as it is for this person and this image; 0 and 1 stay what they are."""

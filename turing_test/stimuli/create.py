@@ -34,6 +34,7 @@ from turing_test.study.study_folder import (
     STUDY_FILE,
     Study,
     check_before_build,
+    check_names,
     check_study,
     read_key,
 )
@@ -314,6 +315,7 @@ def _sources(
     # Before any image is decoded: a mistake that is known early should not cost minutes.
     sources = Sources(pairs, builtin)
     check_before_build(protocol, len(pairs), len(sources.methods), root)
+    check_names(protocol, sources.methods, root)
     return sources
 
 

@@ -13,11 +13,14 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
 
-__all__ = ["ROLES", "Manifest", "Plate", "Stimulus"]
+__all__ = ["NOT_METHODS", "ROLES", "Manifest", "Plate", "Stimulus"]
 
 ROLES = ("truth", "method", "vigilance", "catch")
 """What an image of a study may be. ``vigilance``: the truth's L with the colours of another photo; ``catch``:
 hues turned and oversaturated."""
+
+NOT_METHODS = tuple(role for role in ROLES if role != "method")
+"""Roles of images that are of no method; among several images these words stand where the others have a method's name."""
 
 VERSION = 1
 

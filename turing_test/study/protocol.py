@@ -196,7 +196,7 @@ class Protocol:
     preset: str = _choice(
         "", "zhang2016", PRESETS,
         "zhang2016: a real photo, then (or before) its colorization; which had fake colours?\n"
-        "simultaneous: the same with both side by side.\n"
+        "simultaneous: the same with both side by side (or, with alternatives, several colorizations; which is the real photo?).\n"
         "preference: two methods one after the other (or side_by_side); which looks more natural?\n"
         "naturalness: one colorization; do its colours look natural?",
     )  # fmt: skip
@@ -230,8 +230,9 @@ class Protocol:
     )
     alternatives: int = _number(
         "timing", 2, 2, MOST_ALTERNATIVES,
-        "preference: how many methods' versions of a photo a trial shows, to choose the best of. More than 2 are shown at\n"
-        "once, in rows; each method then stands in every place equally often, and chance is 1 / alternatives.",
+        "preference: how many methods' versions of a photo a trial shows, to choose the best of. simultaneous: how many images,\n"
+        "the real photo and colorizations of it by different methods, to find the real one among. More than 2 are shown at\n"
+        "once, in rows; each then stands in every place equally often, and chance is 1 / alternatives.",
     )  # fmt: skip
     images_per_row: int = _number(
         "timing", 0, 0, MOST_ALTERNATIVES,
@@ -269,7 +270,7 @@ class Protocol:
 
     methods_per_person: int | str = _number_or_word(
         "session", 1, 1, 100, "all",
-        "How many methods one participant judges (preference: pairs of methods). 1 in the paper. With more, each gets\n"
+        "How many methods one participant judges (preference: pairs of methods; with alternatives: sets). 1 in the paper. With more, each gets\n"
         "equally many of the person's trials; test_trials - vigilance_trials must be a multiple.",
     )  # fmt: skip
     blocks: str = _choice(
@@ -289,7 +290,8 @@ class Protocol:
     test_trials: int = _number("session", 40, 1, 1000, "Pairs of the test, vigilance pairs included.")
     vigilance_trials: int = _number(
         "session", 4, 0, 500,
-        "How many of test_trials show the truth against the colours of another photo (10 % in the paper).",
+        "How many of test_trials show the truth against the colours of another photo (10 % in the paper). With more than 2\n"
+        "alternatives the one image with these colours stands in all other places.",
     )  # fmt: skip
     catch_trials: int = _number(
         "session", 0, 0, 100,
@@ -490,13 +492,25 @@ class Protocol:
 
     @property
     def images_per_trial(self) -> int:
-        """Images of one trial: 2, or 1 for naturalness; preference can have more (``alternatives``)."""
+        """Images of one trial: 2, or 1 for naturalness; preference and simultaneous can have more (``alternatives``)."""
         return 1 if self.preset == "naturalness" else self.alternatives
 
     @property
     def shows_several(self) -> bool:
         """Whether a trial is a choice among more than two images."""
         return self.alternatives > 2
+
+    @property
+    def seeks_real(self) -> bool:
+        """Whether people look for the real photo among several images; of two they name the fake (``real_vs_fake``)."""
+        return self.real_vs_fake and self.shows_several
+
+    @property
+    def methods_per_trial(self) -> int:
+        """Methods whose colorizations one trial of the test shows."""
+        if self.preset == "preference":
+            return self.alternatives
+        return self.alternatives - 1 if self.real_vs_fake else 1
 
     @property
     def chance(self) -> float | None:
@@ -636,7 +650,13 @@ class Protocol:
                         f'{name} is {getattr(self, name)} with preset = "{self.preset}", which shows no real photo, so '
                         "that no answer is right or wrong; allowed is 0."
                     )
-        if self.real_vs_fake and (self.test_trials - self.vigilance_trials) % 2:
+        if self.seeks_real and (n_trials := self.test_trials - self.vigilance_trials) % self.alternatives:
+            enough = self.vigilance_trials - (-n_trials // self.alternatives) * self.alternatives
+            raise InputError(
+                f"test_trials - vigilance_trials is {n_trials} with alternatives = {self.alternatives}; allowed is a multiple of "
+                f"{self.alternatives}, so that the real photo stands in every place equally often, such as test_trials = {enough}."
+            )
+        if self.real_vs_fake and not self.shows_several and (self.test_trials - self.vigilance_trials) % 2:
             raise InputError(
                 f"test_trials - vigilance_trials is {self.test_trials - self.vigilance_trials}; allowed is an even number, "
                 "so that the real photo comes first in exactly half of the pairs."
@@ -661,10 +681,10 @@ class Protocol:
 
     def _check_presentation(self) -> None:
         """Refuse ways to show images that contradict each other."""
-        if self.shows_several and self.preset != "preference":
+        if self.shows_several and self.preset not in ("preference", "simultaneous"):
             raise InputError(
-                f'alternatives is {self.alternatives} with preset = "{self.preset}"; allowed is 2, or preset = "preference" '
-                "(with --method truth among the methods, people look for the real photo among the others)."
+                f'alternatives is {self.alternatives} with preset = "{self.preset}"; allowed is 2, or preset = "simultaneous" '
+                '(which of several is the real photo?) or "preference" (which looks most natural?).'
             )
         if self.shows_several and not self.side_by_side:
             raise InputError(

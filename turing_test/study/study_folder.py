@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
 from evalkit.wording import counted, error_reason
 from turing_test.study.extension import EXTENDS, Extension
-from turing_test.study.manifest import Manifest
+from turing_test.study.manifest import NOT_METHODS, Manifest
 from turing_test.study.protocol import Protocol
 from turing_test.study.study_file import read_protocol
 from turing_test.study.texts import check_language, check_several, own_texts_path, read_texts
@@ -238,6 +239,17 @@ def check_study(protocol: Protocol, manifest: Manifest, folder: Path) -> None:
     if protocol.color_vision and not manifest.plates:
         raise InputError(f"{where}: color_vision is true, but no plates were built; {again}.")
     check_before_build(protocol, len(manifest.images), len(manifest.methods), folder)
+    check_names(protocol, manifest.methods, folder)
+
+
+def check_names(protocol: Protocol, methods: Sequence[str], folder: Path) -> None:
+    """Refuse methods that are named as what a search for the real photo among several shows beside them."""
+    taken = [method for method in methods if method in NOT_METHODS]
+    if protocol.seeks_real and taken:
+        raise InputError(
+            f"{folder / STUDY_FILE}: a method is named {taken[0]!r}, which in a search for the real photo among "
+            f"{protocol.alternatives} is the name of what is no method ({', '.join(NOT_METHODS)}); name it otherwise."
+        )
 
 
 def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder: Path) -> None:
@@ -252,10 +264,15 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
         raise InputError(f"{where}: {error}") from None
     texts = read_texts(protocol.language, folder)
     if protocol.shows_several:
-        check_several(texts, str(own_texts_path(folder, protocol.language)))
+        check_several(texts, str(own_texts_path(folder, protocol.language)), protocol.preset)
     if protocol.preset == "preference" and n_methods < protocol.alternatives:
         compared = f"{protocol.alternatives} (alternatives)" if protocol.shows_several else "two"
         raise InputError(f'{where}: preset = "preference" compares {compared} methods, and the study has {n_methods}.')
+    if protocol.seeks_real and n_methods < protocol.methods_per_trial:
+        raise InputError(
+            f"{where}: alternatives is {protocol.alternatives}, the real photo and {protocol.methods_per_trial} colorizations by "
+            f"different methods, and the study has {counted(n_methods, 'method')}; allowed is at most {n_methods + 1}, or add methods."
+        )
     _check_methods_per_person(protocol, n_methods, where)
     if n_images < protocol.images_needed:
         parts = {
@@ -273,12 +290,10 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
 
 def _check_methods_per_person(protocol: Protocol, n_methods: int, where: Path) -> None:
     """Refuse designs in which somebody would judge one method more often than another."""
-    in_pairs = protocol.preset == "preference"
-    n_arms, what = (
-        (math.comb(n_methods, protocol.alternatives), "pairs of methods") if in_pairs else (n_methods, "methods")
-    )
+    n_arms = math.comb(n_methods, protocol.methods_per_trial)
+    what = "pairs of methods" if protocol.preset == "preference" else "methods"
     if protocol.shows_several:
-        what = f"sets of {protocol.alternatives} methods"
+        what = f"sets of {protocol.methods_per_trial} methods"
     per_person = protocol.arms_per_person(n_arms)
     if not n_arms:  # said better by what needs two methods
         return
@@ -294,6 +309,13 @@ def _check_methods_per_person(protocol: Protocol, n_methods: int, where: Path) -
             f"{where}: methods_per_person is {said if per_person == n_arms else per_person}, and test_trials - "
             f"vigilance_trials is {n_trials}; allowed is a multiple of {per_person}, so that each gets equally many trials, "
             f"such as test_trials = {protocol.vigilance_trials + _next_multiple(n_trials, per_person)}."
+        )
+    if protocol.seeks_real and n_trials % (per_person * protocol.alternatives):
+        enough = protocol.vigilance_trials + _next_multiple(n_trials, per_person * protocol.alternatives)
+        raise InputError(
+            f"{where}: test_trials - vigilance_trials is {n_trials}, of {per_person} {what} per person; allowed is a multiple of "
+            f"{per_person * protocol.alternatives}, so that the real photo stands in every place equally often with each, such as "
+            f"test_trials = {enough}."
         )
 
 

@@ -220,7 +220,7 @@ def show() -> Response:
     state, unlocked = server.storage.read(
         lambda connection: (state_of(connection, server.study), unlocked_at(connection))
     )
-    has_rates = server.study.protocol.preset != "preference"
+    has_rates = server.study.protocol.methods_per_trial == 1
     tag, shows_rates = f"{state}-{simulated:d}", has_rates and (simulated or unlocked is not None)
     if tag in request.if_none_match and not (shows_rates and _are_older(simulated, state)):
         return _tagged(Response(status=304), tag)

@@ -174,7 +174,14 @@ _VIEW_PROPERTIES: dict[str, Schema] = {
     "progress": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
     "outcome": _or_null({"$ref": "#/components/schemas/Outcome"}),
 }
-_FEEDBACK = _object({"correct": {"type": "boolean"}, "fake": {"type": "string", "enum": ["first", "second"]}})
+_FEEDBACK = _object(
+    {
+        "correct": {"type": "boolean"},
+        "fake": {"type": "string", "enum": ["first", "second"]},
+        "real": {"type": "string", "enum": list(PLACES)},
+    },
+    optional=("fake", "real"),
+)
 _COMPONENTS: dict[str, Schema] = {
     "Trial": _TRIAL,
     "Outcome": _OUTCOME,

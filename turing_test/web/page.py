@@ -83,7 +83,7 @@ def _instructions(protocol: Protocol) -> str:
     if protocol.limit_ms == math.inf:
         return f"{protocol.preset}{'_several' * protocol.shows_several}_until_answered"
     if protocol.shows_several:
-        return "preference_several"
+        return f"{protocol.preset}_several"
     return "preference_side_by_side" if protocol.preset == "preference" and protocol.side_by_side else protocol.preset
 
 

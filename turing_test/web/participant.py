@@ -197,9 +197,9 @@ def answer(token: str, position: int) -> Response:
         response=body["response"],
         response_ms=body["response_ms"],
     )
-    feedback = (
-        None if answered.feedback is None else {"correct": answered.feedback.correct, "fake": answered.feedback.fake}
-    )
+    feedback = None
+    if told := answered.feedback:
+        feedback = {"correct": told.correct, **({"real": told.real} if told.fake is None else {"fake": told.fake})}
     return json_response({"feedback": feedback, **_view(server, token, answered.snapshot)})
 
 

@@ -172,6 +172,30 @@ def test_choices_among_several_are_reported_against_chance(tmp_path: Path, write
     assert not (tmp_path / "figures" / "side_bias.pdf").exists()
 
 
+def test_a_search_for_the_real_photo_is_reported_as_one(tmp_path: Path, write_csv: Write) -> None:
+    rng = np.random.default_rng(0)
+    places = ["first", "second", "third"]
+    header = ["participant", "image", *(f"method_{place}" for place in places), "real_position", "response"]
+    rows = []
+    for k in range(81):
+        shown = rng.permutation(["x", "truth", "z"]).tolist()
+        rows.append([f"p{k // 9}", f"i{k % 9}", *shown, places[shown.index("truth")], str(rng.choice(places))])
+    found = sum(row[-1] == row[-2] for row in rows)
+    run_report("--trials", write_csv([header, *rows]), "--out", tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    for part in (
+        "saw each photo together with two of its colorizations and said which was the real photo (chance 1 in 3)",
+        f"The real photo was found in {100 * found / 81:.1f} %",
+        "These shares are no fool rates of tests with two images, whose chance is 50 %: here it is 33.3 %.",
+        "How often the row was taken for the real photo rather than the column",
+        "The real photo among several",
+    ):
+        assert part in text
+    assert "preferred" not in text
+    assert "fooled" not in text
+    assert "no fool rates of tests with two images" in (tmp_path / "methods.tex").read_text()
+
+
 def test_preference_studies_have_a_report_too(tmp_path: Path, write_csv: Write) -> None:
     rng = np.random.default_rng(0)
     header = ["participant", "image", "method_first", "method_second", "response"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.report.preference import choices_title, preference_paragraph, preference_sentences, wins_title
 from analysis.statistics.preference import preference_scale
 from analysis.study.breakdowns import diagnose, image_rows, participant_rows
 from analysis.study.preferences import analyze_preferences
+from analysis.study.rates import fool_rates
 from analysis.trials.choices import as_pairs
 from analysis.trials.columns import PLACES
-from analysis.trials.trial_files import table_of_records
+from analysis.trials.exclusions import ExclusionRule, apply_exclusions
+from analysis.trials.trial_files import check_together, table_of_records
 from analysis.trials.trial_table import check_trials
 from evalkit.errors import InputError
 
@@ -151,3 +154,112 @@ def test_two_at_once_stay_what_they_were():
     assert results.choices == results.places == ()
     assert results.scale.order is not None
     assert preference_scale.__kwdefaults__["with_order"] is True
+
+
+def raw_of(rows):
+    names = dict.fromkeys(name for row in rows for name in row)
+    return table_of_records("rows", {name: [row.get(name, "") for row in rows] for name in names})
+
+
+def searches(n_people=6, n_images=9, *, seed=0, study=None, **more):
+    """Rows of people who look for the real photo among three, at random, with a vigilance trial each."""
+    rng, rows = np.random.default_rng(seed), []
+    for person in range(n_people):
+        for image in range(n_images):
+            shown = [str(name) for name in rng.permutation(["truth", "a", "b"])]
+            row = {
+                "participant": f"p{person}",
+                "image": f"i{image}",
+                "kind": "test",
+                "response": str(rng.choice(PLACES[:3])),
+            }
+            row |= {f"method_{place}": name for place, name in zip(PLACES, shown, strict=False)}
+            rows.append({**row, "real_position": PLACES[shown.index("truth")], **more})
+        check = {"participant": f"p{person}", "image": "check", "kind": "vigilance", "response": PLACES[person % 2]}
+        check |= {
+            "method_first": "truth",
+            "method_second": "vigilance",
+            "method_third": "vigilance",
+            "real_position": "first",
+        }
+        rows.append({**check, **more})
+    return rows
+
+
+def test_a_search_for_the_real_photo_says_how_often_it_was_found_and_is_no_fool_rate():
+    table = check_trials(raw_of(searches()))
+    assert (table.seeks_real, table.question) == (True, "real photo among several")
+    assert table.methods == ("a", "b", "truth")
+    assert table.of_kind("vigilance").value.tolist() == [0.0, 1.0] * 3  # of two the wrong one was taken for real
+    rule = ExclusionRule(name="looks", condition="vigilance_share_below", value=0.5)
+    kept = apply_exclusions(table, (rule,))
+    assert sorted(set(kept["participant"].tolist())) == ["p0", "p2", "p4"]
+    with pytest.raises(
+        InputError, match=r"is a search for the real photo among 3 images; .* no fool rates, which are of two"
+    ):
+        fool_rates(table)
+    results = analyze_preferences(table)
+    test = table.of_kind("test")
+    found = int((test["response"] == test["real_position"]).sum())
+    (photo,) = [share for share in results.choices if share.name == "truth"]
+    assert (photo.n_chosen, photo.n_trials, photo.chance) == (found, 54, pytest.approx(1 / 3))
+    assert photo.mean.ci_low < found / 54 < photo.mean.ci_high
+    assert sum(share.n_chosen for share in results.choices) == 54
+    sentences = preference_sentences(results)
+    assert sentences[0].startswith(f"The real photo was found in {100 * found / 54:.1f} %")
+    assert "chance is 33.3 %" in sentences[0]
+    assert (
+        sentences[1]
+        == "These shares are no fool rates of tests with two images, whose chance is 50 %: here it is 33.3 %."
+    )
+    assert sentences[1] in preference_paragraph(results, "new people", 0.95)
+    assert "taken for the real photo" in choices_title(results)
+    assert wins_title(results) == "How often the row was taken for the real photo rather than the column, %:"
+
+
+def test_a_preference_with_the_photos_among_the_methods_is_no_search_for_them():
+    rows = [
+        {key: cell for key, cell in row.items() if key != "real_position"}
+        for row in searches()
+        if row["kind"] == "test"
+    ]
+    table = check_trials(raw_of(rows))
+    assert not table.seeks_real
+    results = analyze_preferences(table)
+    assert not any("real photo" in sentence for sentence in preference_sentences(results))
+    assert wins_title(results) == "How often the row was preferred to the column, %:"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"real_position": "third"}, "has real_position 'third', where method_third is not 'truth'"),
+        ({"real_position": ""}, "has no real_position, and other rows have one"),
+        ({"method_third": "a"}, "shows method 'a' against itself"),
+    ],
+)
+def test_a_search_whose_rows_contradict_each_other_is_refused(changes, said):
+    rows = searches()
+    rows[0] |= {"method_first": "truth", "method_second": "a", "method_third": "b", "real_position": "first"} | changes
+    with pytest.raises(InputError, match=said):
+        check_trials(raw_of(rows))
+
+
+def test_a_place_beyond_the_pair_is_refused_of_two_images():
+    row = {"participant": "p", "image": "i", "method": "a", "real_position": "third", "response": "first"}
+    with pytest.raises(InputError, match="has real_position 'third'; first, second or an empty cell is allowed"):
+        check_trials(raw_of([row]))
+
+
+def test_a_search_never_becomes_one_table_with_what_asks_otherwise():
+    search = raw_of(searches())
+    of_two = [{"participant": f"q{k}", "image": f"i{k}", "method": "a", "fooled": "1"} for k in range(4)]
+    preference = [
+        {key: cell for key, cell in row.items() if key != "real_position"}
+        for row in searches()
+        if row["kind"] == "test"
+    ]
+    for rows in (of_two, preference):
+        for tables in ([search, raw_of(rows)], [raw_of(rows), search]):
+            with pytest.raises(InputError, match=r"asks one question .* and .* another .*; analyse them apart"):
+                check_together(tables, check_trials)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from analysis.report.preference import preference_paragraph
 from analysis.study.preferences import analyze_preferences
+from analysis.trials.columns import PLACES
 from analysis.trials.trial_table import check_trials
 from evalkit.errors import InputError
 from tests.turing_test.server.test_serving import serving
@@ -260,3 +261,36 @@ def test_choices_among_several_are_played_over_http_and_rehearsed_to_the_end(ima
     assert all(share.chance == pytest.approx(1 / 3) for share in results.choices)
     text = preference_paragraph(results, "new people", 0.95)
     assert "choice among several (chance 33.3 %)" in text
+
+
+def test_a_search_for_the_real_photo_among_several_is_played_over_http(images, tmp_path, database_url, capsys):
+    study = make(
+        images, tmp_path / "study", "simultaneous", alternatives=3, test_trials=8, vigilance_trials=2, sessions_per_method=40
+    )  # fmt: skip
+    # Worths 1 (the photo), 4 and 0.25: of three the photo is found in 1 of 5.25 trials beside both, in 1 of 2.25 at random.
+    population = Population(participants=24, fool_rates={"mine": 0.8, "other": 0.2, "third": 0.2}, seed=3)
+    with serving(study.folder, "--database", database_url, "--simulation-key", "key") as (_, _, port):
+        played = simulate(study, population, f"http://127.0.0.1:{port}", "key", concurrency=4)
+    assert {participation.state for participation in played} == {"completed"}
+    answers = [answer for participation in played for answer in participation.answers]
+    names = [(answer, (answer.first, answer.second, answer.further)) for answer in answers]
+    checks = [(answer, shown) for answer, shown in names if "vigilance" in shown]
+    assert len(checks) == 24 * 2
+    assert {tuple(sorted(shown)) for _, shown in checks} == {("truth", "vigilance", "vigilance")}
+    test = [(answer, shown) for answer, shown in names if answer.phase == "test" and "vigilance" not in shown]
+    sent = Counter(shown[PLACES.index(answer.response)] for answer, shown in test)
+    storage = Storage(database_url)
+    table = check_trials(raw_trials(storage, study, simulated=True))
+    storage.close()
+    found = sum(shown[PLACES.index(answer.response)] == "truth" for answer, shown in checks)
+    assert (table.of_kind("vigilance").value == 0).sum() == found > 24
+    results = analyze_preferences(table)
+    assert {share.name: share.n_chosen for share in results.choices} == dict(sent)
+    shares = {share.name: share.n_chosen / share.n_trials for share in results.choices}
+    assert shares["mine"] > shares["truth"] > max(shares["other"], shares["third"])
+    study_simulate._report(study, population, played)
+    printed = capsys.readouterr().out
+    assert f"the real photo: found in {sent['truth']} of 144 test trials of attentive ones" in printed
+    assert "mine: taken for the real photo in" in printed
+    assert "chance 0.333" in printed
+    assert "fooled" not in printed

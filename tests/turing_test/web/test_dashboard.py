@@ -296,3 +296,18 @@ def test_other_presets_are_shown_as_well(make_client, tmp_path, preset):
     simulated = client.get("/dashboard?simulated=1").text
     assert "No trial has been shown yet." in simulated
     assert "of 0 trials" not in simulated
+
+
+def test_a_search_among_several_tells_chance_and_offers_no_fool_rates(make_client, tmp_path):
+    study = make_study(tmp_path / "study", "simultaneous", alternatives=3, n_images=20)
+    set_password(study.folder, PASSWORD)
+    participant = make_client(study)
+    participant.enter()
+    participant.play("first")
+    client, _ = log_in(participant)
+    page = client.get("/dashboard").text
+    assert "the real photo is sought among 3 images (chance 33.3 %)" in page
+    assert "A search for the real photo among 3 images has no fool rates" in page
+    assert "Show fool rates from now on" not in page
+    assert page.count("<th>Methods</th>") == 2
+    assert "truth or method a or method b" in page

@@ -193,15 +193,17 @@ def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: s
             )
 
 
-def check_several(texts: Mapping[str, Any], where: str) -> None:
-    """Check that texts hold those for a choice among several.
+def check_several(texts: Mapping[str, Any], where: str, preset: str) -> None:
+    """Check that texts hold those for a choice among several, of this preset.
 
     Raises
     ------
     InputError
         Naming the first that is missing.
     """
-    missing = sorted(key for key in dict(_flat(_read(REFERENCE))).keys() - dict(_flat(texts)).keys() if SEVERAL in key)
+    needed = (f".{preset}_{SEVERAL}", f".keys_{SEVERAL}")
+    absent = dict(_flat(_read(REFERENCE))).keys() - dict(_flat(texts)).keys()
+    missing = sorted(key for key in absent if any(name in key for name in needed))
     if missing:
         raise InputError(
             f"{where}: has no text {missing[0]}, which a study with more than 2 alternatives shows; {REFERENCE}.toml shows what "

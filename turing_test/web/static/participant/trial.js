@@ -143,8 +143,8 @@ export class TrialScreen {
     return { response, responseMs: Math.max(0, time - (asked.presented ?? asked.frame)) };
   }
 
-  /** Show both images again with what they were. `images` may be missing after a reload. */
-  async explain({ correct, fake }, images, duration) {
+  /** Show all images again with what they were: `fake` is told of two, `real` of several. `images` may be missing after a reload. */
+  async explain({ correct, fake, real }, images, duration) {
     const slots = this.#stage.slots;
     scrollTo(0, 0);
     const start = await this.#presenter.change(() => {
@@ -153,7 +153,7 @@ export class TrialScreen {
       part(this.#screen, correct ? "right" : "wrong").hidden = false;
       slots.forEach((slot, k) => {
         if (images) this.#stage.draw(slot, images[k]);
-        this.#verdict(slot, slot === fake ? "fake" : "real").hidden = false;
+        this.#verdict(slot, (real ? slot === real : slot !== fake) ? "real" : "fake").hidden = false;
       });
     });
     await this.#presenter.changeAfter(start, duration, () => {
