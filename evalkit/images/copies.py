@@ -130,12 +130,13 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what killed processes and copies that are gone have left, and the folder if nothing else is there."""
+    """Remove what killed processes and copies that are gone have left.
+
+    The folder stays, if empty: another process may be about to write a copy into it.
+    """
     for path in _paths(folder):
         # A lock that is young may be held: without it a second process would fetch the same object, and no harm is done.
         if _LEFT_OVER.fullmatch(path.name):
             with suppress(OSError):
                 if is_forgotten(path.stat()) and not path.with_suffix("").is_file():
                     path.unlink()
-    with suppress(OSError):
-        folder.rmdir()

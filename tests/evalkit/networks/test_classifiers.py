@@ -42,26 +42,30 @@ class TestPreprocessing:
         prep = _default_preprocessing(network)
         reference = models.get_model_weights(network).IMAGENET1K_V1.transforms()
         for photo in (photos["astronaut"][:, :301], photos["chelsea"], photos["china"][:90, :90]):
-            tensor = prep.tensor(prep.pixels(photo)[None])[0]
+            tensor = prep.tensor(prep.pixels(photo)[None], torch.device("cpu"))[0]
             wanted = reference(Image.fromarray(photo))
             assert tensor.shape == wanted.shape == (3, 224, 224)
             torch.testing.assert_close(tensor, wanted, rtol=0, atol=1e-6)
 
-    def test_caffe_gets_bgr_from_0_to_255_less_the_mean(self, photos):
+    def test_caffe_gets_bgr_from_0_to_255_less_the_mean(self, torch, photos):
         from evalkit.networks.classifiers import Preprocessing
 
         prep = Preprocessing.parse("warp256-crop224-caffe")
         photo = photos["coffee"]
         warped = np.asarray(Image.fromarray(photo).resize((256, 256), Image.Resampling.BILINEAR))[16:240, 16:240]
         wanted = warped[..., ::-1].astype(np.float64) - [103.939, 116.779, 123.68]
-        np.testing.assert_allclose(prep.tensor(prep.pixels(photo)[None])[0].permute(1, 2, 0), wanted, atol=1e-4)
+        np.testing.assert_allclose(
+            prep.tensor(prep.pixels(photo)[None], torch.device("cpu"))[0].permute(1, 2, 0), wanted, atol=1e-4
+        )
 
-    def test_half_maps_0_and_255_to_minus_1_and_1(self):
+    def test_half_maps_0_and_255_to_minus_1_and_1(self, torch):
         from evalkit.networks.classifiers import Preprocessing
 
         prep = Preprocessing.parse("warp16-half")
         for value, wanted in ((0, -1.0), (255, 1.0)):
-            assert prep.tensor(np.full((1, 16, 16, 3), value, np.uint8)).unique().tolist() == [wanted]
+            assert prep.tensor(np.full((1, 16, 16, 3), value, np.uint8), torch.device("cpu")).unique().tolist() == [
+                wanted
+            ]
 
     @pytest.mark.parametrize(
         ("text", "full"),
