@@ -12,7 +12,7 @@ from analysis.report.tables import metric_column
 from analysis.study.analysis import AnalysisOptions, StudyAnalysis, SubsetAnalysis
 from evalkit.scoring.score_folder import ScoreFolder
 from evalkit.text_formats import escape_latex
-from evalkit.wording import agree, counted
+from evalkit.wording import agree, counted, some_names
 
 __all__ = ["methods_latex", "methods_paragraphs"]
 
@@ -115,7 +115,7 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     }[headline.trials.preset]
     who = "Simulated observers" if study.simulated else "Participants"
     first = f"{who} (n = {people}) {asked}; {counted(len(test), 'answer')} on {counted(images, 'image')} {agree(len(test), 'is', 'are')} analysed."
-    first += _departures(headline)
+    first += _blocks(headline) + _departures(headline)
     excluded = "; ".join(f"{entry.reason}: {counted(entry.n_trials, 'trial')}" for entry in study.left_out)
     if excluded:
         first += f" Not included: {excluded}."
@@ -151,6 +151,18 @@ def _presented(headline: SubsetAnalysis, otherwise: str = "") -> str:
     """How the images were shown, where the table tells, with the blank that follows."""
     words = sorted(set(headline.trials["presented"].tolist()) - {""}) if "presented" in headline.trials else []
     return f"{' or '.join(words)} " if words else otherwise
+
+
+def _blocks(headline: SubsetAnalysis) -> str:
+    """That images came in blocks, where the table tells; a column of this name in a foreign table may mean anything."""
+    told = headline.trials["departures"].tolist() if "departures" in headline.trials else []
+    if "block" not in headline.trials or not any(re.search(r'blocks = "[^"]+\.csv"', entry) for entry in set(told)):
+        return ""
+    blocks = sorted(set(headline.trials["block"].tolist()) - {""})
+    return (
+        f" The images came in {counted(len(blocks), 'block')} ({some_names(blocks)}), whose order was balanced over participants (rows of a "
+        "Williams design), in random order within a block."
+    )
 
 
 def _departures(headline: SubsetAnalysis) -> str:

@@ -90,6 +90,7 @@ COLUMNS: tuple[Column, ...] = (
         meaning="What the trial is for; test when absent.",
         choices=("practice", "test", "vigilance", "catch"),
     ),
+    Column(name="block", meaning="The block of images that the trial stood in; empty for practice."),
     Column(name="study", meaning="Name of the study; one per table."),
     Column(name="manifest", meaning="Digest of the study's stimuli; one per table."),
     Column(

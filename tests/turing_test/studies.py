@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,34 @@ from turing_test.study.study_file import format_protocol
 from turing_test.study.study_folder import Study, read_study
 
 STIMULUS_BYTES = 700
+BLOCK_LIST = "scenes.csv"
 IMAGE_MS = 20  # of what these studies show: the tests take no time to look
 
 
 def make_study(
-    folder: Path, preset: str = "zhang2016", *, n_images: int = 16, n_methods: int = 2, **changes: Any
+    folder: Path,
+    preset: str = "zhang2016",
+    *,
+    n_images: int = 16,
+    n_methods: int = 2,
+    block_sizes: Sequence[int] = (),
+    **changes: Any,
 ) -> Study:
-    """Write a study; by default 2 practice and 8 test trials of which 2 are vigilance, 2 in reserve."""
+    """Write a study; by default 2 practice and 8 test trials of which 2 are vigilance, 2 in reserve.
+
+    With `block_sizes` so many images, in order, are of block a, b and so on.
+    """
     small: dict[str, Any] = {"practice_trials": 2, "test_trials": 8, "reserve_trials": 2, "size": 64}
     small |= {"first_blank_ms": 0, "blank_ms": 0, "image_ms": IMAGE_MS, "gap_ms": 0, "answer_delay_ms": 0}
     if preset in ("zhang2016", "simultaneous"):
         small["vigilance_trials"] = 2
     small["platforms"] = ("mturk", "prolific")
+    if block_sizes:
+        small["blocks"] = BLOCK_LIST
     protocol = Protocol.of_preset(preset, **{**small, **changes})
-    images = tuple(f"photo {i:03}" for i in range(n_images))
+    images = tuple(f"photo {i:03}" for i in range(sum(block_sizes) or n_images))
+    letters = "".join(chr(97 + i) * size for i, size in enumerate(block_sizes))
+    blocks = {image: f"block {letter}" for image, letter in zip(images, letters, strict=False)}
     methods = tuple(f"method {chr(97 + i)}" for i in range(n_methods))
     stimuli: dict[str, Stimulus] = {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +73,11 @@ def make_study(
         methods=methods,
         stimuli=stimuli,
         plates=plates,
+        blocks=blocks,
     )
+    if blocks:
+        rows = "".join(f"{image},{block}\n" for image, block in blocks.items())
+        (folder / BLOCK_LIST).write_text(f"image,block\n{rows}")
     (folder / "manifest.json").write_text(manifest.to_json())
     (folder / "study.toml").write_text(format_protocol(protocol))
     (folder / "secret.key").write_text(secrets.token_hex(32))

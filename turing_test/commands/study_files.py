@@ -67,6 +67,7 @@ def create_command(
     from evalkit.commands._methods import parse_method_options
     from evalkit.progress import progress_bar
     from turing_test.stimuli.create import create_study
+    from turing_test.study.block_list import blocks_sentence
     from turing_test.study.duration import duration_sentence
     from turing_test.study.protocol import parse_setting
 
@@ -102,6 +103,8 @@ def create_command(
         f"{counted(protocol.sessions_per_method, 'session')} wanted per {_unit(protocol)}; "
         f"{duration_sentence(protocol)}"
     )
+    if protocol.block_list:
+        click.echo(blocks_sentence(protocol, manifest))
     if created.is_new:
         click.echo(
             f"\nNext: look at {study / 'study.toml'}, then\n  evalkit study audit {study}\n  evalkit study serve {study}"

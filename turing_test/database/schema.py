@@ -89,6 +89,7 @@ session = Table(
     Column("ended_at", Double),
     Column("holds_place", Boolean, nullable=False, server_default=false()),
     Column("check_at", Double, index=True),
+    Column("block_order", Integer),
     Index(None, "method"),
     postgresql_with=_ROOM,
 )
@@ -96,6 +97,7 @@ session = Table(
 
 `holds_place`: the session is among those of `places_taken`, its trials that are `counted` among those of `images_shown`.
 `check_at`: when that may have changed, and must be looked at before somebody is assigned; empty when it cannot change.
+`block_order`: which of the study's orders of blocks of images it has (`turing_test.sessions.assignment.block_orders`).
 """
 
 trial = Table(
@@ -152,7 +154,7 @@ places_taken = Table(
     Column("times", Integer, nullable=False),
     postgresql_with=_ROOM,
 )
-"""How many sessions hold a place, by what they judge (as JSON)."""
+"""How many sessions hold a place, by what they judge and the order of their blocks of images (as JSON)."""
 
 images_shown = Table(
     "images_shown",

@@ -89,6 +89,11 @@ class TrialRecord:
         return dict(zip(PLACES, shown, strict=False)).get(place)
 
     @property
+    def block(self) -> str | None:
+        """The block of the image; practice stands before the blocks."""
+        return self.study.manifest.blocks.get(self.row["trial_image"]) if self.row["trial_phase"] == "test" else None
+
+    @property
     def fooled(self) -> int | None:
         """1 or 0; None without an answer."""
         response, position = self.row["trial_response"], self.row["trial_real_position"]
@@ -117,6 +122,8 @@ class Column:
         Presets (or `REAL_AMONG_SEVERAL`) that have it; empty for all.
     least_images : int
         Only where a trial shows so many images.
+    of_blocks : bool
+        Only where the study has blocks of images.
     """
 
     name: str
@@ -125,6 +132,7 @@ class Column:
     value: Callable[[TrialRecord], Any]
     presets: tuple[str, ...] = ()
     least_images: int = 1
+    of_blocks: bool = False
 
 
 def columns_of(protocol: Protocol) -> tuple[Column, ...]:
@@ -133,7 +141,9 @@ def columns_of(protocol: Protocol) -> tuple[Column, ...]:
     return tuple(
         column
         for column in COLUMNS
-        if (not column.presets or asked in column.presets) and protocol.images_per_trial >= column.least_images
+        if (not column.presets or asked in column.presets)
+        and protocol.images_per_trial >= column.least_images
+        and (protocol.block_list or not column.of_blocks)
     )
 
 
@@ -195,6 +205,7 @@ COLUMNS = (
     _text("method_chosen", "What was taken for the real photo: `truth`, or a method; empty without an answer.",
           lambda record: record.method_at(record.row["trial_response"]), (REAL_AMONG_SEVERAL,)),
     _text("image", column_meaning("image"), _stored("trial_image")),
+    Column(name="block", kind="text", meaning=column_meaning("block"), value=lambda record: record.block, of_blocks=True),
     _integer("trial", "Number of the trial in the session, practice included, from 1.", _stored("trial_position")),
     _text("kind", "practice; test; vigilance (colours of another photo); catch (an obvious fake).",
           _stored("trial_kind")),

@@ -16,6 +16,7 @@ from pathlib import Path
 from evalkit.errors import InputError
 from evalkit.wording import counted, needs_package
 from turing_test.server.followed_page import fetch, unreachable
+from turing_test.study.block_list import blocks_sentence
 from turing_test.study.duration import duration_sentence
 from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
 from turing_test.study.study_folder import KEY, Study, read_study
@@ -93,6 +94,8 @@ def examine(
         f"{counted(len(manifest.images), 'photo')}, {counted(len(manifest.methods), 'method')}, {study.protocol.preset}",
     )
     yield _check_departures(study)
+    if study.protocol.block_list:
+        yield Check("blocks", True, blocks_sentence(study.protocol, manifest))
     yield Check("duration", True, duration_sentence(study.protocol))
     yield _check_stimuli(study, on_file)
     yield _check_consent(study)

@@ -1,8 +1,9 @@
 """Who sees what, in which order, on which side: the pure part.
 
 Methods are handed out evenly, ties at random; within a method the images shown least come first; in each session the
-real photo comes first in exactly half of the pairs, and of several in every place equally often. Whoever judges several methods judges each in equally many trials, one
-of each in every stretch of the test, or each in a block of its own. `turing_test.sessions.lifecycle` runs this inside one write transaction.
+real photo comes first in exactly half of the pairs, and of several in every place equally often. Whoever judges several
+methods judges each in equally many trials, one of each in every stretch of the test, or each in a block of its own. Where a
+list says so, the images come block after block. `turing_test.sessions.lifecycle` runs this inside one write transaction.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations, zip_longest
 from typing import TypeVar
 
 from analysis.trials.columns import PLACES, TRUTH
 from turing_test.sessions.further_images import read_further
 from turing_test.sessions.tokens import keyed_digest
+from turing_test.study.block_list import even_shares, practice_shares
 from turing_test.study.manifest import NOT_METHODS
 from turing_test.study.study_folder import Study
 
 __all__ = [
     "Arm",
+    "BlockOrder",
     "Judged",
     "PlannedTrial",
     "Shown",
@@ -31,7 +34,9 @@ __all__ = [
     "arm_of_trial",
     "arms",
     "as_columns",
+    "block_orders",
     "choose_arms",
+    "choose_block_order",
     "from_columns",
     "in_block_order",
     "per_arm",
@@ -47,6 +52,9 @@ look for the real photo among several, that (`TRUTH`) and the methods that are s
 
 Judged = tuple[Arm, ...]
 """What one session judges: one arm in the paper's design, several in a within-person design."""
+
+BlockOrder = int | None
+"""Which of the study's orders of blocks of images a session has (`block_orders`); None without such blocks."""
 
 Shown = Mapping[tuple[Arm | None, str, str], int]
 """How often an image was shown, by arm (None for trials that are about no single method), kind of trial and image."""
@@ -205,6 +213,41 @@ def in_block_order(judged: Judged, sessions: Mapping[Judged, int], rng: random.R
     return rng.choice([row for row in rows if sessions.get(row, 0) == fewest])
 
 
+def block_orders(study: Study) -> list[tuple[str, ...]]:
+    """The orders in which sessions show the blocks of images: rows of `williams_rows`; none without such blocks."""
+    return _block_orders(tuple(study.manifest.images_by_block))
+
+
+@lru_cache(8)
+def _block_orders(blocks: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return williams_rows(blocks) if blocks else []
+
+
+def choose_block_order(
+    study: Study, judged: Judged, sessions: Mapping[tuple[Judged, BlockOrder], int], rng: random.Random
+) -> BlockOrder:
+    """The order that fewest sessions of the same arms have, and among those the fewest of all.
+
+    Parameters
+    ----------
+    study : Study
+    judged : Judged
+        The session's arms.
+    sessions : mapping of (Judged, BlockOrder) to int
+        Those that are counted; what is absent has none.
+    rng : random.Random
+        Decides among equals.
+    """
+    orders = range(len(block_orders(study)))
+    if not orders:
+        return None
+    of_all: Counter[BlockOrder] = Counter()
+    for (_, order), n_sessions in sessions.items():
+        of_all[order] += n_sessions
+    rank = [(sessions.get((judged, order), 0), of_all[order]) for order in orders]
+    return rng.choice([order for order in orders if rank[order] == min(rank)])
+
+
 def williams_rows(items: Sequence[_Item]) -> list[tuple[_Item, ...]]:
     """Orders of the items in which each stands in every place, and directly after every other one, equally often [1]_.
 
@@ -236,15 +279,24 @@ def practice_pool(study: Study) -> list[str]:
 
     Practice tells which image is real; what one participant learns there must be of no use to another.
     """
-    return list(_practice_pool(study.key, study.manifest.images, study.protocol.practice_trials))
+    images, count = study.manifest.images, study.protocol.practice_trials
+    by_block = study.manifest.images_by_block.values()
+    if not by_block:
+        return list(_practice_pool(study.key, images, count))
+    shares = practice_shares(tuple(map(len, by_block)), count)
+    return sorted(
+        image for own, share in zip(by_block, shares, strict=True) for image in _practice_pool(study.key, own, share)
+    )
 
 
-@lru_cache(8)
+@lru_cache(128)  # a study with blocks of images asks for each
 def _practice_pool(key: bytes, images: tuple[str, ...], count: int) -> tuple[str, ...]:
     return tuple(sorted(images, key=lambda image: keyed_digest(key, "practice", image))[:count])
 
 
-def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random) -> list[PlannedTrial]:
+def plan_session(
+    study: Study, judged: Judged, shown: Shown, rng: random.Random, block_order: BlockOrder = None
+) -> list[PlannedTrial]:
     """All trials of a session: practice, test, and the reserve.
 
     Parameters
@@ -256,37 +308,33 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
         How often valid and running sessions show an image of an arm in trials of a kind; absent is 0. When people judge one
         arm each, of the sessions of that arm alone.
     rng : random.Random
+    block_order : BlockOrder
+        From `choose_block_order`.
 
     Returns
     -------
     list of PlannedTrial
         In order of position, then the reserve. No image comes twice, and practice has images of its own. Each image of
-        ``test`` trials is among those shown least for its arm, so the counts of an arm's images never differ by more than 1
-        while nobody drops out.
+        ``test`` trials is among those shown least for its arm (and block), so the counts of an arm's images never differ by
+        more than 1 while nobody drops out. How many trials a block of images has depends on its place alone.
     """
     protocol = study.protocol
-    per_arm = (protocol.test_trials - protocol.vigilance_trials) // len(judged)
     practice_images = practice_pool(study)
     free = sorted(set(study.manifest.images) - set(practice_images))
     rng.shuffle(free)  # ties at random
     rng.shuffle(practice_images)
-    images = _deal(free, judged, per_arm, shown, rng)
-    free = [image for image in free if all(image not in own for own in images.values())]
-
-    def take(kind: str, count: int) -> list[str]:
-        times: Counter[str] = Counter()
-        for (_, shown_kind, image), n_shown in shown.items():
-            if shown_kind == kind:
-                times[image] += n_shown
-        free.sort(key=times.__getitem__)  # stable
-        taken, free[:] = free[:count], free[count:]
-        rng.shuffle(free)
-        rng.shuffle(taken)
-        return taken
-
-    special_images = {kind: take(kind, count) for kind, count in (
-        ("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials), ("reserve", protocol.reserve_trials),
-    )}  # fmt: skip
+    stretches = _stretches(study, judged, free, block_order, rng)
+    times = _times_by_kind(shown)
+    images = []
+    for stretch in stretches:
+        by_arm = _deal(stretch.free, stretch.plain, shown, times["test"], rng)
+        taken = {image for own in by_arm.values() for image in own}
+        stretch.free = [image for image in stretch.free if image not in taken]
+        images.append(by_arm)
+    special_images = {
+        kind: [stretch.take(kind, times[kind], rng) for stretch in stretches]
+        for kind in ("vigilance", "catch", "reserve")
+    }
     halves = _Halves(rng)
     # A choice among several has an order of its own in each trial, in place of a side.
     orders = {arm: _Orders(arm, rng) for arm in judged} if protocol.shows_several else {}
@@ -294,11 +342,11 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
     def sides(arm: Arm, count: int) -> Sequence[str | Arm]:
         return orders[arm].of(count) if orders else halves.of(count)
 
-    dealt_plain = {arm: list(zip(own, sides(arm, per_arm), strict=True)) for arm, own in images.items()}
-    if protocol.blocks == "method":
-        plain = [_Dealt("test", image, side, arm) for arm in judged for image, side in dealt_plain[arm]]
-    else:
-        plain = _in_stretches(dealt_plain, rng)
+    plain: list[dict[Arm, list[tuple[str, str | Arm]]]] = [{} for _ in stretches]
+    for k, arm in enumerate(judged):
+        # There and back: the odd trials of two arms in the same stretch have different sides.
+        for own, by_arm in list(zip(plain, images, strict=True))[:: -1 if k % 2 else 1]:
+            own[arm] = list(zip(by_arm[arm], sides(arm, len(by_arm[arm])), strict=True))
     # An image of no method is about the method that the session judges, where that is one.
     own_arm = judged[0] if len(judged) == 1 else None
     special_orders = _Orders(judged[0], rng) if protocol.seeks_real else None
@@ -309,13 +357,21 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
         # The one image that is obviously wrong stands in all places but that of the real photo.
         return [tuple(TRUTH if name == TRUTH else kind for name in order) for order in special_orders.of(count)]
 
-    special = [
-        _Dealt(kind, image, side, own_arm)
-        for kind in ("vigilance", "catch")
-        for image, side in zip(special_images[kind], special_sides(kind, len(special_images[kind])), strict=True)
-    ]
-    rng.shuffle(special)
-    test = _spread(special, plain, rng)
+    special: list[list[_Dealt]] = [[] for _ in stretches]
+    for kind in ("vigilance", "catch"):
+        for own_special, names in zip(special, special_images[kind], strict=True):
+            own_special += [
+                _Dealt(kind, image, side, own_arm)
+                for image, side in zip(names, special_sides(kind, len(names)), strict=True)
+            ]
+    test = []
+    for own, own_special in zip(plain, special, strict=True):
+        rng.shuffle(own_special)
+        if protocol.blocks == "method":
+            ordered = [_Dealt("test", image, side, arm) for arm in judged for image, side in own[arm]]
+        else:
+            ordered = _mixed(own, rng)
+        test += _spread(own_special, ordered, rng)
     practice_sides: Sequence[str | Arm] = _Halves(rng).of(protocol.practice_trials)
     if orders:
         practice_sides = [orders[judged[k % len(judged)]].of(1)[0] for k in range(protocol.practice_trials)]
@@ -335,7 +391,9 @@ def plan_session(study: Study, judged: Judged, shown: Shown, rng: random.Random)
             )
         )
     return planned + [
-        PlannedTrial(position=None, phase="reserve", kind="reserve", image=image) for image in special_images["reserve"]
+        PlannedTrial(position=None, phase="reserve", kind="reserve", image=image)
+        for image in chain.from_iterable(zip_longest(*special_images["reserve"]))
+        if image is not None
     ]
 
 
@@ -394,52 +452,119 @@ class _Dealt:
     arm: Arm | None
 
 
-def _deal(free: Sequence[str], judged: Judged, count: int, shown: Shown, rng: random.Random) -> dict[Arm, list[str]]:
-    """``count`` images for every arm, none for two, each among those shown least for its arm.
+@dataclass(kw_only=True)
+class _Stretch:
+    """A part of the test with images of its own: a block of images, or the whole.
+
+    Attributes
+    ----------
+    free : list of str
+        Images that may be shown and that no trial has yet.
+    plain : dict of Arm to int
+        Test trials of each arm.
+    counts : dict of str to int
+        Vigilance, catch and reserve trials.
+    """
+
+    free: list[str]
+    plain: dict[Arm, int]
+    counts: dict[str, int]
+
+    def take(self, kind: str, times: Mapping[str, int], rng: random.Random) -> list[str]:
+        """Images for all trials of a kind, those shown least in such trials."""
+        self.free.sort(key=lambda image: times.get(image, 0))  # stable
+        count = self.counts[kind]
+        taken, self.free = self.free[:count], self.free[count:]
+        rng.shuffle(self.free)
+        rng.shuffle(taken)
+        return taken
+
+
+def _stretches(
+    study: Study, judged: Judged, free: list[str], block_order: BlockOrder, rng: random.Random
+) -> list[_Stretch]:
+    """The parts of a session's test, in order, with as even numbers of trials as can be."""
+    protocol = study.protocol
+    if block_order is None:
+        pools = [free]
+    else:
+        by_block: dict[str, list[str]] = {block: [] for block in block_orders(study)[block_order]}
+        for image in free:
+            by_block[study.manifest.blocks[image]].append(image)
+        pools = list(by_block.values())
+    count = len(pools)
+    per_arm, odd = divmod((protocol.test_trials - protocol.vigilance_trials) // len(judged), count)
+    plain = [dict.fromkeys(judged, per_arm) for _ in pools]
+    # Each arm has its odd trials where the one before it stopped; which comes first is left to chance.
+    for k, arm in enumerate(rng.sample(judged, len(judged)) if odd else ()):
+        for j in range(odd):
+            plain[(k * odd + j) % count][arm] += 1
+    special = [{"vigilance": 0, "catch": 0, "reserve": own} for own in even_shares(protocol.reserve_trials, count)]
+    totals = [sum(own.values()) for own in plain]
+    for kind, n_special in (("vigilance", protocol.vigilance_trials), ("catch", protocol.catch_trials)):
+        for _ in range(n_special):
+            shortest = min(range(count), key=lambda k: (totals[k], special[k][kind]))
+            special[shortest][kind] += 1
+            totals[shortest] += 1
+    return [
+        _Stretch(free=pool, plain=own, counts=counts) for pool, own, counts in zip(pools, plain, special, strict=True)
+    ]
+
+
+def _times_by_kind(shown: Shown) -> dict[str, Counter[str]]:
+    """How often each image was shown, whatever the arm, by kind of trial."""
+    times: dict[str, Counter[str]] = {kind: Counter() for kind in ("test", "vigilance", "catch", "reserve")}
+    for (_, kind, image), n_shown in shown.items():
+        times[kind][image] += n_shown
+    return times
+
+
+def _deal(
+    free: Sequence[str], counts: Mapping[Arm, int], shown: Shown, together: Mapping[str, int], rng: random.Random
+) -> dict[Arm, list[str]]:
+    """So many images for every arm, none for two, each among those shown least for its arm.
 
     Two arms may want the same image. Then those images are preferred that all arms together have shown least: whatever is
     left at the end of a round could not be dealt without showing an image twice in a session.
     """
-    times = {arm: [shown.get((arm, "test", image), 0) for image in free] for arm in judged}
-    if len(judged) == 1:
-        order = sorted(range(len(free)), key=times[judged[0]].__getitem__)  # stable: ties are at random
-        dealt = {judged[0]: [free[k] for k in order[:count]]}
+    times = {arm: [shown.get((arm, "test", image), 0) for image in free] for arm in counts}
+    if len(counts) == 1:
+        [(arm, count)] = counts.items()
+        order = sorted(range(len(free)), key=times[arm].__getitem__)  # stable: ties are at random
+        dealt = {arm: [free[k] for k in order[:count]]}
     else:
-        together: Counter[str] = Counter()
-        for (_, kind, image), n_shown in shown.items():
-            if kind == "test":
-                together[image] += n_shown
-        dealt = {
-            arm: [free[k] for k in own]
-            for arm, own in _cheapest(times, [together[image] for image in free], count).items()
-        }
+        cheapest = _cheapest(times, [together.get(image, 0) for image in free], list(counts.values()))
+        dealt = {arm: [free[k] for k in own] for arm, own in cheapest.items()}
     for own in dealt.values():
         rng.shuffle(own)
     return dealt
 
 
-def _cheapest(times: Mapping[Arm, Sequence[int]], together: Sequence[int], count: int) -> dict[Arm, list[int]]:
-    """Positions of ``count`` images per arm, all different, with the smallest sum of ``times``, then of ``together``."""
+def _cheapest(
+    times: Mapping[Arm, Sequence[int]], together: Sequence[int], counts: Sequence[int]
+) -> dict[Arm, list[int]]:
+    """Positions of so many images per arm, all different, with the smallest sum of ``times``, then of ``together``."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    n_needed = count * len(times)
+    n_needed = sum(counts)
     own, of_all = np.array(list(times.values())), np.array(together)
     # One time more than least outweighs whatever all the images of a session differ by in their sums.
     cost = (own - own.min(axis=1, keepdims=True)) * (n_needed * (int(np.ptp(of_all)) + 1)) + (of_all - of_all.min())
     # The other arms cannot take more than these, so no arm ever needs a dearer one.
     candidates = np.unique(np.argsort(cost, axis=1, kind="stable")[:, :n_needed])
-    seats, chosen = linear_sum_assignment(np.repeat(cost[:, candidates], count, axis=0))
-    return {arm: candidates[chosen[seats // count == k]].tolist() for k, arm in enumerate(times)}
+    seats, chosen = linear_sum_assignment(np.repeat(cost[:, candidates], counts, axis=0))
+    arm_of_seat = np.repeat(np.arange(len(counts)), counts)[seats]
+    return {arm: candidates[chosen[arm_of_seat == k]].tolist() for k, arm in enumerate(times)}
 
 
-def _in_stretches(dealt: Mapping[Arm, list[tuple[str, str | Arm]]], rng: random.Random) -> list[_Dealt]:
-    """Trials of all arms in one order: every stretch of as many trials as there are arms has one of each."""
+def _mixed(dealt: Mapping[Arm, list[tuple[str, str | Arm]]], rng: random.Random) -> list[_Dealt]:
+    """Trials of all arms in one order: as many in a row as there are arms have one of each, as long as there are of all."""
     order = []
-    for trials in zip(*([(arm, *trial) for trial in own] for arm, own in dealt.items()), strict=True):
-        stretch = [_Dealt("test", image, side, arm) for arm, image, side in trials]
-        rng.shuffle(stretch)
-        order += stretch
+    for trials in zip_longest(*([_Dealt("test", *trial, arm) for trial in own] for arm, own in dealt.items())):
+        row = [trial for trial in trials if trial is not None]
+        rng.shuffle(row)
+        order += row
     return order
 
 

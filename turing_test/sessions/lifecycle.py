@@ -26,13 +26,14 @@ from turing_test.sessions.assignment import (
     arms,
     as_columns,
     choose_arms,
+    choose_block_order,
     from_columns,
     in_block_order,
     per_arm,
     plan_session,
 )
 from turing_test.sessions.further_images import write_further
-from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s
+from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s, place_key
 from turing_test.sessions.places import sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
@@ -380,12 +381,14 @@ def _assign(connection: Connection, study: Study, turn: Turn, row: dict[str, Any
     judged = choose_arms(every, sessions, study.protocol.arms_per_person(len(every)), rng)
     if study.protocol.blocks == "method":
         judged = in_block_order(judged, sessions, rng)
-    trials = plan_session(study, judged, turn.images_shown(judged, simulated=simulated), rng)
+    block_order = choose_block_order(study, judged, turn.sessions_by_order(simulated=simulated), rng)
+    trials = plan_session(study, judged, turn.images_shown(judged, simulated=simulated), rng, block_order)
     method, other_method = as_columns(judged)
     row = row | {
         "state": "consented",
         "method": method,
         "other_method": other_method,
+        "block_order": block_order,
         "seed": seed,
         "n_trials": study.protocol.session_trials,
         "holds_place": True,
@@ -396,10 +399,10 @@ def _assign(connection: Connection, study: Study, turn: Turn, row: dict[str, Any
         connection,
         row,
         trials=rows,
-        places_taken=[(simulated, arm_key(judged), 1)],
+        places_taken=[(simulated, place_key(judged, block_order), 1)],
         images_shown=[(simulated, arm_key(arm), kind, image, times) for (arm, kind, image), times in shown.items()],
     )
-    turn.take(judged, shown, simulated=simulated)
+    turn.take(judged, block_order, shown, simulated=simulated)
     first_rows = [dict(zip(TRIAL_VALUES, values, strict=True)) for values in rows[: AHEAD + 1]]
     return first_snapshot({**row, "id": session_id}, first_rows)
 

@@ -21,7 +21,15 @@ from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, PreparedRows
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
-from turing_test.sessions.assignment import Arm, Judged, PlannedTrial, arm_of_planned, arm_of_trial, from_columns
+from turing_test.sessions.assignment import (
+    Arm,
+    BlockOrder,
+    Judged,
+    PlannedTrial,
+    arm_of_planned,
+    arm_of_trial,
+    from_columns,
+)
 from turing_test.sessions.breaks import break_allowance
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.summaries import write_summaries
@@ -38,6 +46,8 @@ __all__ = [
     "exposures",
     "idle_limit_s",
     "is_in_test",
+    "place_key",
+    "read_place_key",
     "release",
     "settle",
     "should_hold",
@@ -63,6 +73,7 @@ _DUE = (
     _S.c.simulated,
     _S.c.method,
     _S.c.other_method,
+    _S.c.block_order,
 )
 
 
@@ -131,6 +142,20 @@ def arm_key(arms: Arm | Judged | None) -> str:
     return json.dumps(arms)
 
 
+def place_key(judged: Judged, block_order: BlockOrder) -> str:
+    """What a session judges, and the order of its blocks of images where it has them, as the counter of places names it."""
+    if block_order is None:
+        return arm_key(judged)
+    return json.dumps({"judged": judged, "block_order": block_order})
+
+
+def read_place_key(key: str) -> tuple[Judged, BlockOrder]:
+    """The reverse of `place_key`."""
+    content = json.loads(key)
+    named = content if isinstance(content, dict) else {"judged": content, "block_order": None}
+    return tuple(map(tuple, named["judged"])), named["block_order"]
+
+
 def idle_limit_s(protocol: Protocol) -> float:
     """Seconds without a request after which a place may be lent."""
     return min(protocol.place_idle_s, protocol.session_timeout_s)
@@ -196,7 +221,9 @@ def _apply(connection: Connection, study: Study, rows: Sequence[Any], holding: s
     places: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
         if row.id in judged:
-            places[row.simulated, arm_key(judged[row.id])] += (row.id in holding) - bool(row.holds_place)
+            places[row.simulated, place_key(judged[row.id], row.block_order)] += (row.id in holding) - bool(
+                row.holds_place
+            )
     _add(connection, tables.places_taken, places)
     for holds in (True, False):
         changed = [row.id for row in rows if (row.id in holding) == holds and bool(row.holds_place) != holds]

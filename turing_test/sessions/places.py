@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared
-from turing_test.sessions.assignment import Arm, Judged, arms, per_arm
-from turing_test.sessions.place_counters import arm_key
+from turing_test.sessions.assignment import Arm, BlockOrder, Judged, arms, per_arm
+from turing_test.sessions.place_counters import arm_key, read_place_key
 from turing_test.study.study_folder import Study
 
-__all__ = ["has_room", "images_shown", "sessions_by_arms", "unused_links"]
+__all__ = ["has_room", "images_shown", "sessions_by_arms", "sessions_by_order", "unused_links"]
 
 _L, _TAKEN, _SHOWN = tables.link, tables.places_taken.c, tables.images_shown.c
 
@@ -39,8 +39,16 @@ _UNUSED_LINKS = Prepared(sa.select(sa.func.count()).select_from(_L).where(_L.c.u
 
 def sessions_by_arms(connection: Connection, *, simulated: bool) -> dict[Judged, int]:
     """Sessions that hold a place, by the arms that they judge; what has none is absent."""
+    sessions: Counter[Judged] = Counter()
+    for (judged, _), times in sessions_by_order(connection, simulated=simulated).items():
+        sessions[judged] += times
+    return dict(sessions)
+
+
+def sessions_by_order(connection: Connection, *, simulated: bool) -> dict[tuple[Judged, BlockOrder], int]:
+    """The same by arms and the order of the blocks of images."""
     rows = _PLACES_TAKEN.all(connection, of_simulated=simulated)
-    return {tuple(map(tuple, json.loads(judged))): times for judged, times in rows}
+    return {read_place_key(key): times for key, times in rows}
 
 
 def images_shown(

@@ -359,13 +359,20 @@ def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:
 def _replace(
     connection: Connection, study: Study, snapshot: Snapshot, spoiled: Upcoming, now: float, flag: str = "interrupted"
 ) -> Snapshot:
-    """Put the next reserve image in the place of a spoiled trial: same kind, same side, so that halves stay halves."""
-    reserve = connection.execute(
+    """Put the next reserve image, of the same block, in the place of a spoiled trial: same kind and side, so that halves stay halves."""
+    left = connection.execute(
         sa.select(_T.c.number, _T.c.image, _T.c.first_token, _T.c.second_token)
         .where(_T.c.session_id == snapshot.id, _T.c.phase == "reserve")
         .order_by(_T.c.number)
-        .limit(1)
-    ).first()
+    ).all()
+    was = connection.execute(
+        sa.select(_T.c.method, _T.c.other_method, _T.c.image).where(
+            _T.c.session_id == snapshot.id, _T.c.number == spoiled.number
+        )
+    ).one()
+    # Practice stands before the blocks of images, and may take from any.
+    block_of = study.manifest.blocks if spoiled.phase == "test" else {}
+    reserve = next((row for row in left if block_of.get(row.image) == block_of.get(was.image)), None)
     replaced_by = None if reserve is None else reserve.number
     _REPLACE.update(
         connection,
@@ -376,9 +383,7 @@ def _replace(
     connection.execute(sa.update(_S).where(_S.c.id == snapshot.id).values(check_at=CHECK_NOW))
     if reserve is None:  # this trial is lost; the export says so
         return _advance(connection, study, snapshot, now)
-    method, other_method = connection.execute(
-        sa.select(_T.c.method, _T.c.other_method).where(_T.c.session_id == snapshot.id, _T.c.number == spoiled.number)
-    ).one()
+    method, other_method = was.method, was.other_method
     arm = arm_of_trial(study, method, other_method, spoiled.further)
     # With preference no image is real: the side is where the first method of the pair was; several keep their order.
     side: str | Arm = spoiled.real_position or ("first" if arm is None or method == arm[0] else "second")

@@ -20,7 +20,7 @@ from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.assignment import arm_of_trial, from_columns
-from turing_test.sessions.place_counters import arm_key, is_in_test, settle, should_hold
+from turing_test.sessions.place_counters import arm_key, is_in_test, place_key, settle, should_hold
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.summaries import read_trials, summarise
 from turing_test.study.study_folder import Study
@@ -69,12 +69,12 @@ def mend_counters(storage: Storage, study: Study) -> None:
 def _wrong_places(connection: Connection, study: Study) -> Iterator[str]:
     holders: Counter[tuple[bool, str]] = Counter()
     query = (
-        sa.select(_S.c.simulated, _S.c.method, _S.c.other_method, sa.func.count())
+        sa.select(_S.c.simulated, _S.c.method, _S.c.other_method, _S.c.block_order, sa.func.count())
         .where(_S.c.holds_place, _S.c.method.is_not(None))
-        .group_by(_S.c.simulated, _S.c.method, _S.c.other_method)
+        .group_by(_S.c.simulated, _S.c.method, _S.c.other_method, _S.c.block_order)
     )
-    for simulated, method, other_method, number in connection.execute(query):
-        holders[bool(simulated), arm_key(from_columns(study, method, other_method))] += number
+    for simulated, method, other_method, block_order, number in connection.execute(query):
+        holders[bool(simulated), place_key(from_columns(study, method, other_method), block_order)] += number
     stored = {
         (bool(row.simulated), row.judged): row.times for row in connection.execute(sa.select(tables.places_taken))
     }

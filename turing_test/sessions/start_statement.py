@@ -20,7 +20,7 @@ _TAKEN, _SHOWN = (ADD_TO_COUNTERS[table.name] for table in (tables.places_taken,
 SESSION_VALUES = (
     "token_hash", "label", "state", "platform", "person_hash", "arrival_hash", "arrival", "verified", "simulated", "method",
     "other_method", "seed", "n_trials", "position", "completion_code", "consent_hash", "created_at", "updated_at",
-    "holds_place", "check_at",
+    "holds_place", "check_at", "block_order",
 )  # fmt: skip
 """Columns that a session has when it begins."""
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from turing_test.database.storage import Storage
 from turing_test.database.study_record import Admission, admission
-from turing_test.sessions.assignment import Arm, Judged
+from turing_test.sessions.assignment import Arm, BlockOrder, Judged
 from turing_test.sessions.place_counters import settle
-from turing_test.sessions.places import has_room, images_shown, sessions_by_arms, unused_links
+from turing_test.sessions.places import has_room, images_shown, sessions_by_order, unused_links
 from turing_test.study.study_folder import Study
 
 __all__ = ["Turn"]
@@ -37,6 +37,7 @@ class Turn:
     def __init__(self, connection: Connection, study: Study) -> None:
         self.admission: Admission = admission(connection)
         self._connection, self._study = connection, study
+        self._taken: dict[bool, Counter[tuple[Judged, BlockOrder]]] = {}
         self._sessions: dict[bool, Counter[Judged]] = {}
         self._shown: dict[tuple[bool, Judged | None], _Shown] = {}
         self._unused_links: int | None = None
@@ -62,8 +63,16 @@ class Turn:
     def sessions(self, *, simulated: bool) -> Mapping[Judged, int]:
         """Sessions that hold a place, by the arms that they judge."""
         if simulated not in self._sessions:
-            self._sessions[simulated] = Counter(sessions_by_arms(self._connection, simulated=simulated))
+            self._sessions[simulated] = Counter()
+            for (judged, _), times in self.sessions_by_order(simulated=simulated).items():
+                self._sessions[simulated][judged] += times
         return self._sessions[simulated]
+
+    def sessions_by_order(self, *, simulated: bool) -> Mapping[tuple[Judged, BlockOrder], int]:
+        """The same by arms and the order of the blocks of images."""
+        if simulated not in self._taken:
+            self._taken[simulated] = Counter(sessions_by_order(self._connection, simulated=simulated))
+        return self._taken[simulated]
 
     def images_shown(self, judged: Judged, *, simulated: bool) -> _Shown:
         """As `turing_test.sessions.places.images_shown`."""
@@ -83,7 +92,8 @@ class Turn:
         """A link was used; how many are left is asked anew."""
         self._unused_links = None
 
-    def take(self, judged: Judged, shown: _Shown, *, simulated: bool) -> None:
+    def take(self, judged: Judged, block_order: BlockOrder, shown: _Shown, *, simulated: bool) -> None:
         """Count a session that was stored, and the images that it shows."""
         self._sessions[simulated][judged] += 1
+        self._taken[simulated][judged, block_order] += 1
         self._shown[simulated, judged if len(judged) == 1 else None].update(shown)

@@ -9,8 +9,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from evalkit.files import write_atomically
 from evalkit.wording import some_names
 from turing_test.stimuli.build import Sources, build_stimuli
 from turing_test.stimuli.extending import Base, read_base
-from turing_test.stimuli.study_changes import manifest_changes, protocol_changes, refuse_if_fixed
+from turing_test.stimuli.study_changes import block_changes, manifest_changes, protocol_changes, refuse_if_fixed
+from turing_test.study.block_list import check_blocks, read_block_list
 from turing_test.study.build_record import BuildRecord, Methods
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
@@ -97,7 +98,8 @@ def create_study(
     preset : str, optional
         Key of `turing_test.study.protocol.PRESETS`; ``zhang2016`` for a new study.
     settings : mapping, optional
-        Values that replace those of the study file, by option.
+        Values that replace those of the study file, by option. The list that ``blocks`` names may lie anywhere: it is copied
+        into the folder.
     allow_missing : bool, default False
         Leave out images that not all folders have, instead of refusing.
     database_url : str, optional
@@ -123,23 +125,27 @@ def create_study(
     root = Path(folder)
     earlier = BuildRecord.read(root / BUILT) if (root / MANIFEST).exists() else None
     base = None
+    settings, list_given = _list_of_blocks(root, settings or {})
     if extends is not None:
         if (root / STUDY_FILE).exists():
             raise InputError(f"{root}: is a study already; --extends makes a new one, so name a new folder.")
         base = read_base(Path(extends), extends_database)
         truth = base.truth if truth is None else truth
         own_name = root.resolve().name
-        protocol = base.protocol(own_name if _can_be_named(own_name) else base.study.protocol.name, settings or {})
+        protocol = base.protocol(own_name if _can_be_named(own_name) else base.study.protocol.name, settings)
+        list_given = base.study.block_list_path()
     else:
-        protocol = _protocol(root, preset, settings or {}, earlier)
+        protocol = _protocol(root, preset, settings, earlier)
+    block_list = _BlockList(protocol, list_given or root / protocol.block_list)
     if earlier is None:
-        return _create(root, truth, methods, protocol, allow_missing, on_image, base)
+        return _create(root, truth, methods, protocol, block_list, allow_missing, on_image, base)
     return _update(
         root,
         earlier,
         truth,
         methods,
         protocol,
+        block_list,
         allow_missing=allow_missing,
         database_url=database_url,
         on_image=on_image,
@@ -151,14 +157,16 @@ def _create(
     truth: str | os.PathLike[str] | None,
     methods: Methods | None,
     protocol: Protocol,
+    block_list: _BlockList,
     allow_missing: bool,
     on_image: Callable[[int, int], None] | None,
     base: Base | None,
 ) -> Created:
     if truth is None or not methods:
         raise InputError(f"{root}: a new study needs --truth DIR and at least one --method NAME=DIR.")
-    _refuse_other_folder(root, protocol.consent_file)
+    _refuse_other_folder(root, protocol.consent_file, protocol.block_list)
     sources = _sources(truth, methods, allow_missing, protocol, root)
+    blocks = block_list.read(sources.pairs.names)
     left_out = len(sources.pairs.missing)
     existed = root.exists()
     try:
@@ -169,7 +177,7 @@ def _create(
             write_atomically(root / KEY, secrets.token_hex(32).encode(), 0o600)
         key = read_key(root / KEY)
         notes: list[str] = []
-        manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
+        manifest = replace(build_stimuli(root, protocol, sources, key, on_image, notes.append), blocks=blocks)
         check_study(protocol, manifest, root)
         if base is not None:
             base.refuse_other_stimuli(root, manifest)
@@ -183,6 +191,7 @@ def _create(
                 left_out=left_out,
                 protocol=protocol.as_dict(),
             ),
+            block_list,
             is_new=True,
         )
     except BaseException:
@@ -200,6 +209,7 @@ def _update(
     truth: str | os.PathLike[str] | None,
     methods: Methods | None,
     protocol: Protocol,
+    block_list: _BlockList,
     *,
     allow_missing: bool,
     database_url: str | None,
@@ -218,8 +228,11 @@ def _update(
         allow_missing = allow_missing or (earlier.allow_missing and not given)
         sources = _sources(truth, methods, allow_missing, protocol, root)
         left_out = len(sources.pairs.missing)
+        blocks = block_list.read(sources.pairs.names)
+        changed += block_changes(before.blocks, blocks)
+        refuse_if_fixed(root, changed, database_url)
         try:
-            manifest = build_stimuli(root, protocol, sources, key, on_image, notes.append)
+            manifest = replace(build_stimuli(root, protocol, sources, key, on_image, notes.append), blocks=blocks)
             changed += manifest_changes(root, before, manifest)
             check_study(protocol, manifest, root)
             refuse_if_fixed(root, changed, database_url)
@@ -228,6 +241,11 @@ def _update(
             raise
         if not changed:  # at most encoded by another version: answers name the files that were shown
             manifest = before
+    else:
+        blocks = block_list.read(before.images)
+        changed += block_changes(before.blocks, blocks)
+        refuse_if_fixed(root, changed, database_url)
+        manifest = replace(before, blocks=blocks)
     check_study(protocol, manifest, root)
     study = Study(root, protocol, manifest, key, Extension.read(root))
     _write(
@@ -235,6 +253,7 @@ def _update(
         BuildRecord(
             truth=truth, methods=methods, allow_missing=allow_missing, left_out=left_out, protocol=protocol.as_dict()
         ),
+        block_list,
         is_new=False,
     )
     _prune(root, _files(manifest))
@@ -287,6 +306,39 @@ def _stimulus_options(protocol: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
+@dataclass(frozen=True)
+class _BlockList:
+    """The list of blocks that a protocol names, wherever it lies now; nothing where it names none."""
+
+    protocol: Protocol
+    path: Path
+
+    def read(self, images: Collection[str]) -> dict[str, str]:
+        """Block by image; empty without blocks of images."""
+        if not self.protocol.block_list:
+            return {}
+        blocks = read_block_list(self.path, images)
+        check_blocks(self.protocol, blocks, self.path)
+        return blocks
+
+    def copy_to(self, root: Path) -> None:
+        """Put it into the study folder, unless it is there."""
+        name = self.protocol.block_list
+        if name and self.path.resolve() != (root / name).resolve():
+            write_atomically(root / name, self.path.read_bytes())
+
+
+def _list_of_blocks(root: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """The settings with the bare name of the list of blocks, and where it lies: as named, or in the study folder."""
+    settings, named = dict(settings), settings.get("blocks")
+    if not isinstance(named, str) or not named.endswith(".csv"):
+        return settings, None
+    path = Path(named)
+    settings["blocks"] = path.name
+    in_folder = root / path.name
+    return settings, in_folder if named == path.name and not path.is_file() and in_folder.is_file() else path
+
+
 def _can_be_named(name: str) -> bool:
     try:
         Protocol(name=name)
@@ -319,10 +371,10 @@ def _sources(
     return sources
 
 
-def _refuse_other_folder(root: Path, consent_file: str) -> None:
+def _refuse_other_folder(root: Path, *owners_files: str) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; name a folder for the study.")
-    ours = {STUDY_FILE, KEY, "stimuli", OWN_TEXTS, EXTENDS, consent_file}
+    ours = {STUDY_FILE, KEY, "stimuli", OWN_TEXTS, EXTENDS, *owners_files}
     if root.is_dir() and not (root / STUDY_FILE).exists():
         # Hidden: what an interrupted build left behind, or the system's own.
         names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
@@ -334,13 +386,14 @@ def _refuse_other_folder(root: Path, consent_file: str) -> None:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _write(study: Study, built: BuildRecord, *, is_new: bool) -> None:
+def _write(study: Study, built: BuildRecord, block_list: _BlockList, *, is_new: bool) -> None:
     """Write the files that describe a study, in an order that an interruption at any point leaves mendable.
 
     Without a manifest there is no study, so a new one gets it last. A study that is there gets the record of what it was
     built from last: until then the old record makes the next run build again.
     """
     root = study.folder
+    block_list.copy_to(root)
     _write_study_file(root / STUDY_FILE, study.protocol)
     _write_recruiting(root, study.protocol.public_url)
     texts = {BUILT: built.to_json(), MANIFEST: study.manifest.to_json()}

@@ -64,12 +64,14 @@ class Base:
         return Protocol(**{**before, "name": name, **settings})
 
     def prepare(self, root: Path) -> None:
-        """Give the new folder the secret, the texts and the people of the study."""
+        """Give the new folder the secret, the texts, the list of blocks and the people of the study."""
         write_atomically(root / KEY, (self.study.folder / KEY).read_bytes(), 0o600)
         if (self.study.folder / OWN_TEXTS).is_dir():
             shutil.copytree(self.study.folder / OWN_TEXTS, root / OWN_TEXTS, dirs_exist_ok=True)
         if self.study.protocol.consent_file:
             shutil.copy(self.study.folder / self.study.protocol.consent_file, root)
+        if self.study.protocol.block_list:
+            shutil.copy(self.study.folder / self.study.protocol.block_list, root)
         write_atomically(root / EXTENDS, self.extension.to_json(), 0o600)
 
     def refuse_other_stimuli(self, root: Path, manifest: Manifest) -> None:

@@ -18,7 +18,7 @@ from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import NEWER, RUNNING, Protocol
 from turing_test.study.study_folder import DATABASE, MOVED, stimulus_path
 
-__all__ = ["manifest_changes", "protocol_changes", "refuse_if_fixed", "same_pixels"]
+__all__ = ["block_changes", "manifest_changes", "protocol_changes", "refuse_if_fixed", "same_pixels"]
 
 
 def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
@@ -63,6 +63,12 @@ def manifest_changes(root: Path, before: Manifest, after: Manifest) -> list[str]
         names = sorted(f"{stimulus.method or stimulus.role} {stimulus.image}" for stimulus in repainted)
         changes.append(f"stimuli: {len(repainted)} with other pixels ({some_names(names)})")
     return changes
+
+
+def block_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Images that are in another block than before, a line; those that came or went are told as images."""
+    moved = sorted(image for image in before.keys() & after.keys() if before[image] != after[image])
+    return [f"blocks: {counted(len(moved), 'image')} in another block ({some_names(moved)})"] * bool(moved)
 
 
 def same_pixels(old: Path, new: Path) -> bool:

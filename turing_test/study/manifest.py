@@ -70,6 +70,8 @@ class Manifest:
         By SHA-256 (hex).
     plates : tuple of Plate
         Empty without a colour vision screen.
+    blocks : mapping of str to str
+        Block by image; empty without blocks of images.
     """
 
     study: str
@@ -79,6 +81,7 @@ class Manifest:
     methods: tuple[str, ...]
     stimuli: Mapping[str, Stimulus]
     plates: tuple[Plate, ...] = field(default=())
+    blocks: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -128,6 +131,7 @@ class Manifest:
                 methods=tuple(content["methods"]),
                 stimuli={sha: Stimulus(**stimulus) for sha, stimulus in content["stimuli"].items()},
                 plates=tuple(Plate(**plate) for plate in content["plates"]),
+                blocks=dict(content.get("blocks", {})),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"lacks {error}" if isinstance(error, KeyError) else error
@@ -146,7 +150,17 @@ class Manifest:
             "methods": list(self.methods),
             "stimuli": {sha: asdict(self.stimuli[sha]) for sha in sorted(self.stimuli)},
             "plates": [asdict(plate) for plate in self.plates],
+            # Absent where there are none: digests of studies from before there were blocks stay as they are.
+            **({"blocks": dict(self.blocks)} if self.blocks else {}),
         }
+
+    @cached_property
+    def images_by_block(self) -> Mapping[str, tuple[str, ...]]:
+        """The images of each block, both in order of their names; empty without blocks of images."""
+        by_block: dict[str, list[str]] = {block: [] for block in sorted(set(self.blocks.values()))}
+        for image in sorted(self.blocks):
+            by_block[self.blocks[image]].append(image)
+        return {block: tuple(own) for block, own in by_block.items()}
 
     @cached_property
     def _by_meaning(self) -> Mapping[tuple[str, str, str | None], str]:

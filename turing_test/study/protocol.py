@@ -169,6 +169,7 @@ ANSWERS_HEIGHT = (
 _LINE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,500}"
 _CODE = r"[A-Za-z0-9_-]{0,64}"
 _OWN_FILE = r"([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})?"
+_BLOCKS = r"none|method|[A-Za-z0-9_-][A-Za-z0-9._-]{0,123}\.csv"
 _CODE_ALLOWED = "up to 64 letters, digits, - and _; empty where there is none"
 
 
@@ -273,10 +274,11 @@ class Protocol:
         "How many methods one participant judges (preference: pairs of methods; with alternatives: sets). 1 in the paper. With more, each gets\n"
         "equally many of the person's trials; test_trials - vigilance_trials must be a multiple.",
     )  # fmt: skip
-    blocks: str = _choice(
-        "session", "none", ("none", "method"),
-        "Order of the test when one person judges several methods. none: every stretch has one trial of each; method: all\n"
-        "trials of a method (preference: of a pair) in a row, the order of the blocks balanced over people.",
+    blocks: str = _text(
+        "session", "none", _BLOCKS, '"none", "method", or the name of a .csv file in the study folder',
+        "Order of the test. none: every stretch has one trial of each method that a person judges; method: all trials of a\n"
+        "method (preference: of a pair) in a row. A file with the columns image and block, one row per photo: all trials of a\n"
+        "block of photos in a row, equally many of each block. The order of the blocks is balanced over people.",
     )  # fmt: skip
     break_every: int = _number(
         "session", 0, 0, 1000, "A page to rest at after every so many trials of the test; 0 for none."
@@ -561,6 +563,11 @@ class Protocol:
     def idle_allowed_s(self, position: int) -> int:
         """Seconds without a word, before the trial at this position, after which a session expires: a break is no idleness."""
         return self.session_timeout_s + (self.break_allowed_s if self.has_break_before(position) else 0)
+
+    @property
+    def block_list(self) -> str:
+        """The file that says which photo belongs to which block; empty without blocks of photos."""
+        return "" if self.blocks in ("none", "method") else self.blocks
 
     @property
     def answers_needed(self) -> int:

@@ -10,6 +10,7 @@
     STUDY/recruiting/                    address and XML for Prolific and MTurk, once public_url is set
     STUDY/built.json                     from which folders and options the stimuli were built
     STUDY/study.db                       the answers (SQLite), once served
+    STUDY/NAME.csv                       which photo belongs to which block; only if blocks names it
     STUDY/extends.json                   the study that this one adds methods to, and who took part in that
     STUDY/moved.json                     where the answers are, once moved
 """
@@ -28,6 +29,7 @@ from typing import Any
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
 from evalkit.wording import counted, error_reason
+from turing_test.study.block_list import check_blocks, read_block_list
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import NOT_METHODS, Manifest
 from turing_test.study.protocol import Protocol
@@ -152,6 +154,17 @@ class Study:
         name = self.protocol.prolific_keys
         return self._owners_file("prolific_keys", name) if name else None
 
+    def block_list_path(self) -> Path | None:
+        """File that says which photo belongs to which block; None when the study has no such blocks.
+
+        Raises
+        ------
+        InputError
+            When ``blocks`` names one outside the study folder.
+        """
+        name = self.protocol.block_list
+        return self._owners_file("blocks", name) if name else None
+
     def _owners_file(self, option: str, name: str) -> Path:
         """A file that an option names: one that the owner put into the folder, and no other."""
         path = self.folder / name
@@ -197,6 +210,11 @@ def read_study(folder: str | os.PathLike[str]) -> Study:
         Extension.read(root),
     )
     check_study(study.protocol, study.manifest, root)
+    block_list = study.block_list_path()
+    if block_list is not None and read_block_list(block_list, study.manifest.images) != study.manifest.blocks:
+        raise InputError(
+            f"{block_list}: is not the list that the study was created with; run evalkit study create again."
+        )
     return study
 
 
@@ -236,9 +254,15 @@ def check_study(protocol: Protocol, manifest: Manifest, folder: Path) -> None:
     ):
         if wanted_any and not manifest.has_role(role):
             raise InputError(f"{where}: {key} is {wanted_any}, but no {role} images were built; {again}.")
+    if bool(protocol.block_list) != bool(manifest.blocks):
+        built_with = "with" if manifest.blocks else "without"
+        raise InputError(
+            f'{where}: blocks is "{protocol.blocks}", but the study was created {built_with} blocks of images; {again}.'
+        )
     if protocol.color_vision and not manifest.plates:
         raise InputError(f"{where}: color_vision is true, but no plates were built; {again}.")
     check_before_build(protocol, len(manifest.images), len(manifest.methods), folder)
+    check_blocks(protocol, manifest.blocks, folder / protocol.block_list)
     check_names(protocol, manifest.methods, folder)
 
 

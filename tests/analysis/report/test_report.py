@@ -773,6 +773,19 @@ def test_the_report_says_when_people_and_metrics_saw_other_pixels(
     assert "The study differed from its preset in: image_ms = 500." in page
 
 
+def test_the_methods_paragraph_tells_of_blocks_of_images(
+    tmp_path: Path, write_csv: Write, study_rows: list[dict]
+) -> None:
+    rows = [{**row, "block": ("indoor", "outdoor")[k % 2]} for k, row in enumerate(study_rows)]
+    run_report("--trials", write_csv(rows), "--out", tmp_path / "foreign")
+    assert "Williams" not in (tmp_path / "foreign" / "report.html").read_text()  # whatever their column says
+    rows = [{**row, "departures": 'test_trials = 20; blocks = "scenes.csv"'} for row in rows]
+    run_report("--trials", write_csv(rows), "--out", tmp_path / "out")
+    said = "The images came in 2 blocks (indoor, outdoor), whose order was balanced over participants (rows of a Williams design)"
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert said in (tmp_path / "out" / "methods.tex").read_text()
+
+
 def test_metrics_beside_naturalness_are_not_said_to_fool(tmp_path: Path, write_csv: Write, scores: Path) -> None:
     rng = np.random.default_rng(2)
     rows = [

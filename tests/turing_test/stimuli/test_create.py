@@ -4,6 +4,7 @@ import re
 import sqlite3
 import stat
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from evalkit.files import write_atomically
 from evalkit.images import image_files
 from evalkit.scoring.record import size_field
 from turing_test.commands import study_files
+from turing_test.server.doctor import examine
 from turing_test.server.local_server import local_server
 from turing_test.simulation.observers import Population
 from turing_test.simulation.play import simulate
@@ -397,6 +399,116 @@ class TestAStudyWithAnswers:
         edit(sources / "study", "gap_ms = 600", "gap_ms = 500")
         with pytest.raises(InputError, match=r"cannot be read .*so nothing was changed"):
             create_study(sources / "study")
+
+
+class TestBlocksOfImages:
+    SETTINGS: ClassVar = {**SETTINGS, "reserve_trials": 0}
+    ROWS = "image,block\n0.png,indoor\n1.png,indoor\n2.png,indoor\n3.png,outdoor\n4.png,outdoor\n"
+
+    @pytest.fixture
+    def scenes(self, sources):
+        (sources / "lists").mkdir()
+        path = sources / "lists" / "scenes.csv"
+        path.write_text(self.ROWS)
+        return path
+
+    def settings(self, path):
+        return {**self.SETTINGS, "blocks": str(path)}
+
+    def test_the_list_is_copied_and_part_of_what_the_study_is(self, sources, scenes):
+        study = create(sources, settings=self.settings(scenes)).study
+        assert study == read_study(sources / "study")
+        assert study.protocol.blocks == "scenes.csv"
+        assert (sources / "study" / "scenes.csv").read_text() == self.ROWS
+        assert study.manifest.blocks == dict(zip("01234", ["indoor"] * 3 + ["outdoor"] * 2, strict=True))
+        scenes.unlink()
+        assert create_study(sources / "study").changes == ()
+        assert 'blocks = "scenes.csv"' in study.protocol.departures
+
+    def test_a_list_beside_the_study_file_is_found_without_a_path(self, sources, monkeypatch):
+        (sources / "study").mkdir()
+        (sources / "study" / "scenes.csv").write_text(self.ROWS)
+        monkeypatch.chdir(sources / "truth")
+        assert create(sources, settings=self.settings("scenes.csv")).study.manifest.blocks["4"] == "outdoor"
+
+    def test_a_list_in_the_working_folder_comes_before_that(self, sources, monkeypatch):
+        (sources / "study").mkdir()
+        (sources / "study" / "scenes.csv").write_text("old")
+        (sources / "scenes.csv").write_text(self.ROWS)
+        monkeypatch.chdir(sources)
+        create(sources, settings=self.settings("scenes.csv"))
+        assert (sources / "study" / "scenes.csv").read_text() == self.ROWS
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("4.png", "5.png", "row 6: 5.png is no image of the study"),
+            ("4.png,outdoor\n", "", r"1 image of the study has no row \(4\)"),
+            ("4.png", "3.png", "row 6: 3 stands in row 5 already"),
+            ("4.png,outdoor", ",", "row 6: is empty"),
+            (
+                "2.png,indoor\n3.png,outdoor",
+                "2.png,indoor\n3.png,indoor",
+                "block outdoor has 1 photo, .* up to 2 of it",
+            ),
+            ("1.png,indoor\n2.png,indoor", "1.png,b\n2.png,c", "names 4 blocks, .* is 2; allowed are at most"),
+        ],
+    )
+    def test_a_list_that_does_not_fit_is_refused_before_anything_is_made(self, sources, scenes, old, new, message):
+        scenes.write_text(self.ROWS.replace(old, new))
+        with pytest.raises(InputError, match=rf"lists/scenes\.csv.*{message}"):
+            create(sources, settings=self.settings(scenes))
+        assert not (sources / "study").exists()
+
+    def test_a_list_that_is_not_there_is_named_where_it_was_looked_for(self, sources):
+        with pytest.raises(InputError, match=r"nowhere/scenes\.csv: cannot be read as the list that blocks names"):
+            create(sources, settings=self.settings(sources / "nowhere" / "scenes.csv"))
+        assert not (sources / "study").exists()
+
+    def test_a_change_of_the_list_is_told_and_refused_once_there_are_answers(self, sources, scenes):
+        before = create(sources, settings=self.settings(scenes)).study
+        copy = sources / "study" / "scenes.csv"
+        changed = self.ROWS.replace("2.png,indoor", "2.png,outdoor")
+        copy.write_text(changed)
+        after = create_study(sources / "study")
+        assert after.changes == ("blocks: 1 image in another block (2)",)
+        assert after.study.manifest.digest != before.manifest.digest
+        assert after.study == read_study(sources / "study")
+        store_session(sources / "study", simulated=False)
+        scenes.write_text(self.ROWS)
+        with pytest.raises(InputError, match=r"has 1 session of participants.*1 image in another block"):
+            create_study(sources / "study", settings={"blocks": str(scenes)})
+        assert copy.read_text() == changed
+        with pytest.raises(InputError, match=r'blocks: "scenes\.csv" -> "none"'):
+            create_study(sources / "study", settings={"blocks": "none"})
+
+    def test_blocks_come_and_go_while_nobody_has_taken_part(self, sources, scenes):
+        plain = create(sources, settings=self.SETTINGS).study
+        edit(sources / "study", 'blocks = "none"', 'blocks = "scenes.csv"')
+        with pytest.raises(
+            InputError, match=r'blocks is "scenes\.csv", but the study was created without blocks of images'
+        ):
+            read_study(sources / "study")
+        created = create_study(sources / "study", settings={"blocks": str(scenes)})
+        assert created.changes == ('blocks: "none" -> "scenes.csv"',)
+        assert created.study.manifest.stimuli == plain.manifest.stimuli
+        assert create_study(sources / "study", settings={"blocks": "none"}).study == read_study(sources / "study")
+        assert read_study(sources / "study").manifest.digest == plain.manifest.digest
+
+    def test_a_stamp_covers_the_list(self, sources, scenes):
+        create(sources, settings=self.settings(scenes))
+        freeze(read_study(sources / "study"))
+        scenes.write_text(self.ROWS.replace("2.png,indoor", "2.png,outdoor"))
+        with pytest.raises(InputError, match=r"is frozen.*1 image in another block \(2\)"):
+            create_study(sources / "study", settings={"blocks": str(scenes)})
+
+    def test_the_command_and_the_doctor_say_what_a_session_shows(self, sources, scenes):
+        words = [str(sources / "study"), "--truth", str(sources / "truth"), "--method", f"mine={sources / 'mine'}"]
+        settings = [word for key, value in self.settings(scenes).items() for word in ("--set", f"{key}={value}")]
+        printed = CliRunner().invoke(study_files.create_command, [*words, *settings]).output
+        said = "2 blocks of images (scenes.csv; photos: indoor 3, outdoor 2), 1 or 2 trials of each per session, in 2 balanced orders"
+        assert said in printed
+        assert {check.name: check.finding for check in examine(sources / "study")}["blocks"] == said
 
 
 class TestPermissions:

@@ -111,6 +111,33 @@ def test_a_method_is_added_nobody_takes_part_twice_and_both_are_analysed_togethe
     assert again.first_manifest == old.manifest.digest
 
 
+def test_blocks_of_images_are_those_of_the_first_study(folder, take_part):
+    (folder / "scenes.csv").write_text("image,block\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(6)))
+    settings = {**SETTINGS, "reserve_trials": 0, "blocks": str(folder / "scenes.csv")}
+    methods = {name: folder / name for name in ("mine", "other")}
+    old = create_study(folder / "blocked", folder / "truth", methods, settings=settings).study
+    (folder / "scenes.csv").unlink()
+    old_url, _ = take_part(old, "person0", "person1")
+    closed(old, old_url)
+    added = {"third": folder / "third"}
+    new = create_study(folder / "new", None, added, extends=folder / "blocked", extends_database=old_url).study
+    assert new == read_study(folder / "new")
+    assert new.manifest.blocks == old.manifest.blocks
+    new_url, _ = take_part(new, "person2")
+    table = check_together([trials_of(old, old_url), trials_of(new, new_url)], check_trials)
+    test = table.of_kind("test")
+    assert [new.manifest.blocks[image] for image in test["image"]] == test["block"].tolist()
+    with pytest.raises(InputError, match=r"--set blocks: a study that extends .* asks what that asked"):
+        create_study(
+            folder / "newer",
+            None,
+            added,
+            extends=folder / "blocked",
+            extends_database=old_url,
+            settings={"blocks": "none"},
+        )
+
+
 def test_tables_of_unrelated_studies_are_not_put_together(folder, take_part):
     create_study(folder / "alone", folder / "truth", {"third": folder / "third"}, settings=SETTINGS)
     studies = [read_study(folder / name) for name in ("old", "alone")]
