@@ -222,8 +222,8 @@ def fool_rates(
     trials = as_trials(trials)
     if trials.seeks_real:
         raise InputError(
-            f"{trials.source} is a search for the real photo among {trials.n_alternatives} images; it has shares against chance "
-            "(choice_shares.csv), no fool rates, which are of two."
+            f"{trials.source} is a search for the real photo among {counted(trials.n_alternatives, 'image')}; it has shares against "
+            "chance (choice_shares.csv), no fool rates, which are of two."
         )
     if trials.preset == "preference":
         raise InputError(f"{trials.source} is a preference study; it has a scale and a win matrix, no fool rates.")
