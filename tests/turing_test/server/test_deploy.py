@@ -31,6 +31,16 @@ def evalkit(words):
     return [sys.executable, "-c", "from evalkit.cli import main; main(prog_name='evalkit')", *words]
 
 
+def said_until(server, word):
+    """What a server has printed once the word is among it."""
+    seen = ""
+    while word not in seen:
+        line = server.stdout.readline()
+        assert line, f"{shlex.join(server.args)} ended: {seen}"
+        seen += line
+    return seen
+
+
 def test_every_variable_that_compose_needs_is_in_the_example():
     needed = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     given = dict(
@@ -178,11 +188,7 @@ def test_the_servers_command_serves_the_study_from_postgresql(database_url, tmp_
         evalkit(words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        seen = ""
-        while "participants" not in seen:
-            line = server.stdout.readline()
-            assert line, f"{shlex.join(words)} ended: {seen}"
-            seen += line
+        seen = said_until(server, "participants")
         url = re.search(r"http://\S+?(?=/\s)", seen)[0]
         check = service["healthcheck"]["test"]
         assert check[:3] == ["CMD", "python", "-c"]
@@ -254,11 +260,7 @@ def test_several_studies_are_served_and_backed_up_by_what_the_two_files_say(make
         evalkit(words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        seen = ""
-        while "dashboard" not in seen:
-            line = server.stdout.readline()
-            assert line, f"{shlex.join(words)} ended: {seen}"
-            seen += line
+        seen = said_until(server, "dashboard")
         url = re.search(r"http://[^/\s]+", seen)[0]
         code = service["healthcheck"]["test"][3].replace("http://127.0.0.1:8000", url)
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
