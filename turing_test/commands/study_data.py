@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -293,8 +294,11 @@ def forget_command(
     yes: bool,
     database: str | None,
 ) -> None:
-    """Delete the session, answers and display times of one participant of STUDY. Copies made before keep them."""
-    from turing_test.sessions.forgetting import forget
+    """Delete the session, answers and display times of one participant of STUDY. Copies made before keep them.
+
+    When the command ends, a running server sends that person no image any more.
+    """
+    from turing_test.sessions.forgetting import NOTICED_WITHIN_S, forget
     from turing_test.sessions.identifiers import Identifier
 
     identifier = Identifier(label=label, code=code, link=link, worker=worker, platform=platform)
@@ -302,4 +306,5 @@ def forget_command(
         if not yes:
             click.confirm(f"Delete {identifier} from {study} for good?", abort=True)
         trials = forget(storage, opened, identifier)
+    time.sleep(NOTICED_WITHIN_S)  # every server that runs has noticed it then
     click.echo(f"{study}: deleted, {counted(trials, 'trial')}. Exports and backups made before still have them.")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from evalkit.errors import InputError
 from evalkit.wording import agree, counted
 from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
 from turing_test.sessions.identifiers import Identifier, find_sessions
@@ -17,7 +18,22 @@ from turing_test.sessions.place_counters import release
 from turing_test.sessions.turn import Turn
 from turing_test.study.study_folder import Study
 
-__all__ = ["forget"]
+__all__ = ["NOTICED_WITHIN_S", "forget", "last_forgotten"]
+
+NOTICED_WITHIN_S = 1.0
+"""How long a running server may go on with what it read of somebody before (seconds)."""
+
+_E = tables.event
+_LAST_FORGOTTEN = Prepared(
+    # Events of no session are few, and are found by their index.
+    sa.select(sa.func.coalesce(sa.func.max(_E.c.id), 0)).where(_E.c.session_id.is_(None), _E.c.kind == "forgotten")
+)
+
+
+def last_forgotten(connection: Connection) -> int:
+    """A number that grows whenever somebody is forgotten; 0 before the first."""
+    number: int = _LAST_FORGOTTEN.all(connection)[0][0]
+    return number
 
 
 def forget(storage: Storage, study: Study, identifier: Identifier) -> int:

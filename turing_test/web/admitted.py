@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from turing_test.database.storage import Storage
+from turing_test.sessions.forgetting import NOTICED_WITHIN_S, last_forgotten
 from turing_test.sessions.snapshot import Snapshot
 from turing_test.sessions.views import allowed_images
 from turing_test.study.study_folder import Study
@@ -45,30 +47,44 @@ class Admitted:
     """What the database said of sessions of late, in memory alone; each image once.
 
     Whatever changes a session in this process ends what is kept of it (`end`). Another process may change it too, hence the
-    short time.
+    short time; that it forgot somebody is asked about once in `NOTICED_WITHIN_S`, and then everything is asked anew.
 
     Parameters
     ----------
     study : Study
+    storage : Storage
+        Its tables are made.
     limit : int
         Sessions.
     keep_s : float
         Seconds.
     """
 
-    def __init__(self, study: Study, limit: int = 20_000, keep_s: float = 10.0) -> None:
-        self._study, self._limit, self._keep_s = study, limit, keep_s
+    def __init__(self, study: Study, storage: Storage, limit: int = 20_000, keep_s: float = 10.0) -> None:
+        self._study, self._storage, self._limit, self._keep_s = study, storage, limit, keep_s
+        self._looked_at = time.monotonic()
+        self._last_forgotten = storage.read(last_forgotten)
+        self._emptied_at = self._looked_at
         self._sessions: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, token: str, snapshot: Snapshot) -> None:
+    def keep(self, token: str, snapshot: Snapshot, *, asked_at: float) -> None:
         """Keep where a session stands, in place of what was kept of it.
 
         Of two requests at once, the one that changed the session first may come here last: then the database is asked.
+
+        Parameters
+        ----------
+        token : str
+        snapshot : Snapshot
+        asked_at : float
+            When the request began, by `time.monotonic`: what was read before somebody was forgotten may be that person's.
         """
         until = time.monotonic() + self._keep_s
         with self._lock:
             before = self._sessions.pop(token, None)
+            if asked_at < self._emptied_at:
+                return
             if before is not None and before.updated_at > snapshot.updated_at:
                 self._sessions[token] = _Kept(until, before.updated_at, {})
             else:
@@ -77,7 +93,14 @@ class Admitted:
                 self._sessions.popitem(last=False)
 
     def take(self, token: str, image: str) -> Image | None:
-        """An image of a session, no second time; None when the database must be asked."""
+        """An image of a session, no second time; None when the database must be asked.
+
+        Raises
+        ------
+        StorageUnavailable
+            When the database does not say whether somebody was forgotten.
+        """
+        self._notice_forgotten()
         with self._lock:
             kept = self._sessions.get(token)
             if kept is None or time.monotonic() >= kept.until:
@@ -90,6 +113,18 @@ class Admitted:
         """Keep nothing more of a session."""
         with self._lock:
             self._sessions.pop(token, None)
+
+    def _notice_forgotten(self) -> None:
+        """Keep nothing of what was read before somebody was forgotten, by whatever process."""
+        began = time.monotonic()
+        if began < self._looked_at + NOTICED_WITHIN_S:
+            return
+        last = self._storage.read(last_forgotten)
+        with self._lock:
+            self._looked_at = max(self._looked_at, began)
+            if last > self._last_forgotten:
+                self._last_forgotten, self._emptied_at = last, time.monotonic()
+                self._sessions.clear()
 
     def _images(self, token: str, snapshot: Snapshot) -> dict[str, Image]:
         return {

@@ -58,7 +58,7 @@ class Context:
     admitted: Admitted = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "admitted", Admitted(self.study))
+        object.__setattr__(self, "admitted", Admitted(self.study, self.storage))
 
 
 def context() -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -79,10 +80,10 @@ class ImagesFirst:
         return self._application(environ, start_response)
 
     def _fetch(self, token: str, image: str) -> bytes | None:
-        admitted = self._server.admitted.take(token, image)
-        if admitted is None:
-            return None
         try:
+            admitted = self._server.admitted.take(token, image)
+            if admitted is None:
+                return None
             png = _png(self._server, admitted, image)
             _count_look(self._server, admitted, image)
         except (DamagedStimulus, StorageUnavailable):  # the application meets it again, and says so
@@ -108,8 +109,9 @@ def _count_look(server: Context, admitted: Image, image: str) -> None:
 
 def _ask(server: Context, token: str, image: str) -> Image:
     """One query for all images of the current and the next trial; those further ahead need one each."""
+    asked_at = time.monotonic()
     snapshot = sessions.look_up(server.storage, token)
-    server.admitted.keep(token, snapshot)
+    server.admitted.keep(token, snapshot, asked_at=asked_at)
     asked = server.admitted.take(token, image)
     if asked is not None:
         return asked

@@ -65,6 +65,12 @@ def _page(server: Context, *, session: str = "", link: str = "", opened: str = "
 # --- the JSON interface ------------------------------------------------------------------------------------------
 
 
+@blueprint.before_request
+def note_beginning() -> None:
+    """When the request came, as `ask_anew` needs it."""
+    g.asked_at = time.monotonic()
+
+
 @blueprint.after_request
 def ask_anew(response: Response) -> Response:
     """What a session may fetch may have changed with it: what it was told now says so, else the database is asked."""
@@ -73,7 +79,7 @@ def ask_anew(response: Response) -> Response:
         if snapshot is None:
             context().admitted.end(token)
         else:
-            context().admitted.keep(token, snapshot)
+            context().admitted.keep(token, snapshot, asked_at=g.asked_at)
     return response
 
 

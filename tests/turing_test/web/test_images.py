@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
+from evalkit.cli import main
 from tests.turing_test.studies import make_study
+from turing_test.database.storage import Storage
 from turing_test.sessions import lifecycle
+from turing_test.sessions.forgetting import NOTICED_WITHIN_S, forget
+from turing_test.sessions.identifiers import Identifier
+
+MONOTONIC = time.monotonic
 
 
 @pytest.fixture
@@ -45,18 +53,60 @@ def test_of_two_requests_at_once_the_older_state_admits_nothing(make_client, stu
     older = lifecycle.look_up(person.app.extensions["turing_test"].storage, person.token)
     person.on_session("withdraw", {})
     for _ in range(2):
-        admitted.keep(person.token, older)  # as a request does that was answered before, and comes to its end later
+        admitted.keep(
+            person.token, older, asked_at=time.monotonic()
+        )  # as a request does that was answered before, and comes to its end later
         assert person.client.get(view["trial"]["images"][0]).status_code == 404
 
 
-def test_what_is_kept_is_forgotten_after_moments(make_client, study, looked_up, monkeypatch):
+def test_what_is_kept_is_forgotten_after_moments(make_client, study, looked_up, later):
     person = make_client(study)
     image = person.enter()["trial"]["images"][0]
-    later = time.monotonic() + 11
-    monkeypatch.setattr("turing_test.web.admitted.time.monotonic", lambda: later)
+    later(11)
     looked_up.clear()
     assert person.client.get(image).status_code == 200
     assert looked_up == [person.token]
+
+
+def arrival(worker):
+    return {"PROLIFIC_PID": worker, "STUDY_ID": "study", "SESSION_ID": f"session-of-{worker}"}
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Sets forward the clock by which images are kept."""
+    passed = [0.0]
+    monkeypatch.setattr("turing_test.web.admitted.time.monotonic", lambda: MONOTONIC() + passed[0])
+    return lambda seconds: passed.append(passed.pop() + seconds)
+
+
+def test_no_image_of_somebody_who_was_forgotten_is_sent_when_the_command_ends(make_client, study, database_url):
+    person, bystander = make_client(study), make_client(study)
+    images = person.enter(query=arrival("one"))["trial"]["images"]
+    of_bystander = bystander.enter(query=arrival("two"))["trial"]["images"]
+    assert person.client.get(images[0]).status_code == 200  # which tells of the other as well
+    who = ["--platform", "prolific", "--worker", "one"]
+    forgotten = CliRunner().invoke(
+        main, ["study", "forget", str(study.folder), *who, "--yes", "--database", database_url]
+    )
+    assert forgotten.exit_code == 0, forgotten.output
+    assert person.client.get(images[1]).status_code == 404
+    assert bystander.client.get(of_bystander[0]).status_code == 200
+
+
+def test_what_was_read_of_somebody_before_they_were_forgotten_is_not_kept_afterwards(
+    make_client, study, database_url, later
+):
+    person = make_client(study)
+    images = person.enter(query=arrival("one"))["trial"]["images"]
+    server = person.app.extensions["turing_test"]
+    began, before = MONOTONIC(), lifecycle.look_up(server.storage, person.token)
+    with closing(Storage(database_url)) as elsewhere:
+        forget(elsewhere, study, Identifier(platform="prolific", worker="one"))
+    later(NOTICED_WITHIN_S)
+    assert person.client.get(images[0]).status_code == 404  # notices it
+    server.admitted.keep(person.token, before, asked_at=began)  # a request that took longer than that
+    assert person.client.get(images[1]).status_code == 404
 
 
 def test_what_may_be_fetched_ends_with_whatever_changes_the_session(make_client, study):
