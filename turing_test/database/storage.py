@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,9 +106,10 @@ class Storage:
             # Its default shows each statement of a transaction what others committed meanwhile.
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._group = GroupCommit(self.connect_to_change, _is_unavailable)
-        self._own = threading.local()
-        self._owned: list[Any] = []
-        self._owned_lock = threading.Lock()
+        self._at_hand: deque[Any] = deque()
+        self._turns = threading.BoundedSemaphore(connections)
+        self._turn_timeout_s = 2 * busy_timeout_s
+        self._is_closed = False
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that only reads, on one consistent state of the database.
@@ -158,32 +160,48 @@ class Storage:
     def run_statement(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one statement of PostgreSQL that is a transaction by itself: it is on disk when this returns.
 
-        Every thread keeps a connection for it, because taking one from the pool and giving it back costs as much
-        as the statement.
+        Its connections stay at hand, for whichever thread comes next: to take one from the pool and give it back costs as
+        much as the statement. There are no more of them than may be open at once.
 
         Raises
         ------
         StorageUnavailable
             As `write`.
         """
-        try:
-            connection: Any = getattr(self._own, "connection", None)
-            if connection is None:
-                pooled = self.engine.raw_connection()
-                connection = pooled.driver_connection
-                pooled.detach()
-                connection.autocommit = True
-                self._own.connection = connection
-                with self._owned_lock:
-                    self._owned.append(connection)
+        with as_unavailable(), self._connection_at_hand() as connection:
             if not self._settings.is_pooled:
                 return list(connection.execute(statement, parameters).fetchall())
             with connection.transaction():
                 connection.execute(self._settings.statement)
                 return list(connection.execute(statement, parameters).fetchall())
-        except Exception as error:
-            self._own.connection = None
-            raise _translate(error) from error
+
+    @contextmanager
+    def _connection_at_hand(self) -> Iterator[Any]:
+        """A connection of psycopg; one with which something fails is closed."""
+        if not self._turns.acquire(timeout=self._turn_timeout_s):
+            raise sa.exc.TimeoutError
+        try:
+            try:
+                connection = self._at_hand.pop()
+            except IndexError:
+                connection = self._connect_by_itself()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._at_hand.append(connection)
+            if self._is_closed:
+                self._close_at_hand()
+        finally:
+            self._turns.release()
+
+    def _connect_by_itself(self) -> Any:
+        pooled = self.engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        pooled.detach()
+        connection.autocommit = True
+        return connection
 
     def lock_assignment(self, connection: Connection) -> None:
         """Let one transaction at a time assign participants; ends with the transaction."""
@@ -214,9 +232,14 @@ class Storage:
     def close(self) -> None:
         """Close all connections."""
         self._group.close()
-        for connection in self._owned:
-            connection.close()
+        self._is_closed = True
+        self._close_at_hand()
         self.engine.dispose()
+
+    def _close_at_hand(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._at_hand.pop().close()
 
     def _connect_writer(self) -> Connection:
         self._files.forget_log()

@@ -156,6 +156,57 @@ def test_an_acknowledged_write_is_seen_by_another_connection_at_once(storage, da
     other.close()
 
 
+@pytest.fixture
+def on_postgresql(postgres_server):
+    """A database of PostgreSQL that two may use at once."""
+    opened = Storage(postgres_server, connections=2, busy_timeout_s=60)
+    yield opened
+    opened.close()
+
+
+BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'of a thread'"
+
+
+def test_threads_that_come_and_go_leave_no_connection_behind(on_postgresql):
+    numbers = []
+
+    def ask():
+        on_postgresql.run_statement("SELECT set_config('application_name', 'of a thread', false)", {})
+        numbers.append(on_postgresql.run_statement(BACKENDS, {})[0][0])
+
+    for _ in range(5):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert numbers == [1] * 5
+
+
+def test_many_threads_at_once_open_no_more_connections_than_were_allowed(on_postgresql):
+    numbers, crowd = [], threading.Barrier(8)
+
+    def ask():
+        crowd.wait(timeout=60)
+        on_postgresql.run_statement("SELECT set_config('application_name', 'of a thread', false), pg_sleep(0.05)", {})
+        numbers.append(on_postgresql.run_statement(BACKENDS, {})[0][0])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(numbers) == 8
+    assert max(numbers) <= 2
+
+
+def test_a_connection_with_which_something_fails_is_not_used_again(on_postgresql):
+    backend = "SELECT pg_backend_pid()"
+    first = on_postgresql.run_statement(backend, {})
+    assert on_postgresql.run_statement(backend, {}) == first
+    with pytest.raises(Exception, match="nowhere"):
+        on_postgresql.run_statement("SELECT * FROM nowhere", {})
+    assert on_postgresql.run_statement(backend, {}) != first
+
+
 def test_commits_wait_for_the_disk(storage):
     def setting(connection: sa.Connection) -> object:
         what = "PRAGMA synchronous" if storage.is_sqlite else "SHOW synchronous_commit"
