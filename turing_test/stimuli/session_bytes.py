@@ -13,7 +13,8 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from functools import reduce
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from evalkit.arrays import Rgb8
 
-__all__ = ["DamagedStimulus", "PixelCache", "decode_png", "noise_levels", "session_png", "with_noise"]
+__all__ = ["DamagedStimulus", "PixelCache", "Pixels", "decode_png", "read_stimulus", "session_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PROOF = b"prOf"
@@ -38,31 +39,9 @@ AES_BLOCK = 16  # bytes
 LONGEST_BLOCK = 0xFFFF
 """Bytes that a block of deflate holds at most when they are stored as they are (RFC 1951, section 3.2.4)."""
 
-# Two random bits of each colour value: -1, 0, 0 or 1. An entry holds the four values of one byte, as one number: so numpy
-# looks them up together.
-_LEVELS = np.array(
-    [[(byte >> 2 * k & 1) + (byte >> (2 * k + 1) & 1) - 1 for k in range(4)] for byte in range(256)], np.int8
-).view(np.uint32)[:, 0]
-
 
 class DamagedStimulus(RuntimeError):
     """A file of a study is not what its name says."""
-
-
-def with_noise(rgb8: Rgb8, seed: bytes) -> Rgb8:
-    """Add noise of -1, 0 or 1 to every colour value, with probabilities 1/4, 1/2, 1/4.
-
-    Parameters
-    ----------
-    rgb8 : ndarray of uint8, shape (height, width, 3)
-    seed : bytes
-        32 bytes, secret: who knows them can take the noise away.
-
-    Returns
-    -------
-    ndarray of uint8, same shape
-    """
-    return _noisy(rgb8, seed).astype(np.uint8)
 
 
 _own = threading.local()
@@ -77,37 +56,113 @@ def _memory(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArra
     return array
 
 
-def _noisy(rgb8: Rgb8, seed: bytes) -> NDArray[np.int16]:
-    """As `with_noise`, of another type and only until the next call in this thread."""
-    noisy = _memory("noisy", rgb8.shape, np.int16)
-    np.add(rgb8.reshape(-1), noise_levels(rgb8.size, seed), out=noisy.reshape(-1), dtype=np.int16)
-    return noisy.clip(0, 255, out=noisy)
+# Eight colour values are one number: what happens to one never reaches the next, and numpy does all in few steps.
+_WORD = 8
+_SHIFTS = np.arange(0, 8, 2, dtype=np.uint64)[:, None]
+_ONE, _LOWER_BITS = np.uint64(1), np.uint64(0x5555_5555_5555_5555)
+_NOISE_BITS, _UPPER_END_BITS = 0b11, 0b01
 
 
-def noise_levels(count: int, seed: bytes) -> NDArray[np.int8]:
-    """The noise of so many colour values, row by row: -1, 0 or 1 each; only until the next call in this thread.
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """The colour values of an image, ready to get noise of -1, 0 or 1 each, with probabilities 1/4, 1/2, 1/4.
 
-    From the key stream of AES in counter mode, with the seed, 32 bytes, as its key: no two images have the same seed, so the
-    counter may begin at 0 for each.
+    Black and white stay within range: at 0 the noise is 0 or 1, at 255 it is -1 or 0, with probabilities 1/2, 1/2.
+
+    Attributes
+    ----------
+    height, width : int
+    least : ndarray of uint64, shape (4, n_words)
+        The least value that each may become, in the order of a PNG: before each row, a 0 that gets no noise. The image lies in four
+        quarters, one after the other, with zeros at the end.
+    allowed : ndarray of uint64, shape (4, n_words)
+        By which bits of a number from 0 to 2 each value may become more: both, the lower one, none.
     """
-    n_bytes = -(-count // 4)
-    plain, random_bytes = (
-        _memory("plain", (n_bytes,), np.uint8),
-        _memory("random", (n_bytes + AES_BLOCK - 1,), np.uint8),
-    )
-    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(AES_BLOCK))).encryptor()
-    stream.update_into(plain.data, random_bytes.data)
-    levels = _memory("levels", (n_bytes,), np.uint32)
-    _LEVELS.take(random_bytes[:n_bytes], out=levels, mode="wrap")  # the default mode would make a copy first
-    return levels.view(np.int8)[:count]
+
+    height: int
+    width: int
+    least: NDArray[np.uint64]
+    allowed: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, rgb8: Rgb8) -> Pixels:
+        """Of an image.
+
+        Parameters
+        ----------
+        rgb8 : ndarray of uint8, shape (height, width, 3)
+        """
+        height, width, _ = rgb8.shape
+        n_bytes = height * (1 + 3 * width)
+        shape = (4, -(-n_bytes // (4 * _WORD)))
+        least, allowed = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
+        is_end = (rgb8 == 0) | (rgb8 == 255)
+        for words, values in (
+            (least, np.where(rgb8 == 0, 0, rgb8 - 1)),
+            (allowed, np.where(is_end, _UPPER_END_BITS, _NOISE_BITS)),
+        ):
+            rows = words.view(np.uint8).reshape(-1)[:n_bytes].reshape(height, -1)
+            rows[:, 1:] = values.reshape(height, -1)
+        return cls(height=height, width=width, least=least, allowed=allowed)
+
+    @property
+    def n_held_bytes(self) -> int:
+        """How much memory it takes."""
+        return self.least.nbytes + self.allowed.nbytes
+
+    def with_noise(self, seed: bytes) -> Rgb8:
+        """The image as a session gets it.
+
+        Parameters
+        ----------
+        seed : bytes
+            32 bytes, secret: who knows them can take the noise away.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+        """
+        return self.rows(seed)[:, 1:].reshape(self.height, self.width, 3).copy()
+
+    def rows(self, seed: bytes) -> NDArray[np.uint8]:
+        """The image with noise as the rows of a PNG, each behind the 0 that says that nothing is filtered.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, 1 + 3 * width)
+            Only until the next call in this thread.
+        """
+        noisy = _memory("noisy", self.least.shape, np.uint64)
+        np.right_shift(_noise(self.least.shape[1], seed), _SHIFTS, out=noisy)
+        np.bitwise_and(noisy, self.allowed, out=noisy)
+        np.add(noisy, self.least, out=noisy)
+        n_bytes = self.height * (1 + 3 * self.width)
+        return noisy.view(np.uint8).reshape(-1)[:n_bytes].reshape(self.height, -1)
 
 
-def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
+def _noise(n_words: int, seed: bytes) -> NDArray[np.uint64]:
+    """Numbers 0, 1 or 2, with probabilities 1/4, 1/2, 1/4, in two bits each; only until the next call in this thread.
+
+    Each is how many of two random bits are set. These are the key stream of AES in counter mode with the seed, 32 bytes, as its key:
+    no two images have the same seed, so the counter may begin at 0 for each.
+    """
+    n_bytes = _WORD * n_words
+    plain, stream = _memory("plain", (n_bytes,), np.uint8), _memory("stream", (n_bytes + AES_BLOCK - 1,), np.uint8)
+    Cipher(algorithms.AES(seed), modes.CTR(bytes(AES_BLOCK))).encryptor().update_into(plain.data, stream.data)
+    bits, noise = stream[:n_bytes].view(np.uint64), _memory("noise", (n_words,), np.uint64)
+    np.right_shift(bits, _ONE, out=noise)
+    np.bitwise_and(noise, _LOWER_BITS, out=noise)
+    np.bitwise_and(bits, _LOWER_BITS, out=bits)
+    np.add(noise, bits, out=noise)
+    return noise
+
+
+def session_png(pixels: Pixels, seed: bytes, proof: bytes) -> bytes:
     """Encode an image for one session.
 
     Parameters
     ----------
-    rgb8 : ndarray of uint8, shape (height, width, 3)
+    pixels : Pixels
     seed : bytes
         Of the noise (`turing_test.sessions.tokens.image_noise`).
     proof : bytes
@@ -118,17 +173,8 @@ def session_png(rgb8: Rgb8, seed: bytes, proof: bytes) -> bytes:
     bytes
         A PNG whose length depends on height and width alone.
     """
-    height, width, _ = rgb8.shape
-    rows = _memory("rows", (height, 1 + 3 * width), np.uint8)  # the byte before each row stays 0: no filter
-    rows[:, 1:] = _noisy(rgb8, seed).reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks: tuple[tuple[bytes, Iterable[bytes | memoryview]], ...] = (
-        (b"IHDR", [header]),
-        (b"IDAT", _stored(rows.reshape(-1).data)),
-        (PROOF, [proof]),
-        (b"IEND", []),
-    )
-    return b"".join([_SIGNATURE, *(part for kind, parts in chunks for part in _chunk(kind, parts))])
+    data = _chunk(b"IDAT", _stored(pixels.rows(seed).reshape(-1).data))
+    return b"".join([_beginning(pixels.height, pixels.width), *data, *_chunk(PROOF, [proof]), _END])
 
 
 def _stored(content: memoryview) -> Iterator[bytes | memoryview]:
@@ -146,10 +192,17 @@ def _stored(content: memoryview) -> Iterator[bytes | memoryview]:
     yield struct.pack(">I", adler32(content))
 
 
-def _chunk(kind: bytes, content: Iterable[bytes | memoryview]) -> list[bytes | memoryview]:
-    parts = list(content)
-    checksum = reduce(lambda before, part: crc32(part, before), parts, crc32(kind))
-    return [struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)]
+def _chunk(kind: bytes, content: Iterable[bytes | memoryview]) -> tuple[bytes, bytes, bytes]:
+    whole = b"".join([kind, *content])  # one checksum of a copy is faster than those of many parts
+    return struct.pack(">I", len(whole) - len(kind)), whole, struct.pack(">I", crc32(whole))
+
+
+@lru_cache(16)
+def _beginning(height: int, width: int) -> bytes:
+    return _SIGNATURE + b"".join(_chunk(b"IHDR", [struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)]))
+
+
+_END = b"".join(_chunk(b"IEND", []))
 
 
 class PixelCache:
@@ -160,13 +213,18 @@ class PixelCache:
     limit_bytes : int
     """
 
-    def __init__(self, limit_bytes: int = 256 << 20) -> None:
+    def __init__(self, limit_bytes: int = 512 << 20) -> None:
         self._limit = limit_bytes
         self._held = 0
-        self._pixels: OrderedDict[Path, Rgb8] = OrderedDict()
+        self._pixels: OrderedDict[Path, Pixels] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: Path) -> Rgb8:
+    def has(self, path: Path) -> bool:
+        """Whether the pixels of a stimulus are in memory, and reading them takes no time."""
+        with self._lock:
+            return path in self._pixels
+
+    def read(self, path: Path) -> Pixels:
         """Pixels of a stimulus, named by the SHA-256 of its bytes.
 
         Raises
@@ -179,17 +237,24 @@ class PixelCache:
             if pixels is not None:
                 self._pixels.move_to_end(path)
                 return pixels
-        pixels = _decode(path)
+        pixels = Pixels.of(read_stimulus(path))
         with self._lock:
             if path not in self._pixels:
                 self._pixels[path] = pixels
-                self._held += pixels.nbytes
+                self._held += pixels.n_held_bytes
             while self._held > self._limit and len(self._pixels) > 1:
-                self._held -= self._pixels.popitem(last=False)[1].nbytes
+                self._held -= self._pixels.popitem(last=False)[1].n_held_bytes
         return pixels
 
 
-def _decode(path: Path) -> Rgb8:
+def read_stimulus(path: Path) -> Rgb8:
+    """The image of a stimulus, named by the SHA-256 of its bytes.
+
+    Raises
+    ------
+    DamagedStimulus
+        When the file is gone or its bytes have another digest.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
