@@ -44,6 +44,9 @@ class Bridge:
         Of PEP 3333; its answers are small enough to be held whole.
     threads : int
         Requests answered at once.
+    at_once : callable
+        Gives headers and bytes for the path of a GET request without a range, if nothing has to be waited for, or None: called
+        beside the threads, and nobody else is answered meanwhile.
     on_start, on_end : callable
         Called in the worker before its first request, with the event loop, and after its last.
     """
@@ -53,10 +56,12 @@ class Bridge:
         application: WSGIApplication,
         threads: int,
         *,
+        at_once: Callable[[str], tuple[_Headers, bytes] | None] = lambda path: None,
         on_start: Callable[[AbstractEventLoop], None],
         on_end: Callable[[], None],
     ) -> None:
         self._application = application
+        self._at_once = at_once
         self._threads = ThreadPoolExecutor(threads, "request")
         self._on_start, self._on_end = on_start, on_end
 
@@ -83,8 +88,12 @@ class Bridge:
             Of the request, below the root.
         """
         body = b""
-        if scope.method not in ("GET", "HEAD"):
-            headers = scope.headers
+        headers = scope.headers
+        if scope.method == "GET" and "range" not in headers:
+            found = self._at_once(path)
+            if found is not None:
+                return _send(protocol, 200, *found)
+        elif scope.method not in ("GET", "HEAD"):
             if "transfer-encoding" in headers:
                 # The engine believes it and forgets a Content-Length beside it; a proxy may do the opposite.
                 return _refuse(protocol, 411, "A request must say its Content-Length, and no Transfer-Encoding.")
@@ -106,10 +115,7 @@ class Bridge:
         except Exception:
             _log.exception("a request failed before the study saw it")
             return _refuse(protocol, 500, "Something went wrong in the server; please try again.")
-        try:
-            protocol.response_bytes(status, [*headers, ("server", SERVER)], content)
-        except Exception as error:  # the client went away meanwhile
-            _log.debug("an answer was not sent: %s", error)
+        _send(protocol, status, headers, content)
 
     def _run(self, environ: dict[str, Any]) -> tuple[int, _Headers, bytes]:
         started: list[tuple[int, _Headers]] = []
@@ -170,6 +176,13 @@ def _environ(scope: Scope, body: bytes, root: str, path: str) -> dict[str, Any]:
 def _is_readable(length: str) -> bool:
     """Whether a body is worth reading; the study refuses a longer one by its length alone."""
     return length.isascii() and length.isdigit() and int(length) <= MAX_BODY
+
+
+def _send(protocol: Any, status: int, headers: _Headers, content: bytes) -> None:
+    try:
+        protocol.response_bytes(status, [*headers, ("server", SERVER)], content)
+    except Exception as error:  # the client went away meanwhile
+        _log.debug("an answer was not sent: %s", error)
 
 
 def _refuse(protocol: Any, status: int, sentence: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
 from turing_test.database.storage import StorageUnavailable
+from turing_test.web.images import image_at_once
 from turing_test.web.security import UNAVAILABLE
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class LateApplication:
         self._ending.set()
         if self.application is not None:
             self.application.extensions["turing_test"].storage.close()
+
+    def image_at_once(self, path: str) -> tuple[list[tuple[str, str]], bytes] | None:
+        """As `turing_test.web.images.image_at_once`; None until the application is made."""
+        if self.application is None:
+            return None
+        return image_at_once(self.application.extensions["turing_test"], path)
 
     def _begin(self) -> None:
         while not self._ending.is_set():

@@ -342,16 +342,19 @@ def _make_worker(server: Server) -> Any:
     gc.collect()
     gc.freeze()  # what lives as long as the process is looked through no more
 
-    def bridge(application: WSGIApplication, threads: int, close: Callable[[], None]) -> Bridge:
+    def bridge(application: WSGIApplication, threads: int, **more: Any) -> Bridge:
         if server.proxy is not None:
             application = BehindProxy(application, server.proxy, server.path)
-        return Bridge(application, threads, on_start=_leave_ctrl_c_to_the_parent, on_end=close)
+        return Bridge(application, threads, on_start=_leave_ctrl_c_to_the_parent, **more)
 
-    sites = {name: bridge(late, server.threads, late.close) for name, late in applications.items()}
+    sites = {
+        name: bridge(late, server.threads, at_once=late.image_at_once, on_end=late.close)
+        for name, late in applications.items()
+    }
     if server.has_several:
         from turing_test.web.overview import create_overview
 
-        sites[""] = bridge(create_overview(applications, server.secret), OVERVIEW_THREADS, lambda: None)
+        sites[""] = bridge(create_overview(applications, server.secret), OVERVIEW_THREADS, on_end=lambda: None)
     return Mounts(sites, server.path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from turing_test.database.storage import Storage
@@ -14,6 +15,8 @@ from turing_test.sessions.views import allowed_images
 from turing_test.study.study_folder import Study
 
 __all__ = ["Admitted", "Image"]
+
+KEPT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,10 @@ class Admitted:
         Its tables are made.
     limit : int
         Sessions.
-    keep_s : float
-        Seconds.
     """
 
-    def __init__(self, study: Study, storage: Storage, limit: int = 20_000, keep_s: float = 10.0) -> None:
-        self._study, self._storage, self._limit, self._keep_s = study, storage, limit, keep_s
+    def __init__(self, study: Study, storage: Storage, limit: int = 20_000) -> None:
+        self._study, self._storage, self._limit = study, storage, limit
         self._looked_at = time.monotonic()
         self._last_forgotten = storage.read(last_forgotten)
         self._emptied_at = self._looked_at
@@ -80,7 +81,7 @@ class Admitted:
         asked_at : float
             When the request began, by `time.monotonic`: what was read before somebody was forgotten may be that person's.
         """
-        until = time.monotonic() + self._keep_s
+        until = time.monotonic() + KEPT_S
         with self._lock:
             before = self._sessions.pop(token, None)
             if asked_at < self._emptied_at:
@@ -100,25 +101,37 @@ class Admitted:
         StorageUnavailable
             When the database does not say whether somebody was forgotten.
         """
-        self._notice_forgotten()
+        if self._must_notice():
+            self._notice_forgotten()
+        return self._take(token, image, lambda admitted: True)
+
+    def take_at_once(self, token: str, image: str, is_wanted: Callable[[Image], bool]) -> Image | None:
+        """As `take`, without waiting: None also when the database must say whether somebody was forgotten, or for an unwanted one."""
+        return None if self._must_notice() else self._take(token, image, is_wanted)
+
+    def _take(self, token: str, image: str, is_wanted: Callable[[Image], bool]) -> Image | None:
         with self._lock:
             kept = self._sessions.get(token)
             if kept is None or time.monotonic() >= kept.until:
                 return None
             if isinstance(kept.images, Snapshot):
                 kept.images = self._images(token, kept.images)
-            return kept.images.pop(image, None)
+            admitted = kept.images.get(image)
+            if admitted is None or not is_wanted(admitted):
+                return None
+            return kept.images.pop(image)
 
     def end(self, token: str) -> None:
         """Keep nothing more of a session."""
         with self._lock:
             self._sessions.pop(token, None)
 
+    def _must_notice(self) -> bool:
+        return time.monotonic() >= self._looked_at + NOTICED_WITHIN_S
+
     def _notice_forgotten(self) -> None:
         """Keep nothing of what was read before somebody was forgotten, by whatever process."""
         began = time.monotonic()
-        if began < self._looked_at + NOTICED_WITHIN_S:
-            return
         last = self._storage.read(last_forgotten)
         with self._lock:
             self._looked_at = max(self._looked_at, began)

@@ -25,8 +25,16 @@ class Looks:
     def add(self, image: str) -> bool:
         """Count one; whether this is the one that is too many."""
         with self._lock:
-            count = self._counts.pop(image, 0) + 1
-            self._counts[image] = count
-            if len(self._counts) > 100_000:
-                self._counts.popitem(last=False)
-        return count == self._limit
+            return self._count(image) == self._limit
+
+    def add_unless_last(self, image: str) -> bool:
+        """Count one, unless it would be the one that is too many; whether it was counted."""
+        with self._lock:
+            return self._counts.get(image, 0) + 1 != self._limit and bool(self._count(image))
+
+    def _count(self, image: str) -> int:
+        count = self._counts.pop(image, 0) + 1
+        self._counts[image] = count
+        if len(self._counts) > 100_000:
+            self._counts.popitem(last=False)
+        return count

@@ -18,6 +18,7 @@ import segno
 from click.testing import CliRunner
 
 from evalkit.cli import main
+from tests.turing_test.participants import DEVICE
 from turing_test.commands import study_serve
 from turing_test.server.serving import Address
 
@@ -74,6 +75,16 @@ def get(port, path):
     return found
 
 
+def post(port, path, body):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status in (200, 201), content
+    return json.loads(content)
+
+
 def test_many_connections_that_say_nothing_keep_nobody_waiting_and_hold_up_no_end(study):
     with serving(study.folder) as (process, _, port):
         idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(500)]
@@ -82,6 +93,25 @@ def test_many_connections_that_say_nothing_keep_nobody_waiting_and_hold_up_no_en
         assert process.wait(timeout=30) == 0
         for connection in idle:
             connection.close()
+
+
+def test_an_image_is_the_same_whether_a_thread_reads_its_file_or_it_is_made_at_once(study):
+    """The first of each pair is read by a thread; its other one, from memory, needs none."""
+    with serving(study.folder) as (_, _, port):
+        page = get(port, "/")[2].decode()
+        consent = {"consent": True, "consent_hash": page.split('data-consent-hash="', 1)[1][:64]}
+        token = post(port, "/api/sessions", {"query": {}, "link": None, **consent})["token"]
+        addresses = post(port, f"/api/s/{token}/device", DEVICE)["trial"]["images"]
+        first = [get(port, address) for address in addresses]
+        again = [get(port, address) for address in addresses]  # the application's, with Flask: they were told once
+        for _, headers, _ in first + again:
+            headers.pop("date", None)
+        assert first == again
+        assert len({len(content) for _, _, content in first}) == 1
+        status, headers, content = first[1]
+        assert status == 200
+        assert headers["cache-control"] == "no-store"
+        assert content.startswith(b"\x89PNG")
 
 
 def test_serve_prints_where_to_go_answers_and_ends_in_order(study):

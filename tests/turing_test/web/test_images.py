@@ -6,14 +6,17 @@ import time
 from contextlib import closing
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from evalkit.cli import main
 from tests.turing_test.studies import make_study
+from turing_test.database import schema as tables
 from turing_test.database.storage import Storage
 from turing_test.sessions import lifecycle
 from turing_test.sessions.forgetting import NOTICED_WITHIN_S, forget
 from turing_test.sessions.identifiers import Identifier
+from turing_test.web.images import image_at_once
 
 MONOTONIC = time.monotonic
 
@@ -131,3 +134,70 @@ def test_nobody_gets_an_image_by_the_token_of_somebody_else(make_client, tmp_pat
     assert one.client.get(one.view()["trial"]["images"][1]).status_code == 200  # tells of both
     assert two.client.get(address.replace(one.token, two.token)).status_code == 404
     assert one.client.get(address).status_code == 200
+
+
+# --- without a thread -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Servers that ask after so many seconds whether somebody was forgotten: none passes by itself on a machine that stands still."""
+    monkeypatch.setattr("turing_test.web.admitted.NOTICED_WITHIN_S", 3_600.0)
+    monkeypatch.setattr("turing_test.web.admitted.KEPT_S", 36_000.0)
+    return 3_600.0
+
+
+def admit_again(person):
+    """As any request of the session does that changes it."""
+    server = person.app.extensions["turing_test"]
+    snapshot = lifecycle.look_up(server.storage, person.token)
+    server.admitted.keep(person.token, snapshot, asked_at=MONOTONIC())
+    return server
+
+
+def test_an_image_in_memory_is_made_at_once_and_is_what_the_application_answers(make_client, study, looked_up, patient):
+    person = make_client(study)
+    addresses = person.enter()["trial"]["images"]
+    server = person.app.extensions["turing_test"]
+    assert [image_at_once(server, address) for address in addresses] == [None, None], "files must be read first"
+    looked_up.clear()
+    told = [person.client.get(address) for address in addresses]
+    assert looked_up == [], "what was admitted is still so"
+    admit_again(person)
+    for address, answer in zip(addresses, told, strict=True):
+        headers, content = image_at_once(server, address)
+        assert content == answer.data
+        assert headers == list(answer.headers)
+        assert image_at_once(server, address) is None, "once: then the database is asked"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/stimuli/short/short", f"/stimuli/{'x' * 24}/{'y' * 24}"])
+def test_nothing_else_is_answered_at_once(make_client, study, path):
+    assert image_at_once(make_client(study).app.extensions["turing_test"], path) is None
+
+
+def test_the_look_that_is_one_too_many_is_stored_by_the_application(make_client, study, patient):
+    person = make_client(study)
+    address = person.enter()["trial"]["images"][0]
+    for _ in range(7):
+        assert person.client.get(address).status_code == 200
+    server = admit_again(person)
+    assert image_at_once(server, address) is None
+    trial = tables.trial.c
+    flags = sa.select(trial.flags).where(trial.position == 1)
+    assert server.storage.read(lambda connection: connection.execute(flags).scalar()) is None
+    assert person.client.get(address).status_code == 200
+    assert "looked_again" in server.storage.read(lambda connection: connection.execute(flags).scalar())
+    admit_again(person)
+    assert image_at_once(server, address) is not None
+
+
+def test_whether_somebody_was_forgotten_is_asked_by_the_application(make_client, study, patient, later):
+    person = make_client(study)
+    one, other = person.enter()["trial"]["images"]
+    assert person.client.get(one).status_code == 200
+    server = admit_again(person)
+    later(patient)
+    assert image_at_once(server, one) is None, "the database must say it first"
+    assert person.client.get(other).status_code == 200
+    assert image_at_once(server, one) is not None
