@@ -34,7 +34,7 @@ class Measure:
     Attributes
     ----------
     key : str
-        Name of the metric, or ``fooled`` with the label of the study.
+        Name of the metric, or what a study measured (`StudySource.measure`), with its label where there are several.
     column : ReportColumn
         Heading, factor and digits.
     better : {"higher", "lower", "neither"}
@@ -433,7 +433,7 @@ def _name_rows(rows: Sequence[_Row]) -> None:
 
 
 def _study_key(study: StudySource, several: bool) -> str:
-    return f"fooled ({study.label})" if several else "fooled"
+    return f"{study.measure} ({study.label})" if several else study.measure
 
 
 def _study_measure(study: StudySource, several: bool) -> Measure:

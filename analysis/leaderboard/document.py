@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,8 +192,10 @@ def _cell(standing: Standing) -> Cell:
 
 def _caption(board: Board) -> str:
     """What the table says, in a few sentences."""
+    standings = [standing for contender in board.contenders for standing in contender.standings.values()]
+    has_error = any(not math.isnan(standing.std_error) for standing in standings)
     sentences = [
-        "Value ± standard error; ↑ higher is better, ↓ lower is better. A rank such as 1–3 is the range that the data leave "
+        f"Value{' ± standard error' if has_error else ''}; ↑ higher is better, ↓ lower is better. A rank such as 1–3 is the range that the data leave "
         "open, among the methods that have the measure: two methods without a common rank are told apart."
     ]
     sentences += [f"No ranks by {measure.column.title}: {measure.note}." for measure in board.measures if measure.note]

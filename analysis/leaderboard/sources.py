@@ -14,6 +14,7 @@ from analysis.report.cells import ReportColumn
 from analysis.report.tables import rate_column
 from analysis.study.analysis import SubsetAnalysis, analyze_study
 from analysis.study.rates import VIGILANCE
+from analysis.trials.columns import REAL_AMONG_SEVERAL
 from analysis.trials.trial_files import read_trials
 from evalkit.errors import InputError
 from evalkit.scoring.record import RunRecord
@@ -23,8 +24,16 @@ from evalkit.wording import error_reason
 
 __all__ = ["ScoreSource", "Source", "StudySource", "read_sources"]
 
-STRENGTH = ReportColumn("fooled", "strength", decimals=2)
-"""Of a preference study: the Bradley-Terry scale."""
+TAKEN_FOR_REAL = "taken_for_real"
+"""Measure of a search for the real photo among several; each number of images has its own chance."""
+_MEASURES = {
+    "real-vs-fake": "fooled",
+    "naturalness": "natural",
+    "rating": "rating",
+    "preference": "strength",
+    REAL_AMONG_SEVERAL: TAKEN_FOR_REAL,
+}
+"""Measure by what was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +72,10 @@ class StudySource:
         Trial table, study folder, or folder of `evalkit analyze`.
     label : str
         What tells it from the other sources of the leaderboard.
+    measure : str
+        ``fooled``, ``natural``, ``rating``, ``strength`` (preferences) or ``taken_for_real``.
     column : ReportColumn
-        Heading and factor of the rates, mean ratings or strengths.
+        Heading and factor of the rates, mean ratings, strengths or shares.
     rates : list of rows
         ``method``, ``value``, ``std_error``, ``ci_low``, ``ci_high``, ``n_images``.
     pairs : list of rows
@@ -79,6 +90,7 @@ class StudySource:
 
     path: Path
     label: str
+    measure: str
     column: ReportColumn
     rates: list[Row]
     pairs: list[Row]
@@ -148,14 +160,16 @@ def _command_of(record: Path) -> str | None:
 def _of_trials(path: Path, label: str) -> StudySource:
     study = analyze_study(read_trials(path))
     subset = study.headline
-    signature = f"{subset.trials.preset}|{study.options.estimand}|trials:{subset.trials.digest[:8]}"
+    question, alternatives = subset.trials.question, subset.trials.n_alternatives
+    rates = _rates(_rate_rows(subset), question)
     return StudySource(
         path=path,
         label=label,
-        column=_column(subset.trials.preset),
-        rates=_rates(_rate_rows(subset), subset.trials.preset),
+        measure=_MEASURES[question],
+        column=_column(question, alternatives),
+        rates=rates,
         pairs=_pairs(_difference_rows(subset)),
-        signature=signature,
+        signature=_study_signature(question, alternatives, study.options.estimand, subset.trials.digest),
         image_rows=subset.tables["per_image"],
         is_simulated=study.simulated,
     )
@@ -163,7 +177,7 @@ def _of_trials(path: Path, label: str) -> StudySource:
 
 def _rate_rows(subset: SubsetAnalysis) -> list[Row]:
     if subset.preferences is not None:
-        return subset.preferences.scale_rows()
+        return subset.preferences.choice_rows() if subset.trials.seeks_real else subset.preferences.scale_rows()
     return subset.rates.rows() if subset.rates is not None else []
 
 
@@ -178,29 +192,34 @@ _TABLES = {
     "naturalness": ("natural_rates.csv", "comparisons.csv"),
     "rating": ("mean_ratings.csv", "comparisons.csv"),
     "preference": ("preference_scale.csv", "preference_comparisons.csv"),
+    REAL_AMONG_SEVERAL: ("choice_shares.csv", "preference_comparisons.csv"),
 }
 
 
 def _of_analysis(path: Path, label: str) -> StudySource:
     """Of the subset that the declared exclusions left, which is the last one."""
     record = parse_json((path / "run.json").read_text(encoding="utf-8"))
-    preset, options = str(record.get("preset")), record.get("options", {})
-    if preset not in _TABLES:
+    question, options = str(record.get("preset")), record.get("options", {})
+    alternatives = record.get("alternatives") or 2
+    if question not in _TABLES or not isinstance(alternatives, int):
         raise InputError(f"{path / 'run.json'}: is not a record of `evalkit analyze` as this release writes it.")
     if options.get("baseline"):
         raise InputError(
             f"{path} compares methods with the baseline {options['baseline']!r} alone, and ranks need every pair: "
             "analyse the trials without --baseline, or give the trials themselves."
         )
-    rates, pairs = (_last_subset(path / name) for name in _TABLES[preset])
+    rates, pairs = (_last_subset(path / name) for name in _TABLES[question])
     images = _last_subset(path / "per_image.csv") if (path / "per_image.csv").is_file() else []
     return StudySource(
         path=path,
         label=label,
-        column=_column(preset),
-        rates=_rates(rates, preset),
+        measure=_MEASURES[question],
+        column=_column(question, alternatives),
+        rates=_rates(rates, question),
         pairs=_pairs(pairs),
-        signature=f"{preset}|{options.get('estimand', '')}|trials:{str(record.get('sha256', ''))[:8]}",
+        signature=_study_signature(
+            question, alternatives, str(options.get("estimand", "")), str(record.get("sha256", ""))
+        ),
         image_rows=images,
         is_simulated=bool(record.get("simulated")),
     )
@@ -219,7 +238,7 @@ def _last_subset(path: Path) -> list[Row]:
     return [row for row in rows if row.get("subset") == rows[-1].get("subset")]
 
 
-_TEXTS = ("method", "method_a", "method_b", "image", "quantity", "subset", "note")
+_TEXTS = ("method", "method_a", "method_b", "name", "image", "quantity", "subset", "note")
 
 
 def _value(column: str, cell: str) -> Any:
@@ -232,24 +251,37 @@ def _value(column: str, cell: str) -> Any:
         return cell
 
 
-def _column(preset: str) -> ReportColumn:
-    return STRENGTH if preset == "preference" else rate_column(preset)
+def _study_signature(question: str, alternatives: int, estimand: str, digest: str) -> str:
+    """What was asked, of how many images where that may differ, what the intervals are for, which trials."""
+    among = f"among:{alternatives}|" if question in ("preference", REAL_AMONG_SEVERAL) and alternatives > 2 else ""
+    return f"{question}|{among}{estimand}|trials:{digest[:8]}"
 
 
-_VALUES = ("fool_rate", "natural_rate", "mean_rating", "strength")
+def _column(question: str, alternatives: int) -> ReportColumn:
+    if question == "preference":
+        return ReportColumn(_MEASURES[question], "strength", decimals=2)
+    if question == REAL_AMONG_SEVERAL:
+        chance = f"{100 / alternatives:.3g}"
+        return ReportColumn(TAKEN_FOR_REAL, f"taken for real % (one of {alternatives}, chance {chance})", 100.0)
+    return rate_column(question)
 
 
-def _rates(rows: Sequence[Mapping[str, Any]], preset: str) -> list[Row]:
-    """Methods alone: no vigilance trials, no effect of the order."""
+_VALUES = ("fool_rate", "natural_rate", "mean_rating", "strength", "share")
+
+
+def _rates(rows: Sequence[Mapping[str, Any]], question: str) -> list[Row]:
+    """Methods alone: no vigilance trials, no effect of the order, no places."""
+    quantity = {"preference": "strength", REAL_AMONG_SEVERAL: "method"}.get(question)
+    named = "name" if question == REAL_AMONG_SEVERAL else "method"
     return [
         {
-            "method": str(row["method"]),
+            "method": str(row[named]),
             "value": next(float(row[name]) for name in _VALUES if name in row),
             **{name: float(row[name]) for name in ("std_error", "ci_low", "ci_high")},
             "n_images": int(row["n_images"]),
         }
         for row in rows
-        if row["method"] != VIGILANCE and (preset != "preference" or row["quantity"] == "strength")
+        if row[named] != VIGILANCE and (quantity is None or row["quantity"] == quantity)
     ]
 
 

@@ -236,7 +236,7 @@ def answer_time_figure(test: TrialTable) -> Figure:
     edges = np.geomspace(max(seconds.min() * 0.9, 0.01), seconds.max() * 1.1, 30)
     with new_figure(COLUMN_WIDTH, 2.0) as (figure, axes):
         value = test.value[used]
-        high, low = _ANSWERS.get(test.preset, ("all answers", ""))
+        high, low = _ANSWERS.get(test.preset, ("all answers", "")) if test.n_alternatives == 2 else ("all answers", "")
         parts = [(high, value > 0.5), (low, value < 0.5)] if low else [(high, np.ones(value.size, dtype=np.bool_))]
         for number, (name, chosen) in enumerate(parts):
             if chosen.any():

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.records import Row
+from analysis.trials.columns import REAL_AMONG_SEVERAL
 from evalkit.arrays import Rgb8
 from evalkit.color.colorspace import srgb8_to_lab
 from evalkit.errors import InputError
@@ -297,7 +298,7 @@ _WORDS = {
     "real-vs-fake": ("fool people most", "fool people least", "fools"),
     "naturalness": ("look natural most often", "look natural least often", "natural in"),
     "preference": ("are preferred most often", "are preferred least often", "preferred in"),
-    "real photo among several": (
+    REAL_AMONG_SEVERAL: (
         "are taken for the real photo most often",
         "are taken for it least often",
         "taken for real in",

@@ -60,17 +60,18 @@ def _paragraphs(content: ReportInput) -> list[str]:
 def _scores_paragraph(scores: ScoreFolder, content: ReportInput) -> str:
     """Metrics, images, intervals and how scores were compared."""
     n_bootstrap = scores.record.get("bootstrap", 0)
-    by = (
-        f" (bootstrap with {counted(n_bootstrap, 'replicate')}; on fewer than 100 images the jackknife)"
+    intervals = (
+        f"; standard errors and 95 % intervals are over images (bootstrap with {counted(n_bootstrap, 'replicate')}; on fewer "
+        "than 100 images the jackknife)"
         if n_bootstrap
-        else ""
+        else ", without standard errors"
     )
     named = [
         f"{metric_column(metric).title.removesuffix(' %')}{_citation(cited_for(metric))}" for metric in scores.metrics
     ]
     text = (
         f"Metric scores ({', '.join(named)}) were computed on {_image_counts(scores)} with colorization-evalkit "
-        f"{content.version}; standard errors and 95 % intervals are over images{by}. "
+        f"{content.version}{intervals}. "
     )
     if content.differences:
         text += (

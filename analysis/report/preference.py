@@ -55,7 +55,7 @@ def fill_preference_cells(results: PreferenceResults, cells: dict[str, dict[str,
     columns = [
         ReportColumn("strength", "strength", decimals=2),
         ReportColumn("strength_interval", f"{100 * (scale.confidence if scale else 0.95):g} % interval"),
-        ReportColumn("wins", "chosen / trials" if results.choices else "wins / trials"),
+        ReportColumn("wins", _wins_heading(results)),
     ]
     if against:
         columns += [
@@ -63,6 +63,13 @@ def fill_preference_cells(results: PreferenceResults, cells: dict[str, dict[str,
             ReportColumn("p_holm", "p (Holm)"),
         ]
     return columns
+
+
+def _wins_heading(results: PreferenceResults) -> str:
+    if not results.choices:
+        return "wins / trials"
+    chosen = "taken for real" if results.seeks_real else "chosen"
+    return f"{chosen} / trials (chance {100 * results.choices[0].chance:.3g} %)"
 
 
 def _difference_text(record: PreferenceDifference) -> str:

@@ -508,7 +508,8 @@ def _published_cells(row: PublishedRow) -> dict[str, Cell]:
 def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published: bool) -> str:
     parts = []
     if scores is not None:
-        parts.append("Metric scores with their standard error over images.")
+        has_error = any(not math.isnan(score.std_error) for score in scores.summary.values())
+        parts.append(f"Metric scores{' with their standard error over images' if has_error else ''}.")
     if study is not None and study.rates is not None and len(study.rates):
         mean = next((record.mean for record in study.rates if record.mean), None)
         both = mean is None or mean.estimand == "participants+images"
@@ -520,8 +521,10 @@ def _caption(scores: ScoreFolder | None, study: SubsetAnalysis | None, published
         if study.trials.preset == "real-vs-fake":
             parts.append("Equality with 50 % is adjusted (Holm) for the number of methods.")
     if study is not None and study.preferences is not None:
+        of_what = " of being taken for the real photo" if study.trials.seeks_real else ""
+        ties = "" if study.preferences.choices else "; a tie is half a win"
         parts.append(
-            "Strengths of a Bradley-Terry scale with mean 0, with standard error and interval; a tie is half a win."
+            f"Strengths{of_what} on a Bradley-Terry scale with mean 0, with standard error and interval{ties}."
         )
     if published:
         parts.append(

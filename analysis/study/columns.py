@@ -224,6 +224,8 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "ci_high": "Upper end.",
         "df": "Satterthwaite degrees of freedom.",
         "p_value": "Two-sided, against chance; not adjusted.",
+        "n_participants": "Participants who entered.",
+        "n_images": "Images that entered.",
         "subset": "`all` data, or `after exclusions`.",
         "note": "Why something is missing or conservative.",
     },
@@ -322,7 +324,8 @@ OUTPUT_COLUMNS: dict[str, dict[str, str]] = {
         "method": "Method; where two runs hold different files of one name, with the run in brackets.",
         "anchor": "1 for what is there for comparison alone and has no rank: the photos, gray, random.",
         "sources": "Runs and studies that hold it.",
-        "measure": "A metric, or `fooled`: the rate, mean rating or strength of a study.",
+        "measure": "A metric, or what people said: `fooled`, `natural`, `rating`, `strength` (preferences), `taken_for_real` (the real photo "
+        "among several); the study in brackets where there are several.",
         "better": "`higher`, `lower` or `neither`.",
         "first_rank": "The best rank that the method may have: one more than the methods that are shown to be better.",
         "last_rank": "The worst one: all but those that are shown to be worse.",

@@ -154,6 +154,9 @@ class PreferenceResults(ShownAsTable):
 
     def shown_title(self) -> str:
         """What the rows are."""
+        if self.seeks_real:
+            n_shown = round(1.0 / self.choices[0].chance)
+            return f"Search for the real photo among {n_shown}, strongest first: {', '.join(self.methods)}"
         return f"Preference study of {counted(len(self.methods), 'method')}, strongest first: {', '.join(self.methods)}"
 
     def shown_rows(self) -> list[Row]:
@@ -186,6 +189,8 @@ class PreferenceResults(ShownAsTable):
                 "ci_high": share.mean.ci_high if share.mean else math.nan,
                 "df": share.mean.df if share.mean else math.nan,
                 "p_value": share.p_value,
+                "n_participants": share.mean.n_participants if share.mean else 0,
+                "n_images": share.mean.n_images if share.mean else 0,
                 "subset": self.subset,
                 "note": share.note,
             }

@@ -52,6 +52,8 @@ POSITIONS = ("first", "second")
 PLACES = (*POSITIONS, "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """Where an image of a choice among several may be, row by row."""
 
+REAL_AMONG_SEVERAL = "real photo among several"
+"""What was asked where people looked for the real photo among three or more images."""
 TRUTH = "truth"
 """Name of the real photos where they are shown as methods are."""
 

@@ -179,9 +179,9 @@ def check_together(tables: Sequence[RawTable], check: Callable[[RawTable], Trial
         return check(tables[0])
     checked = [check(raw) for raw in tables]
     for table in checked[1:]:
-        if table.question != checked[0].question:
+        if table.question_and_chance != checked[0].question_and_chance:
             raise InputError(
-                f"{checked[0].source} asks one question ({checked[0].question}) and {table.source} another ({table.question}), with other "
+                f"{checked[0].source} asks one question ({checked[0].question_and_chance}) and {table.source} another ({table.question_and_chance}), with other "
                 "answers by chance; analyse them apart."
             )
     return check(joined(tables))

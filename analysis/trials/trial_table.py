@@ -12,7 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.crossed import CrossedDesign
-from analysis.trials.columns import COLUMNS, PLACES, POSITIONS, SUSPECT_FLAGS, TRUTH, Column, Preset, is_fooled
+from analysis.trials.columns import (
+    COLUMNS,
+    PLACES,
+    POSITIONS,
+    REAL_AMONG_SEVERAL,
+    SUSPECT_FLAGS,
+    TRUTH,
+    Column,
+    Preset,
+    is_fooled,
+)
 from evalkit.arrays import BoolArray, FloatArray, IntArray, TextArray
 from evalkit.errors import InputError
 from evalkit.needs import need_pandas
@@ -156,8 +166,15 @@ class TrialTable(ShownAsTable):
 
     @property
     def question(self) -> str:
-        """What was asked, with what may not be mixed: the preset, or `real photo among several`."""
-        return "real photo among several" if self.seeks_real else self.preset
+        """What was asked: the preset, or `real photo among several`."""
+        return REAL_AMONG_SEVERAL if self.seeks_real else self.preset
+
+    @property
+    def question_and_chance(self) -> str:
+        """What was asked, told apart by the share of who guesses: answers that differ in it are never analysed together."""
+        if not self.seeks_real:
+            return self.preset
+        return f"real photo among {self.n_alternatives}, chance {100 / self.n_alternatives:.3g} %"
 
     def where(self, keep: BoolArray, reason: str = "") -> TrialTable:
         """The trials where `keep` is True; with a `reason`, the others are counted in `left_out`."""
@@ -439,6 +456,9 @@ def _preference(raw: RawTable, columns: dict[str, npt.NDArray[Any]]) -> tuple[Fl
                 _refuse_where(raw, no_truth, said, position)
             said = "has no real_position, and other rows have one; a search for the real photo and a preference are analysed apart"
             _refuse_where(raw, position == "", said)
+            n_shown = np.sum([methods != "" for methods in shown], axis=0)
+            said = f"shows {{cell}} images, and other rows show {n_shown.max()}; searches among different numbers are analysed apart"
+            _refuse_where(raw, n_shown != n_shown.max(), said, n_shown)
             # Such a trial is failed by who takes the wrong image for the real photo, as by who is fooled by it of two.
             missed = (response != position).astype(np.float64)
             value = np.where(is_check & (response != ""), missed, value)

@@ -252,5 +252,81 @@ def test_preferences_rank_by_strength(tmp_path: Path) -> None:
             )
     (tmp_path / "trials.csv").write_text(csv_text(rows), encoding="utf-8")
     (board,) = make_boards(read_sources([tmp_path / "trials.csv"]))
-    found = {contender.name: contender.standings["fooled"].ranks for contender in board.contenders}
+    found = {contender.name: contender.standings["strength"].ranks for contender in board.contenders}
     assert found == {"a": "1–2", "b": "1–2", "c": "3"}
+
+
+def searches(shown: int, methods: dict[str, float], *, seed: int = 0) -> list[dict[str, str]]:
+    """Trials of people who look for the real photo among as many images; methods by the odds of being taken for it."""
+    places = ("first", "second", "third", "fourth")[:shown]
+    rng, rows = np.random.default_rng(seed), []
+    for person in range(16):
+        for number in range(12):
+            names = ["truth", *rng.permutation(list(methods))[: shown - 1].tolist()]
+            names = [names[k] for k in rng.permutation(shown)]
+            odds = np.array([methods.get(name, 1.0) for name in names])
+            rows.append(
+                {
+                    "participant": f"p{person}",
+                    "image": f"i{number}",
+                    **{f"method_{place}": name for place, name in zip(places, names, strict=True)},
+                    "real_position": places[names.index("truth")],
+                    "response": str(rng.choice(places, p=odds / odds.sum())),
+                }
+            )
+    return rows
+
+
+def test_searches_among_several_have_columns_of_their_own_with_their_chance(group: Path, tmp_path: Path) -> None:
+    from analysis.commands.analyze import analyze_command
+
+    methods = {"near": 1.0, "alike": 1.0, "far": 0.05}
+    for shown in (3, 4):
+        path = tmp_path / f"of{shown}.csv"
+        path.write_text(csv_text(searches(shown, methods)), encoding="utf-8")
+        assert (
+            CliRunner().invoke(analyze_command, [str(path), "--out", str(tmp_path / f"results{shown}")]).exit_code == 0
+        )
+    record = json.loads((tmp_path / "results3" / "run.json").read_text(encoding="utf-8"))
+    assert (record["preset"], record["alternatives"]) == ("real photo among several", 3)
+
+    leaderboard(tmp_path / "of3.csv", "--out", tmp_path / "of trials")
+    leaderboard(tmp_path / "results3", "--out", tmp_path / "of results")
+    mine, theirs = (rows_of(tmp_path / name) for name in ("of trials", "of results"))
+    for one, other in zip(mine, theirs, strict=True):
+        assert {**one, "sources": ""} == {**other, "sources": ""}
+    assert {row["measure"] for row in mine} == {"taken_for_real"}
+    assert {row["method"] for row in mine if row["anchor"] == "1"} == {"truth"}
+    rows = searches(3, methods)
+    chosen = [row[f"method_{row['response']}"] for row in rows]
+    for row in mine:
+        shown = sum(row["method"] in one.values() for one in rows)
+        assert float(row["value"]) == pytest.approx(chosen.count(row["method"]) / shown)
+        assert float(row["ci_low"]) < float(row["value"]) < float(row["ci_high"])
+        assert (row["n_images"], row["signature"].split("|")[:2]) == ("12", ["real photo among several", "among:3"])
+    assert ranks(tmp_path / "of trials", "taken_for_real") == {
+        "near": ("1", "2"),
+        "alike": ("1", "2"),
+        "far": ("3", "3"),
+        "truth": ("", ""),
+    }
+
+    together = tmp_path / "together"
+    leaderboard(*(tmp_path / name for name in ("of3.csv", "results4")), group / "trials.csv", "--out", together)
+    keys = {"taken_for_real (of3.csv)", "taken_for_real (results4)", "fooled (trials.csv)"}
+    assert {row["measure"] for row in rows_of(together)} == keys
+    assert {row["measure"] for row in rows_of(together, "leaderboard_pairs.csv")} == keys
+    table = (together / "leaderboard.md").read_text(encoding="utf-8")
+    assert "taken for real % (one of 3, chance 33.3) (of3.csv) ↑" in table
+    assert "taken for real % (one of 4, chance 25) (results4) ↑" in table
+
+
+def test_where_no_standard_error_was_made_none_is_spoken_of(group: Path, tmp_path: Path) -> None:
+    run = evalkit.score(
+        group / "truth", {"near": group / "near"}, metrics=("psnr_rgb",), out=tmp_path / "run", n_bootstrap=0, workers=1
+    )
+    assert run is not None
+    leaderboard(tmp_path / "run", "--out", tmp_path / "out")
+    assert "Value; ↑ higher is better" in (tmp_path / "out" / "leaderboard.md").read_text(encoding="utf-8")
+    leaderboard(group / "ours", "--out", tmp_path / "other")
+    assert "Value ± standard error; ↑" in (tmp_path / "other" / "leaderboard.md").read_text(encoding="utf-8")

@@ -164,7 +164,7 @@ def test_choices_among_several_are_reported_against_chance(tmp_path: Path, write
         "saw three colorizations of a photo and said which looked most natural",
         "Each choice among several (chance 33.3 %) enters as wins of the chosen method over each other one",
         "Chosen by place: first",
-        "chosen / trials",
+        "chosen / trials (chance 33.3\u00a0%)",
     ):
         assert part in text
     assert r"Luce's choice axiom~\cite{luce1959individual}" in (tmp_path / "methods.tex").read_text()

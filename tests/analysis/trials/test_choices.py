@@ -263,3 +263,18 @@ def test_a_search_never_becomes_one_table_with_what_asks_otherwise():
         for tables in ([search, raw_of(rows)], [raw_of(rows), search]):
             with pytest.raises(InputError, match=r"asks one question .* and .* another .*; analyse them apart"):
                 check_together(tables, check_trials)
+
+
+def test_searches_among_different_numbers_of_images_are_never_one_table():
+    of_three = searches()
+    of_four = [
+        row | {"method_fourth": "c" if row["kind"] == "test" else "vigilance", "participant": f"q{row['participant']}"}
+        for row in searches()
+    ]
+    said = r"\(real photo among 3, chance 33.3 %\) and .* another \(real photo among 4, chance 25 %\)"
+    with pytest.raises(InputError, match=said):
+        check_together([raw_of(of_three), raw_of(of_four)], check_trials)
+    with pytest.raises(
+        InputError, match="row 1 shows 3 images, and other rows show 4; searches among different numbers"
+    ):
+        check_trials(raw_of([*of_three, *of_four]))
