@@ -24,7 +24,8 @@ CONTRADICTED = 1
 @click.option(
     "--difference",
     type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    help="Difference of two methods to find, in percentage points (preference: how far from 50 %).  [default: 5]",
+    help="Difference of two methods to find, in percentage points (preference: how far from 50 %; simultaneous: share of "
+    "photos found, how far from chance).  [default: 5]",
 )
 @click.option(
     "--equivalence-margin",
@@ -33,10 +34,10 @@ CONTRADICTED = 1
 )
 @click.option(
     "--preset",
-    type=click.Choice(["real-vs-fake", "preference", "naturalness"]),
+    type=click.Choice(["real-vs-fake", "simultaneous", "preference", "naturalness"]),
     default="real-vs-fake",
     show_default=True,
-    help="What participants are asked.",
+    help="What participants are asked; simultaneous, with --alternatives: which of several images is the real photo.",
 )
 @click.option(
     "--power",
@@ -77,7 +78,7 @@ CONTRADICTED = 1
     default=2,
     show_default=True,
     metavar="N",
-    help="Preference: a trial shows N methods at once, to choose the best of.",
+    help="Preference: a trial shows N methods at once, to choose the best of. Simultaneous: the photo among N images.",
 )
 @click.option("--images", type=click.IntRange(2), help="Images to choose from; several numbers are shown without it.")
 @click.option("--trials", type=click.IntRange(1), default=40, show_default=True, help="Trials of a participant.")
@@ -162,7 +163,12 @@ def _print_plan(plan: Plan) -> None:
         f"{_rate_words(plan)}; spreads {spread}: participants {model.participant_sd:.2f}, images {model.image_sd:.2f} "
         f"(logit). {counted(design.n_trials, 'test trial')} of each {plan.unit}, {design.exposure} images."
     )
-    if plan.alternatives > 2:
+    if plan.preset == "simultaneous":
+        click.echo(
+            f"A search among {plan.alternatives}: tested is the share of trials in which the real photo is found, against chance. "
+            "The photo stands in every place equally often."
+        )
+    elif plan.alternatives > 2:
         click.echo(
             f"A choice among {plan.alternatives} (chance {100 / plan.alternatives:.3g} %) tells two methods apart where one of the two is "
             f"chosen, in 2 of {plan.alternatives} trials: these are the trials counted here."
@@ -208,6 +214,11 @@ def _print_plan(plan: Plan) -> None:
 def _rate_words(plan: Plan) -> str:
     if plan.goal.question == "preference":
         return f"Share of preferences {100 * (0.5 + plan.goal.size):g} % against 50 %"
+    if plan.goal.question == "real photo found":
+        from analysis.planning.power import hardest_scenario
+
+        found = hardest_scenario(plan.goal, plan.model, plan.design)[0].rate
+        return f"Real photo found in {100 * found:.3g} %, chance {100 * plan.goal.chance:.3g} %"
     if plan.goal.question == "equivalence to 50 %":
         return "True rate 50 %"
     name = "Rate of natural" if plan.preset == "naturalness" else "Fool rate"
@@ -233,6 +244,7 @@ def _print_rows(plan: Plan) -> None:
     aim = {
         "difference": f"difference of {size}",
         "preference": f"preference {size} from 50 %",
+        "real photo found": f"real photo found {size} from chance",
         "equivalence to 50 %": f"equivalence within {size} of 50 %",
         "equivalence of two": f"equivalence of method and photos within {size}",
     }[goal.question]

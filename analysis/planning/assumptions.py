@@ -20,6 +20,7 @@ from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
     from analysis.trials.choices import as_pairs
+from analysis.trials.columns import TRUTH
 from analysis.trials.trial_table import TrialTable
 
 __all__ = ["Exposure", "PlanningModel", "StudyDesign", "expit", "pilot_models"]
@@ -92,7 +93,8 @@ class PlanningModel:
         Parameters
         ----------
         trials : TrialTable
-            Of any preset with answers of 0 and 1; of a preference study the shares of all pairs are pooled.
+            Of any preset with answers of 0 and 1; of a preference study the shares of all pairs are pooled; of a
+            search for the real photo, how often it was found.
         assumed : PlanningModel
             Where the correlations between methods are taken from.
 
@@ -204,7 +206,9 @@ def _parts(trials: TrialTable) -> list[tuple[FloatArray, CrossedDesign]]:
     if trials.preset == "rating":
         raise InputError(f"{trials.source} holds ratings; a plan needs answers that are yes or no.")
     test = trials.of_kind("test")
-    if trials.preset == "preference":
+    if trials.seeks_real:
+        label, value = np.full(len(test), TRUTH), (test["response"] == test["real_position"]).astype(np.float64)
+    elif trials.preset == "preference":
         test = as_pairs(test)
         swapped = test["method_first"] > test["method_second"]
         first = np.where(swapped, test["method_second"], test["method_first"])

@@ -33,7 +33,7 @@ __all__ = [
 
 MAXIMUM_PARTICIPANTS = 5000
 """Where the search for a number of participants gives up."""
-Question = Literal["difference", "equivalence to 50 %", "equivalence of two", "preference"]
+Question = Literal["difference", "equivalence to 50 %", "equivalence of two", "preference", "real photo found"]
 Direction = Literal["higher", "lower", "worse"]
 
 
@@ -43,17 +43,18 @@ class Goal:
 
     Attributes
     ----------
-    question : {"difference", "equivalence to 50 %", "equivalence of two", "preference"}
+    question : {"difference", "equivalence to 50 %", "equivalence of two", "preference", "real photo found"}
         Two rates that differ; one rate that is 50 % within a margin; two rates that are equal within a margin; a
-        share of preferences that is not 50 %.
+        share of preferences that is not 50 %; the share of searches that find the real photo, which is not chance.
     size : float
-        True difference (preference: from 50 %), or the margin; a fraction.
+        True difference (preference: from 50 %; a search: from chance), or the margin; a fraction.
     power : float
         Wanted chance of success.
     level : float
         Of the whole family of comparisons, over all looks.
     direction : {"worse", "higher", "lower"}
-        Whether the rate of the other method lies above or below the assumed one; by default whichever needs more people.
+        Whether the rate of the other method lies above or below the assumed one (a search: the share found, of chance); by
+        default whichever needs more people.
     comparisons : int
         Size of the family: each is planned at level / comparisons, the strictest step of Holm's procedure, so that
         the power on the adjusted p is at least the planned one.
@@ -61,6 +62,8 @@ class Goal:
         Equally spaced looks at the data, the last one included.
     bounds : {"obrien-fleming", "pocock"}
         Limits of the looks.
+    chance : float
+        Share of who guesses, in a search for the real photo: 1 / images of a trial.
     """
 
     question: Question
@@ -71,6 +74,7 @@ class Goal:
     comparisons: int = 1
     looks: int = 1
     bounds: BoundKind = "obrien-fleming"
+    chance: float = 0.5
 
     def __post_init__(self) -> None:
         for name, value in (("difference or margin", self.size), ("power", self.power), ("level", self.level)):
@@ -102,6 +106,8 @@ class Goal:
 def scenarios(goal: Goal, model: PlanningModel) -> list[tuple[PlanningModel, PlanningModel]]:
     """The two methods under the goal: the assumed rate, and the other one in each direction that is asked for.
 
+    Of one rate alone: what is tested, and what it is tested against.
+
     Raises
     ------
     InputError
@@ -115,10 +121,14 @@ def scenarios(goal: Goal, model: PlanningModel) -> list[tuple[PlanningModel, Pla
     if goal.question == "equivalence of two":
         return [(model, model)]
     wanted = {"worse": (1, -1), "higher": (1,), "lower": (-1,)}[goal.direction]
-    rates = [model.rate + sign * goal.size for sign in wanted]
+    is_search = goal.question == "real photo found"
+    assumed = goal.chance if is_search else model.rate
+    rates = [assumed + sign * goal.size for sign in wanted]
     possible = [rate for rate in rates if 0 < rate < 1]
     if not possible:
         _check_rate(rates[0], goal)
+    if is_search:
+        return [(model.at_rate(rate), model.at_rate(goal.chance)) for rate in possible]
     return [(model, model.at_rate(rate)) for rate in possible]
 
 
@@ -225,10 +235,9 @@ def detectable_difference(goal: Goal, model: PlanningModel, design: StudyDesign)
         As a fraction.
     """
     limit = 1.0
-    if goal.question == "difference":
-        limit = {"worse": max(model.rate, 1 - model.rate), "higher": 1 - model.rate, "lower": model.rate}[
-            goal.direction
-        ]
+    if goal.question in ("difference", "real photo found"):
+        rate = model.rate if goal.question == "difference" else goal.chance
+        limit = {"worse": max(rate, 1 - rate), "higher": 1 - rate, "lower": rate}[goal.direction]
     elif goal.question in ("preference", "equivalence to 50 %"):
         limit = 0.5
     low, high = 0.0, limit * (1 - 1e-6)
@@ -242,7 +251,7 @@ def detectable_difference(goal: Goal, model: PlanningModel, design: StudyDesign)
 
 
 def participants_needed(goal: Goal, model: PlanningModel, design: StudyDesign) -> int | None:
-    """Fewest participants per method (preference: per pair) that reach the goal.
+    """Fewest participants per method (preference: per pair; search: per set) that reach the goal.
 
     Parameters
     ----------

@@ -11,9 +11,10 @@ import numpy as np
 from analysis.planning.assumptions import PlanningModel, StudyDesign, expit
 from analysis.planning.power import Goal, hardest_scenario
 from analysis.statistics.comparison import compare
+from analysis.statistics.crossed import CrossedDesign
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import fool_rate
-from analysis.statistics.preference import Preferences, pair_shares, preference_scale
+from analysis.statistics.preference import Preferences, choice_share, pair_shares, preference_scale
 from analysis.statistics.sequential import nominal_levels
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
@@ -114,6 +115,8 @@ def false_alarm_rate(
         pair = model, model.at_rate(model.rate - goal.size)
     elif goal.question == "preference":
         pair = model.at_rate(0.5), model.at_rate(0.5)
+    elif goal.question == "real photo found":
+        pair = model.at_rate(goal.chance), model.at_rate(goal.chance)
     else:
         pair = model, model
     return _simulate(goal, pair, design, n_studies, seed)
@@ -187,11 +190,17 @@ def _preference_p(samples: list[Answers], goal: Goal) -> float:
         return pair_shares(preferences)[0].p_value
 
 
+def _found_p(samples: list[Answers], goal: Goal) -> float:
+    found, design = samples[0].value, CrossedDesign.from_labels(samples[0].participant, samples[0].image)
+    return choice_share("truth", found, np.full(found.size, round(1 / goal.chance)), design).p_value
+
+
 _TESTS: dict[str, Callable[[list[Answers], Goal], float]] = {
     "difference": _difference_p,
     "equivalence of two": _equality_p,
     "equivalence to 50 %": _near_half_p,
     "preference": _preference_p,
+    "real photo found": _found_p,
 }
 
 

@@ -27,6 +27,7 @@ from analysis.planning.power import (
 from analysis.planning.simulation import SimulatedPower, simulate_power
 from analysis.records import Row
 from analysis.statistics.sequential import BoundKind
+from analysis.trials.columns import REAL_AMONG_SEVERAL
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 from evalkit.needs import need_pandas
@@ -40,7 +41,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DISAGREEMENT", "IMAGE_COUNTS", "PilotRange", "Plan", "PlanOptions", "PlanRow", "plan_study"]
 
-PlannedPreset = Literal["real-vs-fake", "preference", "naturalness"]
+PlannedPreset = Literal["real-vs-fake", "simultaneous", "preference", "naturalness"]
+_OF_A_PILOT: dict[PlannedPreset, str] = {
+    "real-vs-fake": "real-vs-fake",
+    "simultaneous": REAL_AMONG_SEVERAL,
+    "preference": "preference",
+    "naturalness": "naturalness",
+}
+"""What the trials of a pilot say they are (`TrialTable.question`)."""
+
 
 IMAGE_COUNTS = (40, 100, 400, 1000, 10_000)
 """Numbers of images that a plan shows when none is given."""
@@ -79,7 +88,7 @@ class PlanRow:
     images : int
         Images to choose from.
     participants : int or None
-        Per method (preference: per pair); None where no number up to 5000 is enough.
+        Per method (preference: per pair; where a trial shows several methods: per set of them); None where no number up to 5000 is enough.
     std_error : float
         Expected standard error of what is tested: a rate, a share or a difference; a fraction.
     power : float
@@ -120,8 +129,8 @@ class Plan(ShownAsTable):
 
     Attributes
     ----------
-    preset : {"real-vs-fake", "preference", "naturalness"}
-        What participants are asked.
+    preset : {"real-vs-fake", "simultaneous", "preference", "naturalness"}
+        What participants are asked; simultaneous: which of several images is the real photo.
     from_pilot : bool
         Whether rate and spreads come from a pilot.
     goal : Goal
@@ -131,7 +140,7 @@ class Plan(ShownAsTable):
     n_judged, n_parts : int
         Methods (preference: pairs, or sets) of the study, and how many of them one person judges.
     alternatives : int
-        How many methods one trial shows to choose from, in a preference study.
+        How many images one trial shows to choose from.
     rows : tuple of PlanRow
         One per number of images.
     design : StudyDesign
@@ -227,7 +236,9 @@ class Plan(ShownAsTable):
     @property
     def tested(self) -> str:
         """What the goal tests, in words."""
-        return "difference" if self.goal.has_two_methods else ("share" if self.preset == "preference" else "rate")
+        if self.goal.has_two_methods:
+            return "difference"
+        return "share" if self.preset in ("preference", "simultaneous") else "rate"
 
     @property
     def disagreement(self) -> str:
@@ -255,8 +266,8 @@ class PlanOptions:
     ----------
     difference, equivalence_margin : float or None
         One of the two, in percentage points; by default a difference of 5.
-    preset : {"real-vs-fake", "preference", "naturalness"}
-        What participants are asked.
+    preset : {"real-vs-fake", "simultaneous", "preference", "naturalness"}
+        What participants are asked; simultaneous: which of several images is the real photo.
     power : float
         Wanted chance of success.
     direction : {"worse", "higher", "lower"}
@@ -268,7 +279,8 @@ class PlanOptions:
     methods_per_person : int or None
         How many of the methods (preference: of the pairs of methods) one person judges, where it is neither one nor all.
     alternatives : int
-        How many methods' versions of a photo a trial of a preference study shows, to choose the best of.
+        How many images a trial shows: of a preference study methods' versions of a photo to choose the best of, of a
+        search (simultaneous) the photo among them.
     images, participants : int or None
         Given numbers, where one of them is not looked for.
     trials, vigilance : int
@@ -323,12 +335,22 @@ class PlanOptions:
     @property
     def n_methods(self) -> int:
         """Methods of the study; as many as a trial shows where nothing is said."""
-        return self.methods or self.alternatives
+        return self.methods or max(self._methods_per_trial, 2)
+
+    @property
+    def _is_search(self) -> bool:
+        return self.preset == "simultaneous"
+
+    @property
+    def _methods_per_trial(self) -> int:
+        return self.alternatives - self._is_search
 
     @property
     def n_vigilance(self) -> int:
         """Vigilance trials of a participant."""
-        return (4 if self.preset == "real-vs-fake" else 0) if self.vigilance is None else self.vigilance
+        return (
+            (4 if self.preset in ("real-vs-fake", "simultaneous") else 0) if self.vigilance is None else self.vigilance
+        )
 
     @property
     def n_parts(self) -> int:
@@ -340,14 +362,18 @@ class PlanOptions:
     @property
     def n_judged(self) -> int:
         """Methods (preference: pairs of methods, or sets of as many as a trial shows) of the study."""
-        return math.comb(self.n_methods, self.alternatives) if self.preset == "preference" else self.n_methods
+        if self.preset not in ("preference", "simultaneous"):
+            return self.n_methods
+        return math.comb(self.n_methods, self._methods_per_trial)
 
     def study_settings(self) -> tuple[str, ...]:
         """What the study file has to say, beyond its preset, so that the study is the one that was planned."""
         several = (f"alternatives = {self.alternatives}",) if self.alternatives > 2 else ()
-        if self.n_parts == 1:
-            return several
         test_trials = self._trials_per_part() * self.n_parts + self.n_vigilance
+        if self.n_parts == 1 and test_trials == self.trials:
+            return several
+        if self.n_parts == 1:
+            return (*several, f"test_trials = {test_trials}", f"vigilance_trials = {self.n_vigilance}")
         per_person = self.n_parts if self.n_parts < self.n_judged else '"all"'
         return (
             *several,
@@ -367,6 +393,14 @@ class PlanOptions:
         if self.difference is not None and self.equivalence_margin is not None:
             raise InputError("Give --difference or --equivalence-margin, not both.")
         question: Question = "preference" if self.preset == "preference" else "difference"
+        if self._is_search:
+            self._check_alternatives()
+            question = "real photo found"
+            if self.equivalence_margin is not None:
+                raise InputError(
+                    "--equivalence-margin does not go with --preset simultaneous: a search among several is tested against "
+                    "chance; say --difference, how many points from it."
+                )
         if self.equivalence_margin is not None:
             question = "equivalence of two" if self.preset == "naturalness" else "equivalence to 50 %"
         size = self.equivalence_margin if self.equivalence_margin is not None else self.difference
@@ -378,10 +412,13 @@ class PlanOptions:
             comparisons=self.comparisons or self._family(question),
             looks=self.looks or 1,
             bounds=self.bounds,
+            chance=1 / self.alternatives if self._is_search else 0.5,
         )
 
     def _family(self, question: Question) -> int:
-        """Tests that Holm's adjustment is for: each method against 50 % by itself, or one method against every other."""
+        """Tests that Holm's adjustment is for: each method against 50 % by itself, one against every other, one share."""
+        if question == "real photo found":
+            return 1
         return self.n_methods - (self.methods is None or question != "equivalence to 50 %")
 
     def design(self) -> StudyDesign:
@@ -394,7 +431,7 @@ class PlanOptions:
         """
         what = "pairs of methods" if self.preset == "preference" else "methods"
         if self.alternatives > 2:
-            what = f"sets of {self.alternatives} methods"
+            what = f"sets of {self._methods_per_trial} methods"
             self._check_alternatives()
         if self.methods_per_person is not None and self.within_subject:
             raise InputError("Give --within-subject (all methods) or --methods-per-person N, not both.")
@@ -408,12 +445,17 @@ class PlanOptions:
                 f"--vigilance {self.n_vigilance} leaves none of {counted(self.trials, 'trial')}; fewer vigilance trials are allowed."
             )
         trials = self.trials - self.n_vigilance
+        if self._is_search and trials < self.n_parts * self.alternatives:
+            raise InputError(
+                f"{counted(trials, 'test trial')} are fewer than {self.n_parts * self.alternatives}, in which the photo stands once in "
+                f"every place of {counted(self.n_parts, 'set')} of methods; more --trials are needed."
+            )
         if trials < self.n_parts:
             raise InputError(
                 f"{counted(trials, 'test trial')} cannot be divided among {self.n_parts} {what}; more --trials are needed."
             )
         trials = self._trials_per_part()
-        if self.alternatives > 2:
+        if self.alternatives > 2 and not self._is_search:
             # Only trials in which one of a pair is chosen tell the two apart: 2 of N where methods are alike.
             trials = trials * 2 // self.alternatives
             if not trials:
@@ -432,17 +474,25 @@ class PlanOptions:
         )
 
     def _trials_per_part(self) -> int:
-        return (self.trials - self.n_vigilance) // self.n_parts
+        each = (self.trials - self.n_vigilance) // self.n_parts
+        # The photo stands in every place equally often, in each person's trials of each set.
+        return each // self.alternatives * self.alternatives if self._is_search else each
 
     def _check_alternatives(self) -> None:
-        if self.preset != "preference":
+        if self._is_search and self.alternatives == 2:
             raise InputError(
-                f"--alternatives {self.alternatives} is for --preset preference, whose trials are choices among methods; allowed is 2."
+                "--preset simultaneous plans searches for the real photo among three to nine images: say --alternatives N; of two "
+                "images it is --preset real-vs-fake."
             )
-        if self.alternatives > self.n_methods:
+        if self.preset not in ("preference", "simultaneous"):
             raise InputError(
-                f"--alternatives {self.alternatives} is more than the {counted(self.n_methods, 'method')} of the study; say --methods, or a "
-                "smaller number."
+                f"--alternatives {self.alternatives} is for --preset preference, whose trials are choices among methods, and for --preset "
+                "simultaneous, the photo among methods; allowed is 2."
+            )
+        if self._methods_per_trial > self.n_methods:
+            raise InputError(
+                f"--alternatives {self.alternatives} is more than the {counted(self.n_methods, 'method')} of the study"
+                f"{' and the photo' if self._is_search else ''}; say --methods, or a smaller number."
             )
 
     def model(self) -> PlanningModel:
@@ -455,8 +505,15 @@ class PlanOptions:
         """
         if self.rate is not None and self.preset == "preference":
             raise InputError("--rate does not go with --preset preference: without a preference the share is 50 %.")
+        if self.rate is not None and self._is_search:
+            raise InputError(
+                f"--rate does not go with --preset simultaneous: who guesses finds the photo in {100 / self.alternatives:.3g} %; say "
+                "--difference, how many points from that."
+            )
         return PlanningModel(
-            rate=self.rate or (0.9 if self.preset == "naturalness" else 0.5),
+            rate=1 / self.alternatives
+            if self._is_search
+            else self.rate or (0.9 if self.preset == "naturalness" else 0.5),
             participant_sd=self.participant_sd,
             image_sd=self.image_sd,
             image_correlation=self.image_correlation,
@@ -494,8 +551,7 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
     goal, design, model = options.goal(), options.design(), options.model()
     drawn: list[PlanningModel] = []
     if pilot is not None:
-        if pilot.preset != options.preset:
-            raise InputError(f"{pilot.source} is a {pilot.preset} study; plan it with --preset {pilot.preset}.")
+        _check_pilot(pilot, options)
         assumed, model = model, PlanningModel.from_pilot(pilot, model)
         if options.participants is None:
             drawn = pilot_models(pilot, n_models=PILOT_MODELS, seed=options.seed, assumed=assumed)
@@ -537,6 +593,18 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
         other_rate=hardest[1].rate if goal.question == "difference" else math.nan,
         simulated=simulated,
     )
+
+
+def _check_pilot(pilot: TrialTable, options: PlanOptions) -> None:
+    if pilot.question != _OF_A_PILOT[options.preset]:
+        fitting = [preset for preset, question in _OF_A_PILOT.items() if question == pilot.question]
+        how = f"plan it with --preset {fitting[0]}" if fitting else "a plan needs answers that are yes or no"
+        what = f"search for the {pilot.question}" if pilot.seeks_real else f"{pilot.question} study"
+        raise InputError(f"{pilot.source} is a {what}; {how}.")
+    if pilot.seeks_real and pilot.n_alternatives != options.alternatives:
+        raise InputError(
+            f"{pilot.source} is a search among {pilot.n_alternatives}; plan it with --alternatives {pilot.n_alternatives}."
+        )
 
 
 def _row(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -133,9 +134,50 @@ def test_choices_among_several_are_planned_as_the_pairs_that_they_tell_apart() -
     assert participants_of(planned) == participants_of(in_pairs)
 
 
+def test_a_search_for_the_real_photo_is_planned_against_its_chance(write_csv: Write) -> None:
+    search = ("--preset", "simultaneous", "--difference", 8, "--images", 200, "--simulate", 0)
+    planned = {shown: run(*search, "--alternatives", shown) for shown in (3, 5)}
+    assert "Real photo found in 41.3 %, chance 33.3 %" in planned[3]
+    assert "36 test trials of each set" in planned[3]
+    assert "In study.toml of this study: alternatives = 3." in planned[3]
+    # 36 trials leave no place of five equally often: 35 do.
+    assert "Real photo found in 28 %, chance 20 %" in planned[5]
+    assert "alternatives = 5, test_trials = 39, vigilance_trials = 4." in planned[5]
+    assert participants_of(planned[3]) > participants_of(planned[5]), "answers vary less where chance is smaller"
+    below = run(*search, "--alternatives", 5, "--direction", "lower")
+    assert "Real photo found in 12 %, chance 20 %" in below
+    sets = run(*search, "--alternatives", 3, "--methods", 4, "--within-subject")
+    assert 'methods_per_person = "all", test_trials = 40, vigilance_trials = 4.' in sets  # six sets of six trials
+    rows = [["participant", "image", "method_first", "method_second", "method_third", "real_position", "response"]]
+    rng, places = np.random.default_rng(0), ("first", "second", "third")
+    rows += [
+        [f"p{p}", f"i{i}", "truth", "a", "b", "first", rng.choice(places, p=(0.5, 0.25, 0.25))]
+        for p in range(12)
+        for i in range(12)
+    ]
+    pilot = write_csv(rows)
+    assert "spreads from the pilot" in run(*search, "--alternatives", 3, "--from", pilot)
+    refused = CliRunner().invoke(plan_command, [str(word) for word in (*search, "--alternatives", 4, "--from", pilot)])
+    assert "is a search among 3; plan it with --alternatives 3" in str(refused.exception)
+    as_preference = ("--preset", "preference", "--from", pilot)
+    refused = CliRunner().invoke(plan_command, [str(word) for word in as_preference])
+    assert "is a search for the real photo among several; plan it with --preset simultaneous" in str(refused.exception)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--preset", "simultaneous"], "say --alternatives N; of two images it is --preset real-vs-fake"),
+        (
+            ["--preset", "simultaneous", "--alternatives", 3, "--rate", 0.4],
+            "finds the photo in 33.3 %; say --difference",
+        ),
+        (["--preset", "simultaneous", "--alternatives", 3, "--equivalence-margin", 5], "tested against chance"),
+        (["--preset", "simultaneous", "--alternatives", 9, "--trials", 12], "8 test trials are fewer than 9"),
+        (
+            ["--preset", "simultaneous", "--alternatives", 5, "--methods", 3],
+            "is more than the 3 methods of the study and the photo",
+        ),
         (["--difference", 5, "--equivalence-margin", 5], "not both"),
         (["--trials", 4], "leaves none of 4 trials"),
         (["--images", 30], "36 trials need as many images"),

@@ -168,6 +168,7 @@ def test_too_few_images_cannot_be_made_up_for_by_people() -> None:
         (Goal(question="equivalence to 50 %", size=0.1), 0.5, {"n_participants": 26, "n_images": 100}),
         (Goal(question="equivalence of two", size=0.05), 0.93, {"n_participants": 23, "n_images": 400}),
         (Goal(question="preference", size=0.1), 0.5, {"n_participants": 22, "n_images": 100}),
+        (Goal(question="real photo found", size=0.08, chance=1 / 4), 0.25, {"n_participants": 35, "n_images": 100}),
     ],
 )
 def test_simulated_studies_confirm_the_closed_form(goal: Goal, rate: float, study: dict) -> None:
