@@ -10,14 +10,15 @@ Everything lives in this one file because numba's on-disk cache does not see edi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from evalkit.color._kernel_helper import kernel_helper
+from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, pointer_to
 from evalkit.color.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _TO_XYZ
 
 __all__ = [
@@ -54,7 +55,13 @@ _TABLE64 = _LINEAR_TABLE
 _TABLE32 = _LINEAR_TABLE.astype(np.float32)
 _MATRIX64 = tuple(float(v) for v in _TO_XYZ)
 _MATRIX32 = tuple(np.float32(v) for v in _TO_XYZ)
+# Constants in their type: a conversion inside of a kernel is a call that numba has to resolve.
 _EPSILON32, _KAPPA32, _OFFSET32 = np.float32(_EPSILON), np.float32(_KAPPA), np.float32(_OFFSET)
+_L_SLOPE, _L_OFFSET, _A_SLOPE, _B_SLOPE = np.float32(116.0), np.float32(16.0), np.float32(500.0), np.float32(200.0)
+_HALF, _ONE, _MINUS_THIRD, _ROOT_BITS = np.float32(0.5), np.float32(1.0), np.float32(-1 / 3), np.float32(1419914000)
+_MAX, _OVER_MAX, _ERROR_STEPS = np.float32(MAX_ERROR), np.float32(MAX_ERROR + 1), np.float32(ERROR_SCALE)
+_ORIGIN32, _CELLS32, _LIGHTNESS_STEPS = np.float32(ORIGIN), np.float32(CELLS), np.float32(LIGHTNESS_SCALE)
+_BYTE, _SHIFTS = np.uint32(255), tuple(np.uint32(shift) for shift in (0, 8, 16, 24))
 COUNT_SHIFT = 43
 """A cell packs (pixels << 43) + sum of fixed-point errors: one memory access per pixel."""
 MAX_PIXELS = 2**19
@@ -84,33 +91,28 @@ def _intrinsic_float(typing_context: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _intrinsic_word(typing_context: Any, source: Any, position: Any) -> Any:
-    """Four bytes of a uint8 array from any position on; a view as words takes long to compile."""
+def _intrinsic_word(typing_context: Any, pointer: Any, position: Any) -> Any:
+    """Four bytes from any position on."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(32).as_pointer())
-        return builder.load(pointer, align=1)
+        word = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(32).as_pointer())
+        return builder.load(word, align=1)
 
-    return types.uint32(source, types.uintp), code
+    return types.uint32(pointer, types.intp), code
 
 
 # Called by their values alone: the first argument is numba's own.
 _bits_of: Any = _intrinsic_bits
 _float_of: Any = _intrinsic_float
 _word_at: Any = _intrinsic_word
-
-
-@kernel_helper()
-def _part(values: Any, start: int, size: int) -> Any:
-    """Some values of an array; a slice takes long to compile, so it stands here once."""
-    return values[start : start + size]
+# np.cbrt in a kernel calls it too, after compiling two functions around it.
+_cube_root: Any = types.ExternalFunction("cbrt", types.float64(types.float64))
 
 
 @kernel_helper(fastmath=_FAST)
-def _linear(word: Any, shift: Any) -> Any:
+def _linear(word: Any, shift: Any, table: Any) -> Any:
     """Linear light of one of the four bytes of a word."""
-    return _TABLE32[(word >> shift) & np.uint32(255)]
+    return table[(word >> shift) & _BYTE]
 
 
 @kernel_helper(fastmath=_FAST)
@@ -118,67 +120,63 @@ def _compressed(x: Any) -> Any:
     """CIE's f: cube root, or a line near zero; float32, within 1.2e-7."""
     c0, c1, c2, c3, c4 = _ROOT_SERIES
     # A float's bits are close to its logarithm: minus a third of them is 1 / cube root to within 3.5 %.
-    r: Any = _float_of(np.int32(np.float32(_bits_of(x)) * np.float32(-1 / 3) + np.float32(1419914000)))
-    e = np.float32(1.0) - x * r * r * r
+    r: Any = _float_of(np.int32(np.float32(_bits_of(x)) * _MINUS_THIRD + _ROOT_BITS))
+    e = _ONE - x * r * r * r
     y = x * r * r
     y = y + y * e * (c0 + e * (c1 + e * (c2 + e * (c3 + e * c4))))  # y (1 - e)^(-2/3), without a division
     return y if x > _EPSILON32 else _KAPPA32 * x + _OFFSET32
 
 
 @kernel_helper(fastmath=_FAST)
-def _lab_chunk(rgb: Any, start: int, size: int, linear: Any, lightness: Any, a: Any, b: Any) -> None:
-    """Lab of pixels start..start+size in float32; `linear` is work space, three chunks."""
+def _lab_chunk(rgb: Any, size: int, linear: Any, table: Any, lightness: Any, a: Any, b: Any) -> None:
+    """Lab of some pixels in float32; `linear` is work space, three chunks, and `table` the linear light of each byte."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
-    red, green, blue = linear
+    red, green, blue = linear, pointer_at(linear, _CHUNK), pointer_at(linear, 2 * _CHUNK)
+    s0, s1, s2, s3 = _SHIFTS
     # Four pixels are three words: half the loads of reading bytes one by one.
     quads = size // 4
-    four = np.uintp(4)
-    s0, s1, s2, s3 = np.uint32(0), np.uint32(8), np.uint32(16), np.uint32(24)
-    at = np.uintp(3 * start)
     for j in range(quads):
-        i = 4 * j
-        w0, w1, w2 = _word_at(rgb, at), _word_at(rgb, at + four), _word_at(rgb, at + four + four)
-        at += np.uintp(12)
-        red[i], green[i], blue[i] = _linear(w0, s0), _linear(w0, s1), _linear(w0, s2)
-        red[i + 1], green[i + 1], blue[i + 1] = _linear(w0, s3), _linear(w1, s0), _linear(w1, s1)
-        red[i + 2], green[i + 2], blue[i + 2] = _linear(w1, s2), _linear(w1, s3), _linear(w2, s0)
-        red[i + 3], green[i + 3], blue[i + 3] = _linear(w2, s1), _linear(w2, s2), _linear(w2, s3)
+        i, p = 4 * j, 12 * j
+        w0, w1, w2 = _word_at(rgb, p), _word_at(rgb, p + 4), _word_at(rgb, p + 8)
+        red[i], green[i], blue[i] = _linear(w0, s0, table), _linear(w0, s1, table), _linear(w0, s2, table)
+        red[i + 1], green[i + 1], blue[i + 1] = _linear(w0, s3, table), _linear(w1, s0, table), _linear(w1, s1, table)
+        red[i + 2], green[i + 2], blue[i + 2] = _linear(w1, s2, table), _linear(w1, s3, table), _linear(w2, s0, table)
+        red[i + 3], green[i + 3], blue[i + 3] = _linear(w2, s1, table), _linear(w2, s2, table), _linear(w2, s3, table)
     for i in range(4 * quads, size):
-        p = 3 * (start + i)
-        red[i] = _linear(np.uint32(rgb[p]), s0)
-        green[i] = _linear(np.uint32(rgb[p + 1]), s0)
-        blue[i] = _linear(np.uint32(rgb[p + 2]), s0)
+        red[i], green[i], blue[i] = table[rgb[3 * i]], table[rgb[3 * i + 1]], table[rgb[3 * i + 2]]
     for i in range(size):
         fx = _compressed(m00 * red[i] + m01 * green[i] + m02 * blue[i])
         fy = _compressed(m10 * red[i] + m11 * green[i] + m12 * blue[i])
         fz = _compressed(m20 * red[i] + m21 * green[i] + m22 * blue[i])
-        lightness[i] = np.float32(116.0) * fy - np.float32(16.0)
-        a[i] = np.float32(500.0) * (fx - fy)
-        b[i] = np.float32(200.0) * (fy - fz)
+        lightness[i] = _L_SLOPE * fy - _L_OFFSET
+        a[i] = _A_SLOPE * (fx - fy)
+        b[i] = _B_SLOPE * (fy - fz)
 
 
-@kernel_helper(inline="never")
+@kernel_helper()
 def _compressed_exact(x: float) -> float:
     """CIE's f in float64."""
-    return np.cbrt(x) if x > _EPSILON else _KAPPA * x + _OFFSET
+    return _cube_root(x) if x > _EPSILON else _KAPPA * x + _OFFSET
 
 
-@kernel_helper(inline="never")
-def _ab_exact(red: int, green: int, blue: int) -> tuple[float, float]:
+@kernel_helper()
+def _ab_exact(rgb: Any, pixel: int, table: Any) -> tuple[float, float]:
     """A and b of one pixel in float64, as the reference computes them."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX64
-    r, g, b = _TABLE64[red], _TABLE64[green], _TABLE64[blue]
+    p = 3 * pixel
+    r, g, b = table[rgb[p]], table[rgb[p + 1]], table[rgb[p + 2]]
     fx = _compressed_exact(m00 * r + m01 * g + m02 * b)
     fy = _compressed_exact(m10 * r + m11 * g + m12 * b)
     fz = _compressed_exact(m20 * r + m21 * g + m22 * b)
     return 500.0 * (fx - fy), 200.0 * (fy - fz)
 
 
-@kernel_helper(inline="never")
-def _class_exact(a: float, b: float, candidates: Any, offsets: Any, centers: Any) -> int:
+@kernel_helper()
+def _class_exact(rgb: Any, pixel: int, table: Any, candidates: Any, offsets: Any, centers: Any) -> Any:
     """Nearest centre in float64 among the candidates of the cell; the lower index wins a tie."""
-    cell = int(np.floor(a) + ORIGIN) * CELLS + int(np.floor(b) + ORIGIN)
-    best, nearest = -1, np.inf
+    a, b = _ab_exact(rgb, pixel, table)
+    cell = (math.floor(a) + ORIGIN) * CELLS + math.floor(b) + ORIGIN
+    best, nearest = np.int32(-1), math.inf
     for k in range(offsets[cell], offsets[cell + 1]):
         c = candidates[k]
         da, db = a - centers[2 * c], b - centers[2 * c + 1]
@@ -198,24 +196,24 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bin
     for i in range(size):
         # Conditions rather than min and max, here and below: those are functions that numba compiles each time.
         d = error[i]
-        capped = d if d < np.float32(MAX_ERROR + 1) else np.float32(MAX_ERROR + 1)
+        capped = d if d < _OVER_MAX else _OVER_MAX
         whole = np.floor(capped)
-        sure = abs(capped - whole - np.float32(0.5)) < np.float32(0.5) - UNSURE
-        bins[i] = np.int32(whole + np.float32(1.0) if sure else np.float32(-1.0))
-        summed = d if d < np.float32(MAX_ERROR) else np.float32(MAX_ERROR)
-        fixed[i] = np.int32(summed * np.float32(ERROR_SCALE) + np.float32(0.5))
+        sure = abs(capped - whole - _HALF) < _HALF - UNSURE
+        bins[i] = np.int32(whole + _ONE if sure else -_ONE)
+        summed = d if d < _MAX else _MAX
+        fixed[i] = np.int32(summed * _ERROR_STEPS + _HALF)
 
 
-@kernel_helper(inline="never")
-def _error_exact(truth: Any, prediction: Any, p: Any) -> tuple[Any, Any]:
-    """Bin and fixed-point error, in float64, of the pixel that begins at byte `p`."""
-    q, r = p + np.uintp(1), p + np.uintp(2)
-    if truth[p] == prediction[p] and truth[q] == prediction[q] and truth[r] == prediction[r]:
+@kernel_helper()
+def _error_exact(truth: Any, prediction: Any, pixel: int, table: Any) -> tuple[Any, Any]:
+    """Bin and fixed-point error of one pixel in float64."""
+    p = 3 * pixel
+    if truth[p] == prediction[p] and truth[p + 1] == prediction[p + 1] and truth[p + 2] == prediction[p + 2]:
         return np.int32(0), np.int64(0)
-    a0, b0 = _ab_exact(truth[p], truth[q], truth[r])
-    a1, b1 = _ab_exact(prediction[p], prediction[q], prediction[r])
+    a0, b0 = _ab_exact(truth, pixel, table)
+    a1, b1 = _ab_exact(prediction, pixel, table)
     da, db = a1 - a0, b1 - b0
-    d = np.sqrt(da * da + db * db)
+    d = math.sqrt(da * da + db * db)
     summed = d if d < MAX_ERROR else float(MAX_ERROR)
     bin_number = np.ceil(summed) if d <= MAX_ERROR else float(MAX_ERROR + 1)
     return np.int32(bin_number), np.int64(np.rint(summed * ERROR_SCALE))
@@ -230,26 +228,27 @@ def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
     """
     total: Any = np.int32(0)
     for i in range(size):
-        total = np.int32(total + np.int32(abs(one[i] - other[i]) * np.float32(LIGHTNESS_SCALE) + np.float32(0.5)))
+        total = np.int32(total + np.int32(abs(one[i] - other[i]) * _LIGHTNESS_STEPS + _HALF))
     return np.int64(total)
 
 
 @kernel_helper(fastmath=_FAST)
-def _newly_clipped(truth: Any, prediction: Any, start: int, size: int) -> Any:
-    """Of pixels start..start+size those with a channel at 0 or 255 in the prediction and none in the truth."""
+def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
+    """Of some pixels those with a channel at 0 or 255 in the prediction and none in the truth."""
     newly: Any = 0
-    one, first = np.uint8(1), np.uintp(3 * start)
+    one = np.uint8(1)
     for i in range(size):
-        p = first + np.uintp(3) * np.uintp(i)
-        q, r = p + np.uintp(1), p + np.uintp(2)
+        p = 3 * i
         # x + 1 wraps 255 to 0: a channel at either end is one that is then at most 1.
         clipped = (
             (np.uint8(prediction[p] + one) <= one)
-            | (np.uint8(prediction[q] + one) <= one)
-            | (np.uint8(prediction[r] + one) <= one)
+            | (np.uint8(prediction[p + 1] + one) <= one)
+            | (np.uint8(prediction[p + 2] + one) <= one)
         )
         was_inside = (
-            (np.uint8(truth[p] + one) > one) & (np.uint8(truth[q] + one) > one) & (np.uint8(truth[r] + one) > one)
+            (np.uint8(truth[p] + one) > one)
+            & (np.uint8(truth[p + 1] + one) > one)
+            & (np.uint8(truth[p + 2] + one) > one)
         )
         newly += clipped & was_inside
     return newly
@@ -259,13 +258,13 @@ def _newly_clipped(truth: Any, prediction: Any, start: int, size: int) -> Any:
 def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
     """Cell of each colour; -1 - cell where an edge is so close that float32 cannot tell."""
     for i in range(size):
-        u, v = a[i] + np.float32(ORIGIN), b[i] + np.float32(ORIGIN)
+        u, v = a[i] + _ORIGIN32, b[i] + _ORIGIN32
         whole_u, whole_v = np.floor(u), np.floor(v)
         # Distance from the middle of the cell along the nearer axis: near 1/2 is near an edge.
-        off_u, off_v = abs(u - whole_u - np.float32(0.5)), abs(v - whole_v - np.float32(0.5))
-        place = whole_u * np.float32(CELLS) + whole_v
-        limit = np.float32(0.5) - UNSURE
-        cell[i] = np.int32(place if (off_u < limit) & (off_v < limit) else np.float32(-1.0) - place)
+        off_u, off_v = abs(u - whole_u - _HALF), abs(v - whole_v - _HALF)
+        place = whole_u * _CELLS32 + whole_v
+        limit = _HALF - UNSURE
+        cell[i] = np.int32(place if (off_u < limit) & (off_v < limit) else -_ONE - place)
 
 
 @kernel_helper(fastmath=_FAST)
@@ -291,62 +290,86 @@ def _row_near_edge(cell: Any, cells: Any) -> Any:
     u, v = cell // CELLS, cell % CELLS
     if u == 0 or v == 0 or u == CELLS - 1 or v == CELLS - 1:
         return np.int32(-1)
-    for other in (cell - CELLS, cell, cell + CELLS):
-        if cells[other - 1] != row or cells[other] != row or cells[other + 1] != row:
+    for k in range(-1, 2):
+        around = cell + k * CELLS
+        if cells[around - 1] != row or cells[around] != row or cells[around + 1] != row:
             return np.int32(-1)
     return row
 
 
 @kernel_helper(fastmath=_FAST)
-def _prepare_chunk(
-    rgb: Any, start: int, size: int, table: Any, linear: Any, squares: Any, cell: Any, lab: Any, first_bins: Any
-) -> Any:
-    """Fill `lab` and `first_bins` (see `prepare_truth`) for some pixels; returns their largest squared chroma."""
-    cells, candidates, offsets, centers = table
-    n = first_bins.size
-    a, b = _part(lab, n + start, size), _part(lab, 2 * n + start, size)
-    _lab_chunk(rgb, start, size, linear, _part(lab, start, size), a, b)
+def _classes_chunk(
+    rgb: Any, size: int, a: Any, b: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, table: Any, squares: Any,
+    cell: Any, first_bins: Any,
+) -> Any:  # fmt: skip
+    """Fill `first_bins` (see `prepare_truth`) for some pixels with given ab; returns their largest squared chroma."""
     largest = _largest_square(a, b, size, squares)
     _cells_of(a, b, size, cell)
     for i in range(size):
         index = cell[i]
-        row = _row_near_edge(-1 - index, cells) if index < 0 else cells[np.uint32(index)]
+        row = _row_near_edge(-1 - index, cells) if index < 0 else cells[index]
         if row < 0:
-            p = 3 * (start + i)
-            exact_a, exact_b = _ab_exact(rgb[p], rgb[p + 1], rgb[p + 2])
-            row = np.int32(_class_exact(exact_a, exact_b, candidates, offsets, centers))
-        first_bins[np.uintp(start + i)] = row * np.int32(N_BINS)
+            row = _class_exact(rgb, i, table, candidates, offsets, centers)
+        first_bins[i] = row * N_BINS
     return largest
 
 
-def work_space() -> tuple[Any, ...]:
-    """Chunks for `prepare_truth` and `count_pair`, of one thread; made here, since it takes long to compile."""
-    floats = [np.empty(_CHUNK, np.float32) for _ in range(7)]
-    whole_numbers = [np.empty(_CHUNK, np.int32) for _ in range(2)]
-    return tuple(floats[:3]), *floats[3:], *whole_numbers
+def work_space() -> tuple[Any, Any]:
+    """Chunks for `prepare_truth` and `count_pair`, of one thread: seven of float32, two of int32."""
+    return np.empty(7 * _CHUNK, np.float32), np.empty(2 * _CHUNK, np.int32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def prepare_truth(rgb: Any, table: Any, work: Any, lab: Any, first_bins: Any) -> Any:
+@kernel(fastmath=_FAST)
+def prepare_truth(
+    rgb: Any,
+    cells: Any,
+    candidates: Any,
+    offsets: Any,
+    centers: Any,
+    floats: Any,
+    whole_numbers: Any,
+    n: int,
+    lab: Any,
+    first_bins: Any,
+) -> Any:
     """Lab (float32, 3 x n) of every pixel of the truth and N_BINS times its class (int32); returns the largest chroma.
 
-    `table` holds cells, candidates, offsets (see `evalkit.color.ab_classes.AbClasses.cell_table`) and the centres, flat.
+    Parameters
+    ----------
+    cells, candidates, offsets : ndarray
+        See `evalkit.color.ab_classes.AbClasses.cell_table`.
+    centers : ndarray of float64
+        Flat.
     """
-    n = first_bins.size
-    linear, _, _, _, squares, cell, _ = work
+    table, exact_table = pointer_to(_TABLE32), pointer_to(_TABLE64)
+    linear = pointer_to(floats)
+    squares = pointer_at(linear, 6 * _CHUNK)
+    cell = pointer_to(whole_numbers)
     largest: Any = np.float32(0.0)
     for start in range(0, n, _CHUNK):
         size = n - start if n - start < _CHUNK else _CHUNK
-        found = _prepare_chunk(rgb, start, size, table, linear, squares, cell, lab, first_bins)
+        pixels = pointer_at(pointer_to(rgb), 3 * start)
+        lightness = pointer_at(pointer_to(lab), start)
+        a, b = pointer_at(lightness, n), pointer_at(lightness, 2 * n)
+        _lab_chunk(pixels, size, linear, table, lightness, a, b)
+        found = _classes_chunk(
+            pixels, size, a, b, pointer_to(cells), pointer_to(candidates), pointer_to(offsets), pointer_to(centers),
+            exact_table, squares, cell, pointer_at(pointer_to(first_bins), start),
+        )  # fmt: skip
         largest = found if found > largest else largest
-    return np.sqrt(largest)
+    return math.sqrt(largest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def count_pair(
     truth_rgb: Any,
-    table: Any,
-    work: Any,
+    cells: Any,
+    candidates: Any,
+    offsets: Any,
+    centers: Any,
+    floats: Any,
+    whole_numbers: Any,
+    n: int,
     lab: Any,
     first_bins: Any,
     prepare: bool,
@@ -361,61 +384,69 @@ def count_pair(
     Returns the sum of |dL| in steps of 1 / `LIGHTNESS_SCALE`, the number of pixels with a channel newly at 0 or 255,
     and, with `prepare`, the largest chroma of the truth.
     """
-    n = first_bins.size
-    linear, lightness, a, b, error, bins, fixed = work
+    table, exact_table = pointer_to(_TABLE32), pointer_to(_TABLE64)
+    linear = pointer_to(floats)
+    lightness, a = pointer_at(linear, 3 * _CHUNK), pointer_at(linear, 4 * _CHUNK)
+    b, error = pointer_at(linear, 5 * _CHUNK), pointer_at(linear, 6 * _CHUNK)
+    bins = pointer_to(whole_numbers)
+    fixed = pointer_at(bins, _CHUNK)
+    sums = pointer_to(packed)
     total_dl: Any = 0
     newly: Any = 0
     largest: Any = np.float32(0.0)
     for start in range(begin, end, _CHUNK):
         size = end - start if end - start < _CHUNK else _CHUNK
+        truth, prediction = pointer_at(pointer_to(truth_rgb), 3 * start), pointer_at(pointer_to(rgb), 3 * start)
+        true_lightness = pointer_at(pointer_to(lab), start)
+        true_a, true_b = pointer_at(true_lightness, n), pointer_at(true_lightness, 2 * n)
+        firsts = pointer_at(pointer_to(first_bins), start)
         if prepare:
-            found = _prepare_chunk(truth_rgb, start, size, table, linear, error, bins, lab, first_bins)
+            _lab_chunk(truth, size, linear, table, true_lightness, true_a, true_b)
+            found = _classes_chunk(
+                truth, size, true_a, true_b, pointer_to(cells), pointer_to(candidates), pointer_to(offsets),
+                pointer_to(centers), exact_table, error, bins, firsts,
+            )  # fmt: skip
             largest = found if found > largest else largest
-        _lab_chunk(rgb, start, size, linear, lightness, a, b)
-        true_a, true_b = _part(lab, n + start, size), _part(lab, 2 * n + start, size)
+        _lab_chunk(prediction, size, linear, table, lightness, a, b)
         _errors(a, b, true_a, true_b, size, error, bins, fixed)
-        total_dl += _sum_of_changes(lightness, _part(lab, start, size), size)
-        newly += _newly_clipped(truth_rgb, rgb, start, size)
+        total_dl += _sum_of_changes(lightness, true_lightness, size)
+        newly += _newly_clipped(truth, prediction, size)
         for i in range(size):
             k, value = bins[i], np.int64(fixed[i])
             if k < 0:
-                p = np.uintp(3 * (start + i))
-                k, value = _error_exact(truth_rgb, rgb, p)
-            # Unsigned, so that numba does not look for negative indices.
-            packed[np.uint64(np.uint32(first_bins[np.uintp(start + i)]) + np.uint32(k))] += (
-                np.int64(1) << COUNT_SHIFT
-            ) + value
-    return total_dl, newly, np.sqrt(largest)
+                k, value = _error_exact(truth, prediction, i, exact_table)
+            sums[firsts[i] + k] += (1 << COUNT_SHIFT) + value
+    return total_dl, newly, math.sqrt(largest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def unpack(packed: Any, keys: Any, counts: Any, class_ids: Any, class_counts: Any, error_sums: Any) -> tuple[int, int]:
     """Move the packed cells that are not empty to sparse arrays and empty them.
 
     Returns the number of cells (in `keys`, `counts`) and of classes (in the last three).
     """
-    cells = 0
-    classes = 0
+    cells, classes = 0, 0
+    cell_keys, cell_counts = pointer_to(keys), pointer_to(counts)
+    ids, class_pixels, class_errors = pointer_to(class_ids), pointer_to(class_counts), pointer_to(error_sums)
     for row in range(packed.size // N_BINS):
-        row_cells = _part(packed, row * N_BINS, N_BINS)
-        anything = np.int64(0)
+        row_cells = pointer_at(pointer_to(packed), row * N_BINS)
+        anything = 0
         for k in range(N_BINS):
             anything |= row_cells[k]
         if anything == 0:
             continue
-        pixels = np.int64(0)
-        errors = np.int64(0)
+        pixels, errors = 0, 0
         for k in range(N_BINS):
             value = row_cells[k]
             if value != 0:
-                keys[cells] = row * N_BINS + k
-                counts[cells] = value >> COUNT_SHIFT
+                cell_keys[cells] = row * N_BINS + k
+                cell_counts[cells] = value >> COUNT_SHIFT
                 pixels += value >> COUNT_SHIFT
-                errors += value & ((np.int64(1) << COUNT_SHIFT) - 1)
+                errors += value & ((1 << COUNT_SHIFT) - 1)
                 row_cells[k] = 0
                 cells += 1
-        class_ids[classes] = row
-        class_counts[classes] = pixels
-        error_sums[classes] = errors
+        ids[classes] = row
+        class_pixels[classes] = pixels
+        class_errors[classes] = errors
         classes += 1
     return cells, classes

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 __all__ = ["AB_LIMITS", "LAB", "lab_planes", "lab_to_srgb", "lab_to_srgb8", "srgb8_to_lab", "srgb_to_lab"]
 
 from evalkit.arrays import BoolArray, FloatArray
+from evalkit.color._kernel_helper import kernel, pointer_at, pointer_to
 
 LAB = "sk-D65"
 """How signatures call this conversion: as scikit-image, D65 white point, 2 degree observer."""
@@ -135,32 +135,33 @@ def lab_to_srgb8(lab: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], BoolArray]:
 _LINEAR_TABLE = _linear_from_srgb(np.arange(256) / 255.0)
 _TO_XYZ = (XYZ_FROM_RGB / WHITE_D65[:, None]).ravel()
 _MATRIX = tuple(_TO_XYZ.tolist())
+_THREE, _ROOT_BITS = np.int32(3), np.int32(709921077)
 _CHUNK = 2048  # pixels a pass: the eleven buffers below stay inside the first two cache levels
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _lab_planes(rgb: Any, work: Any, lightness: Any, a: Any, b: Any) -> None:
-    """Fill three planes; `work` is what `_work_space` gives."""
+@kernel(fastmath={"contract"})
+def _lab_planes(rgb: Any, floats: Any, floats32: Any, bits32: Any, lightness: Any, a: Any, b: Any) -> None:
+    """Fill three planes; the first three after `rgb` are what `_work_space` gives."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX
-    red, green, blue, t, t32, bits = work
-    n, second, third = lightness.size, np.uintp(_CHUNK), np.uintp(2 * _CHUNK)
+    table, t32, bits = pointer_to(_LINEAR_TABLE), pointer_to(floats32), pointer_to(bits32)
+    red = pointer_to(floats)
+    green, blue, t = pointer_at(red, _CHUNK), pointer_at(red, 2 * _CHUNK), pointer_at(red, 3 * _CHUNK)
+    t_y, t_z = pointer_at(t, _CHUNK), pointer_at(t, 2 * _CHUNK)
+    n = lightness.size
     for start in range(0, n, _CHUNK):
         size = n - start if n - start < _CHUNK else _CHUNK
+        pixels = pointer_at(pointer_to(rgb), 3 * start)
         for i in range(size):
-            p = np.uintp(3) * np.uintp(start + i)
-            red[i] = _LINEAR_TABLE[rgb[p]]
-            green[i] = _LINEAR_TABLE[rgb[p + np.uintp(1)]]
-            blue[i] = _LINEAR_TABLE[rgb[p + np.uintp(2)]]
+            red[i], green[i], blue[i] = table[pixels[3 * i]], table[pixels[3 * i + 1]], table[pixels[3 * i + 2]]
         for i in range(size):
-            j = np.uintp(i)
-            t[j] = m00 * red[i] + m01 * green[i] + m02 * blue[i]
-            t[second + j] = m10 * red[i] + m11 * green[i] + m12 * blue[i]
-            t[third + j] = m20 * red[i] + m21 * green[i] + m22 * blue[i]
+            t[i] = m00 * red[i] + m01 * green[i] + m02 * blue[i]
+            t_y[i] = m10 * red[i] + m11 * green[i] + m12 * blue[i]
+            t_z[i] = m20 * red[i] + m21 * green[i] + m22 * blue[i]
         for i in range(3 * _CHUNK):
-            t32[i] = t[i]
+            t32[i] = np.float32(t[i])
         for i in range(3 * _CHUNK):
             # A float's bits are close to its logarithm: a third of them is a cube root to within 3.5 %.
-            bits[i] = bits[i] // np.int32(3) + np.int32(709921077)
+            bits[i] = bits[i] // _THREE + _ROOT_BITS
         for i in range(3 * _CHUNK):
             # Halley: the error is cubed each time, 3.5e-2 -> 3e-5 in float32 -> 1e-14 in float64.
             x32 = np.float32(t[i])
@@ -172,19 +173,23 @@ def _lab_planes(rgb: Any, work: Any, lightness: Any, a: Any, b: Any) -> None:
             c = y * y * y
             root = y * (c + x + x) / (c + c + x)
             t[i] = root if x > _EPSILON else _KAPPA * x + _OFFSET
+        to_lightness, to_a, to_b = (
+            pointer_at(pointer_to(lightness), start),
+            pointer_at(pointer_to(a), start),
+            pointer_at(pointer_to(b), start),
+        )
         for i in range(size):
-            j = np.uintp(i)
-            tx, ty, tz = t[j], t[second + j], t[third + j]
-            to = np.uintp(start + i)
-            lightness[to] = 116.0 * ty - 16.0
-            a[to] = 500.0 * (tx - ty)
-            b[to] = 200.0 * (ty - tz)
+            fx, fy, fz = t[i], t_y[i], t_z[i]
+            to_lightness[i] = 116.0 * fy - 16.0
+            to_a[i] = 500.0 * (fx - fy)
+            to_b[i] = 200.0 * (fy - fz)
 
 
 def _work_space() -> tuple[Any, ...]:
-    """Chunks for `_lab_planes`; made here, since making and viewing arrays takes long to compile."""
+    """Chunks for `_lab_planes`; the last is the one before it as whole numbers, bit by bit."""
     t32 = np.empty(3 * _CHUNK, np.float32)
-    return *np.empty((3, _CHUNK)), np.ones(3 * _CHUNK), t32, t32.view(np.int32)
+    # Ones, as the part of the last chunk that no pixel fills is computed too.
+    return np.ones(6 * _CHUNK), t32, t32.view(np.int32)
 
 
 def lab_planes(rgb8: npt.NDArray[np.uint8]) -> FloatArray:
@@ -201,5 +206,5 @@ def lab_planes(rgb8: npt.NDArray[np.uint8]) -> FloatArray:
     """
     flat = np.ascontiguousarray(rgb8).reshape(-1)
     planes = np.empty((3, flat.size // 3), np.float64)
-    _lab_planes(flat, _work_space(), planes[0], planes[1], planes[2])
+    _lab_planes(flat, *_work_space(), *planes)
     return planes

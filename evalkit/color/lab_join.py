@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, pointer_to
 from evalkit.color.colorspace import RGB_FROM_XYZ, WHITE_D65, srgb_from_linear
 
 __all__ = ["join_lab"]
@@ -49,36 +49,43 @@ def _staircase() -> tuple[FloatArray, npt.NDArray[np.uint8]]:
     return above, (np.searchsorted(above[:256], bins, side="right") - 1).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True)
+@kernel_helper()
+def _xyz_ratio(f: float) -> float:
+    """CIE's f undone."""
+    return f * f * f if f > _JOINT else (f - _OFFSET) / _KAPPA
+
+
+@kernel_helper()
+def _write_byte(value: float, steps: Any, start: Any, target: Any) -> int:
+    """Write the byte of linear light; returns 1 where it had to be clipped."""
+    if value < steps[0]:
+        target[0] = 0
+        return 1
+    if value >= steps[256]:
+        target[0] = 255
+        return 1
+    inside = 0.0 if value < 0.0 else value
+    byte = np.int64(start[np.int64((1.0 if inside > 1.0 else inside) * _BINS)])
+    while byte < 255 and value >= steps[byte + 1]:
+        byte += 1
+    target[0] = byte
+    return 0
+
+
+@kernel()
 def _join(lightness: Any, a: Any, b: Any, matrix: Any, steps: Any, start: Any, rgb: Any) -> int:
     """Fill ``rgb`` (flat, 3 n) and return the number of clipped pixels."""
-    linear = np.empty(3, np.float64)
+    all_l, all_a, all_b, weights = pointer_to(lightness), pointer_to(a), pointer_to(b), pointer_to(matrix)
     n_clipped = 0
     for i in range(lightness.size):
-        fy = (lightness[i] + 16.0) / 116.0
-        fx = fy + a[i] / 500.0
-        fz = fy - b[i] / 200.0
-        x = fx * fx * fx if fx > _JOINT else (fx - _OFFSET) / _KAPPA
-        y = fy * fy * fy if fy > _JOINT else (fy - _OFFSET) / _KAPPA
-        z = fz * fz * fz if fz > _JOINT else (fz - _OFFSET) / _KAPPA
+        fy = (all_l[i] + 16.0) / 116.0
+        x, y, z = _xyz_ratio(fy + all_a[i] / 500.0), _xyz_ratio(fy), _xyz_ratio(fy - all_b[i] / 200.0)
+        clipped = 0
         for c in range(3):
-            linear[c] = matrix[3 * c] * x + matrix[3 * c + 1] * y + matrix[3 * c + 2] * z
-        clipped = False
-        for c in range(3):
-            value = linear[c]
-            if value < steps[0]:
-                rgb[3 * i + c] = 0
-                clipped = True
-            elif value >= steps[256]:
-                rgb[3 * i + c] = 255
-                clipped = True
-            else:
-                byte = np.int64(start[np.int64(min(max(value, 0.0), 1.0) * _BINS)])
-                while byte < 255 and value >= steps[byte + 1]:
-                    byte += 1
-                rgb[3 * i + c] = byte
-        if clipped:
-            n_clipped += 1
+            row = pointer_at(weights, 3 * c)
+            value = row[0] * x + row[1] * y + row[2] * z
+            clipped |= _write_byte(value, pointer_to(steps), pointer_to(start), pointer_at(pointer_to(rgb), 3 * i + c))
+        n_clipped += clipped
     return n_clipped
 
 

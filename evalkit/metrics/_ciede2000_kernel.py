@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
+from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_to
 
 __all__ = ["color_differences"]
 
@@ -26,7 +26,7 @@ _EIGHT_IN_STEPS = 8.0 * 180.0 / math.pi / 25.0
 
 # Inlined by name: left to the compiler, the longest helper stays a call, and the loop stays scalar, five
 # times slower.
-_inlined = njit(error_model="numpy", inline="always")
+_inlined = kernel_helper(forceinline=True)
 
 
 @_inlined
@@ -83,7 +83,8 @@ def _rotation(cos_hue: float, sin_hue: float) -> float:
     """sin(2 dtheta), dtheta = 30 exp(-((h' - 275) / 25)^2) in degrees, 0 <= h' < 360."""
     # Cosine and sine of the angle h' - 275 degrees, and tan(angle / 8) from cosines of its half and its quarter.
     x, y = cos_hue * _COS275 + sin_hue * _SIN275, sin_hue * _COS275 - cos_hue * _SIN275
-    half = math.sqrt(0.5 * max(1.0 + x, 0.1))
+    above = 1.0 + x
+    half = math.sqrt(0.5 * (0.1 if above < 0.1 else above))
     quarter = math.sqrt(0.5 * (1.0 + half))
     tangent = y / (4.0 * half * quarter * (1.0 + quarter))
     t = tangent * tangent
@@ -91,7 +92,8 @@ def _rotation(cos_hue: float, sin_hue: float) -> float:
     arctangent = tangent * (1.0 - t * (1 / 3 - t * (1 / 5 - t * (1 / 7 - t * arctangent))))
     steps = arctangent * _EIGHT_IN_STEPS
     # exp(-steps^2) as the 64th power of the exponential series of a small number.
-    u = min(steps * steps, 40.0) * (-1 / 64)
+    square = steps * steps
+    u = (40.0 if square > 40.0 else square) * (-1 / 64)
     bell = 1 / 24 + u * (1 / 120 + u * (1 / 720 + u * (1 / 5040 + u * (1 / 40320))))
     bell = 1.0 + u * (1.0 + u * (1 / 2 + u * (1 / 6 + u * bell)))
     bell *= bell
@@ -111,13 +113,16 @@ def _rotation(cos_hue: float, sin_hue: float) -> float:
     return z * (1.0 - s * (1 / 6 - s * (1 / 120 - s * (1 / 5040 - s * sine))))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def color_differences(
     lightness1: Any, as1: Any, bs1: Any, lightness2: Any, as2: Any, bs2: Any, differences: Any
 ) -> None:
     """Fill ``differences`` with dE00 of two lists of Lab colours: seven flat float64 arrays of one length."""
+    l_1, a_1, b_1 = pointer_to(lightness1), pointer_to(as1), pointer_to(bs1)
+    l_2, a_2, b_2 = pointer_to(lightness2), pointer_to(as2), pointer_to(bs2)
+    targets = pointer_to(differences)
     for i in range(differences.size):
-        a1, b1, a2, b2 = as1[i], bs1[i], as2[i], bs2[i]
+        l1, a1, b1, l2, a2, b2 = l_1[i], a_1[i], b_1[i], l_2[i], a_2[i], b_2[i]
         # Sharma et al. 2005, equations 2 to 6: a' and C'.
         mean_chroma = 0.5 * (math.sqrt(a1 * a1 + b1 * b1) + math.sqrt(a2 * a2 + b2 * b2))
         stretch = 1.5 - 0.5 * _chroma_weight(mean_chroma)
@@ -125,7 +130,7 @@ def color_differences(
         a2 *= stretch
         chroma1, chroma2 = math.sqrt(a1 * a1 + b1 * b1), math.sqrt(a2 * a2 + b2 * b2)
         # Equations 8 to 13: differences and means.
-        delta_l = lightness2[i] - lightness1[i]
+        delta_l = l2 - l1
         delta_c = chroma2 - chroma1
         delta_h = _hue_difference(a1, b1, chroma1, a2, b2, chroma2)
         mean_chroma = 0.5 * (chroma1 + chroma2)
@@ -143,7 +148,7 @@ def color_differences(
         )
         # Equations 16 to 21: rotation and weights.
         rotation = -2.0 * _rotation(c, s) * _chroma_weight(mean_chroma)
-        from_middle = 0.5 * (lightness1[i] + lightness2[i]) - 50.0
+        from_middle = 0.5 * (l1 + l2) - 50.0
         middle = from_middle * from_middle
         root = math.sqrt(20.0 + middle)
         # delta_l / S_L, S_L = 1 + 0.015 middle / root.
@@ -152,5 +157,5 @@ def color_differences(
         h_term = delta_h / (1.0 + 0.015 * mean_chroma * t)
         # Equation 22, k_L = k_C = k_H = 1.
         square = l_term * l_term + c_term * c_term + h_term * h_term + rotation * c_term * h_term
-        # Rounding can leave a square just below zero.
-        differences[i] = math.sqrt(max(square, 0.0))
+        # Rounding can leave a square just below zero; what is not a number stays so.
+        targets[i] = math.sqrt(0.0 if square < 0.0 else square)

@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from evalkit.color._kernel_helper import kernel_helper
+from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, pointer_to
 
 __all__ = ["WINDOW", "filtered_moments", "similarity_sum"]
 
@@ -29,88 +28,75 @@ _STRIP = 16
 _TOGETHER = 4
 
 
-@kernel_helper()
-def _part(values: Any, start: int, size: int) -> Any:
-    """Some values of an array; a slice takes long to compile, so it stands here once."""
-    return values[start : start + size]
+# The two filters stand in functions of their own, apart from the loops around them, and read at positions that grow from
+# one pointer: otherwise the compiler does not find that they can run in vector instructions, and they take twice as long.
+# Inlined by name, since a process that compiles would call the code of the function alone, which runs one by one.
 
 
 @kernel_helper(fastmath={"contract"}, forceinline=True)
-def _filter_row(source: Any, taps: Any, step: int, target: Any) -> None:
-    """Filter one row horizontally: values ``step`` apart in ``source`` make one of ``target``."""
-    # Unsigned indices: with signed ones the compiler must allow for negative (wrapping) indices and gives up on
-    # vector instructions, 10 times slower.
-    n = np.uintp(step)
-    middle = np.uintp(WINDOW // 2) * n
-    for position in range(target.size):
-        first = np.uintp(position)
-        c = first + middle
+def _filter_row(source: Any, taps: Any, step: int, row: int, target: Any) -> None:
+    """Filter one row horizontally: values ``step`` apart in ``source`` make one of the ``row`` of ``target``."""
+    for i in range(row):
+        c = i + WINDOW // 2 * step
         total = taps[0] * source[c]
         for k in range(1, WINDOW // 2 + 1):  # the compiler unrolls it; unrolled here it takes long to compile
-            away = np.uintp(k) * n
-            total += taps[k] * (source[c - away] + source[c + away])
-        target[first] = total
+            total += taps[k] * (source[c - k * step] + source[c + k * step])
+        target[i] = total
+
+
+@kernel_helper()
+def _filter_rows(rows: Any, row_in: int, taps: Any, step: int, strips: Any, size: int, row: int, n: int) -> None:
+    """Filter each of n rows of ``row_in`` values horizontally, each into its own strip of ``size`` values."""
+    for k in range(n):
+        _filter_row(pointer_at(rows, k * row_in), taps, step, row, pointer_at(strips, k * size))
 
 
 @kernel_helper(fastmath={"contract"}, forceinline=True)
-def _filter_columns(strip: Any, taps: Any, row: int, target: Any) -> None:
-    """Filter _TOGETHER + WINDOW - 1 rows of ``strip`` vertically into _TOGETHER rows of ``target``."""
-    n = np.uintp(row)
-    for column in range(row):
-        j = np.uintp(column)
-        c0 = j + np.uintp(WINDOW // 2) * n
-        c1 = c0 + n
-        c2 = c1 + n
-        c3 = c2 + n
+def _filter_columns(strip: Any, taps: Any, row: int, target: Any, stride: int) -> None:
+    """Filter _TOGETHER + WINDOW - 1 rows of ``strip`` vertically into _TOGETHER rows, ``stride`` apart in ``target``."""
+    for j in range(row):
+        c0 = j + WINDOW // 2 * row
+        c1, c2, c3 = c0 + row, c0 + 2 * row, c0 + 3 * row
         w = taps[0]
         total0, total1, total2, total3 = w * strip[c0], w * strip[c1], w * strip[c2], w * strip[c3]
         for k in range(1, WINDOW // 2 + 1):
-            away = np.uintp(k) * n
-            w = taps[k]
+            away, w = k * row, taps[k]
             total0 += w * (strip[c0 - away] + strip[c0 + away])
             total1 += w * (strip[c1 - away] + strip[c1 + away])
             total2 += w * (strip[c2 - away] + strip[c2 + away])
             total3 += w * (strip[c3 - away] + strip[c3 + away])
         target[j] = total0
-        target[j + n] = total1
-        target[j + n + n] = total2
-        target[j + n + n + n] = total3
+        target[j + stride] = total1
+        target[j + 2 * stride] = total2
+        target[j + 3 * stride] = total3
 
 
 @kernel_helper()
-def _first_new_row(strips: Any, size: int, row: int, top: int) -> int:
-    """Make room in strips, ``size`` values each, for the output rows from ``top``: the first row of them to fill."""
+def _filter_strips(strips: Any, size: int, taps: Any, row: int, filtered: Any, n: int) -> None:
+    """Filter the first rows of each of n strips vertically into _TOGETHER rows of ``filtered``, n quantities side by side.
+
+    Whether targets overlap is asked once for all strips; rows that alternate between quantities do not.
+    """
+    for k in range(n):
+        _filter_columns(pointer_at(strips, k * size), taps, row, pointer_at(filtered, k * row), n * row)
+
+
+@kernel_helper()
+def _first_new_row(strips: Any, size: int, row: int, top: int, n: int) -> int:
+    """Make room in n strips, ``size`` values each, for the output rows from ``top``: the first row of them to fill."""
     if top == 0:
         return 0
     kept = (WINDOW - 1) * row
-    for end in range(size, strips.size + 1, size):
-        source, target = _part(strips, end - kept, kept), _part(strips, end - size, kept)
-        # Value by value: an assignment of slices has numba compile the text of an error about their shapes, for 2 seconds.
-        for position in range(kept):
-            i = np.uintp(position)
+    for quantity in range(n):
+        target = pointer_at(strips, quantity * size)
+        source = pointer_at(target, size - kept)
+        for i in range(kept):
             target[i] = source[i]
     return WINDOW - 1
 
 
-@kernel_helper()
-def _filter_rows(rows: Any, taps: Any, step: int, strips: Any, size: int, start: int, row: int) -> None:
-    """Filter each of several rows horizontally into its own strip of ``size`` values, from ``start`` on."""
-    n = strips.size // size
-    row_in = rows.size // n
-    for k in range(n):
-        _filter_row(_part(rows, k * row_in, row_in), taps, step, _part(strips, k * size + start, row))
-
-
-@kernel_helper()
-def _filter_strips(strips: Any, size: int, start: int, taps: Any, row: int, filtered: Any) -> None:
-    """Filter each of several strips vertically into its own _TOGETHER rows of ``filtered``."""
-    for k in range(strips.size // size):
-        strip = _part(strips, k * size + start, (_TOGETHER + WINDOW - 1) * row)
-        _filter_columns(strip, taps, row, _part(filtered, k * _TOGETHER * row, _TOGETHER * row))
-
-
 def _work_space(n: int, width: int, step: int) -> tuple[Any, Any, Any]:
-    """A row, a strip and the filtered rows of n quantities; made here, since it takes long to compile.
+    """A row, a strip and the filtered rows of n quantities.
 
     Zeros: the last strip may be filled in part, yet is filtered by whole groups of rows.
     """
@@ -132,41 +118,8 @@ def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean
     mean, variance : ndarray of float64, shape ((height - 10) * (width - 10) * step,)
         Filled.
     """
-    _fill_moments(x, height, width, step, taps, *_work_space(2, width, step), mean, variance)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_moments(
-    x: Any,
-    height: int,
-    width: int,
-    step: int,
-    taps: Any,
-    values: Any,
-    strips: Any,
-    filtered: Any,
-    mean: Any,
-    variance: Any,
-) -> None:
-    row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
-    size, second = strips.size // 2, np.uintp(_TOGETHER * row)
-    for top in range(0, rows_out, _STRIP):
-        rows = rows_out - top if rows_out - top < _STRIP else _STRIP
-        for i in range(_first_new_row(strips, size, row, top), rows + WINDOW - 1):
-            for position in range(row_in):
-                j = np.uintp(position)
-                value = np.float64(x[np.uintp((top + i) * row_in) + j])
-                values[j] = value
-                values[np.uintp(row_in) + j] = value * value
-            _filter_rows(values, taps, step, strips, size, i * row, row)
-        for i in range(0, rows, _TOGETHER):
-            _filter_strips(strips, size, i * row, taps, row, filtered)
-            start = np.uintp((top + i) * row)
-            for position in range((rows - i if rows - i < _TOGETHER else _TOGETHER) * row):
-                j = np.uintp(position)
-                m = filtered[j]
-                mean[start + j] = m
-                variance[start + j] = filtered[second + j] - m * m
+    work = _work_space(2, width, step)
+    _filter_image(x, x, height, width, step, taps, 2, *work, mean, variance, work[0], 0.0, 0.0, False)
 
 
 def similarity_sum(
@@ -200,56 +153,72 @@ def similarity_sum(
     work = _work_space(3, width, step)
     # One sum a column of the group: adding whole rows keeps the order fixed and still runs in vector lanes.
     sums = np.zeros(work[2].size // 3)
-    return float(_add_similarities(x, x_mean, x_variance, y, height, width, step, taps, c1, c2, luminance, *work, sums))
+    _filter_image(x, y, height, width, step, taps, 3, *work, x_mean, x_variance, sums, c1, c2, luminance)
+    return float(np.cumsum(sums)[-1])  # one after another: np.sum adds in an order of its own
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_similarities(
+@kernel()
+def _filter_image(
     x: Any,
-    x_mean: Any,
-    x_variance: Any,
     y: Any,
     height: int,
     width: int,
     step: int,
     taps: Any,
-    c1: float,
-    c2: float,
-    luminance: bool,
+    n: int,
     values: Any,
     strips: Any,
     filtered: Any,
+    mean: Any,
+    variance: Any,
     sums: Any,
-) -> float:
+    c1: float,
+    c2: float,
+    luminance: bool,
+) -> None:
+    """Filter n quantities of ``y``: two, which give its moments, or three, of which the third is its product with ``x``.
+
+    Two fill ``mean`` and ``variance``; with three these are those of ``x``, and the indices are added to ``sums``. One
+    kernel for both, since what they share takes longest to compile.
+    """
     row_in, row, rows_out = width * step, (width - WINDOW + 1) * step, height - WINDOW + 1
-    size, second, third = strips.size // 3, np.uintp(_TOGETHER * row), np.uintp(2 * _TOGETHER * row)
+    size = strips.size // n
+    first_strip, weights = pointer_to(strips), pointer_to(taps)
+    own = pointer_to(values)
+    squares, products = pointer_at(own, row_in), pointer_at(own, 2 * row_in)
     for top in range(0, rows_out, _STRIP):
         rows = rows_out - top if rows_out - top < _STRIP else _STRIP
-        for i in range(_first_new_row(strips, size, row, top), rows + WINDOW - 1):
-            start: Any = np.uintp((top + i) * row_in)
-            for position in range(row_in):
-                j = np.uintp(position)
-                value = np.float64(y[start + j])
-                values[j] = value
-                values[np.uintp(row_in) + j] = value * value
-                values[np.uintp(2 * row_in) + j] = np.float64(x[start + j]) * value
-            _filter_rows(values, taps, step, strips, size, i * row, row)
+        for i in range(_first_new_row(first_strip, size, row, top, n), rows + WINDOW - 1):
+            x_row, y_row = pointer_at(pointer_to(x), (top + i) * row_in), pointer_at(pointer_to(y), (top + i) * row_in)
+            for j in range(row_in):
+                value = np.float64(y_row[j])
+                own[j] = value
+                squares[j] = value * value
+            if n == 3:
+                for j in range(row_in):
+                    products[j] = np.float64(x_row[j]) * own[j]
+            _filter_rows(own, row_in, weights, step, pointer_at(first_strip, i * row), size, row, n)
         for i in range(0, rows, _TOGETHER):
-            _filter_strips(strips, size, i * row, taps, row, filtered)
-            start = np.uintp((top + i) * row)
-            for position in range((rows - i if rows - i < _TOGETHER else _TOGETHER) * row):
-                j = np.uintp(position)
-                mx, my = x_mean[start + j], filtered[j]
-                y_variance, covariance = filtered[second + j] - my * my, filtered[third + j] - mx * my
-                # Wang et al. 2004, equation 13; without the luminance term, whose two parts are then 1, Wang et al. 2003,
-                # the product of equations 2 and 3 with C3 = C2 / 2.
-                numerator = 2.0 * mx * my + c1 if luminance else 1.0
-                denominator = mx * mx + my * my + c1 if luminance else 1.0
-                sums[j] += (numerator * (2.0 * covariance + c2)) / (
-                    denominator * (x_variance[start + j] + y_variance + c2)
-                )
-    # np.sum adds in this order too, and takes longer to compile.
-    total = 0.0
-    for k in range(sums.size):
-        total += sums[k]
-    return total
+            _filter_strips(pointer_at(first_strip, i * row), size, weights, row, pointer_to(filtered), n)
+            for k in range(rows - i if rows - i < _TOGETHER else _TOGETHER):
+                start = (top + i + k) * row
+                x_mean, x_variance = pointer_at(pointer_to(mean), start), pointer_at(pointer_to(variance), start)
+                own_mean = pointer_at(pointer_to(filtered), k * n * row)
+                mean_square, mean_product = pointer_at(own_mean, row), pointer_at(own_mean, 2 * row)
+                if n == 2:
+                    for j in range(row):
+                        m = own_mean[j]
+                        x_mean[j] = m
+                        x_variance[j] = mean_square[j] - m * m
+                    continue
+                column_sums = pointer_at(pointer_to(sums), k * row)
+                for j in range(row):
+                    mx, my = x_mean[j], own_mean[j]
+                    y_variance, covariance = mean_square[j] - my * my, mean_product[j] - mx * my
+                    # Wang et al. 2004, equation 13; without the luminance term, whose two parts are then 1, Wang et al.
+                    # 2003, the product of equations 2 and 3 with C3 = C2 / 2.
+                    numerator = 2.0 * mx * my + c1 if luminance else 1.0
+                    denominator = mx * mx + my * my + c1 if luminance else 1.0
+                    column_sums[j] += (numerator * (2.0 * covariance + c2)) / (
+                        denominator * (x_variance[j] + y_variance + c2)
+                    )

@@ -222,7 +222,11 @@ class PairCounter:
         if truth is not self._owner:
             self._make_room(truth.n_pixels)
             rgb = truth.rgb8.reshape(-1)
-            self._chroma = float(self._kernel.prepare_truth(rgb, self._table, self._work, self._lab, self._first_bins))
+            self._chroma = float(
+                self._kernel.prepare_truth(
+                    rgb, *self._table, *self._work, len(self._first_bins), self._lab, self._first_bins
+                )
+            )
             self._owner = self._chroma_of = truth
         return self._lab, self._first_bins, self._chroma
 
@@ -263,8 +267,9 @@ class PairCounter:
                 pixels, first, last = slice(3 * begin, 3 * end), 0, end - begin
             change, clipped, largest = self._kernel.count_pair(
                 true_rgb[pixels],
-                self._table,
-                self._work,
+                *self._table,
+                *self._work,
+                len(self._first_bins),
                 self._lab,
                 self._first_bins,
                 fresh,
