@@ -10,6 +10,9 @@ from itertools import groupby
 import pytest
 import sqlalchemy as sa
 
+from analysis.study.analysis import analyze_study
+from analysis.study.preferences import analyze_preferences
+from analysis.trials.columns import PLACES
 from analysis.trials.trial_table import check_trials
 from evalkit.errors import InputError
 from tests.turing_test.studies import make_study
@@ -48,6 +51,12 @@ DESIGNS = {
     },
     "pairs": {"preset": "preference", "block_sizes": (10, 10), "n_methods": 3, "test_trials": 10},
     "naturalness": {"preset": "naturalness", "block_sizes": (10, 10, 10), "test_trials": 10},
+    "choices among 3": {"preset": "preference", "alternatives": 3, "block_sizes": (10, 10), "n_methods": 3, "test_trials": 12},
+    "a search among 3": {"preset": "simultaneous", "alternatives": 3, "block_sizes": (12, 12), "test_trials": 14},
+    "searches among 3, of 3 sets per person": {
+        "preset": "simultaneous", "alternatives": 3, "block_sizes": (16, 16, 16), "n_methods": 3, "methods_per_person": "all",
+        "test_trials": 20,
+    },
 }  # fmt: skip
 
 
@@ -94,10 +103,13 @@ def test_every_session_shows_every_block_whole_and_as_evenly_as_the_numbers_allo
         if design.protocol.preset != "naturalness":
             sides = Counter(trial.real_position or trial.method for trial in plain)
             if design.protocol.real_vs_fake:
-                assert sides["first"] == sides["second"]
+                assert sides == dict.fromkeys(PLACES[: design.protocol.images_per_trial], sides["first"])
             for _, own in runs:  # no block has its real photos on one side
                 side = Counter(t.real_position or t.method for t in own if t.kind == "test")
                 assert max(side.values()) - (side.total() - max(side.values())) <= len(judged)
+                if design.protocol.seeks_real and len(judged) == 1:
+                    numbers = [side[place] for place in PLACES[: design.protocol.alternatives]]
+                    assert max(numbers) - min(numbers) <= 1
     assert len(set(map(tuple, sizes))) == 1  # by place, so that breaks fall between blocks for everybody
 
 
@@ -195,8 +207,17 @@ def test_a_spoiled_trial_is_replaced_from_its_own_block_and_lost_when_that_has_n
     assert storage.read(lambda connection: counter_differences(connection, study, clock.now())) == []
 
 
-def test_the_export_names_the_block_of_each_trial_and_practice_has_none(make_client, tmp_path):
-    study = make_study(tmp_path / "study", block_sizes=(8, 8), test_trials=8)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test_trials": 8},
+        {"preset": "simultaneous", "alternatives": 3, "test_trials": 8},
+        {"preset": "preference", "alternatives": 3, "n_methods": 3, "test_trials": 6},
+    ],
+    ids=["of two", "a search among 3", "choices among 3"],
+)
+def test_the_export_names_the_block_of_each_trial_and_practice_has_none(make_client, tmp_path, changes):
+    study = make_study(tmp_path / "study", block_sizes=(9, 9), **changes)
     for _ in range(2):
         person = make_client(study)
         person.enter()
@@ -204,9 +225,8 @@ def test_the_export_names_the_block_of_each_trial_and_practice_has_none(make_cli
     storage = person.app.extensions["turing_test"].storage
     table = check_trials(raw_trials(storage, study))
     said = {(str(kind), str(block)) for kind, block in zip(table["kind"], table["block"], strict=True)}
-    assert said == {
-        ("practice", ""), ("test", "block a"), ("test", "block b"), ("vigilance", "block a"), ("vigilance", "block b"),
-    }  # fmt: skip
+    kinds = ("test", "vigilance") if study.protocol.vigilance_trials else ("test",)
+    assert said == {("practice", ""), *((kind, block) for kind in kinds for block in ("block a", "block b"))}
     test = table.of_kind("test")
     assert [study.manifest.blocks[image] for image in test["image"]] == test["block"].tolist()
     orders = {
@@ -216,6 +236,11 @@ def test_the_export_names_the_block_of_each_trial_and_practice_has_none(make_cli
         for who in set(table["participant"])
     }
     assert orders == {("block a", "block b"), ("block b", "block a")}
+    if table.n_alternatives > 2:
+        assert analyze_study(table).headline.preferences.choices
+    if study.protocol.seeks_real:
+        shares = {share.name: share.n_trials for share in analyze_preferences(table).choices}
+        assert shares == dict.fromkeys(("truth", "method a", "method b"), 12)
 
 
 def test_a_study_without_blocks_exports_no_such_column_and_keeps_its_digests(make_client, tmp_path):
