@@ -4,8 +4,8 @@
 
 Crops of photos that ship with scikit-image and scikit-learn, 256 x 256, as PNG files, and the same half way to gray. The
 scoring run reads, decodes and prepares them and writes the statistics of every pair; a network alone takes as many random
-tensors of its own size, in the batches of the run. Each metric runs by itself and all of them in one run, which decodes
-every file once. VGG-16 and the trunks of LPIPS have seeded weights; Inception needs its file (`evalkit weights`, or
+tensors of its own size, in the batches and the memory order of the run. Each metric runs by itself and all of them in one
+run, which decodes every file once. What is loaded and allocated once is warmed up on one pair. VGG-16 and the trunks of LPIPS have seeded weights; Inception needs its file (`evalkit weights`, or
 --inception) and is left out without it.
 """
 
@@ -28,7 +28,7 @@ from evalkit.networks.catalogue import published_inception
 from evalkit.networks.devices import CPU_BATCH, one_thread
 from evalkit.networks.options import NetworkOptions
 from evalkit.scoring.blocks import BlockWorker
-from evalkit.scoring.plan import make_plan
+from evalkit.scoring.plan import Plan, make_plan
 
 SIDES = {"vgg16_top1": 224, "fid": 299, "fid_clean": 299, "lpips_alex": 256, "lpips_vgg": 256}
 """Metrics, and the side in pixels of what their networks see."""
@@ -39,8 +39,9 @@ def network_alone(meter: Any, metric: str, n_images: int) -> Callable[[], None]:
     import torch
 
     if metric.startswith("lpips"):
-        # One image at a time, as the run does: photos need not be of one size.
-        x, module = torch.rand(1, 3, 256, 256), torch.nn.Sequential(*meter.lpips.stages)
+        # One image at a time and channels last, as in the run: photos need not be of one size.
+        x = torch.rand(1, 3, 256, 256).to(memory_format=torch.channels_last)
+        module = torch.nn.Sequential(*meter.lpips.stages)
     elif metric.startswith("fid"):
         x, module = torch.rand(CPU_BATCH, 3, 299, 299), meter.model
     else:
@@ -68,7 +69,7 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=8, help="photos, a multiple of 8")
+    parser.add_argument("--images", type=int, default=8, help="photos, a multiple of 4, at most 32")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--metrics", default=",".join(SIDES))
     parser.add_argument("--inception", type=Path, default=published_inception().path)
@@ -89,24 +90,31 @@ def main() -> None:
             weights["inception_fid"] = arguments.inception
         options = NetworkOptions(labels="names", weights=weights, device="cpu", cache=None)
 
+        (root / "one.txt").write_text("n01440764_0000.png", encoding="utf-8")
+
         def scorer(names: list[str]) -> BlockWorker:
-            plan = make_plan(root / "truth", {"mine": root / "mine"}, metrics=tuple(names), networks=options)
-            return BlockWorker(plan, root)
+            """Loaded, and warmed up on one pair."""
+
+            def planned(images: Path | None) -> Plan:
+                folders = root / "truth", {"mine": root / "mine"}
+                return make_plan(*folders, images=images, metrics=tuple(names), networks=options)
+
+            worker = BlockWorker(planned(root / "one.txt"), root)
+            worker.measure(0)
+            worker.turn_to(planned(None), root)
+            return worker
 
         workers = {name: scorer([name]) for name in metrics}
         alone = {name: network_alone(worker._meters[0], name, n_seen) for name, worker in workers.items()}
         together = scorer(metrics) if len(metrics) > 1 else None
         networks, runs = {name: [] for name in metrics}, {name: [] for name in (*metrics, "all in one run")}
-        for number in range(arguments.rounds + 1):
-            of_networks = {name: cpu_seconds(alone[name]) for name in metrics}
-            of_runs = {name: cpu_seconds(lambda w=workers[name]: w.measure(0)) for name in metrics}
+        for _ in range(arguments.rounds):
+            # Side by side, since a machine is not equally fast all the time.
+            for name in metrics:
+                networks[name].append(cpu_seconds(alone[name]))
+                runs[name].append(cpu_seconds(lambda w=workers[name]: w.measure(0)))
             if together is not None:
-                of_runs["all in one run"] = cpu_seconds(lambda: together.measure(0))
-            if number:  # the first round loads and allocates
-                for name, seconds in of_networks.items():
-                    networks[name].append(seconds)
-                for name, seconds in of_runs.items():
-                    runs[name].append(seconds)
+                runs["all in one run"].append(cpu_seconds(lambda: together.measure(0)))
     networks["all in one run"] = [sum(seconds) for seconds in zip(*(networks[name] for name in metrics), strict=True)]
     if together is None:
         del runs["all in one run"]
