@@ -17,7 +17,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import Rgb8
 from evalkit.metrics.base import Metric
 from evalkit.metrics.photo import Photo
 from evalkit.networks.devices import BatchRunner
@@ -102,7 +101,7 @@ class BatchedMeter(BlockMeter):
         self._truth_input: npt.NDArray[Any] | None = None
 
     @abstractmethod
-    def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
+    def prepare(self, photo: Photo) -> npt.NDArray[Any]:
         """What the network sees of one image."""
 
     @abstractmethod
@@ -130,7 +129,7 @@ class BatchedMeter(BlockMeter):
             self._add_truth(image, truth)
         item = self._truth_item
         if prediction.rgb8 is not truth.rgb8 and not np.array_equal(prediction.rgb8, truth.rgb8):
-            seen = self.prepare(prediction.rgb8)
+            seen = self.prepare(prediction)
             if self._truth_input is None or not np.array_equal(seen, self._truth_input):
                 item = self._new_item(image)
                 self._enqueue(_Waiting(item, seen))
@@ -146,7 +145,7 @@ class BatchedMeter(BlockMeter):
             if kept is not None:
                 self._outputs[self._truth_item] = kept
                 return
-        self._truth_input = self.prepare(truth.rgb8)
+        self._truth_input = self.prepare(truth)
         self._enqueue(_Waiting(self._truth_item, self._truth_input, digest))
 
     def _new_item(self, image: str) -> int:

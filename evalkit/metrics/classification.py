@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import BoolArray, FloatArray, IntArray, Rgb8
+from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.datasets.labels import DEVKIT_NUMBERING, labels_digest
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import as_rgb8
@@ -126,14 +126,20 @@ class ClassifierMeter(BatchedMeter):
         self.classifier = classifier
         self.labels = labels
 
-    def prepare(self, rgb8: Rgb8) -> npt.NDArray[Any]:
-        """Resize and crop."""
-        return self.classifier.prepare(rgb8)
+    def prepare(self, photo: Photo) -> npt.NDArray[Any]:
+        """Resize and crop, once for all classifiers that see an image alike."""
+        key = self.classifier.pixels_key
+        if key is None:
+            return self.classifier.prepare(photo.rgb8)
+        if key not in photo.derived:
+            photo.derived[key] = self.classifier.prepare(photo.rgb8)
+        pixels: npt.NDArray[Any] = photo.derived[key]
+        return pixels
 
     def digest(self, photo: Photo) -> str:
         """That of the pixels; of what comes out of a function of the user's, whose code nothing else tells."""
         if self.classifier.has_own_pixels:
-            seen = self.prepare(photo.rgb8)
+            seen = self.prepare(photo)
             return hashlib.sha256(f"{seen.shape} {seen.dtype} ".encode() + seen.tobytes()).hexdigest()
         return photo.digest
 

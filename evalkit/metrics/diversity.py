@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,9 @@ from evalkit.color.colorspace import LAB
 from evalkit.errors import InputError
 from evalkit.metrics.base import ColumnMeanMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
-from evalkit.metrics.perceptual import Lpips, LpipsAlex
+from evalkit.metrics.perceptual import Lpips, LpipsAlex, StageFeatures
 from evalkit.metrics.photo import Photo
 from evalkit.networks.options import Setup
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["DiversityLpips", "DiversityLpipsConsecutive", "DiversityVariance", "ab_variance"]
 
@@ -114,8 +111,8 @@ class _LpipsMeter(_SamplesMeter):
         super().__init__(groups, columns)
         self.lpips = lpips
 
-    def keep(self, prediction: Photo) -> list[torch.Tensor] | None:
-        return None if min(prediction.shape) < self.lpips.trunk.smallest else self.lpips.features(prediction.rgb8)
+    def keep(self, prediction: Photo) -> list[StageFeatures] | None:
+        return None if min(prediction.shape) < self.lpips.trunk.smallest else self.lpips.features(prediction)
 
     def together(self, kept: Sequence[Any]) -> tuple[float, ...]:
         if len(kept) < 2 or kept[0] is None:

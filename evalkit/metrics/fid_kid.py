@@ -29,6 +29,7 @@ from evalkit.metrics._arrays import as_rgb8
 from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, ReferenceSet, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
+from evalkit.metrics.photo import Photo
 from evalkit.networks.catalogue import published_inception
 from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype, uploaded
 from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
@@ -236,9 +237,9 @@ class InceptionMeter(BatchedMeter):
             cache = OutputCache(options.cache_folder, signature, metrics)
         super().__init__(BatchRunner(self.features, batch_size), cache)
 
-    def prepare(self, rgb8: Rgb8) -> npt.NDArray[np.float32]:
+    def prepare(self, photo: Photo) -> npt.NDArray[np.float32]:
         """Resize: float32, shape (3, 299, 299), 0 to 255."""
-        return self.resize(rgb8)
+        return self.resize(photo.rgb8)
 
     def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Pixels from 0 to 255, shape (n, 3, 299, 299), to features, shape (n, 2048)."""

@@ -8,7 +8,7 @@ all methods; it is tested against the package on identical weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import FloatArray, Rgb8
+from evalkit.arrays import FloatArray
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import check_pair
 from evalkit.metrics.array_pairs import kept_measurer
@@ -27,7 +27,7 @@ from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
 from evalkit.networks._torchvision_compat import import_torchvision
 from evalkit.networks.classifiers import weights_field, weights_path
-from evalkit.networks.devices import choose_device, one_thread, torch_dtype, uploaded
+from evalkit.networks.devices import choose_device, keep_freed_memory, one_thread, torch_dtype
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.weight_files import load_state
@@ -45,6 +45,9 @@ SCALE = (0.458, 0.448, 0.450)
 
 EPSILON = 1e-10
 """Added to the length of a feature vector before it divides, as the authors' code does."""
+
+PART = 1 << 18
+"""Numbers of a feature map that are compared at a time on a CPU: 1 MB, so that the steps between find them in its cache."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,31 @@ TRUNKS = {
     "alex": Trunk("alexnet", (2, 5, 8, 10, 12), 31),
     "vgg": Trunk("vgg16", (4, 9, 16, 23, 30), 16),
 }
+
+
+@dataclass(frozen=True)
+class StageFeatures:
+    """Features of one image at one stage of a trunk.
+
+    Attributes
+    ----------
+    values : torch.Tensor, shape (1, C, h, w)
+        As the network gives them.
+    length : torch.Tensor of float32, shape (1, 1, h, w)
+        Length of the feature vector at every place, plus `EPSILON`.
+    """
+
+    values: torch.Tensor
+    length: torch.Tensor
+
+    def in_parts(self, n_numbers: int) -> list[StageFeatures]:
+        """Rows from top to bottom, each part with at most so many numbers, or one row."""
+        height = self.values.shape[2]
+        n_rows = max(1, n_numbers // (self.values.shape[1] * self.values.shape[3]))
+        if n_rows >= height:
+            return [self]
+        rows = [slice(start, start + n_rows) for start in range(0, height, n_rows)]
+        return [StageFeatures(self.values[:, :, part], self.length[:, :, part]) for part in rows]
 
 
 class Lpips:
@@ -98,36 +126,65 @@ class Lpips:
             raise InputError(reason or "the package lpips is not installed")
         self.device = choose_device(options.device)
         self.dtype = torch_dtype(options.precision)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        # Images come channels last; weights in the same order need not be brought into it for each of them.
         features = _features(self.trunk.classifier, path).to(self.device, self.dtype)
+        features = features.to(memory_format=torch.channels_last)
         ends = (0, *self.trunk.ends)
         self.stages = [features[start:end] for start, end in pairwise(ends)]
         state = torch.load(linear, map_location="cpu", weights_only=True)
         self.linear = [state[f"lin{k}.model.1.weight"].to(self.device) for k in range(len(self.stages))]
-        self._shift = torch.tensor(SHIFT, device=self.device).view(3, 1, 1)
-        self._scale = torch.tensor(SCALE, device=self.device).view(3, 1, 1)
+        self._shift, self._scale = (torch.tensor(values, device=self.device) for values in (SHIFT, SCALE))
 
-    def features(self, rgb8: Rgb8) -> list[torch.Tensor]:
-        """Features of one image at every stage, each vector of unit length: float32, shape (1, C, h, w)."""
+    def features(self, photo: Photo) -> list[StageFeatures]:
+        """Features of one image at every stage, for comparisons with others."""
         import torch
 
         with torch.inference_mode(), one_thread():
-            pixels = np.array(rgb8, dtype=np.float32).transpose(2, 0, 1)[np.newaxis]
-            x = (uploaded(pixels, self.device) / 127.5 - 1 - self._shift) / self._scale
-            x = x.to(self.dtype)
-            normalized = []
-            for stage in self.stages:
-                x = stage(x)
-                wide = x.float()
-                normalized.append(wide / (wide.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
-            return normalized
+            return list(self._stages(photo))
 
-    def distance(self, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> float:
-        """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages."""
+    def _stages(self, photo: Photo) -> Iterator[StageFeatures]:
+        """Features stage by stage, for those who need no more than one at a time."""
+        x = self._input(photo)
+        for stage in self.stages:
+            x = stage(x)
+            yield StageFeatures(x, x.float().square().sum(dim=1, keepdim=True).sqrt_().add_(EPSILON))
+
+    def _input(self, photo: Photo) -> torch.Tensor:
+        """Normalised pixels, shape (1, 3, H, W), channels last."""
+        height, width = photo.shape
+        # A row of pixels as one long row of numbers: three at a time would be slow.
+        x = photo.on(self.device).view(height, width * 3).float().div_(127.5).sub_(1)
+        x.sub_(self._shift.repeat(width)).div_(self._scale.repeat(width))
+        return x.view(1, height, width, 3).permute(0, 3, 1, 2).to(self.dtype)
+
+    def distance(self, first: Sequence[StageFeatures], second: Photo | Sequence[StageFeatures]) -> float:
+        """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages.
+
+        Parameters
+        ----------
+        first : sequence of StageFeatures
+        second : Photo or sequence of StageFeatures
+            Of a photo, the features of a stage are let go as soon as they are compared.
+        """
         import torch
 
         with torch.inference_mode(), one_thread():
-            stages = zip(first, second, self.linear, strict=True)
-            return float(sum((weight * (one - other).square()).sum(dim=1).mean() for one, other, weight in stages))
+            stages = zip(first, self._stages(second) if isinstance(second, Photo) else second, self.linear, strict=True)
+            return float(sum(self._distance_map(one, other, weight).mean() for one, other, weight in stages))
+
+    def _distance_map(self, one: StageFeatures, other: StageFeatures, weight: torch.Tensor) -> torch.Tensor:
+        """Weighted squared differences of the features of unit length at every place of a stage, shape (1, h, w)."""
+        import torch
+
+        size = PART if self.device.type == "cpu" else one.values.numel()
+        maps = []
+        for first, second in zip(one.in_parts(size), other.in_parts(size), strict=True):
+            difference = first.values.float() / first.length
+            difference.addcdiv_(second.values.float(), second.length, value=-1)
+            maps.append(difference.square_().mul_(weight).sum(dim=1))
+        return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
     def __call__(self, truth_rgb8: npt.ArrayLike, pred_rgb8: npt.ArrayLike) -> float:
         """LPIPS of two images of one size, uint8, shape (H, W, 3); NaN where they are too small for the network."""
@@ -136,7 +193,7 @@ class Lpips:
             raise InputError("LPIPS takes one pair of images at a time, uint8 of shape (H, W, 3).")
         if min(truth.shape[1:3]) < self.trunk.smallest:
             return float("nan")
-        return self.distance(self.features(truth[0]), self.features(prediction[0]))
+        return self.distance(self.features(Photo(truth[0])), Photo(prediction[0]))
 
 
 def _features(classifier: str, path: Path) -> Any:
@@ -172,7 +229,7 @@ class LpipsMeter(BlockMeter):
         self.column = column
         self.lpips = lpips
         self._image = ""
-        self._truth: list[torch.Tensor] = []
+        self._truth: list[StageFeatures] = []
         self._values: list[float] = []
 
     def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
@@ -181,11 +238,11 @@ class LpipsMeter(BlockMeter):
             self._values.append(float("nan"))
             return
         if image != self._image:
-            self._image, self._truth = image, self.lpips.features(truth.rgb8)
+            self._image, self._truth = image, self.lpips.features(truth)
         if prediction.rgb8 is truth.rgb8:
             self._values.append(0.0)
         else:
-            self._values.append(self.lpips.distance(self._truth, self.lpips.features(prediction.rgb8)))
+            self._values.append(self.lpips.distance(self._truth, prediction))
 
     def finish(self) -> Sequence[Mapping[str, Any]]:
         """One value per pair."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit.arrays import FloatArray, Rgb8
 from evalkit.color.row_parts import is_large, row_parts
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Photo"]
 
@@ -54,6 +57,16 @@ class Photo:
         from evalkit.color.colorspace import lab_planes
 
         return lab_planes(self.rgb8)
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The pixels on a device, uint8, shape (H, W, 3): uploaded once, for all networks that start from them."""
+        key = ("on", device)
+        if key not in self.derived:
+            from evalkit.networks.devices import uploaded
+
+            self.derived[key] = uploaded(self.rgb8, device)
+        pixels: torch.Tensor = self.derived[key]
+        return pixels
 
     @property
     def is_large(self) -> bool:

@@ -128,6 +128,11 @@ class Preprocessing:
         """Side in pixels of what the network sees."""
         return self.size if self.crop is None else self.crop
 
+    @property
+    def pixels_key(self) -> tuple[str, int, int | None, str]:
+        """What `pixels` depends on; the normalization comes later."""
+        return self.resize, self.size, self.crop, self.filter
+
     def pixels(self, rgb8: Rgb8) -> Rgb8:
         """Resize and crop: uint8, shape (H, W, 3) to (side, side, 3)."""
         from PIL import Image
@@ -150,9 +155,13 @@ class Preprocessing:
         import torch
 
         mean, divisor = NORMALIZATION[self.normalization]
-        # Bytes travel to the device, a quarter of the floats; channels last is how they lie already.
-        x = uploaded(batch, device).permute(0, 3, 1, 2).float().div_(255)
-        x.sub_(torch.tensor(mean, device=device).view(3, 1, 1)).div_(torch.tensor(divisor, device=device).view(3, 1, 1))
+        n_images, height, width = batch.shape[:3]
+        # Bytes travel to the device, a quarter of the floats. A row of pixels is one long row of numbers there: three at a
+        # time would be slow.
+        x = uploaded(batch, device).view(n_images, height, width * 3).float().div_(255)
+        x.sub_(torch.tensor(mean, device=device).repeat(width)).div_(torch.tensor(divisor, device=device).repeat(width))
+        # Channels last is how they lie already.
+        x = x.view(n_images, height, width, 3).permute(0, 3, 1, 2)
         return x.flip(1) if self.normalization == "caffe" else x
 
 
@@ -392,6 +401,11 @@ class Classifier:
     def has_own_pixels(self) -> bool:
         """Whether a function of the user's prepares the images."""
         return not isinstance(self._preprocessing, Preprocessing)
+
+    @property
+    def pixels_key(self) -> tuple[str, int, int | None, str] | None:
+        """Classifiers of equal key are given the same pixels; None where a function of the user's prepares them."""
+        return self._preprocessing.pixels_key if isinstance(self._preprocessing, Preprocessing) else None
 
     def signature(self, batch_size: int) -> dict[str, str]:
         """Everything that class scores depend on beside the image, for `evalkit.networks.output_cache`.

@@ -79,6 +79,37 @@ def test_values_are_those_of_the_authors_package(net, torch, reference, photo_pa
         assert ours(truth, truth) == 0.0
 
 
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_the_parts_of_a_map_change_no_bit(net, reference, photo_pairs, monkeypatch):
+    """Whole maps, one row at a time, and features that are kept in place of those that are made on the way."""
+    from evalkit.metrics.perceptual import Lpips
+    from evalkit.metrics.photo import Photo
+
+    truth, prediction = (image[:97, :131] for image in photo_pairs["dull"])
+    ours = Lpips(net, options(reference))
+    values = set()
+    for size in (1, 1 << 14, 1 << 30):
+        monkeypatch.setattr("evalkit.metrics.perceptual.PART", size)
+        values.add(ours(truth, prediction))
+        values.add(ours.distance(ours.features(Photo(truth)), ours.features(Photo(prediction))))
+    assert len(values) == 1
+    assert values.pop() > 1e-4
+
+
+def test_images_that_may_only_be_read_are_taken(reference, photo_pairs):
+    """Arrays of JAX and pictures of Pillow are such; torch warns of them."""
+    from evalkit.metrics.perceptual import Lpips
+
+    pair = [np.array(image[:64, :64]) for image in photo_pairs["dull"]]
+    ours = Lpips("alex", options(reference))
+    wanted = ours(*pair)
+    for image in pair:
+        image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ours(*pair) == wanted
+
+
 def test_the_linear_weights_are_the_calibrated_ones_of_version_0_1(torch):
     from evalkit.metrics.perceptual import linear_weights
 
