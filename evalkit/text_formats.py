@@ -120,25 +120,36 @@ class SpreadsheetText:
 
 
 def spreadsheet_text(path: Path) -> SpreadsheetText:
-    """Read the text of a table: UTF-8, or UTF-16 with a mark in front (the "Unicode text" of spreadsheets).
+    """Read the text of a table: UTF-8, or UTF-16 (the "Unicode text" of spreadsheets), with or without a mark in front.
 
     Raises
     ------
     InputError
         When it is neither.
+    OSError
+        When the file cannot be read.
     """
     content = path.read_bytes()
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = _encoding(content)
     try:
-        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        encoding = "UTF-16" if is_utf16 else "UTF-8"
-        raise InputError(f"{path.name} is not {encoding} text (byte {error.start}); save it as UTF-8.") from None
+        name = "UTF-8" if encoding == "utf-8-sig" else "UTF-16"
+        raise InputError(f"{path.name} is not {name} text (byte {error.start}); save it as UTF-8.") from None
     first, _, rest = text.partition("\n")
     said = re.fullmatch(r'"?sep=(.)"?\r?', first)
     if said is not None:
         return SpreadsheetText(rest, said[1], 2)
     return SpreadsheetText(text, max(",;\t", key=first.count), 1)
+
+
+def _encoding(content: bytes) -> str:
+    """The encoding of a table by its first two bytes: a table begins with a letter or a quotation mark of ASCII."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if content[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8-sig"
 
 
 def with_decimal_point(cell: str) -> str:

@@ -22,6 +22,7 @@ from evalkit.images.image_pairs import NameIndex
 from evalkit.plotting import method_look
 from evalkit.scoring.cautions import cautions_about
 from evalkit.scoring.score_folder import ScoreFolder
+from evalkit.text_formats import spreadsheet_text
 from evalkit.wording import counted, error_reason, some_names, unknown_name
 
 if TYPE_CHECKING:
@@ -152,12 +153,10 @@ def read_categories(path: Path, images: Iterable[str], column: str = "") -> Cate
         When the file cannot be read, has no such column, names an image twice or ambiguously, or none of the run.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        sheet = spreadsheet_text(path)
+    except (OSError, InputError) as error:
         raise InputError(f"--groups {path}: cannot be read as a text file ({error_reason(error)}).") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    heads, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)] or [[]]
+    heads, *rows = [row for row in csv.reader(io.StringIO(sheet.text), delimiter=sheet.delimiter) if any(row)] or [[]]
     heads = [head.strip() for head in heads]
     if len(heads) < 2:
         raise InputError(f"--groups {path}: needs a column of image names, and one of categories behind it.")
@@ -168,7 +167,7 @@ def read_categories(path: Path, images: Iterable[str], column: str = "") -> Cate
     in_run = NameIndex(names)
     category_of: dict[str, str] = {}
     by_category: dict[str, set[str]] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(rows, start=sheet.header_row + 1):
         if len(row) <= place or not row[place].strip():
             continue
         matches = in_run.matches(row[0].strip())

@@ -1,6 +1,6 @@
 """True classes of the images, from the forms in which people keep them.
 
-- a CSV file (commas or tabs) with the columns ``file`` and ``class_index``, and optionally ``wnid`` (or ``wnid`` alone);
+- a CSV file (commas, semicolons or tabs) with the columns ``file`` and ``class_index``, and optionally ``wnid`` (or ``wnid`` alone);
 - Kaggle's ``LOC_val_solution.csv``: the columns ``ImageId`` and ``PredictionString``, synset ids with boxes;
 - the ``val.txt`` that came with Caffe: lines ``ILSVRC2012_val_00000001.JPEG 65``, blanks or tabs between;
 - 50,000 bare lines, the k-th the class of ``ILSVRC2012_val_{k:08d}``;
@@ -17,10 +17,11 @@ import csv
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import InputError
+from evalkit.text_formats import SpreadsheetText, spreadsheet_text
 from evalkit.wording import agree, counted, some_names
 
 __all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for", "labels_of_validation_set"]
@@ -125,19 +126,19 @@ def _class_of_synset(wnid: str, where: str) -> int:
 
 def _read(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        sheet = spreadsheet_text(path)
     except OSError as error:
         raise InputError(f"{path}: the label file cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
+    except InputError as error:
         raise InputError(f"{path}: not a text file; labels are text, one image per line.") from error
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    lines = sheet.text.splitlines()
+    rows = [(number, line) for number, line in enumerate(lines, start=sheet.header_row) if line.strip()]
     if not rows:
         raise InputError(f"{path}: holds no labels.")
     header = rows[0][1]
-    if "," in header or (
-        "\t" in header and not header.split("\t")[-1].strip().isdigit() and not _SYNSET.search(header)
-    ):
-        entries = _read_csv(path, [line for _, line in rows], "," if "," in header else "\t")
+    delimiter = _delimiter(header, sheet)
+    if delimiter:
+        entries = _read_csv(path, rows, delimiter)
     elif all(line.strip().isdigit() for _, line in rows):
         return _read_bare(path, names, len(rows))
     else:
@@ -146,18 +147,30 @@ def _read(path: Path, names: Sequence[str]) -> list[tuple[str, int]]:
     return entries
 
 
-def _read_csv(path: Path, lines: Iterable[str], delimiter: str) -> list[tuple[str, int]]:
-    reader = csv.DictReader(lines, delimiter=delimiter)
+def _delimiter(header: str, sheet: SpreadsheetText) -> str:
+    """What stands between the columns of a table; "" where the lines are a name and a number, or numbers alone."""
+    if sheet.header_row > 1:
+        return sheet.delimiter
+    if "," in header:
+        return ","
+    if {"file", "ImageId"} & {head.strip(' "') for head in header.split(";")[:-1]}:
+        return ";"
+    is_table = "\t" in header and not header.split("\t")[-1].strip().isdigit() and not _SYNSET.search(header)
+    return "\t" if is_table else ""
+
+
+def _read_csv(path: Path, rows: Sequence[tuple[int, str]], delimiter: str) -> list[tuple[str, int]]:
+    reader = csv.DictReader((line for _, line in rows), delimiter=delimiter)
     columns = set(reader.fieldnames or ())
     if {"ImageId", "PredictionString"} <= columns:
-        return [_kaggle_entry(row, f"{path}, row {number}") for number, row in enumerate(reader, start=2)]
+        return [_kaggle_entry(row, f"{path}, row {number}") for number, row in enumerate(reader, start=rows[0][0] + 1)]
     if "file" not in columns or not columns & {"class_index", "wnid"}:
         raise InputError(
             f"{path}: has the columns {', '.join(reader.fieldnames or ())}; labels need file and class_index, file "
             "and wnid, or Kaggle's ImageId and PredictionString."
         )
     entries = []
-    for number, row in enumerate(reader, start=2):
+    for number, row in enumerate(reader, start=rows[0][0] + 1):
         where = f"{path}, row {number}"
         wnid = (row.get("wnid") or "").strip()
         text = (row.get("class_index") or "").strip()

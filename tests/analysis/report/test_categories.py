@@ -103,6 +103,9 @@ def test_any_column_may_be_chosen(tmp_path: Path) -> None:
     assert read_categories(tmp_path / "groups.csv", images).images == {"in": {"a"}, "out": {"sub/b", "c"}}
     weather = read_categories(tmp_path / "groups.csv", images, "weather")
     assert (weather.images, weather.n_without, weather.name) == ({"dry": {"a"}, "wet": {"sub/b"}}, 1, "weather")
+    of_a_spreadsheet = "sep=;\r\nimage;scene\r\na.png;in\r\nsub/b;out\r\n".encode("utf-16")
+    (tmp_path / "groups.csv").write_bytes(of_a_spreadsheet)
+    assert read_categories(tmp_path / "groups.csv", images).images == {"in": {"a"}, "out": {"sub/b"}}
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,8 @@ GERMAN = "participant;image;method;rating\np1;äpfel;a;3,5\np1;birne;a;-,25\np2;
         b"\xef\xbb\xbf" + GERMAN.encode(),
         ("sep=;\r\n" + GERMAN.replace("\n", "\r\n")).encode(),
         GERMAN.replace(";", "\t").encode("utf-16"),
+        GERMAN.encode("utf-16-le"),
+        ("sep=;\n" + GERMAN).encode("utf-16-be"),
         b"\xfe\xff" + ('"sep=|"\n' + GERMAN.replace(";", "|")).encode("utf-16-be"),
     ],
 )  # fmt: skip

@@ -40,6 +40,8 @@ def test_the_synset_ids_are_a_thousand_sorted_and_the_published_ones(shared_data
         "x.JPEG\t7\nsub/y.png\t0\n",
         "x.JPEG\tn01514668\nsub/y.png\tn01440764\n",
         "file\tclass_index\nx.JPEG\t7\nsub/y.png\t0\n",
+        "file;class_index\nx.JPEG;7\nsub/y.png;0\n",
+        "sep=;\nfile;class_index\nx.JPEG;7\nsub/y.png;0\n",
         "ImageId,PredictionString\nx,n01514668 85 1 499 272 n01514668 1 2 3 4 \ny,n01440764 131 0 499 254 \n",
         "sub/y.png n01440764\nx.JPEG n01514668\n\n",
         "/val/n01440764/y.JPEG 0\n/val/n01514668/x.JPEG 7\nother.JPEG 999\n",
@@ -47,6 +49,13 @@ def test_the_synset_ids_are_a_thousand_sorted_and_the_published_ones(shared_data
 )
 def test_every_form_of_a_label_file_gives_the_same_classes(written, text):
     assert labels_for(written(text), ["sub/y", "x"]) == {"sub/y": 0, "x": 7}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_the_unicode_text_of_a_spreadsheet_is_read(tmp_path, encoding):
+    path = tmp_path / "labels.txt"
+    path.write_bytes("file\tclass_index\r\nx.JPEG\t7\r\nsub/y.png\t0\r\n".encode(encoding))
+    assert labels_for(path, ["sub/y", "x"]) == {"sub/y": 0, "x": 7}
 
 
 def test_a_name_with_a_dot_is_found_with_and_without_extension(written):
