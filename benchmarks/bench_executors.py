@@ -1,11 +1,13 @@
 """Executors beside each other, and the torchmetrics adapter beside torchmetrics.
 
-    python benchmarks/bench_executors.py [--pairs 256] [--rounds 3] [--out docs/benchmarks/tables/executors.md]
+    python benchmarks/bench_executors.py [--pairs 256] [--rounds 1] [--out docs/benchmarks/tables/executors.md]
 
-Blocks of one run with two methods (AuC, 256 x 256, PNG) are measured by executors that take turns, all started and warm:
-this process, two processes, two threads, Dask with two worker processes. CPU seconds are those of this process and all of
-its children; wall seconds mean something on an idle machine only. The adapter and torchmetrics take the same batches of
-uint8 tensors on one thread.
+Blocks of one run with two methods (AuC, 256 x 256, PNG and JPEG) are measured by this process, two processes, two threads, and
+Dask with two worker processes, as they come and with the settings of docs/how-to/cluster.md. Executors take turns: each is
+started, measures everything once, is timed while it does so again four times, and is closed, since workers of Dask take processor
+time while they wait, too; the least of each counts. `workers=2` starts its workers within the time that is told. CPU seconds are those of this process and all of its
+children; wall seconds mean something on an idle machine only. The adapter and torchmetrics take the same batches of uint8 tensors
+on one thread.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,8 +31,17 @@ from evalkit.scoring.kernels import compile_kernels
 from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.workers import run_blocks
 
-REPEATS = 10
-"""Batches that an adapter measures at a time: the system counts processor time in hundredths of a second."""
+METHODS = ("m1", "m2")
+
+REPEATS = 4
+"""How often an executor that has started is timed in each round."""
+
+WORKER_SETTINGS = {
+    "MALLOC_TRIM_THRESHOLD_": "134217728",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
+"""What docs/how-to/cluster.md advises for workers of Dask."""
 
 
 def cpu_seconds() -> float:
@@ -45,50 +57,74 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
     return cpu_seconds() - cpu, time.perf_counter() - wall
 
 
-def take_turns(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Least CPU and wall seconds of each; a first round that starts and loads everything is left out."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+def take_turns(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Least CPU seconds of this process for each; a first round that loads everything is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, work in contestants.items():
-            seconds[name].append(measured(work))
-    return {name: (min(c for c, _ in all_[1:]), min(w for _, w in all_[1:])) for name, all_ in seconds.items()}
+            start = time.process_time()
+            work()
+            seconds[name].append(time.process_time() - start)
+    return {name: min(all_[1:]) for name, all_ in seconds.items()}
 
 
-def executors(plan: Plan, rounds: int) -> list[str]:
-    """Table of executors."""
+@contextmanager
+def dask_workers(settings: Mapping[str, str]) -> Iterator[Executor]:
+    """Dask on two worker processes that start with these environment variables."""
+    import dask
     from distributed import Client, LocalCluster
 
-    def on(executor: Executor) -> Callable[[], object]:
-        def work() -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                run_on_executor(plan, Path(folder), range(plan.n_blocks), executor, lambda done, total: None)
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    dask.config.refresh()
+    try:
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client.get_executor()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        dask.config.refresh()
 
-        return work
 
-    def here() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            run_blocks(plan, Path(folder), range(plan.n_blocks), 1, lambda done, total: None)
+def executors(plan: Plan, kind: str, rounds: int) -> list[str]:
+    """Rows of the table of executors."""
+    everything = range(plan.n_blocks)
 
-    with (
-        ProcessPoolExecutor(2, get_context("spawn")) as processes,
-        ThreadPoolExecutor(2) as threads,
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        contestants = {
-            "this process": here,
-            "processes:2": on(processes),
-            "threads:2": on(threads),
-            "Dask, two processes": on(client.get_executor()),
-        }
-        seconds = take_turns(contestants, rounds)
-    cpu_of_processes, wall_of_one = seconds["processes:2"][0], seconds["this process"][1]
-    lines = [
-        "| executor | CPU s | CPU, processes:2 = 1 | wall s | times the speed of one |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for name, (cpu, wall) in seconds.items():
-        lines.append(f"| {name} | {cpu:.2f} | {cpu / cpu_of_processes:.2f} | {wall:.2f} | {wall_of_one / wall:.2f} |")
+    def on(executor: Executor, folder: Path) -> None:
+        run_on_executor(plan, folder, everything, executor, lambda done, total: None)
+
+    def by_workers(n: int, folder: Path) -> None:
+        run_blocks(plan, folder, everything, n, lambda done, total: None)
+
+    contestants: dict[str, tuple[Callable[[], AbstractContextManager[object]], Callable[..., None]]] = {
+        "this process": (lambda: nullcontext(1), by_workers),
+        "workers=2, with their start": (lambda: nullcontext(2), by_workers),
+        "processes:2": (lambda: ProcessPoolExecutor(2, get_context("spawn")), on),
+        "threads:2": (lambda: ThreadPoolExecutor(2), on),
+        "Dask, two processes": (lambda: dask_workers({}), on),
+        "Dask, two processes with settings": (lambda: dask_workers(WORKER_SETTINGS), on),
+    }
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, (start, work) in contestants.items():
+            with start() as workers:
+                for repeat in range(1 + REPEATS):
+                    with tempfile.TemporaryDirectory() as folder:
+                        spent = measured(lambda: work(workers, Path(folder)))  # noqa: B023
+                    if repeat:
+                        seconds[name].append(spent)
+    least = {name: (min(cpu for cpu, _ in all_), min(wall for _, wall in all_)) for name, all_ in seconds.items()}
+    cpu_of_processes, wall_of_one = least["processes:2"][0], least["this process"][1]
+    lines = []
+    for name, (cpu, wall) in least.items():
+        # Workers that ended with the run are no children any more, and their processor time is not known.
+        of_all = "| | |" if name.startswith("workers=") else f"| {cpu:.2f} | {cpu / cpu_of_processes:.2f} |"
+        lines.append(f"| {kind} | {name} {of_all} {wall:.2f} | {wall_of_one / wall:.2f} |")
     return lines
 
 
@@ -115,19 +151,17 @@ def adapters(truth: Path, method: Path, rounds: int) -> list[str]:
 
     def adapter(name: str) -> Callable[[], object]:
         def work() -> None:
-            for _ in range(REPEATS):
-                metric = ScoreMetric(name)
-                metric.update(own, true)
-                metric.compute()
+            metric = ScoreMetric(name)
+            metric.update(own, true)
+            metric.compute()
 
         return work
 
     def genuine(make: Callable[..., object]) -> Callable[[], object]:
         def work() -> None:
-            for _ in range(REPEATS):
-                metric = make(data_range=255.0)
-                metric.update(own.float(), true.float())  # type: ignore[attr-defined]
-                metric.compute()  # type: ignore[attr-defined]
+            metric = make(data_range=255.0)
+            metric.update(own.float(), true.float())  # type: ignore[attr-defined]
+            metric.compute()  # type: ignore[attr-defined]
 
         return work
 
@@ -141,9 +175,9 @@ def adapters(truth: Path, method: Path, rounds: int) -> list[str]:
         rounds,
     )
     lines = ["| 32 images of 256 x 256, one thread | CPU ms per image |", "|---|---:|"]
-    lines += [f"| {name} | {1e3 * cpu / 32 / REPEATS:.2f} |" for name, (cpu, _) in seconds.items()]
+    lines += [f"| {name} | {1e3 * cpu / 32:.2f} |" for name, cpu in seconds.items()]
     for ours, theirs in (("evalkit psnr_rgb", "torchmetrics PSNR"), ("evalkit ssim_rgb", "torchmetrics SSIM")):
-        lines.append(f"| **{theirs} / {ours}** | **{seconds[theirs][0] / seconds[ours][0]:.1f}** |")
+        lines.append(f"| **{theirs} / {ours}** | **{seconds[theirs] / seconds[ours]:.1f}** |")
     return lines
 
 
@@ -152,16 +186,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--pairs", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    lines = [f"{os.cpu_count()} cores, Python {sys.version.split()[0]}.", ""]
+    lines = [f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.pairs} photos, two methods.", ""]
+    lines += ["| files | executor | CPU s | CPU, processes:2 = 1 | wall s | times the speed of one |"]
+    lines += ["|---|---|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as temporary:
         pictures = recoloured(crops(arguments.photos, arguments.pairs))
-        truth, methods = write_folders(Path(temporary), pictures, "PNG", 95)
-        plan = make_plan(truth, {path.name: path for path in methods[:2]}, metrics=("ab_auc", "ab_auc_rebal"))
-        compile_kernels(plan, print)
-        lines += executors(plan, arguments.rounds)
+        pictures = {name: pictures[name] for name in ("truth", *METHODS)}
+        for kind in ("JPEG", "PNG"):
+            truth, methods = write_folders(Path(temporary), pictures, kind, 95)
+            folders = dict(zip(METHODS, methods, strict=True))
+            plan = make_plan(truth, folders, metrics=("ab_auc", "ab_auc_rebal"))
+            compile_kernels(plan, print)
+            lines += executors(plan, kind, arguments.rounds)
         lines += ["", *adapters(truth, methods[0], 3 * arguments.rounds)]
     text = "\n".join(lines) + "\n"
     print(text)

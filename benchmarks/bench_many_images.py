@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import shutil
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from PIL import Image
 
 from evalkit import score
 from evalkit.scoring.compaction import join_shards
-from evalkit.scoring.executors import measure_part, part_of
+from evalkit.scoring.executors import measure_part, message_of
 from evalkit.scoring.plan import BLOCK_SIZE, BLOCKS_PER_PART, make_plan
 from evalkit.scoring.statistics_store import joined_name, shard_name, shard_paths
 
@@ -122,10 +121,10 @@ def coordinator(truth: Path, method: Path, folder: Path) -> list[str]:
     """Rows of the table about one block: what travels, and what the coordinator does with it."""
     plan = make_plan(truth, {"mine": method})
     start = time.process_time()
-    messages = [pickle.dumps(part_of(plan, index)) for index in range(plan.n_blocks)]
+    messages = [message_of(plan, index) for index in range(plan.n_blocks)]
     sending = (time.process_time() - start) / plan.n_blocks
     start = time.process_time()
-    answers = [measure_part("run", pickle.loads(message))[1] for message in messages]
+    answers = [measure_part("run", message)[1] for message in messages]
     measuring = (time.process_time() - start) / len(plan.names)
     start = time.process_time()
     for files in answers:

@@ -7,6 +7,7 @@ the bit that of one process.
 
 from __future__ import annotations
 
+import pickle
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ from evalkit.scoring.plan import Plan
 from evalkit.scoring.torchrun import TORCHRUN, TorchrunExecutor, told_to_end
 from evalkit.wording import some_names
 
-__all__ = ["EXECUTORS", "PlanPart", "measure_part", "open_executor", "part_of", "run_on_executor"]
+__all__ = ["EXECUTORS", "PlanPart", "measure_part", "message_of", "open_executor", "part_of", "run_on_executor"]
 
 EXECUTORS = "threads:N, processes:N, dask:ADDRESS, mpi or torchrun"
 """What an executor may be named by."""
@@ -156,14 +157,24 @@ _network_lock = threading.Lock()
 """Networks set the number of torch's threads for the whole process: in one thread at a time, or bits would differ."""
 
 
-def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple[str, ...], CacheUse]:
+def message_of(plan: Plan, index: int) -> bytes:
+    """What block `index` of a plan needs (`part_of`), pickled.
+
+    As bytes it passes through queues and schedulers unopened. A scheduler of Dask takes an argument of any other type
+    apart to name its task, and again to pass it on, which costs it several times what sending the block does.
+    """
+    return pickle.dumps(part_of(plan, index), pickle.HIGHEST_PROTOCOL)
+
+
+def measure_part(run: str, message: bytes) -> tuple[int, dict[str, bytes], tuple[str, ...], CacheUse]:
     """Measure one block, wherever this runs.
 
     Parameters
     ----------
     run : str
         Which run this is: what a worker has loaded serves all blocks of one run.
-    part : PlanPart
+    message : bytes
+        What the block needs (`message_of`).
 
     Returns
     -------
@@ -175,6 +186,7 @@ def measure_part(run: str, part: PlanPart) -> tuple[int, dict[str, bytes], tuple
     cache_use : CacheUse
         What the cache of network outputs was good for.
     """
+    part: PlanPart = pickle.loads(message)
     uses_networks = any(isinstance(metric, BlockMetric) and not metric.setup.reason for metric in part.created)
     with _network_lock if uses_networks else nullcontext(), TemporaryDirectory(prefix="evalkit-") as folder:
         if getattr(_workers, "run", "") != run:
@@ -237,7 +249,7 @@ def run_on_executor(
     try:
         while True:
             for index in islice(queue, IN_FLIGHT - len(waiting)):
-                waiting[executor.submit(measure_part, run, part_of(plan, index))] = index
+                waiting[executor.submit(measure_part, run, message_of(plan, index))] = index
             if not waiting:
                 return tuple(sorted(notes)), cache_use
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
