@@ -6,10 +6,7 @@ It starts no threads, so forking from it is safe. Kernels are not made here but 
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 import evalkit.scoring.workers  # noqa: F401
 from evalkit.scoring.kernels import load_kernels
 
-pa.array([])  # the first array of pyarrow imports pandas, where that is installed
 load_kernels()

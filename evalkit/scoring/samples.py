@@ -27,6 +27,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_pairs import FolderScan, PairTable
 from evalkit.images.places import ImageFile
 from evalkit.metrics.base import Metric, SetMetric, mean_score, mean_terms
+from evalkit.scoring.arrow_columns import values_of
 from evalkit.wording import agree, counted, some_names
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def sample_scores(table: pa.Table, metrics: Sequence[Metric], groups: Group) -> 
     for name, methods in groups.items():
         values: dict[str, FloatArray] = {
             metric.name: np.array(
-                [table[metric.name].to_numpy(zero_copy_only=False)[method_of_row == method] for method in methods],
+                [values_of(table[metric.name])[method_of_row == method] for method in methods],
                 np.float64,
             )
             for metric in metrics

@@ -38,6 +38,7 @@ from evalkit.plotting import chosen_axes
 from evalkit.release import DISTRIBUTION, release
 from evalkit.resampling.intervals import Interval, interval, jackknife_interval, leave_one_out_scores
 from evalkit.resampling.replicates import FEW_IMAGES, replicate_scores
+from evalkit.scoring.arrow_columns import number_column, values_of
 from evalkit.scoring.curve_plot import draw_curves
 from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate, intervals
 from evalkit.scoring.notices import notices, refuse_copies
@@ -456,7 +457,7 @@ def _curves(stored: StoredStatistics, record: RunRecord) -> dict[str, Curve]:
 def _per_image_table(scalars: pa.Table, values: Mapping[str, FloatArray], metrics: Sequence[Metric]) -> pa.Table:
     table = scalars.select(["image", "method", "n_pixels"])
     for name, column in values.items():
-        table = table.append_column(name, pa.array(column, from_pandas=True))
+        table = table.append_column(name, number_column(column, missing=np.isnan(column)))
     for name in dict.fromkeys(name for metric in metrics for name in metric.details):
         table = table.append_column(name, _missing_as_null(scalars[name]))
     for name in DIAGNOSTICS:
@@ -465,8 +466,8 @@ def _per_image_table(scalars: pa.Table, values: Mapping[str, FloatArray], metric
 
 
 def _missing_as_null(column: pa.ChunkedArray) -> pa.Array:
-    values = column.to_numpy()
-    return pa.array(values, mask=values < 0) if values.dtype.kind == "i" else pa.array(values, from_pandas=True)
+    values = values_of(column)
+    return number_column(values, missing=values < 0 if values.dtype.kind == "i" else np.isnan(values))
 
 
 def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
@@ -490,7 +491,7 @@ def _input_digests(table: pa.Table, record: RunRecord) -> dict[str, str]:
 def _scores_of_samples(
     table: pa.Table, metrics: Sequence[Metric], record: RunRecord, run_fields: Mapping[str, str]
 ) -> tuple[Score, ...]:
-    n_pixels: IntArray = rows_of_method(table, record.methods[0])["n_pixels"].to_numpy()
+    n_pixels: IntArray = values_of(rows_of_method(table, record.methods[0])["n_pixels"])
     return tuple(
         _score_of_samples(one, n_pixels, record, run_fields) for one in sample_scores(table, metrics, record.samples)
     )

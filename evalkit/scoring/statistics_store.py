@@ -22,6 +22,7 @@ from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
 from evalkit.metrics.base import ImageStatistics, ReferenceSet
+from evalkit.scoring.arrow_columns import list_column, number_column, values_of
 from evalkit.wording import counted, error_reason, some_names
 
 __all__ = [
@@ -105,23 +106,23 @@ def write_shard(
         Feature vectors of the metrics and their lengths.
     """
     data: dict[str, Any] = {
-        "image": pa.array([row.image for row in rows], pa.string()),
-        "method": pa.array([row.method for row in rows], pa.string()),
-        "n_pixels": pa.array([row.n_pixels for row in rows], pa.int64()),
+        "image": list_column([row.image for row in rows], pa.string()),
+        "method": list_column([row.method for row in rows], pa.string()),
+        "n_pixels": list_column([row.n_pixels for row in rows], pa.int64()),
     }
     for name, kind in columns.items():
-        data[name] = pa.array(np.array([row.scalars[name] for row in rows], dtype=kind))
+        data[name] = number_column(np.array([row.scalars[name] for row in rows], dtype=kind))
     for name, type_ in DIAGNOSTICS.items():
-        data[name] = pa.array([row.diagnostics.get(name) for row in rows], type_)
+        data[name] = list_column([row.diagnostics.get(name) for row in rows], type_)
     if rows and rows[0].counts is not None:
         counts = [row.counts for row in rows if row.counts is not None]
         for name, type_ in _LISTS.items():
             parts = [getattr(count, name) for count in counts]
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-            values = pa.array(np.concatenate(parts), type_)  # to_pandas_dtype would need pandas
-            data[name] = pa.ListArray.from_arrays(pa.array(offsets), values)
+            values = number_column(np.concatenate(parts), type_)
+            data[name] = pa.ListArray.from_arrays(number_column(offsets), values)
     for name, length in (vectors or {}).items():
-        values = pa.array(np.concatenate([row.vectors[name] for row in rows]).astype(np.float32, copy=False))
+        values = number_column(np.concatenate([row.vectors[name] for row in rows]).astype(np.float32, copy=False))
         data[name] = pa.FixedSizeListArray.from_arrays(values, length)
     table = pa.table(data)
     with atomic_file(path) as file:
@@ -147,11 +148,11 @@ def write_reference(
         Digest of what the block was made from.
     """
     data: dict[str, Any] = {
-        "image": pa.array(list(images), pa.string()),
-        "sha256": pa.array(list(images.values()), pa.string()),
+        "image": list_column(list(images), pa.string()),
+        "sha256": list_column(list(images.values()), pa.string()),
     }
     for name, rows in vectors.items():
-        values = pa.array(np.ascontiguousarray(rows, dtype=np.float32).ravel())
+        values = number_column(np.ascontiguousarray(rows, dtype=np.float32).ravel())
         data[name] = pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
     with atomic_file(path) as file:
         pq.write_table(pa.table(data), file, compression="zstd", compression_level=1, write_statistics=False)
@@ -289,7 +290,7 @@ def read_vectors(
     parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in names}
     for table in _pieces(folder, ["image", "method", *names]):
         if keep is not None:
-            table = table.filter(pa.array([name in keep for name in table["image"].to_pylist()]))
+            table = table.filter(list_column([name in keep for name in table["image"].to_pylist()], pa.bool_()))
         rows = rows_of_method(table, method)
         for name in names:
             parts[name].append(_vectors(rows[name]))
@@ -299,7 +300,7 @@ def read_vectors(
 def _vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """A column of vectors: float32, shape (n, length)."""
     values = column.combine_chunks()
-    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    flat = values_of(values.flatten()).astype(np.float32, copy=False)
     vectors: npt.NDArray[np.float32] = flat.reshape(len(values), values.type.list_size)
     return vectors
 
@@ -366,7 +367,7 @@ def read_statistics(
         if keep is not None:
             names = shard["image"].to_pylist()
             unknown.difference_update(names)
-            shard = shard.filter(pa.array([name in keep for name in names]))
+            shard = shard.filter(list_column([name in keep for name in names], pa.bool_()))
         scalars.append(shard.select([name for name in shard.column_names if name not in _LISTS]))
         if options is None:
             continue
@@ -448,14 +449,14 @@ def _pieces(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 def rows_of_method(table: pa.Table, method: str) -> pa.Table:
     """The rows of one method, in order."""
     rows = is_of_method(table, method)
-    return table if rows.all() else table.filter(pa.array(rows))
+    return table if rows.all() else table.filter(number_column(rows))
 
 
 def is_of_method(table: pa.Table, method: str) -> BoolArray:
     """Which rows are those of one method."""
     import pyarrow.compute as pc
 
-    return np.asarray(pc.equal(table["method"], method).to_numpy(), dtype=np.bool_)
+    return values_of(pc.equal(table["method"], list_column([method], pa.string())[0]))
 
 
 def _image_statistics(
@@ -464,8 +465,8 @@ def _image_statistics(
     rows = rows_of_method(scalars.select(list(dict.fromkeys(["image", "method", "n_pixels", *columns]))), method)
     return ImageStatistics(
         images=tuple(rows["image"].to_pylist()),
-        n_pixels=rows["n_pixels"].to_numpy(),
-        columns={name: rows[name].to_numpy() for name in columns},
+        n_pixels=values_of(rows["n_pixels"]),
+        columns={name: values_of(rows[name]) for name in columns},
         ab_error=_joined(tables) if tables else None,
     )
 
@@ -504,8 +505,8 @@ def _lists(rows: pa.Table) -> dict[str, tuple[IntArray, npt.NDArray[Any]]]:
     lists = {}
     for name in (name for name in _LISTS if name in rows.column_names):
         column = rows[name].combine_chunks()
-        values = column.flatten().to_numpy(zero_copy_only=False)
-        lists[name] = (column.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64), values)
+        values = values_of(column.flatten())
+        lists[name] = (values_of(column.value_lengths()).astype(np.int64), values)
     return lists
 
 
