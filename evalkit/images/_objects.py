@@ -7,6 +7,7 @@ user, password or signature.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import time
@@ -52,6 +53,9 @@ TIMES = ("LastModified", "last_modified", "Last-Modified", "updated", "mtime", "
 """What file systems call the time of its last change."""
 
 T = TypeVar("T")
+
+# Google's file system logs warnings and tracebacks of what is told here in one sentence. Whoever listens to logs has them still.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
 def address_without_secrets(text: str) -> str:

@@ -1,16 +1,18 @@
-"""Servers of images on this machine: a bucket, and a web server that can be told to fail."""
+"""Servers of images on this machine: buckets of S3 and of Google, and a web server that can be told to fail."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -128,15 +130,23 @@ def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
 def web_server() -> Iterator[WebServer]:
     """A web server on a free port of this machine."""
     server = WebServer()
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    with served(_handler(server)) as server.url:
+        try:
+            yield server
+        finally:
+            server.ended.set()
+
+
+@contextmanager
+def served(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Requests answered by a handler on a free port of this machine; yields the address."""
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     listener.daemon_threads = True
-    server.url = f"http://127.0.0.1:{listener.server_port}"
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()
     try:
-        yield server
+        yield f"http://127.0.0.1:{listener.server_port}"
     finally:
-        server.ended.set()
         listener.shutdown()
         thread.join()
         listener.server_close()
@@ -165,6 +175,34 @@ def bucket(name: str, patch: pytest.MonkeyPatch) -> Iterator[object]:
     finally:
         client.close()
         server.stop()
+
+
+@contextmanager
+def google_bucket(name: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, str], None]]:
+    """An empty bucket of a server of Google Cloud Storage on a free port, which the environment names.
+
+    Yields what puts all files of a folder into it, below a name. No credentials are found, in `folder` as anywhere.
+    """
+    from gcp_storage_emulator.handlers.buckets import create_bucket
+    from gcp_storage_emulator.server import RequestHandler
+    from gcp_storage_emulator.storage import Storage
+
+    storage = Storage(use_memory_fs=True)
+    create_bucket(name, storage)
+    with served(partial(RequestHandler, storage)) as url:
+        patch.setenv("STORAGE_EMULATOR_HOST", url)
+        patch.setenv("NO_GCE_CHECK", "true")
+        patch.setenv("CLOUDSDK_CONFIG", str(folder / "no credentials"))
+        patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+
+        def put(files: Path, below: str) -> None:
+            for path in sorted(files.rglob("*")):
+                if path.is_file():
+                    key = quote(f"{below}{path.relative_to(files).as_posix()}", safe="")
+                    address = f"{url}/upload/storage/v1/b/{name}/o?uploadType=media&name={key}"
+                    urlopen(Request(address, path.read_bytes()), timeout=600).close()
+
+        yield put
 
 
 def upload_folder(client: object, name: str, folder: Path, below: str = "") -> None:

@@ -29,7 +29,7 @@ from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_image_files, find_images
 from evalkit.scoring.run import score
 from tests.conftest import require
-from tests.evalkit.scoring.image_servers import WebServer, bucket, upload_folder, web_server
+from tests.evalkit.scoring.image_servers import WebServer, bucket, google_bucket, upload_folder, web_server
 
 BUCKET = "photos-of-tests"
 TABLE_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -133,6 +133,50 @@ def test_a_web_server_gives_the_same_bytes(
     )  # fmt: skip
     assert files_of(tmp_path / "out") == files_of(finished[0])
     assert server.faults == {"a b/truth/i03.png": [], "a b/vivid/i05.png": []}
+
+
+@pytest.fixture(scope="module")
+def google(photo_set: Path, archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `s3` holds, in a bucket of Google."""
+    for package in ("gcsfs", "gcp_storage_emulator"):
+        require(importlib.util.find_spec(package) is not None, f"{package} is not installed (the extra `test`)")
+    folder = tmp_path_factory.mktemp("google")
+    with pytest.MonkeyPatch.context() as patch, google_bucket(BUCKET, folder, patch) as put:
+        put(photo_set, "")
+        put(archives, "in/")
+        yield
+
+
+def score_by_command(truth: str, vivid: str, dull: str, out: Path) -> subprocess.CompletedProcess[str]:
+    """What `finished` was made by, on the command line, by two workers."""
+    command = [
+        sys.executable, "-m", "evalkit", "score", "--quiet", "--truth", truth, "--method", f"vivid={vivid}",
+        "--method", f"dull={dull}", "--method", "gray", "--out", str(out), "--metrics", "ab_auc,ab_auc_rebal,psnr_rgb",
+        "--bootstrap", "200", "--workers", "2",
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def test_a_bucket_of_google_gives_the_same_bytes(google: None, finished: tuple[Path, object], tmp_path: Path) -> None:
+    """As folders, from a zip archive and from a table, without a word of what the library behind it logs."""
+    zipped, table = f"zip://set/vivid/*::gs://{BUCKET}/in/x.zip", f"gs://{BUCKET}/in/d.parquet#dull"
+    result = score_by_command(f"gs://{BUCKET}/truth", zipped, table, tmp_path / "out")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert files_of(tmp_path / "out") == files_of(finished[0])
+
+
+def test_what_is_not_in_a_bucket_of_google_is_told_in_one_sentence(google: None, tmp_path: Path) -> None:
+    for nowhere in (f"gs://{BUCKET}/none", "gs://no-such-bucket-of-tests/truth"):
+        result = score_by_command(nowhere, f"gs://{BUCKET}/vivid", f"gs://{BUCKET}/dull", tmp_path / "out")
+        assert result.returncode == 2
+        assert (
+            result.stderr.strip()
+            .splitlines()[-1]
+            .endswith(f"{nowhere}: cannot be read (there is no such file or folder).")
+        )
+        assert "Traceback" not in result.stderr
+        assert "bucket type" not in result.stderr
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("where", [{"workers": 2}, {"executor": "processes:1"}, {"executor": "threads:2"}])
