@@ -44,6 +44,14 @@ class Prepared:
         cursor.close()
         return rows
 
+    def each(self, connection: Connection, parameters: Sequence[dict[str, Any]]) -> list[list[tuple[Any, ...]]]:
+        """Run it with several sets of parameters and fetch all rows of each; in a pipeline all are sent first."""
+        cursors = [self._execute(connection, values) for values in parameters]
+        rows = [cursor.fetchall() for cursor in cursors]
+        for cursor in cursors:
+            cursor.close()
+        return rows
+
     def update(self, connection: Connection, *, row: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Run an UPDATE.
 

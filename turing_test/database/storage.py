@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,6 +147,23 @@ class Storage:
             with self.engine.begin() as connection:
                 return work(connection)
 
+    def write_many(self, work: Callable[[Connection], T]) -> T:
+        """As `write`, for functions that change many rows one after the other: PostgreSQL is not waited for between them.
+
+        What is wrong with one statement is told by a later one, or at the end: then nothing of all has changed.
+
+        Parameters
+        ----------
+        work : callable
+            Runs `Prepared` statements alone: SQLAlchemy's own want to know at once what they return.
+        """
+        if self.is_sqlite:
+            return self.write(work)
+        with as_unavailable(), self.engine.begin() as connection:
+            raw: Any = connection.connection.driver_connection
+            with raw.pipeline():
+                return work(connection)
+
     def write_in_turn(self, work: Callable[[Connection], T]) -> T:
         """As `write`, for functions that call `lock_assignment` first: those that come meanwhile share one transaction.
 
@@ -174,6 +191,23 @@ class Storage:
             with connection.transaction():
                 connection.execute(self._settings.statement)
                 return list(connection.execute(statement, parameters).fetchall())
+
+    def run_statements(self, statement: str, parameters: Sequence[Mapping[str, Any]]) -> list[list[tuple[Any, ...]]]:
+        """Run one statement of PostgreSQL with several sets of parameters, in one transaction: on disk when this returns.
+
+        All are sent before the first result is waited for.
+
+        Raises
+        ------
+        StorageUnavailable
+            As `write`; then nothing of all of them has changed.
+        """
+        with as_unavailable(), self._connection_at_hand() as connection:
+            with connection.pipeline(), connection.transaction():
+                if self._settings.is_pooled:
+                    connection.execute(self._settings.statement)
+                cursors = [connection.execute(statement, values) for values in parameters]
+            return [list(cursor.fetchall()) for cursor in cursors]
 
     @contextmanager
     def _connection_at_hand(self) -> Iterator[Any]:

@@ -11,19 +11,21 @@ import asyncio
 import logging
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from turing_test.server.together import Together
 from turing_test.web.bodies import MAX_BODY
+from turing_test.web.steps import AskedStep, Reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from granian.rsgi import Scope
 
-__all__ = ["BODY_TIME_S", "Bridge", "redirect_into"]
+__all__ = ["BODY_TIME_S", "Bridge", "Shortcuts", "redirect_into"]
 
 BODY_TIME_S = 20.0
 """How long a body may take; the longest honest one needs 1.3 s at 100 kbit/s."""
@@ -35,6 +37,22 @@ _log = logging.getLogger(__name__)
 _Headers = list[tuple[str, str]]
 
 
+class Shortcuts(Protocol):
+    """What a study answers without its WSGI application, where that does the same in more time."""
+
+    def image_at_once(self, path: str) -> tuple[_Headers, bytes] | None:
+        """As `turing_test.web.images.image_at_once`; called in the event loop: nobody else is answered meanwhile."""
+        ...
+
+    def read_step(self, path: str, root: str, content_type: str, body: bytes) -> AskedStep | None:
+        """As `turing_test.web.steps.read_step`, in the event loop."""
+        ...
+
+    def take_steps(self, asked: Sequence[AskedStep]) -> Sequence[Reply | None]:
+        """As `turing_test.web.steps.take_steps`, in a thread."""
+        ...
+
+
 class Bridge:
     """A WSGI application as granian calls it.
 
@@ -44,9 +62,11 @@ class Bridge:
         Of PEP 3333; its answers are small enough to be held whole.
     threads : int
         Requests answered at once.
-    at_once : callable
-        Gives headers and bytes for the path of a GET request without a range, if nothing has to be waited for, or None: called
-        beside the threads, and nobody else is answered meanwhile.
+    shortcuts : Shortcuts, optional
+        What it does not need to be asked for.
+    root_for : callable
+        From the sender's address, its ``X-Forwarded-Prefix`` and the root: where the application is for those who come from
+        outside.
     on_start, on_end : callable
         Called in the worker before its first request, with the event loop, and after its last.
     """
@@ -56,20 +76,25 @@ class Bridge:
         application: WSGIApplication,
         threads: int,
         *,
-        at_once: Callable[[str], tuple[_Headers, bytes] | None] = lambda path: None,
+        shortcuts: Shortcuts | None = None,
+        root_for: Callable[[str, str, str], str] = lambda address, prefix, root: root,
         on_start: Callable[[AbstractEventLoop], None],
         on_end: Callable[[], None],
     ) -> None:
         self._application = application
-        self._at_once = at_once
         self._threads = ThreadPoolExecutor(threads, "request")
         self._on_start, self._on_end = on_start, on_end
+        self._shortcuts, self._root_for = shortcuts, root_for
+        # Of their own: whoever is in a crowd that begins would otherwise keep waiting those who go on.
+        self._threads_together = ThreadPoolExecutor(4, "together")
+        self._together: dict[str, Together[AskedStep, Reply]] = {}
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         self._on_start(loop)
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         self._threads.shutdown()
+        self._threads_together.shutdown()
         self._on_end()
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
@@ -89,10 +114,10 @@ class Bridge:
         """
         body = b""
         headers = scope.headers
-        if scope.method == "GET" and "range" not in headers:
-            found = self._at_once(path)
-            if found is not None:
-                return _send(protocol, 200, *found)
+        if scope.method == "GET" and self._shortcuts is not None and "range" not in headers:
+            image = self._shortcuts.image_at_once(path)
+            if image is not None:
+                return _send(protocol, 200, *image)
         elif scope.method not in ("GET", "HEAD"):
             if "transfer-encoding" in headers:
                 # The engine believes it and forgets a Content-Length beside it; a proxy may do the opposite.
@@ -104,9 +129,27 @@ class Bridge:
                     return _refuse(protocol, 408, "The request took too long to arrive.")
                 except Exception:  # the client went away in the middle
                     return _refuse(protocol, 400, "The request broke off.")
+            reply = await self._take_step(scope, body, root, path)
+            if reply is not None:
+                return _send(protocol, *reply)
         await asyncio.get_running_loop().run_in_executor(
             self._threads, self._answer, _environ(scope, body, root, path), protocol
         )
+
+    async def _take_step(self, scope: Scope, body: bytes, root: str, path: str) -> Reply | None:
+        """Answer a request together with others of its kind; None for what the application must be asked for."""
+        if self._shortcuts is None or scope.method != "POST":
+            return None
+        headers: Any = scope.headers
+        root = self._root_for(_address(scope), ",".join(headers.get_all("x-forwarded-prefix")), root)
+        asked = self._shortcuts.read_step(path, root, headers.get("content-type", ""), body)
+        if asked is None:
+            return None
+        if asked.kind not in self._together:
+            self._together[asked.kind] = Together(
+                self._shortcuts.take_steps, lambda step: step.token, self._threads_together
+            )
+        return await self._together[asked.kind].ask(asked)
 
     def _answer(self, environ: dict[str, Any], protocol: Any) -> None:
         """Answer in a thread of our own, straight to the engine: the event loop need not wake for it."""
@@ -156,7 +199,7 @@ def _environ(scope: Scope, body: bytes, root: str, path: str) -> dict[str, Any]:
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "REMOTE_ADDR": _address(scope),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": BytesIO(body),
@@ -171,6 +214,10 @@ def _environ(scope: Scope, body: bytes, root: str, path: str) -> dict[str, Any]:
             key = f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+def _address(scope: Scope) -> str:
+    return scope.client.rpartition(":")[0].strip("[]")
 
 
 def _is_readable(length: str) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from evalkit.errors import InputError
 from turing_test.database.storage import StorageUnavailable
+from turing_test.web.context import Context
 from turing_test.web.images import image_at_once
 from turing_test.web.security import UNAVAILABLE
+from turing_test.web.steps import AskedStep, Reply, read_step, take_steps
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -65,9 +67,21 @@ class LateApplication:
 
     def image_at_once(self, path: str) -> tuple[list[tuple[str, str]], bytes] | None:
         """As `turing_test.web.images.image_at_once`; None until the application is made."""
-        if self.application is None:
-            return None
-        return image_at_once(self.application.extensions["turing_test"], path)
+        server = self._server()
+        return None if server is None else image_at_once(server, path)
+
+    def read_step(self, path: str, root: str, content_type: str, body: bytes) -> AskedStep | None:
+        """As `turing_test.web.steps.read_step`; None until the application is made."""
+        server = self._server()
+        return None if server is None else read_step(server, path, root, content_type, body)
+
+    def take_steps(self, asked: Sequence[AskedStep]) -> Sequence[Reply | None]:
+        """As `turing_test.web.steps.take_steps`."""
+        server = self._server()
+        return [None] * len(asked) if server is None else take_steps(server, asked)
+
+    def _server(self) -> Context | None:
+        return None if self.application is None else self.application.extensions["turing_test"]
 
     def _begin(self) -> None:
         while not self._ending.is_set():

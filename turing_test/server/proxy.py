@@ -41,12 +41,32 @@ class BehindProxy:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if self._proxy not in (ANY, _plain(environ.get("REMOTE_ADDR", ""))):
+        address = environ.get("REMOTE_ADDR", "")
+        if not self._is_believed(address):
             return self._application(environ, start_response)
-        prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "").rpartition(",")[2].strip().rstrip("/")
-        if prefix and is_path(prefix):
-            environ["SCRIPT_NAME"] = prefix + environ.get("SCRIPT_NAME", "").removeprefix(self._root)
+        prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "")
+        environ["SCRIPT_NAME"] = self.root_for(address, prefix, environ.get("SCRIPT_NAME", ""))
         return self._fixed(environ, start_response)
+
+    def root_for(self, address: str, prefix: str, root: str) -> str:
+        """The path that somebody's application is under, for those who come from outside.
+
+        Parameters
+        ----------
+        address : str
+            Of whoever sends the request.
+        prefix : str
+            Its ``X-Forwarded-Prefix``; "" for none.
+        root : str
+            The path as far as this server knows it.
+        """
+        prefix = prefix.rpartition(",")[2].strip().rstrip("/")
+        if prefix and is_path(prefix) and self._is_believed(address):
+            return prefix + root.removeprefix(self._root)
+        return root
+
+    def _is_believed(self, address: str) -> bool:
+        return self._proxy in (ANY, _plain(address))
 
 
 def _plain(address: str) -> str:

@@ -344,12 +344,12 @@ def _make_worker(server: Server) -> Any:
 
     def bridge(application: WSGIApplication, threads: int, **more: Any) -> Bridge:
         if server.proxy is not None:
-            application = BehindProxy(application, server.proxy, server.path)
+            proxied = BehindProxy(application, server.proxy, server.path)
+            application, more["root_for"] = proxied, proxied.root_for
         return Bridge(application, threads, on_start=_leave_ctrl_c_to_the_parent, **more)
 
     sites = {
-        name: bridge(late, server.threads, at_once=late.image_at_once, on_end=late.close)
-        for name, late in applications.items()
+        name: bridge(late, server.threads, shortcuts=late, on_end=late.close) for name, late in applications.items()
     }
     if server.has_several:
         from turing_test.web.overview import create_overview

@@ -1,19 +1,51 @@
 """An answer as one statement of PostgreSQL: checks, stores, advances, and reads what comes next in one round trip.
 
 It does what `turing_test.sessions.presentation.answer` does step by step, for the answers that nothing is wrong with; for all
-others it does nothing and says so. SQLite has no statement like this, and no round trips to save.
+others it does nothing and says so. Several answers are so many statements in one transaction, sent without waiting for one
+another. SQLite has no statement like this, and no round trips to save.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from turing_test.database.storage import Storage
 from turing_test.sessions.snapshot import SESSION_COLUMNS, TRIAL_COLUMNS, Snapshot, snapshot_of
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import digest
 
-__all__ = ["answer_at_once"]
+__all__ = ["GivenAnswer", "answer_at_once", "answer_together"]
+
+
+class GivenAnswer(NamedTuple):
+    """An answer as the page gives it.
+
+    Attributes
+    ----------
+    token : str
+        Of the session.
+    position : int
+        The trial as the participant counts, from 1.
+    load : str
+        Differs for each time the page is loaded.
+    response : str
+        One of those that the preset asks for.
+    response_ms : float
+        From the question to the answer.
+    """
+
+    token: str
+    position: int
+    load: str
+    response: str
+    response_ms: float
+
+    @classmethod
+    def of(cls, token: str, position: int, body: Mapping[str, Any]) -> GivenAnswer:
+        """From the body of a request, which is of the described form."""
+        return cls(token, position, body["load"], body["response"], body["response_ms"])
+
 
 _SESSION = ", ".join(f"a.{name}" for name in SESSION_COLUMNS)
 _TRIAL = ", ".join(f"n.{name}" for name in TRIAL_COLUMNS)
@@ -58,26 +90,23 @@ ORDER BY n.position
 """
 
 
+# Whoever stores many answers waits for no single session: it is told apart, and waited for, by itself.
+_TEXT_WITHOUT_WAITING = _TEXT.replace("FOR UPDATE\n", "FOR UPDATE SKIP LOCKED\n")
+
+Stored = tuple[Snapshot, str, str | None]
+"""The session after an answer, and phase and true position of the trial."""
+
+
 def answer_at_once(
-    storage: Storage,
-    token: str,
-    position: int,
-    load: str,
-    response: str,
-    response_ms: float,
-    *,
-    now: float,
-    timeout_s: float,
-    least_s: float,
-) -> tuple[Snapshot, str, str | None] | None:
+    storage: Storage, given: GivenAnswer, *, now: float, timeout_s: float, least_s: float
+) -> Stored | None:
     """Store an answer that nothing is wrong with.
 
     Parameters
     ----------
     storage : Storage
         PostgreSQL.
-    token, position, load, response, response_ms
-        As of `turing_test.sessions.presentation.answer`.
+    given : GivenAnswer
     now : float
         Seconds since 1970.
     timeout_s : float
@@ -88,14 +117,35 @@ def answer_at_once(
     Returns
     -------
     tuple or None
-        The session after it, and phase and true position of the trial; None when nothing was done.
+        None when nothing was done.
     """
-    parameters: dict[str, Any] = {
-        "token_hash": digest(token), "position": position, "load": load, "response": response,
-        "response_ms": float(response_ms), "now": now, "oldest": now - timeout_s,
-        "latest_begin": now - least_s,
+    return _stored(storage.run_statement(_TEXT, _parameters(given, now, timeout_s, least_s)))
+
+
+def answer_together(
+    storage: Storage, given: Sequence[GivenAnswer], *, now: float, timeouts_s: Sequence[float], least_s: float
+) -> list[Stored | None]:
+    """Store answers of different sessions as `answer_at_once` does, in one transaction.
+
+    Returns
+    -------
+    list
+        For each answer; None also for one whose session somebody else is changing at the moment.
+    """
+    parameters = [
+        _parameters(answer, now, timeout_s, least_s) for answer, timeout_s in zip(given, timeouts_s, strict=True)
+    ]
+    return [_stored(rows) for rows in storage.run_statements(_TEXT_WITHOUT_WAITING, parameters)]
+
+
+def _parameters(given: GivenAnswer, now: float, timeout_s: float, least_s: float) -> dict[str, Any]:
+    return {
+        "token_hash": digest(given.token), "position": given.position, "load": given.load, "response": given.response,
+        "response_ms": float(given.response_ms), "now": now, "oldest": now - timeout_s, "latest_begin": now - least_s,
     }  # fmt: skip
-    rows = storage.run_statement(_TEXT, parameters)
+
+
+def _stored(rows: Sequence[tuple[Any, ...]]) -> Stored | None:
     if not rows:
         return None
     phase, real_position = rows[0][:2]

@@ -8,30 +8,47 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from analysis.trials.columns import PLACES
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared, named
 from turing_test.database.storage import Storage
 from turing_test.sessions import clock
-from turing_test.sessions.answer_statement import answer_at_once
+from turing_test.sessions.answer_statement import GivenAnswer, Stored, answer_at_once
+from turing_test.sessions.answer_statement import answer_together as answer_together_at_once
 from turing_test.sessions.assignment import Arm, PlannedTrial, arm_of_trial, place_trial
 from turing_test.sessions.further_images import read_further, shows_image, write_further
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.right_answers import is_right
-from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session
+from turing_test.sessions.snapshot import Snapshot, Upcoming, find_session, find_sessions_to_change
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.timing_flags import Exposure, Showing, least_ms, timing_flags
 from turing_test.sessions.tokens import image_proof
 from turing_test.study.study_folder import Study
 
-__all__ = ["Answered", "Begun", "Feedback", "answer", "begin", "mark_looked_again", "shown", "skip_damaged"]
+__all__ = [
+    "Answered",
+    "Begun",
+    "Feedback",
+    "GivenAnswer",
+    "Report",
+    "answer",
+    "answer_together",
+    "begin",
+    "begin_together",
+    "mark_looked_again",
+    "shown",
+    "shown_together",
+    "skip_damaged",
+]
 
 _S, _T = tables.session, tables.trial
 
@@ -61,6 +78,46 @@ _ANSWER = _update_trial(
 _REPLACE = _update_trial("state", "replaced_by", "flags")
 _GO_ON = _update_session(CHECK_IF_BACK, "position", "updated_at", "state")
 _FINISH = _update_session(CHECK_NOW, "position", "updated_at", "ended_at", "state")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The measured display times of a trial.
+
+    Attributes
+    ----------
+    load : str
+        Differs for each time the page is loaded.
+    exposures : sequence of Exposure
+        One per image, in order.
+    interval_ms : float or None
+        Time between frames, measured now; without it the refresh rate that the page found at the beginning.
+    resolution_ms : float
+        How coarse the compositor's clock is.
+    proofs : sequence of str
+        What stood at the end of each image's file (`turing_test.sessions.tokens.image_proof`), in order.
+    response_ms : float or None
+        From the onset of the last image to the answer that ended it; without it no answer did.
+    """
+
+    load: str
+    exposures: Sequence[Exposure]
+    interval_ms: float | None = None
+    resolution_ms: float = 0.0
+    proofs: Sequence[str] = ()
+    response_ms: float | None = None
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Report:
+        """From the body of a request, which is of the described form."""
+        return cls(
+            load=body["load"],
+            exposures=[Exposure(**body[place]) for place in PLACES if place in body],
+            interval_ms=body.get("interval_ms"),
+            resolution_ms=body.get("resolution_ms", 0.0),
+            proofs=body.get("proofs", ()),
+            response_ms=body.get("response_ms"),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,116 +168,135 @@ def begin(storage: Storage, study: Study, token: str, position: int, load: str) 
     Refused
         409 when this is not the next trial, or its images were shown already.
     """
-
-    def work(connection: Connection) -> Begun:
-        now = clock.now()
-        snapshot = find_session(connection, token, to_change=True)
-        trial = _current(study, snapshot, position)
-        if trial.state == "shown":
-            raise Refused(409, "These images were shown already; only the answer is missing.")
-        if trial.state == "begun":
-            if trial.load == load:
-                return Begun(snapshot, replaced=False)
-            # Practice is left out of the analysis anyway, and an image that stays until the answer may be seen for any time.
-            if trial.phase == "practice" or study.protocol.limit_ms == math.inf:
-                return Begun(mark(connection, snapshot, trial, _with_flag(trial.flags, "reloaded")), replaced=False)
-            return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
-        return Begun(mark(connection, snapshot, trial, trial.flags), replaced=False)
-
-    def mark(connection: Connection, snapshot: Snapshot, trial: Upcoming, flags: str | None) -> Snapshot:
-        now = clock.now()
-        values = {"state": "begun", "load": load, "begun_at": now, "flags": flags}
-        _BEGIN.update(connection, row=_key(snapshot, trial), values=values)
-        return _with_current(
-            _touch(connection, snapshot, now, state=trial.phase), state="begun", load=load, flags=flags
-        )
-
-    return storage.write(work)
+    return storage.write(_alone(token, partial(_begin_in, study=study, position=position, load=load)))
 
 
-def shown(
-    storage: Storage,
-    study: Study,
-    token: str,
-    position: int,
-    load: str,
-    exposures: Sequence[Exposure],
-    interval_ms: float | None = None,
-    resolution_ms: float = 0.0,
-    proofs: Sequence[str] = (),
-    response_ms: float | None = None,
-) -> Snapshot:
-    """Store the measured display times of a trial; the same request again changes nothing.
+def begin_together(storage: Storage, study: Study, begins: Sequence[tuple[str, int, str]]) -> list[Begun | None]:
+    """Do what `begin` does for several sessions in one transaction.
 
     Parameters
     ----------
-    exposures : sequence of Exposure
-        One per image, in order.
-    interval_ms : float, optional
-        Time between frames, measured now; without it the refresh rate that the page found at the beginning.
-    resolution_ms : float
-        How coarse the compositor's clock is.
-    proofs : sequence of str
-        What stood at the end of each image's file (`turing_test.sessions.tokens.image_proof`), in order.
-    response_ms : float, optional
-        From the onset of the last image to the answer that ended it; without it no answer did.
+    storage : Storage
+    study : Study
+    begins : sequence of (str, int, str)
+        Token, position and load of each; no token twice.
+
+    Returns
+    -------
+    list
+        For each; None when nothing was done and `begin` must say why, or wait.
+    """
+    # To take another pair, PostgreSQL must be asked while the step goes on.
+    steps = (
+        partial(_begin_in, study=study, position=position, load=load, may_replace=storage.is_sqlite)
+        for _, position, load in begins
+    )
+    return _together(storage, [token for token, _, _ in begins], steps)
+
+
+def _begin_in(
+    connection: Connection, snapshot: Snapshot, *, study: Study, position: int, load: str, may_replace: bool = True
+) -> Begun:
+    now = clock.now()
+    trial = _current(study, snapshot, position)
+    if trial.state == "shown":
+        raise Refused(409, "These images were shown already; only the answer is missing.")
+    if trial.state == "begun":
+        if trial.load == load:
+            return Begun(snapshot, replaced=False)
+        # Practice is left out of the analysis anyway, and an image that stays until the answer may be seen for any time.
+        if trial.phase == "practice" or study.protocol.limit_ms == math.inf:
+            flags = _with_flag(trial.flags, "reloaded")
+            return Begun(_mark_begun(connection, snapshot, trial, load, flags), replaced=False)
+        if not may_replace:
+            raise Refused(409, "Another pair must take the place of this one.")
+        return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
+    return Begun(_mark_begun(connection, snapshot, trial, load, trial.flags), replaced=False)
+
+
+def _mark_begun(connection: Connection, snapshot: Snapshot, trial: Upcoming, load: str, flags: str | None) -> Snapshot:
+    now = clock.now()
+    values = {"state": "begun", "load": load, "begun_at": now, "flags": flags}
+    _BEGIN.update(connection, row=_key(snapshot, trial), values=values)
+    return _with_current(_touch(connection, snapshot, now, state=trial.phase), state="begun", load=load, flags=flags)
+
+
+def shown(storage: Storage, study: Study, token: str, position: int, report: Report) -> Snapshot:
+    """Store the measured display times of a trial; the same request again changes nothing.
 
     Raises
     ------
     Refused
         409 when the trial was not begun in this load of the page.
     """
-
-    def work(connection: Connection) -> Snapshot:
-        now = clock.now()
-        snapshot = find_session(connection, token, to_change=True)
-        trial = _current(study, snapshot, position)
-        if trial.state == "shown" and trial.load == load:
-            return snapshot
-        if trial.state != "begun" or trial.load != load:
-            raise Refused(409, "This trial was not begun on this page.")
-        first_interval = 1000 / (snapshot.refresh_hz or 60.0)
-        interval = interval_ms or first_interval
-        images = trial.tokens[: study.protocol.images_per_trial]
-        showing = Showing(
-            exposures=exposures,
-            interval_ms=interval,
-            first_interval_ms=first_interval,
-            resolution_ms=resolution_ms,
-            took_ms=None if trial.begun_at is None else 1000 * (now - trial.begun_at),
-            fetched=snapshot.simulated or _are_proven(study, images, proofs),
-            response_ms=response_ms,
-        )
-        kept = [flag for flag in (trial.flags or "").split() if flag in ("looked_again", "reloaded")]
-        flags = timing_flags(showing, study.protocol) + kept
-        values: dict[str, Any] = {**dict.fromkeys(_MEASURED), "response_ms": response_ms}
-        for side, exposure in zip(("first", "second"), exposures, strict=False):
-            values |= {
-                f"{side}_on_ms": exposure.on_ms,
-                f"{side}_off_ms": exposure.off_ms,
-                f"{side}_frames": exposure.frames,
-                f"{side}_gap_ms": exposure.largest_gap_ms,
-                f"{side}_clock": exposure.clock,
-            }
-        values |= {"state": "shown", "shown_at": now, "interval_ms": interval, "flags": " ".join(flags)}
-        _SHOW.update(connection, row=_key(snapshot, trial), values=values)
-        snapshot = _touch(connection, snapshot, now)
-        return _with_current(snapshot, state="shown", flags=values["flags"])
-
-    return storage.write(work)
+    return storage.write(_alone(token, partial(_show_in, study=study, position=position, report=report)))
 
 
-def answer(
-    storage: Storage, study: Study, token: str, position: int, load: str, response: str, response_ms: float
-) -> Answered:
+def shown_together(storage: Storage, study: Study, reports: Sequence[tuple[str, int, Report]]) -> list[Snapshot | None]:
+    """Do what `shown` does for several sessions in one transaction.
+
+    Parameters
+    ----------
+    storage : Storage
+    study : Study
+    reports : sequence of (str, int, Report)
+        Token, position and display times of each; no token twice.
+
+    Returns
+    -------
+    list
+        For each; None when nothing was done and `shown` must say why, or wait.
+    """
+    steps = (partial(_show_in, study=study, position=position, report=report) for _, position, report in reports)
+    return _together(storage, [token for token, _, _ in reports], steps)
+
+
+def _show_in(connection: Connection, snapshot: Snapshot, *, study: Study, position: int, report: Report) -> Snapshot:
+    now = clock.now()
+    trial = _current(study, snapshot, position)
+    if trial.state == "shown" and trial.load == report.load:
+        return snapshot
+    if trial.state != "begun" or trial.load != report.load:
+        raise Refused(409, "This trial was not begun on this page.")
+    first_interval = 1000 / (snapshot.refresh_hz or 60.0)
+    interval = report.interval_ms or first_interval
+    images = trial.tokens[: study.protocol.images_per_trial]
+    showing = Showing(
+        exposures=report.exposures,
+        interval_ms=interval,
+        first_interval_ms=first_interval,
+        resolution_ms=report.resolution_ms,
+        took_ms=None if trial.begun_at is None else 1000 * (now - trial.begun_at),
+        fetched=snapshot.simulated or _are_proven(study, images, report.proofs),
+        response_ms=report.response_ms,
+    )
+    kept = [flag for flag in (trial.flags or "").split() if flag in ("looked_again", "reloaded")]
+    flags = timing_flags(showing, study.protocol) + kept
+    values: dict[str, Any] = {**dict.fromkeys(_MEASURED), "response_ms": report.response_ms}
+    for side, exposure in zip(("first", "second"), report.exposures, strict=False):
+        values |= {
+            f"{side}_on_ms": exposure.on_ms,
+            f"{side}_off_ms": exposure.off_ms,
+            f"{side}_frames": exposure.frames,
+            f"{side}_gap_ms": exposure.largest_gap_ms,
+            f"{side}_clock": exposure.clock,
+        }
+    values |= {"state": "shown", "shown_at": now, "interval_ms": interval, "flags": " ".join(flags)}
+    _SHOW.update(connection, row=_key(snapshot, trial), values=values)
+    snapshot = _touch(connection, snapshot, now)
+    return _with_current(snapshot, state="shown", flags=values["flags"])
+
+
+def answer(storage: Storage, study: Study, given: GivenAnswer) -> Answered:
     """Store an answer; the same answer again is acknowledged again and changes nothing.
 
     Parameters
     ----------
-    response : {"first", "second", "yes", "no"}, or a further place
-        As the preset asks; checked by the caller.
-    response_ms : float
-        From the question to the answer; where the answer ended an image, that which came with the display times counts.
+    storage : Storage
+    study : Study
+    given : GivenAnswer
+        Its response is one that the preset asks for; checked by the caller. Where the answer ended an image, the time that came
+        with the display times counts.
 
     Raises
     ------
@@ -228,52 +304,95 @@ def answer(
         409 when the images were not shown (simulated sessions may answer without), when another answer is stored, or
         when this is not the next trial; 425, with a wait, before the images can have been shown.
     """
-    least_s = least_ms(study.protocol, answered=True) / 1000
-
-    def work(connection: Connection) -> Answered:
-        now = clock.now()
-        snapshot = find_session(connection, token, to_change=True)
-        if position < snapshot.position:
-            return _answer_again(connection, study, snapshot, position, response)
-        trial = _current(study, snapshot, position)
-        flags = trial.flags or ""
-        if trial.state != "shown":
-            if not snapshot.simulated:
-                raise Refused(409, "The images of this trial were not shown yet.")
-            flags = "untimed"
-        elif (wait := _too_early(snapshot, trial, now, least_s)) > 0:
-            raise Refused(
-                425,
-                "It is too early for this answer: the images cannot have been shown yet.",
-                retry_after=math.ceil(wait),
-            )
-        elif trial.load != load:
-            flags = _with_flag(flags, "reloaded")
-        _ANSWER.update(
-            connection,
-            row=_key(snapshot, trial),
-            values={
-                "state": "answered",
-                "answered_at": now,
-                "response": response,
-                "response_ms": response_ms,
-                "flags": flags,
-            },
-        )
-        snapshot = _advance(connection, study, snapshot, now)
-        return Answered(snapshot, _feedback(study, trial.phase, trial.real_position, response))
-
     if not storage.is_sqlite:
-        # The SQL there is the fast copy of `work`: one round trip for the answers that nothing is wrong with. What
+        # The SQL there is the fast copy of `_answer_in`: one round trip for the answers that nothing is wrong with. What
         # changes here changes there; the same tests run on both databases.
-        stored = answer_at_once(
-            storage, token, position, load, response, response_ms, now=clock.now(),
-            timeout_s=study.protocol.idle_allowed_s(position), least_s=least_s,
-        )  # fmt: skip
+        timeout_s = study.protocol.idle_allowed_s(given.position)
+        stored = answer_at_once(storage, given, now=clock.now(), timeout_s=timeout_s, least_s=_least_s(study))
         if stored is not None:
-            snapshot, phase, real_position = stored
-            return Answered(snapshot, _feedback(study, phase, real_position, response))
-    return storage.write(work)
+            return _answered_at_once(study, stored, given.response)
+    return storage.write(_alone(given.token, partial(_answer_in, study=study, given=given)))
+
+
+def answer_together(storage: Storage, study: Study, given: Sequence[GivenAnswer]) -> list[Answered | None]:
+    """Store answers of different sessions in one transaction.
+
+    Returns
+    -------
+    list
+        For each answer; None when nothing was done and `answer` must say why, or wait.
+    """
+    if storage.is_sqlite:
+        steps = (partial(_answer_in, study=study, given=answer) for answer in given)
+        return _together(storage, [answer.token for answer in given], steps)
+    timeouts_s = [study.protocol.idle_allowed_s(answer.position) for answer in given]
+    stored = answer_together_at_once(storage, given, now=clock.now(), timeouts_s=timeouts_s, least_s=_least_s(study))
+    return [
+        None if each is None else _answered_at_once(study, each, answer.response)
+        for answer, each in zip(given, stored, strict=True)
+    ]
+
+
+def _least_s(study: Study) -> float:
+    return least_ms(study.protocol, answered=True) / 1000
+
+
+def _answered_at_once(study: Study, stored: Stored, response: str) -> Answered:
+    snapshot, phase, real_position = stored
+    return Answered(snapshot, _feedback(study, phase, real_position, response))
+
+
+def _answer_in(connection: Connection, snapshot: Snapshot, *, study: Study, given: GivenAnswer) -> Answered:
+    now = clock.now()
+    if given.position < snapshot.position:
+        return _answer_again(connection, study, snapshot, given.position, given.response)
+    trial = _current(study, snapshot, given.position)
+    flags = trial.flags or ""
+    if trial.state != "shown":
+        if not snapshot.simulated:
+            raise Refused(409, "The images of this trial were not shown yet.")
+        flags = "untimed"
+    elif (wait := _too_early(snapshot, trial, now, _least_s(study))) > 0:
+        raise Refused(
+            425,
+            "It is too early for this answer: the images cannot have been shown yet.",
+            retry_after=math.ceil(wait),
+        )
+    elif trial.load != given.load:
+        flags = _with_flag(flags, "reloaded")
+    values = {"state": "answered", "answered_at": now, "response": given.response, "response_ms": given.response_ms}
+    _ANSWER.update(connection, row=_key(snapshot, trial), values={**values, "flags": flags})
+    snapshot = _advance(connection, study, snapshot, now)
+    return Answered(snapshot, _feedback(study, trial.phase, trial.real_position, given.response))
+
+
+T = TypeVar("T")
+_Step = Callable[[Connection, Snapshot], T]
+"""Changes a session; finds whatever is wrong before it changes anything, and raises `Refused` then."""
+
+
+def _alone(token: str, step: _Step[T]) -> Callable[[Connection], T]:
+    return lambda connection: step(connection, find_session(connection, token, to_change=True))
+
+
+def _together(storage: Storage, tokens: Sequence[str], steps: Iterable[_Step[T]]) -> list[T | None]:
+    """Take a step of each session in one transaction; None for what `_alone` refuses, or waits for."""
+    each = list(steps)
+
+    def work(connection: Connection) -> list[T | None]:
+        sessions = find_sessions_to_change(connection, tokens)
+        return [_if_allowed(connection, snapshot, step) for snapshot, step in zip(sessions, each, strict=True)]
+
+    return storage.write_many(work)
+
+
+def _if_allowed(connection: Connection, snapshot: Snapshot | None, step: _Step[T]) -> T | None:
+    if snapshot is None:
+        return None
+    try:
+        return step(connection, snapshot)
+    except Refused:
+        return None
 
 
 def mark_looked_again(storage: Storage, session_id: int, image: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared
@@ -25,6 +26,7 @@ __all__ = [
     "Snapshot",
     "Upcoming",
     "find_session",
+    "find_sessions_to_change",
     "first_snapshot",
     "snapshot_of",
 ]
@@ -141,6 +143,13 @@ _FIND = Prepared(
 # a join would combine the new session with old trials. SQLite has a single writer anyway.
 _LOCK = Prepared(sa.select(_S.id).where(_S.token_hash == sa.bindparam("token_hash")).with_for_update())
 
+# Of many sessions those that nobody else is changing: whoever stores many steps waits for no single session.
+_LOCK_FREE = Prepared(
+    sa.select(_S.token_hash)
+    .where(_S.token_hash == sa.any_(sa.bindparam("token_hashes", type_=postgresql.ARRAY(sa.Text))))
+    .with_for_update(skip_locked=True)
+)
+
 
 SESSION_COLUMNS = tuple(column.name for column in _SESSION)
 """Columns of the session that `Snapshot` has fields of; `snapshot_of` wants their values in this order."""
@@ -200,3 +209,21 @@ def find_session(connection: Connection, token: str, *, to_change: bool = False)
     if not rows:
         raise Refused(404, "There is no such session; open the link of the study again.")
     return snapshot_of(rows)
+
+
+def find_sessions_to_change(connection: Connection, tokens: Sequence[str]) -> list[Snapshot | None]:
+    """Find sessions, and keep other writers off them until the transaction ends.
+
+    Returns
+    -------
+    list
+        None for a session that is not there, or that another transaction is changing.
+    """
+    hashes = [digest(token) for token in tokens]
+    own = set(hashes)
+    if connection.dialect.name != "sqlite":
+        own = {token_hash for (token_hash,) in _LOCK_FREE.all(connection, token_hashes=hashes)}
+    each = _FIND.each(connection, [{"token_hash": token_hash} for token_hash in hashes])
+    return [
+        snapshot_of(rows) if rows and token_hash in own else None for token_hash, rows in zip(hashes, each, strict=True)
+    ]

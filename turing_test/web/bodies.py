@@ -11,7 +11,7 @@ from flask import request
 
 from turing_test.sessions.refusal import Refused
 
-__all__ = ["MAX_BODY", "Validator", "make_validators", "read_body"]
+__all__ = ["MAX_BODY", "Validator", "check_body", "make_validators", "read_body"]
 
 MAX_BODY = 16 * 1024
 """Bytes; the largest honest request has a tenth of it."""
@@ -53,9 +53,22 @@ def read_body(validate: Validator) -> dict[str, Any]:
     Refused
         413 too large, 415 not JSON by its content type, 400 anything else.
     """
-    if request.mimetype != "application/json":
+    # app.config["MAX_CONTENT_LENGTH"] has cut off what is too long
+    return check_body(request.mimetype, request.get_data(cache=False), validate)
+
+
+def check_body(mimetype: str, raw: bytes, validate: Validator) -> dict[str, Any]:
+    """As `read_body`, of a body that is not too large.
+
+    Parameters
+    ----------
+    mimetype : str
+        What the request says that it is.
+    raw : bytes
+    validate : callable
+    """
+    if mimetype != "application/json":
         raise Refused(415, "The request must be of the type application/json.")
-    raw = request.get_data(cache=False)  # app.config["MAX_CONTENT_LENGTH"] has cut off what is too long
     try:
         # Decoded here: json.loads would take UTF-16 as well, and half a surrogate pair.
         body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)

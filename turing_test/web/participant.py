@@ -9,7 +9,6 @@ from typing import Any
 
 from flask import Blueprint, Response, g, render_template, request
 
-from analysis.trials.columns import PLACES
 from evalkit.errors import InputError
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
@@ -17,12 +16,11 @@ from turing_test.sessions.recruiters import PLATFORMS, QUERY_NAMES, Arrival, Vou
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.signed_arrivals import PROLIFIC_TOKEN, SignedArrival, opened_before, opening_stamp
 from turing_test.sessions.snapshot import Snapshot
-from turing_test.sessions.timing_flags import Exposure
-from turing_test.sessions.validity import broken_rule, has_rules, rule_counts
-from turing_test.sessions.views import image_addresses, images_ahead, view
+from turing_test.sessions.views import images_ahead
 from turing_test.web.bodies import read_body
 from turing_test.web.context import Context, context
 from turing_test.web.openapi import describe
+from turing_test.web.replies import answer_reply, begin_reply, session_view, shown_reply
 from turing_test.web.security import json_response
 
 __all__ = ["blueprint"]
@@ -159,13 +157,8 @@ def begin(token: str, position: int) -> Response:
     server = context()
     body = _body(server, "begin")
     begun = presentation.begin(server.storage, server.study, token, position, body["load"])
-    if begun.replaced:
-        return json_response({"replaced": True, "view": _view(server, token, begun.snapshot)})
     g.snapshot = begun.snapshot
-    images = image_addresses(
-        token, begun.snapshot.upcoming[0], server.study.protocol.images_per_trial, root=request.script_root
-    )
-    return json_response({"replaced": False, **dict(zip(PLACES, images, strict=False))})
+    return json_response(begin_reply(server, token, begun, request.script_root))
 
 
 @blueprint.post("/api/s/<token>/trials/<int:position>/shown")
@@ -173,20 +166,9 @@ def shown(token: str, position: int) -> Response:
     """Measured display times."""
     server = context()
     body = _body(server, "shown")
-    exposures = [Exposure(**body[side]) for side in PLACES if side in body]
-    g.snapshot = presentation.shown(
-        server.storage,
-        server.study,
-        token,
-        position,
-        load=body["load"],
-        exposures=exposures,
-        interval_ms=body.get("interval_ms"),
-        resolution_ms=body.get("resolution_ms", 0.0),
-        proofs=body.get("proofs", ()),
-        response_ms=body.get("response_ms"),
-    )
-    return json_response({"stored": True})
+    report = presentation.Report.of(body)
+    g.snapshot = presentation.shown(server.storage, server.study, token, position, report)
+    return json_response(shown_reply())
 
 
 @blueprint.post("/api/s/<token>/trials/<int:position>/answer")
@@ -194,19 +176,10 @@ def answer(token: str, position: int) -> Response:
     """An answer."""
     server = context()
     body = _body(server, "answer")
-    answered = presentation.answer(
-        server.storage,
-        server.study,
-        token,
-        position,
-        load=body["load"],
-        response=body["response"],
-        response_ms=body["response_ms"],
-    )
-    feedback = None
-    if told := answered.feedback:
-        feedback = {"correct": told.correct, **({"real": told.real} if told.fake is None else {"fake": told.fake})}
-    return json_response({"feedback": feedback, **_view(server, token, answered.snapshot)})
+    given = presentation.GivenAnswer.of(token, position, body)
+    answered = presentation.answer(server.storage, server.study, given)
+    g.snapshot = answered.snapshot
+    return json_response(answer_reply(server, token, answered, request.script_root))
 
 
 def _limit(server: Context, arrival: Arrival, *, consents: bool) -> None:
@@ -272,9 +245,4 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
 
 def _view(server: Context, token: str, snapshot: Snapshot) -> dict[str, Any]:
     g.snapshot = snapshot
-    rule = None
-    protocol = server.study.protocol
-    if snapshot.state == "completed" and has_rules(protocol):
-        counts = server.storage.read(lambda connection: rule_counts(connection, [snapshot.id]))
-        rule = broken_rule(protocol, counts.get(snapshot.id, {}))
-    return view(server.study, token, snapshot, rule, root=request.script_root)
+    return session_view(server, token, snapshot, request.script_root)

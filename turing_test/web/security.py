@@ -19,7 +19,7 @@ from turing_test.web.bodies import MAX_BODY
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["DATA_HEADERS", "json_response", "protect"]
+__all__ = ["DATA_HEADERS", "encode_json", "json_response", "protect"]
 
 UNAVAILABLE = "The study cannot store anything at the moment; please try again shortly. What was stored so far is safe."
 PERMISSIONS = ", ".join(
@@ -38,9 +38,14 @@ DATA_HEADERS = (*_HEADERS, ("Cache-Control", "no-store"))
 """What every answer has beside its own headers, but for the toolkit's own files, which a browser may keep."""
 
 
+def encode_json(data: object) -> bytes:
+    """The content of a JSON answer."""
+    return _encode(data).encode()
+
+
 def json_response(data: object, status: int = 200) -> Response:
     """A JSON answer."""
-    return Response(_encode(data), status, content_type="application/json")
+    return Response(encode_json(data), status, content_type="application/json")
 
 
 def protect(app: Flask) -> None:

@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import require
-from tests.turing_test.participants import Participant
+from tests.turing_test.participants import GroupedParticipant
 from tests.turing_test.postgres import pgbouncer
 from turing_test.database import schema as tables
+from turing_test.database.prepared import Prepared
 from turing_test.database.storage import Storage
 from turing_test.web.app import create_app
 from turing_test.web.limits import Limits
@@ -45,7 +46,7 @@ def test_people_at_the_same_time_lose_nothing_and_are_assigned_in_balance(study,
     states = []
 
     def take_part():
-        person = Participant(app, study)
+        person = GroupedParticipant(app, study)
         person.enter()
         states.append(person.play()["state"])
 
@@ -67,10 +68,13 @@ def test_every_transaction_waits_so_long_for_a_lock_and_for_the_disk_and_leaves_
     storage = Storage(pooled_url, busy_timeout_s=3)
     storage.upgrade()
     expected = ("3s", "on")
+    told = Prepared(sa.text(SETTINGS))
     for _ in range(10):  # psycopg would have prepared the statement by then
         assert storage.write(lambda connection: tuple(connection.execute(sa.text(SETTINGS)).one())) == expected
         assert storage.read(lambda connection: tuple(connection.execute(sa.text(SETTINGS)).one())) == expected
         assert storage.run_statement(SETTINGS, {}) == [expected]
+        assert storage.run_statements(SETTINGS, [{}, {}]) == [[expected], [expected]]
+        assert storage.write_many(lambda connection: told.each(connection, [{}, {}])) == [[expected], [expected]]
         assert storage.read(lambda c: c.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar()) == 0
     storage.close()
     with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as connection:
