@@ -74,7 +74,7 @@ def dask_workers(settings: Mapping[str, str]) -> Iterator[Executor]:
     import dask
     from distributed import Client, LocalCluster
 
-    before = {name: os.environ.get(name) for name in settings}
+    before = dict(os.environ)  # Dask too changes it, for good, and so the processes that others start after it
     os.environ.update(settings)
     dask.config.refresh()
     try:
@@ -84,10 +84,8 @@ def dask_workers(settings: Mapping[str, str]) -> Iterator[Executor]:
         ):
             yield client.get_executor()
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
         dask.config.refresh()
 
 
@@ -201,7 +199,7 @@ def main() -> None:
             plan = make_plan(truth, folders, metrics=("ab_auc", "ab_auc_rebal"))
             compile_kernels(plan, print)
             lines += executors(plan, kind, arguments.rounds)
-        lines += ["", *adapters(truth, methods[0], 3 * arguments.rounds)]
+        lines += ["", *adapters(truth, methods[0], 5 * arguments.rounds)]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:
