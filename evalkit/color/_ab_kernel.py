@@ -30,7 +30,6 @@ __all__ = [
     "N_BINS",
     "ORIGIN",
     "count_pair",
-    "prepare_truth",
     "unpack",
     "work_space",
 ]
@@ -297,67 +296,9 @@ def _row_near_edge(cell: Any, cells: Any) -> Any:
     return row
 
 
-@kernel_helper(fastmath=_FAST)
-def _classes_chunk(
-    rgb: Any, size: int, a: Any, b: Any, cells: Any, candidates: Any, offsets: Any, centers: Any, table: Any, squares: Any,
-    cell: Any, first_bins: Any,
-) -> Any:  # fmt: skip
-    """Fill `first_bins` (see `prepare_truth`) for some pixels with given ab; returns their largest squared chroma."""
-    largest = _largest_square(a, b, size, squares)
-    _cells_of(a, b, size, cell)
-    for i in range(size):
-        index = cell[i]
-        row = _row_near_edge(-1 - index, cells) if index < 0 else cells[index]
-        if row < 0:
-            row = _class_exact(rgb, i, table, candidates, offsets, centers)
-        first_bins[i] = row * N_BINS
-    return largest
-
-
 def work_space() -> tuple[Any, Any]:
-    """Chunks for `prepare_truth` and `count_pair`, of one thread: seven of float32, two of int32."""
+    """Chunks for `count_pair`, of one thread: seven of float32, two of int32."""
     return np.empty(7 * _CHUNK, np.float32), np.empty(2 * _CHUNK, np.int32)
-
-
-@kernel(fastmath=_FAST)
-def prepare_truth(
-    rgb: Any,
-    cells: Any,
-    candidates: Any,
-    offsets: Any,
-    centers: Any,
-    floats: Any,
-    whole_numbers: Any,
-    n: int,
-    lab: Any,
-    first_bins: Any,
-) -> Any:
-    """Lab (float32, 3 x n) of every pixel of the truth and N_BINS times its class (int32); returns the largest chroma.
-
-    Parameters
-    ----------
-    cells, candidates, offsets : ndarray
-        See `evalkit.color.ab_classes.AbClasses.cell_table`.
-    centers : ndarray of float64
-        Flat.
-    """
-    table, exact_table = pointer_to(_TABLE32), pointer_to(_TABLE64)
-    linear = pointer_to(floats)
-    squares = pointer_at(linear, 6 * _CHUNK)
-    cell = pointer_to(whole_numbers)
-    largest: Any = np.float32(0.0)
-    for start in range(0, n, _CHUNK):
-        size = n - start if n - start < _CHUNK else _CHUNK
-        pixels = pointer_at(pointer_to(rgb), 3 * start)
-        lightness = pointer_at(pointer_to(lab), start)
-        a, b = pointer_at(lightness, n), pointer_at(lightness, 2 * n)
-        _lab_chunk(pixels, size, linear, table, lightness, a, b)
-        found = _classes_chunk(
-            pixels, size, a, b, pointer_to(cells), pointer_to(candidates), pointer_to(offsets), pointer_to(centers),
-            exact_table, squares, cell, pointer_at(pointer_to(first_bins), start),
-        )  # fmt: skip
-        largest = found if found > largest else largest
-    return math.sqrt(largest)
 
 
 @kernel(fastmath=_FAST)
@@ -373,6 +314,7 @@ def count_pair(
     lab: Any,
     first_bins: Any,
     prepare: bool,
+    count: bool,
     rgb: Any,
     begin: int,
     end: int,
@@ -380,9 +322,33 @@ def count_pair(
 ) -> tuple[int, int, float]:
     """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
 
-    With `prepare` it does the work of `prepare_truth` on the way, chunk by chunk while the chunk is in the cache.
-    Returns the sum of |dL| in steps of 1 / `LIGHTNESS_SCALE`, the number of pixels with a channel newly at 0 or 255,
-    and, with `prepare`, the largest chroma of the truth.
+    Both steps in one kernel, chunk by chunk while the chunk is in the cache, and since what they share takes longest to
+    compile.
+
+    Parameters
+    ----------
+    truth_rgb, rgb : ndarray of uint8, shape (3 n,)
+    cells, candidates, offsets : ndarray of int32
+        See `evalkit.color.ab_classes.AbClasses.cell_table`.
+    centers : ndarray of float64
+        Of the classes, flat.
+    floats, whole_numbers : ndarray
+        What `work_space` gives.
+    n : int
+        Pixels of the image.
+    lab, first_bins : ndarray of float32, shape (3 n,), and of int32, shape (n,)
+        Lab and N_BINS times the class of each pixel of the truth: filled with `prepare`, else read.
+    prepare, count : bool
+        Which of the two steps to take.
+
+    Returns
+    -------
+    lightness : int
+        Sum of |dL| in steps of 1 / `LIGHTNESS_SCALE`.
+    newly : int
+        Pixels with a channel newly at 0 or 255.
+    chroma : float
+        With `prepare`, the largest of the truth.
     """
     table, exact_table = pointer_to(_TABLE32), pointer_to(_TABLE64)
     linear = pointer_to(floats)
@@ -390,7 +356,7 @@ def count_pair(
     b, error = pointer_at(linear, 5 * _CHUNK), pointer_at(linear, 6 * _CHUNK)
     bins = pointer_to(whole_numbers)
     fixed = pointer_at(bins, _CHUNK)
-    sums = pointer_to(packed)
+    class_of, sums = pointer_to(cells), pointer_to(packed)
     total_dl: Any = 0
     newly: Any = 0
     largest: Any = np.float32(0.0)
@@ -402,11 +368,19 @@ def count_pair(
         firsts = pointer_at(pointer_to(first_bins), start)
         if prepare:
             _lab_chunk(truth, size, linear, table, true_lightness, true_a, true_b)
-            found = _classes_chunk(
-                truth, size, true_a, true_b, pointer_to(cells), pointer_to(candidates), pointer_to(offsets),
-                pointer_to(centers), exact_table, error, bins, firsts,
-            )  # fmt: skip
-            largest = found if found > largest else largest
+            square = _largest_square(true_a, true_b, size, error)
+            largest = square if square > largest else largest
+            _cells_of(true_a, true_b, size, bins)
+            for i in range(size):
+                cell = bins[i]
+                row = _row_near_edge(-1 - cell, class_of) if cell < 0 else class_of[cell]
+                if row < 0:
+                    row = _class_exact(
+                        truth, i, exact_table, pointer_to(candidates), pointer_to(offsets), pointer_to(centers)
+                    )
+                firsts[i] = row * N_BINS
+        if not count:
+            continue
         _lab_chunk(prediction, size, linear, table, lightness, a, b)
         _errors(a, b, true_a, true_b, size, error, bins, fixed)
         total_dl += _sum_of_changes(lightness, true_lightness, size)

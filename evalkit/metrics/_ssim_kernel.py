@@ -44,13 +44,6 @@ def _filter_row(source: Any, taps: Any, step: int, row: int, target: Any) -> Non
         target[i] = total
 
 
-@kernel_helper()
-def _filter_rows(rows: Any, row_in: int, taps: Any, step: int, strips: Any, size: int, row: int, n: int) -> None:
-    """Filter each of n rows of ``row_in`` values horizontally, each into its own strip of ``size`` values."""
-    for k in range(n):
-        _filter_row(pointer_at(rows, k * row_in), taps, step, row, pointer_at(strips, k * size))
-
-
 @kernel_helper(fastmath={"contract"}, forceinline=True)
 def _filter_columns(strip: Any, taps: Any, row: int, target: Any, stride: int) -> None:
     """Filter _TOGETHER + WINDOW - 1 rows of ``strip`` vertically into _TOGETHER rows, ``stride`` apart in ``target``."""
@@ -71,37 +64,13 @@ def _filter_columns(strip: Any, taps: Any, row: int, target: Any, stride: int) -
         target[j + 3 * stride] = total3
 
 
-@kernel_helper()
-def _filter_strips(strips: Any, size: int, taps: Any, row: int, filtered: Any, n: int) -> None:
-    """Filter the first rows of each of n strips vertically into _TOGETHER rows of ``filtered``, n quantities side by side.
-
-    Whether targets overlap is asked once for all strips; rows that alternate between quantities do not.
-    """
-    for k in range(n):
-        _filter_columns(pointer_at(strips, k * size), taps, row, pointer_at(filtered, k * row), n * row)
-
-
-@kernel_helper()
-def _first_new_row(strips: Any, size: int, row: int, top: int, n: int) -> int:
-    """Make room in n strips, ``size`` values each, for the output rows from ``top``: the first row of them to fill."""
-    if top == 0:
-        return 0
-    kept = (WINDOW - 1) * row
-    for quantity in range(n):
-        target = pointer_at(strips, quantity * size)
-        source = pointer_at(target, size - kept)
-        for i in range(kept):
-            target[i] = source[i]
-    return WINDOW - 1
-
-
 def _work_space(n: int, width: int, step: int) -> tuple[Any, Any, Any]:
-    """A row, a strip and the filtered rows of n quantities.
+    """A row of three quantities, and the strips and filtered rows of n.
 
     Zeros: the last strip may be filled in part, yet is filtered by whole groups of rows.
     """
     row = (width - WINDOW + 1) * step
-    return np.empty(n * width * step), np.zeros(n * (_STRIP + WINDOW - 1) * row), np.empty(n * _TOGETHER * row)
+    return np.empty(3 * width * step), np.zeros(n * (_STRIP + WINDOW - 1) * row), np.empty(n * _TOGETHER * row)
 
 
 def filtered_moments(x: Any, height: int, width: int, step: int, taps: Any, mean: Any, variance: Any) -> None:
@@ -188,18 +157,26 @@ def _filter_image(
     squares, products = pointer_at(own, row_in), pointer_at(own, 2 * row_in)
     for top in range(0, rows_out, _STRIP):
         rows = rows_out - top if rows_out - top < _STRIP else _STRIP
-        for i in range(_first_new_row(first_strip, size, row, top, n), rows + WINDOW - 1):
+        if top > 0:  # the last rows of each strip are the first of the next ones
+            for k in range(n):
+                target = pointer_at(first_strip, k * size)
+                for j in range((WINDOW - 1) * row):
+                    target[j] = target[j + size - (WINDOW - 1) * row]
+        for i in range(0 if top == 0 else WINDOW - 1, rows + WINDOW - 1):
             x_row, y_row = pointer_at(pointer_to(x), (top + i) * row_in), pointer_at(pointer_to(y), (top + i) * row_in)
             for j in range(row_in):
                 value = np.float64(y_row[j])
                 own[j] = value
                 squares[j] = value * value
-            if n == 3:
-                for j in range(row_in):
-                    products[j] = np.float64(x_row[j]) * own[j]
-            _filter_rows(own, row_in, weights, step, pointer_at(first_strip, i * row), size, row, n)
+                products[j] = np.float64(x_row[j]) * value
+            for k in range(n):
+                strip = pointer_at(first_strip, k * size + i * row)
+                _filter_row(pointer_at(own, k * row_in), weights, step, row, strip)
         for i in range(0, rows, _TOGETHER):
-            _filter_strips(pointer_at(first_strip, i * row), size, weights, row, pointer_to(filtered), n)
+            for k in range(n):
+                strip = pointer_at(first_strip, k * size + i * row)
+                # Whether targets overlap is asked once for all strips; rows that alternate between quantities do not.
+                _filter_columns(strip, weights, row, pointer_at(pointer_to(filtered), k * row), n * row)
             for k in range(rows - i if rows - i < _TOGETHER else _TOGETHER):
                 start = (top + i + k) * row
                 x_mean, x_variance = pointer_at(pointer_to(mean), start), pointer_at(pointer_to(variance), start)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import IntArray
+from evalkit.arrays import IntArray, Rgb8
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.photo import Photo
@@ -222,11 +222,7 @@ class PairCounter:
         if truth is not self._owner:
             self._make_room(truth.n_pixels)
             rgb = truth.rgb8.reshape(-1)
-            self._chroma = float(
-                self._kernel.prepare_truth(
-                    rgb, *self._table, *self._work, len(self._first_bins), self._lab, self._first_bins
-                )
-            )
+            _, _, self._chroma = self._run_kernel(rgb, rgb, 0, truth.n_pixels, prepare=True, count=False)
             self._owner = self._chroma_of = truth
         return self._lab, self._first_bins, self._chroma
 
@@ -235,6 +231,15 @@ class PairCounter:
         if truth is not self._chroma_of:
             self.prepare(truth)
         return self._chroma
+
+    def _run_kernel(
+        self, true_rgb: Rgb8, rgb: Rgb8, begin: int, end: int, *, prepare: bool, count: bool
+    ) -> tuple[int, int, float]:
+        """What `evalkit.color._ab_kernel.count_pair` gives."""
+        return self._kernel.count_pair(
+            true_rgb, *self._table, *self._work, len(self._first_bins), self._lab, self._first_bins, prepare, count, rgb,
+            begin, end, self._packed,
+        )  # fmt: skip
 
     def _make_room(self, n_pixels: int) -> None:
         self._owner = None
@@ -265,18 +270,8 @@ class PairCounter:
             if is_large:
                 self._make_room(end - begin)
                 pixels, first, last = slice(3 * begin, 3 * end), 0, end - begin
-            change, clipped, largest = self._kernel.count_pair(
-                true_rgb[pixels],
-                *self._table,
-                *self._work,
-                len(self._first_bins),
-                self._lab,
-                self._first_bins,
-                fresh,
-                rgb[pixels],
-                first,
-                last,
-                self._packed,
+            change, clipped, largest = self._run_kernel(
+                true_rgb[pixels], rgb[pixels], first, last, prepare=fresh, count=True
             )
             chroma = max(chroma, largest)
             lightness += change
