@@ -46,7 +46,8 @@ def network_options(function: F) -> F:
                      help="Folder where what networks make of true photos is kept for other runs ('evalkit cache'); by "
                           "default EVALKIT_CACHE, else the user's own. Results do not depend on it."),
         click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,
-                     help="Floating point numbers that networks compute with."),
+                     help="Floating point numbers that networks compute with. In bf16 and fp16 classifiers look again, in fp32, "
+                          "at images whose first class is in doubt; the results say at how many."),
         click.option("--batch-size", type=BatchSize(), default="auto", show_default=True, metavar="auto|N",
                      help="Images per batch; results do not depend on it."),
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",

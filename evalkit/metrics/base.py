@@ -200,6 +200,10 @@ class Metric(ABC):
         """A sentence about a value that is most likely a mistake of the set-up; empty otherwise."""
         return ""
 
+    def notice(self, method: str, statistics: ImageStatistics) -> str:
+        """A sentence about how a method's images were measured, for readers of the number; empty where there is none."""
+        return ""
+
 
 class SumMetric(Metric):
     """A metric that is a function of sums over images, ``score(terms.sum(axis=0))``: intervals come for free."""

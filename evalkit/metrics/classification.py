@@ -34,6 +34,7 @@ from evalkit.networks.classifiers import Classifier, set_up_classifier
 from evalkit.networks.devices import BatchRunner, chosen_batch_size
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.output_cache import OutputCache
+from evalkit.wording import counted
 
 __all__ = ["Answers", "TopAccuracy", "TopAccuracyKept", "accuracy_metric", "answers", "classify"]
 
@@ -122,9 +123,16 @@ class ClassifierMeter(BatchedMeter):
         if cache_folder is not None:
             metrics = [f"{classifier.name}_top1", f"{classifier.name}_top5"]
             cache = OutputCache(cache_folder, classifier.signature(batch_size), metrics)
-        super().__init__(BatchRunner(classifier.logits, batch_size), cache)
+        super().__init__(BatchRunner(self._outputs_of_batch, batch_size), cache)
         self.classifier = classifier
         self.labels = labels
+
+    def _outputs_of_batch(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Class scores; in a reduced precision one number more, 1 where they were computed anew in fp32."""
+        if self.classifier.precision == "fp32":
+            return self.classifier.logits(batch)
+        scores, in_fp32 = self.classifier.settled_logits(batch)
+        return np.column_stack([scores, in_fp32.astype(np.float32)])
 
     def prepare(self, photo: Photo) -> npt.NDArray[Any]:
         """Resize and crop, once for all classifiers that see an image alike."""
@@ -146,9 +154,10 @@ class ClassifierMeter(BatchedMeter):
     def statistics_of_pairs(
         self, outputs: npt.NDArray[Any], images: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> Sequence[Mapping[str, Any]]:
-        """True class, predicted class, probability, rank, rank of the true photo."""
+        """True class, predicted class, probability, rank, rank of the true photo; whether fp32 was asked."""
         classes = [self.labels[image] for image in images]
-        answered = answers(outputs, classes)
+        is_reduced = self.classifier.precision != "fp32"
+        answered = answers(outputs[:, :-1] if is_reduced else outputs, classes)
         name = self.classifier.name
         return [
             {
@@ -157,6 +166,7 @@ class ClassifierMeter(BatchedMeter):
                 f"{name}_probability": answered.probability[item],
                 f"{name}_rank": answered.rank[item],
                 f"{name}_truth_rank": answered.rank[truth],
+                **({f"{name}_fp32": int(outputs[item, -1])} if is_reduced else {}),
             }
             for truth, item in pairs
         ]
@@ -183,14 +193,36 @@ class TopAccuracy(BlockMetric, SumMetric):
 
     @property
     def columns(self) -> Mapping[str, type[np.generic]]:
-        """True class; predicted class, probability and rank of the true class; rank of it on the true photo."""
+        """True class; predicted class, probability and rank of the true class; rank of it on the true photo.
+
+        In a reduced precision also whether the class scores were computed anew in fp32.
+        """
+        in_fp32 = {f"{self.network}_fp32": np.int32} if self._reduced_precision else {}
         return {
             "class_index": np.int32,
             f"{self.network}_class": np.int32,
             f"{self.network}_probability": np.float64,
             f"{self.network}_rank": np.int32,
             f"{self.network}_truth_rank": np.int32,
+            **in_fp32,
         }
+
+    @property
+    def _reduced_precision(self) -> str:
+        """``bf16`` or ``fp16`` where images in doubt are computed anew in fp32; else empty."""
+        precision, plus, _ = self.setup.fields.get("prec", "").partition("+")
+        return precision if plus else ""
+
+    def notice(self, method: str, statistics: ImageStatistics) -> str:
+        """How many images fp32 decided; the metrics of one network say the same sentence."""
+        if not self._reduced_precision or self.setup.reason:
+            return ""
+        n, n_in_doubt = len(statistics), int((statistics.columns[f"{self.network}_fp32"] == 1).sum())
+        return (
+            f"method {method}: {self.network} in {self._reduced_precision}: the first class of {n_in_doubt} of {counted(n, 'image')} was in "
+            "doubt and was found in fp32; first classes are those of fp32 unless rounding moved scores further than on any image "
+            "that was tried; probabilities and lower ranks are rounded"
+        )
 
     @property
     def meter_key(self) -> str:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.arrays import Rgb8
+from evalkit.arrays import BoolArray, Rgb8
 from evalkit.errors import InputError
 from evalkit.networks.catalogue import published_release, published_weights
 from evalkit.networks.devices import BatchRunner, choose_device, torch_dtype, uploaded
+from evalkit.networks.doubt import FP32_BATCH, SAFETY, ScoreError, first_in_doubt, trial_images
 from evalkit.networks.needs import missing_packages
-from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.options import NetworkOptions, Precision, Setup
 from evalkit.networks.output_cache import computed_by
 from evalkit.networks.weight_files import file_digest, load_state
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Classifier",
     "Preprocessing",
+    "precision_field",
     "set_up_classifier",
     "weights_field",
     "weights_path",
@@ -224,7 +226,7 @@ def set_up_classifier(network: str, options: NetworkOptions) -> Setup:
         if reason:
             return Setup(reason=reason)
     choose_device(options.device)
-    precision = {"prec": options.precision}
+    precision = {"prec": precision_field(options.precision)}
     if network in options.classifiers:
         own = _load_own(network, options)
         return Setup({"prep": own.prep_field, "weights": own.weights_field, **precision})
@@ -235,6 +237,15 @@ def set_up_classifier(network: str, options: NetworkOptions) -> Setup:
     # Built here too: a file of another network is told before the first image is decoded.
     _build(network, path)
     return Setup({"prep": str(prep), "weights": weights_field(network, path), **precision})
+
+
+def precision_field(precision: Precision) -> str:
+    """Signature field of the numbers that a classifier computes with: those in doubt are computed anew in fp32.
+
+    >>> precision_field("bf16")
+    'bf16+fp32'
+    """
+    return precision if precision == "fp32" else f"{precision}+fp32"
 
 
 def weights_field(network: str, path: Path) -> str:
@@ -393,9 +404,16 @@ class Classifier:
                 raise InputError(reason)
             module = _build(network, path)
             self._identity = {"weights": file_digest(path)}
-        self._precision = options.precision
+        self.precision = options.precision
+        self._options = options
+        self.module = self._placed(module, self.dtype)
+
+    def _placed(self, module: nn.Module, dtype: torch.dtype) -> nn.Module:
+        import torch
+
         # Channels last is a fifth faster on CPUs and what tensor cores want.
-        self.module = module.to(self.device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: nn.Module = module.to(self.device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     @property
     def has_own_pixels(self) -> bool:
@@ -422,12 +440,12 @@ class Classifier:
             "network": self.name,
             "preprocessing": "own function" if self.has_own_pixels else str(self._preprocessing),
             **self._identity,
-            **computed_by(self.device, self._precision, batch_size),
+            **computed_by(self.device, precision_field(self.precision), batch_size),
         }
+        if self.precision != "fp32":
+            signature["fp32 below"] = f"{SAFETY:g} x {self._error!r}"
         if "module" in self._identity:
-            drawn = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-            known = [np.ascontiguousarray(image.repeat(32, axis=0).repeat(32, axis=1)) for image in drawn]
-            scores = BatchRunner(self.logits, batch_size)(np.stack([self.prepare(image) for image in known]))
+            scores = BatchRunner(self.logits, batch_size)(np.stack([self.prepare(image) for image in trial_images(2)]))
             signature["answers"] = hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
         return signature
 
@@ -438,7 +456,55 @@ class Classifier:
         return np.asarray(self._preprocessing(rgb8), dtype=np.float32)
 
     def logits(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Class scores of prepared images, shape (N, ...) to (N, n_classes)."""
+        """Class scores of prepared images in the chosen precision, shape (N, ...) to (N, n_classes)."""
+        return self._scores(self.module, self.dtype, batch)
+
+    def settled_logits(self, batch: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], BoolArray]:
+        """Class scores whose first class is that of fp32, as far as `evalkit.networks.doubt` can tell.
+
+        Parameters
+        ----------
+        batch : ndarray, shape (N, ...)
+            Prepared images.
+
+        Returns
+        -------
+        scores : ndarray of float32, shape (N, n_classes)
+        in_fp32 : ndarray of bool, shape (N,)
+            Whose scores were computed anew in fp32, since the first class was in doubt.
+        """
+        scores = self.logits(batch)
+        if self.precision == "fp32":
+            return scores, np.zeros(len(batch), dtype=np.bool_)
+        in_doubt = first_in_doubt(scores, self._error)
+        if in_doubt.any():
+            scores = scores.copy()
+            scores[in_doubt] = self._run_in_fp32(batch[in_doubt])
+        return scores, in_doubt
+
+    @cached_property
+    def _run_in_fp32(self) -> BatchRunner:
+        """The same network in fp32, loaded once it is needed."""
+        import torch
+
+        if self.name in self._options.classifiers:
+            # Moving would change the one that later questions of this run are about.
+            module = copy.deepcopy(_load_own(self.name, self._options).module)
+        else:
+            path, reason = weights_path(self.name, self._options)
+            if path is None:
+                raise InputError(reason)
+            module = _build(self.name, path)
+        placed = self._placed(module, torch.float32)
+        return BatchRunner(lambda batch: self._scores(placed, torch.float32, batch), FP32_BATCH)
+
+    @cached_property
+    def _error(self) -> ScoreError:
+        """Error of the chosen precision on the trial images."""
+        prepared = np.stack([self.prepare(image) for image in trial_images()])
+        return ScoreError.measured(self._run_in_fp32(prepared), BatchRunner(self.logits, FP32_BATCH)(prepared))
+
+    def _scores(self, module: nn.Module, dtype: torch.dtype, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
@@ -446,7 +512,7 @@ class Classifier:
                 x = self._preprocessing.tensor(batch, self.device)
             else:
                 x = uploaded(batch, self.device)
-            answer = self.module(x.to(self.dtype))
+            answer = module(x.to(dtype))
             if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[0] != len(batch):
                 shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
                 raise InputError(f"classifier {self.name}: gives {shape}, not one row of class scores an image.")

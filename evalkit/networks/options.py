@@ -30,6 +30,7 @@ class NetworkOptions:
     batch_size : int or None
         Images per batch; None chooses by device. Results agree within 1e-4 in probability.
     precision : {"fp32", "bf16", "fp16"}
+        Classifiers compute in fp32 what leaves the first class in doubt in the shorter ones (`evalkit.networks.doubt`).
     cache : str, Path or None
         Folder in which outputs of true photos are kept for other runs. ``"auto"``: a run uses what ``EVALKIT_CACHE`` names,
         else the user's own (`evalkit.networks.output_cache.chosen_cache_folder`), and functions and accumulators on arrays

@@ -373,6 +373,7 @@ def summarise(
         ):
             summary.append(_score(method, one, between, format_signature(one.metric.name, of_method, own, release())))
             cautions[one.metric.caution(method, one.value, one.n_scored)] = None
+            cautions[one.metric.notice(method, stored.methods[method])] = None
             if method in record.own_methods:
                 by_metric[one.metric.name][method] = one
     table = _per_image_table(stored.scalars, per_image, metrics)

@@ -92,6 +92,33 @@ def other_tiny() -> tuple[nn.Module, str]:
     return Tiny(), "warp32"
 
 
+class Twins(Tiny):
+    """Classes in pairs whose weights differ by less than bf16 and fp16 can tell: there, the first of a pair always wins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        weight, bias = self.classes.weight.data, self.classes.bias.data
+        weight[::2] = weight[::2].bfloat16().float()
+        weight[1::2] = weight[::2] * (1 + 2**-14 * torch.rand(weight[::2].shape, generator=generator).sub(0.5).sign())
+        bias[1::2] = bias[::2]
+
+
+def twins() -> tuple[nn.Module, str]:
+    return Twins(), "warp32"
+
+
+class Huge(Tiny):
+    """Scores beyond the largest number of fp16."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * 1e5
+
+
+def huge() -> tuple[nn.Module, str]:
+    return Huge(), "warp32"
+
+
 def two_answers() -> tuple[nn.Module, str]:
     class Two(Tiny):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]

@@ -49,7 +49,7 @@ def test_a_classifier_of_ones_own_is_scored_by_its_name(run):
         (method, f"tiny_top{k}{kept}") for method in ("truth", "vivid") for k in (1, 5) for kept in ("", "_kept")
     }
     assert 0 < rows["vivid", "tiny_top5"]["value"] < 1
-    for field in ("prep:warp40-bilinear-imagenet", "prec:bf16"):
+    for field in ("prep:warp40-bilinear-imagenet", "prec:bf16+fp32"):
         assert field in rows["vivid", "tiny_top1"]["signature"]
 
 
