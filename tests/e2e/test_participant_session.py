@@ -329,10 +329,33 @@ def test_one_practice_trial_is_one_and_hints_are_spoken_of_where_there_are_any(s
     assert ("what was right" in told, "telling what was right" in ready) == (hints, hints)
 
 
-def test_a_session_that_is_unknown_is_told(serve, tab):
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "There is no such session. Please open the link of the study again."),
+        ("de", "Diese Teilnahme gibt es nicht. Bitte öffnen Sie den Link der Studie noch einmal."),
+    ],
+)
+def test_a_session_that_is_unknown_is_told(serve, tab, language, said):
     page = tab()
-    page.goto(f"{serve().url}/s/0123456789abcdef0123456789abcdef")
+    page.goto(f"{serve(language=language).url}/s/0123456789abcdef0123456789abcdef")
     Participant(page).sees("error")
+    assert page.inner_text('[data-screen="error"] [data-part="sentence"]') == said
+
+
+def test_whoever_is_not_admitted_is_told_why_in_the_language_of_the_page(serve, tab):
+    here = serve(language="de", open_link=False, platforms=("prolific",))
+    mturk = "assignmentId=A1&hitId=H1&workerId=W1&turkSubmitTo=https://www.mturk.com"
+    for address, said in (
+        ("/", "An dieser Studie nimmt man nur über einen persönlichen Link teil. Bitte fragen Sie nach Ihrem."),
+        (f"/l/{'0' * 32}", "Dieser Link ist unbekannt. Bitte prüfen Sie, ob er vollständig kopiert wurde."),
+        (f"/?{mturk}", "Unter dieser Adresse lässt sich die Studie nicht öffnen. Bitte öffnen Sie sie noch einmal auf der Plattform "
+         "oder über den Link, den Sie bekommen haben."),
+    ):  # fmt: skip
+        person = Participant(tab()).open(f"{here.url}{address}")
+        person.press("consent", "agree")
+        person.sees("refused")
+        assert person.page.inner_text('[data-screen="refused"] [data-part="sentence"]') == said
 
 
 def test_a_session_that_expired_meanwhile_ends_with_thanks(serve, tab):

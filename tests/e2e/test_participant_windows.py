@@ -156,6 +156,23 @@ def test_a_window_made_smaller_while_an_image_is_shown_is_flagged(serve, tab):
     assert ["cropped" in trial["flags"].split() for trial in here.trials] == [True, False]
 
 
+def test_a_phone_that_is_turned_while_it_is_asked_keeps_its_buttons_in_view(serve, tab):
+    page = tab({"width": 844, "height": 390}, has_touch=True)
+    person = Participant(page).open(serve(practice_trials=0).url)
+    person.begin()
+    person.is_asked()
+    for width, height in ((390, 844), (360, 640), (844, 390)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            """([width, height]) => [...document.querySelectorAll(".slot .answer")].every((button) => {
+              const box = button.getBoundingClientRect();
+              return innerWidth === width && box.left >= 0 && box.top >= 0 && box.right <= width && box.bottom <= height;
+            })""",
+            arg=[width, height],
+        )
+    person.answer()
+
+
 def test_a_resumed_session_is_measured_again(serve, tab):
     from turing_test.database.storage import Storage, default_url
     from turing_test.sessions.links import make_links

@@ -106,7 +106,9 @@ def start(
         if isinstance(link_id, Snapshot):
             return link_id
         if arrival.platform == "link" and link is None and not study.protocol.open_link:
-            raise Refused(403, "This study takes part by personal link only; please ask for yours.")
+            raise Refused(
+                403, "This study takes part by personal link only; please ask for yours.", reason="personal_link"
+            )
         person = None if arrival.person is None else keyed_digest(study.key, arrival.platform, arrival.person)
         place = None if arrival.place is None else keyed_digest(study.key, arrival.platform, "place", arrival.place)
         if arrival.place is None and attempt is not None:
@@ -118,7 +120,11 @@ def start(
         use = None if arrival.proof is None else _Use.of(study, arrival.proof, attempt)
         if person is not None:
             if study.extends is not None and person in study.extends.people:
-                raise Refused(409, "You have taken part in this study already; one session per person is possible.")
+                raise Refused(
+                    409,
+                    "You have taken part in this study already; one session per person is possible.",
+                    reason="took_part",
+                )
             returned = _return_of_person(
                 connection, study, arrival, person=person, place=place, token=token, now=now, use=use
             )
@@ -127,7 +133,7 @@ def start(
         if state == "moved":  # by somebody who left this server running
             raise StorageUnavailable("The database cannot be used now: its answers were moved to another one.")
         if state == "paused":
-            raise Refused(403, "This study is paused at the moment; please come back later.", paused=True)
+            raise Refused(403, "This study is paused at the moment; please come back later.", reason="paused")
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
         begun = None if state == "closed" else _assign(connection, study, turn, row, by_link=link_id is not None)
@@ -270,11 +276,11 @@ def _open_link(connection: Connection, study: Study, link: str, token: str, now:
     """The key of an unused link, or the session that was begun with it."""
     row = connection.execute(sa.select(_L).where(_L.c.token_hash == digest(link)).with_for_update()).first()
     if row is None:
-        raise Refused(404, "This link is not known; please check that it was copied whole.")
+        raise Refused(404, "This link is not known; please check that it was copied whole.", reason="unknown_link")
     if row.used_at is None:
         return int(row.id)
     if row.session_id is None:
-        raise Refused(409, "This link has been used already.")
+        raise Refused(409, "This link has been used already.", reason="used_link")
     return _enter_again(connection, study, row.session_id, token, now)
 
 
@@ -299,11 +305,16 @@ def _return_of_person(
             409,
             "This address has been used already; please go on in the browser where you began, or open the study from "
             "Prolific again.",
+            reason="used_address",
         )
     if place is None or row.arrival_hash != place:
         # A worker id alone is no secret; the platform's id of this very participation is needed as well.
         if place is None or not arrival.may_be_reassigned:
-            raise Refused(409, "You have taken part in this study already; one session per person is possible.")
+            raise Refused(
+                409,
+                "You have taken part in this study already; one session per person is possible.",
+                reason="took_part",
+            )
         again = {"arrival_hash": place, "arrival": json.dumps(dict(arrival.handles))}
         connection.execute(sa.update(_S).where(_S.c.id == row.id).values(again))
     if use is not None:

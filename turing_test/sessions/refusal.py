@@ -15,9 +15,10 @@ class Refused(Exception):
     status : int
         400 malformed, 403 not allowed, 404 unknown, 409 not now.
     sentence : str
-        For a person.
+        For a person, in English.
     **more
-        Further keys of the JSON answer.
+        Further keys of the JSON answer. With a ``reason``, the page says it in its own language: the key of one of its texts
+        ``refusal``.
     """
 
     def __init__(self, status: int, sentence: str, **more: Any) -> None:

@@ -207,7 +207,7 @@ def find_session(connection: Connection, token: str, *, to_change: bool = False)
         _LOCK.all(connection, token_hash=token_hash)
     rows = _FIND.all(connection, token_hash=token_hash)
     if not rows:
-        raise Refused(404, "There is no such session; open the link of the study again.")
+        raise Refused(404, "There is no such session; open the link of the study again.", reason="unknown_session")
     return snapshot_of(rows)
 
 

@@ -200,7 +200,11 @@ _COMPONENTS: dict[str, Schema] = {
     "Stored": _object({"stored": {"type": "boolean"}}),
     "Error": {
         "type": "object",
-        "properties": {"error": {"type": "string", "minLength": 1}, "retry": {"type": "boolean"}},
+        "properties": {
+            "error": {"type": "string", "minLength": 1},
+            "reason": {"type": "string", "description": "Which of its texts the page says instead, in its language."},
+            "retry": {"type": "boolean"},
+        },
         "required": ["error"],
     },
 }

@@ -98,7 +98,7 @@ def start_session() -> Response:
     if not body["consent"]:
         token, snapshot = sessions.decline(server.storage, arrival)
     elif body["consent_hash"] != server.page["consent_hash"]:
-        raise Refused(409, "The consent text has changed; please load the page again.")
+        raise Refused(409, "The consent text has changed; please load the page again.", reason="consent_changed")
     else:
         token, snapshot = sessions.start(
             server.storage, server.study, arrival, body["consent_hash"], link, body.get("attempt")
@@ -237,9 +237,9 @@ def _arrival(server: Context, body: dict[str, Any], link: str | None) -> Arrival
             check_admitted(recruiter.platform, server.study.protocol)
         arrival = recruiter.arrive(query, link, server.study.protocol, _voucher(server, body.get("opened", "")))
     except InputError as error:
-        raise Refused(403, str(error)) from None
+        raise Refused(403, str(error), reason="not_admitted") from None
     if arrival.preview:
-        raise Refused(403, "This is a preview; accept the task on the platform to begin.")
+        raise Refused(403, "This is a preview; accept the task on the platform to begin.", reason="preview")
     return arrival
 
 

@@ -66,7 +66,7 @@ def test_a_study_is_paused_opened_and_closed_while_it_is_served(make_client, stu
     running.enter()
     assert "paused (was open)" in command("pause", study.folder, "--database", database_url)
     refused = late.start()
-    assert (refused.status_code, refused.get_json()["paused"]) == (403, True)
+    assert (refused.status_code, refused.get_json()["reason"]) == (403, "paused")
     running.show(1)
     assert running.answer(1).status_code == 200, "sessions that have begun go on"
     assert "open (was paused)" in command("open", study.folder, "--database", database_url)

@@ -24,6 +24,13 @@ export async function startSession(root) {
   }
 }
 
+/** Why the server refused, in the page's language. What has no text of its own, no participant should meet: it is in English. */
+function tellWhy(place, error) {
+  const text = place.querySelector(`[data-reason="${error.reason}"]`);
+  if (text) text.hidden = false;
+  else if (document.documentElement.lang.startsWith("en")) place.append(error.message);
+}
+
 class Session {
   #root;
   #keeping;
@@ -77,7 +84,7 @@ class Session {
     this.#withdrawButton.hidden = true;
     // Refused before there is a session: trying again would not help.
     const screen = this.#screens.show(error instanceof Refused && !this.#api.token ? "refused" : "error");
-    part(screen, "sentence").textContent = error instanceof Refused ? error.message : "";
+    if (error instanceof Refused) tellWhy(part(screen, "sentence"), error);
     part(screen, "safe").hidden = !this.#api.token || error.status === 404;
     await nextAction(screen);
     location.reload();

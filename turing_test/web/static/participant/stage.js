@@ -102,6 +102,13 @@ export class Stage {
     });
   }
 
+  /** Arrange the places anew when the window changes, as long as they are empty; the function returned stops that. */
+  keepArranged() {
+    const stop = new AbortController();
+    addEventListener("resize", () => this.#arrange(), { signal: stop.signal });
+    return () => stop.abort();
+  }
+
   draw(slot, image) {
     drawCrisp(this.#canvases.get(slot), image);
   }

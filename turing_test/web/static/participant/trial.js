@@ -138,7 +138,9 @@ export class TrialScreen {
     const show = () => this.#state("asking");
     const asked = after ? await this.#presenter.changeAfter(after, delay, show) : await this.#presenter.change(show);
     part(this.#screen, "question").focus({ preventScroll: true });
+    const stop = this.#stage.keepArranged(); // a phone that is turned meanwhile
     const { response, time } = await nextAnswer(this.#screen);
+    stop();
     this.#screen.classList.add("sending");
     return { response, responseMs: Math.max(0, time - (asked.presented ?? asked.frame)) };
   }
