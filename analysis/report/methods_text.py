@@ -98,14 +98,17 @@ def _study_paragraphs(study: StudyAnalysis) -> list[str]:
     headline, options = study.headline, study.options
     test = headline.trials.of_kind("test")
     people, images = test.design.n_participants, test.design.n_images
+    presented = _presented(headline)
+    if presented and headline.trials.n_alternatives > 2:  # begins with their number
+        presented = f"({presented.strip()}) "
     preferred = (
-        f"saw {_number(headline.trials.n_alternatives)} colorizations of a photo {_presented(headline)}and said which looked "
+        f"saw {_number(headline.trials.n_alternatives)} colorizations of a photo {presented}and said which looked "
         f"{'more' if headline.trials.n_alternatives == 2 else 'most'} natural"
     )
     if headline.trials.seeks_real:
         shown = test.n_alternatives
         preferred = (
-            f"saw each photo together with {_number(shown - 1)} of its colorizations {_presented(headline)}and said which was the "
+            f"saw each photo together with {_number(shown - 1)} of its colorizations {presented}and said which was the "
             f"real photo (chance 1 in {shown})"
         )
     asked = {

@@ -187,7 +187,7 @@ def _not_in_rates(trials: TrialTable) -> tuple[LeftOut, ...]:
     left_out = []
     for kind, why in (
         ("practice", "practice"),
-        ("vigilance", "vigilance (its own row)"),
+        ("vigilance", "vigilance" if trials.preset == "preference" else "vigilance (its own row)"),
         ("catch", "catch trial (for exclusion rules only)"),
     ):
         count = int(np.sum(trials["kind"] == kind))

@@ -181,10 +181,12 @@ def test_a_search_for_the_real_photo_is_reported_as_one(tmp_path: Path, write_cs
         shown = rng.permutation(["x", "truth", "z"]).tolist()
         rows.append([f"p{k // 9}", f"i{k % 9}", *shown, places[shown.index("truth")], str(rng.choice(places))])
     found = sum(row[-1] == row[-2] for row in rows)
-    run_report("--trials", write_csv([header, *rows]), "--out", tmp_path)
+    as_shown = [[*header, "presented", "kind"], *([*row, "3 at once, for 500 ms", "test"] for row in rows)]
+    check = [as_shown[-1][0], "check", "truth", "vigilance", "vigilance", "first", "first", "", "vigilance"]
+    run_report("--trials", write_csv([*as_shown, check]), "--out", tmp_path)
     text = (tmp_path / "report.html").read_text()
     for part in (
-        "saw each photo together with two of its colorizations and said which was the real photo (chance 1 in 3)",
+        "saw each photo together with two of its colorizations (3 at once, for 500 ms) and said which was the real photo (chance 1 in 3)",
         f"The real photo was found in {100 * found / 81:.1f} %",
         "These shares are no fool rates of tests with two images, whose chance is 50 %: here it is 33.3 %.",
         "How often the row was taken for the real photo rather than the column",
@@ -193,6 +195,7 @@ def test_a_search_for_the_real_photo_is_reported_as_one(tmp_path: Path, write_cs
         assert part in text
     assert "preferred" not in text
     assert "fooled" not in text
+    assert "its own row" not in text
     assert "no fool rates of tests with two images" in (tmp_path / "methods.tex").read_text()
 
 
