@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from evalkit.files import atomic_file, write_atomically
 from evalkit.scoring.plan import Plan
-from evalkit.scoring.statistics_store import block_of, note_of, read_shard
+from evalkit.scoring.statistics_store import SHARD_FORMAT, block_of, note_of, read_shard
 
 __all__ = ["Compactor", "join_shards"]
 
@@ -40,9 +40,7 @@ def join_shards(folder: Path, names: Sequence[str], target: str) -> None:
     schema = pq.read_schema(paths[0])
     with (
         atomic_file(folder / target) as file,
-        pq.ParquetWriter(
-            file, schema, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
-        ) as writer,
+        pq.ParquetWriter(file, schema, **SHARD_FORMAT) as writer,
     ):
         for first in range(0, len(paths), BLOCKS_PER_ROW_GROUP):
             rows = pa.concat_tables([read_shard(path) for path in paths[first : first + BLOCKS_PER_ROW_GROUP]])

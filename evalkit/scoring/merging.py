@@ -20,6 +20,7 @@ from evalkit.scoring.plan import BLOCK_SIZE, BLOCKS_PER_PART
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Scores, summarise
 from evalkit.scoring.statistics_store import (
+    SHARD_FORMAT,
     check_shards,
     joined_name,
     pieces_of_shard,
@@ -112,7 +113,7 @@ def _write_shards(folders: Sequence[Path], record: RunRecord, shards: Path) -> N
         nonlocal index
         table = pa.concat_tables(block)
         with atomic_file(shards / shard_name(index)) as file:
-            pq.write_table(table, file, compression="zstd", use_dictionary=["method"])
+            pq.write_table(table, file, **SHARD_FORMAT)
         block.clear()
         names.clear()
         index += 1

@@ -27,6 +27,7 @@ from evalkit.wording import counted, error_reason, some_names
 
 __all__ = [
     "DIAGNOSTICS",
+    "SHARD_FORMAT",
     "Row",
     "StoredStatistics",
     "check_shards",
@@ -62,6 +63,16 @@ DIAGNOSTICS: Mapping[str, pa.DataType] = {
     "notes": pa.string(),
 }
 """What the run notices about every pair, whatever the metrics; null where it is not known."""
+
+SHARD_FORMAT: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": ["method"],
+    "write_statistics": False,
+    # Sorted, or small numbers: as differences packed to few bits they take a third less, and less time.
+    "column_encoding": {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("class_id", "bin_key", "bin_count")},
+}
+"""How Parquet writes shards."""
 
 _LISTS: Mapping[str, pa.DataType] = {
     "class_id": pa.uint16(),
@@ -126,9 +137,7 @@ def write_shard(
         data[name] = pa.FixedSizeListArray.from_arrays(values, length)
     table = pa.table(data)
     with atomic_file(path) as file:
-        pq.write_table(
-            table, file, compression="zstd", compression_level=1, use_dictionary=["method"], write_statistics=False
-        )
+        pq.write_table(table, file, **SHARD_FORMAT)
     # Beside the shard, not in it: it holds paths and times, and the same images must give the same shards anywhere.
     note_of(path).write_text(block, encoding="ascii")
 

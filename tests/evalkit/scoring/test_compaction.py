@@ -88,6 +88,18 @@ def test_workers_leave_parts_too(
     assert rows_of(out) == rows_of(uncompacted)
 
 
+def test_shards_and_parts_hold_counts_as_small_differences(
+    uncompacted: Path, tmp_path: Path, photo_set: Path, quick_score: Callable[..., Scores]
+) -> None:
+    quick_score(photo_set, tmp_path / "out", methods_of(photo_set))
+    for folder in (uncompacted, tmp_path / "out"):
+        for path in shard_paths(folder / "statistics"):
+            group = pq.read_metadata(path).row_group(0)
+            columns = {column.path_in_schema: column for column in map(group.column, range(group.num_columns))}
+            for name in ("class_id", "bin_key", "bin_count"):
+                assert "DELTA_BINARY_PACKED" in columns[f"{name}.list.element"].encodings
+
+
 STEPS = ("a part is renamed", "its note is written", "a shard is removed", "a note is removed")
 
 
