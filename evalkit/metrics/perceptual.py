@@ -129,13 +129,15 @@ class Lpips:
         if self.device.type == "cpu":
             keep_freed_memory()
         # Images come channels last; weights in the same order need not be brought into it for each of them.
-        features = _features(self.trunk.classifier, path).to(self.device, self.dtype)
-        features = features.to(memory_format=torch.channels_last)
+        features = _features(self.trunk.classifier, path)
+        features = features.to(self.device, self.dtype, memory_format=torch.channels_last)
         ends = (0, *self.trunk.ends)
         self.stages = [features[start:end] for start, end in pairwise(ends)]
         state = torch.load(linear, map_location="cpu", weights_only=True)
         self.linear = [state[f"lin{k}.model.1.weight"].to(self.device) for k in range(len(self.stages))]
-        self._shift, self._scale = (torch.tensor(values, device=self.device) for values in (SHIFT, SCALE))
+        self._shift, self._scale = (
+            torch.tensor(values, dtype=torch.float32, device=self.device) for values in (SHIFT, SCALE)
+        )
 
     def features(self, photo: Photo) -> list[StageFeatures]:
         """Features of one image at every stage, for comparisons with others."""

@@ -161,7 +161,8 @@ class Preprocessing:
         # Bytes travel to the device, a quarter of the floats. A row of pixels is one long row of numbers there: three at a
         # time would be slow.
         x = uploaded(batch, device).view(n_images, height, width * 3).float().div_(255)
-        x.sub_(torch.tensor(mean, device=device).repeat(width)).div_(torch.tensor(divisor, device=device).repeat(width))
+        shift, scale = (torch.tensor(one, dtype=torch.float32, device=device) for one in (mean, divisor))
+        x.sub_(shift.repeat(width)).div_(scale.repeat(width))
         # Channels last is how they lie already.
         x = x.view(n_images, height, width, 3).permute(0, 3, 1, 2)
         return x.flip(1) if self.normalization == "caffe" else x
@@ -412,7 +413,7 @@ class Classifier:
         import torch
 
         # Channels last is a fifth faster on CPUs and what tensor cores want.
-        placed: nn.Module = module.to(self.device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: nn.Module = module.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return placed
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def keep_freed_memory() -> None:
     """
     import torch
 
-    torch.empty(LARGEST_KEPT, dtype=torch.uint8)
+    torch.empty(LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
 
 def chosen_batch_size(asked: int | None, device: torch.device) -> int:
@@ -139,18 +139,31 @@ def chosen_batch_size(asked: int | None, device: torch.device) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one CPU thread, and multiply 32-bit floats in full precision on a GPU; both are put back after."""
+    """Run torch on one CPU thread, and in the numbers that a network was given; what was set before is put back after.
+
+    Within, 32-bit floats are multiplied in full precision (no TF32 on a GPU, no bfloat16 on a CPU), also where a training
+    loop around it allows less, and its autocasting rests.
+    """
     import torch
 
+    backends = torch.backends
+    # Not by `allow_tf32`, which cannot be read where somebody has set the same by these.
+    multipliers = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)  # type: ignore[attr-defined]
+    precisions = [multiplier.fp32_precision for multiplier in multipliers]
     threads = torch.get_num_threads()
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        torch.set_num_threads(1)
+        for multiplier in multipliers:
+            multiplier.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            for multiplier, precision in zip(multipliers, precisions, strict=True):
+                multiplier.fp32_precision = precision
 
 
 class BatchRunner:
@@ -217,4 +230,5 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (kind, MemoryError)):
         return True
     text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    phrases = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+    return any(phrase in text for phrase in phrases)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,12 +36,13 @@ def test_every_item_gets_its_own_result_and_all_batches_have_one_size():
     assert sizes == [4, 4, 4]
 
 
-@pytest.mark.parametrize("kind", ["cuda", "cpu", "python"])
+@pytest.mark.parametrize("kind", ["cuda", "cublas", "cpu", "python"])
 def test_the_batch_is_halved_until_it_fits_and_that_is_said(torch, kind):
     from evalkit.networks.devices import BatchRunner
 
     failure = {
         "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         "cpu": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
         "python": MemoryError(),
     }[kind]
@@ -90,6 +94,53 @@ def test_networks_run_on_one_thread_and_threads_are_put_back(torch):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def precisions_of(torch):
+    backends = torch.backends
+    return [
+        m.fp32_precision
+        for m in (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    ]
+
+
+SETTINGS = {
+    "none": lambda torch: None,
+    "TF32 as of old": lambda torch: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "medium": lambda torch: torch.set_float32_matmul_precision("medium"),
+    "TF32 for all": lambda torch: setattr(torch.backends, "fp32_precision", "tf32"),
+    "TF32 for products": lambda torch: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+}
+"""Ways in which training scripts allow shorter products."""
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_shorter_products_that_a_script_allows_are_not_used_and_are_allowed_again_after(setting):
+    """In a process of its own: torch has no way back from mixing its two ways to say it."""
+    script = (
+        "import torch\n"
+        "from evalkit.networks.devices import one_thread\n"
+        "from tests.evalkit.networks.test_devices import SETTINGS, precisions_of\n"
+        f"SETTINGS[{setting!r}](torch)\n"
+        "before = precisions_of(torch)\n"
+        "with one_thread():\n"
+        "    assert precisions_of(torch) == ['ieee'] * 4, precisions_of(torch)\n"
+        "assert precisions_of(torch) == before, (before, precisions_of(torch))\n"
+    )
+    root = Path(__file__).parents[3]
+    result = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_autocasting_of_a_training_loop_leaves_the_networks_alone(torch):
+    from evalkit.networks.devices import one_thread
+
+    one = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (one @ one).dtype == torch.bfloat16
+        with one_thread():
+            assert (one @ one).dtype == torch.float32
+        assert (one @ one).dtype == torch.bfloat16
 
 
 def test_auto_takes_the_best_device_there_is(torch, monkeypatch):
