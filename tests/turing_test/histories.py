@@ -14,7 +14,7 @@ from turing_test.database.study_record import register
 from turing_test.sessions.forgetting import forget
 from turing_test.sessions.identifiers import Identifier
 from turing_test.sessions.lifecycle import SIMULATED, record_device, start, withdraw
-from turing_test.sessions.presentation import answer, begin
+from turing_test.sessions.presentation import GivenAnswer, answer, answer_together, begin
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 
@@ -75,7 +75,10 @@ class History:
                 begin(self.storage, self.study, token, position, "load")
                 is_current = (T.c.session_id == key) & (T.c.position == position) & (T.c.state != "replaced")
                 self.change(sa.update(T).where(is_current).values(state="shown", **self.measured()))
-                answer(self.storage, self.study, token, position, "load", guess[k % len(guess)], 500.0)
+                given = GivenAnswer(token, position, "load", guess[k % len(guess)], 500.0)
+                # Every other one as those are stored that come together, if nothing is special about it.
+                if k % 2 or answer_together(self.storage, self.study, [given]) == [None]:
+                    answer(self.storage, self.study, given)
         except Refused:
             pass
 

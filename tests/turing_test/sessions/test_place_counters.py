@@ -19,7 +19,7 @@ from turing_test.sessions import clock
 from turing_test.sessions.assignment import arm_of_trial, from_columns
 from turing_test.sessions.lifecycle import SIMULATED, record_device, start
 from turing_test.sessions.place_counters import arm_key, count_places
-from turing_test.sessions.presentation import answer, begin
+from turing_test.sessions.presentation import GivenAnswer, answer, begin
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.validity import invalid_sessions
 
@@ -141,7 +141,7 @@ def test_whoever_comes_back_after_the_place_was_lent_is_counted_again(storage, t
     assert storage.read(counters)[0].total() == 0
     begin(storage, study, tokens[-1], 1, "load")
     check(storage, study)
-    answer(storage, study, tokens[-2], 1, "load", "first", 500.0)  # on PostgreSQL a statement of its own
+    answer(storage, study, GivenAnswer(tokens[-2], 1, "load", "first", 500.0))  # on PostgreSQL a statement of its own
     check(storage, study)
     record_device(storage, study, tokens[-3], DEVICE)
     check(storage, study)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import turing_test.web.app
-import turing_test.web.participant
+import turing_test.web.replies
 from evalkit.color.colorspace import lab_to_srgb8, srgb8_to_lab
 from tests.turing_test.leak_detector import (
     Adversary,
@@ -275,7 +275,7 @@ def right_answer_in_the_json(made, snapshot):
 
 @pytest.mark.parametrize("leak", [version_in_the_address, right_answer_in_the_json])
 def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path, images):
-    honest = turing_test.web.participant.view
+    honest = turing_test.web.replies.view
 
     def view(study, token, snapshot, broken_rule=None, **options):
         made = honest(study, token, snapshot, broken_rule, **options)
@@ -283,7 +283,7 @@ def test_the_adversary_finds_the_truth_from_a(leak, study, monkeypatch, tmp_path
             leak(made["trial"], snapshot)
         return made
 
-    monkeypatch.setattr("turing_test.web.participant.view", view)
+    monkeypatch.setattr("turing_test.web.replies.view", view)
     own = make_study(images, tmp_path / "study")
     found = guessed(own, observe(own, 10, seed=3))
     assert found.p < CHANCE, f"missed: AUC {found.auc:.2f}, p = {found.p:.1e}"
