@@ -51,6 +51,9 @@ __all__ = ["EXECUTORS", "PlanPart", "measure_part", "message_of", "open_executor
 EXECUTORS = "threads:N, processes:N, dask:ADDRESS, mpi or torchrun"
 """What an executor may be named by."""
 
+KILLED_ON_DASK = "KilledWorker"
+"""What Dask raises when a block has lost it several workers: for any block that was on them, whichever was to blame."""
+
 IN_FLIGHT = 64
 """Blocks that wait or run at a time: what comes back of them, some hundred kilobytes each, is all that is held here."""
 
@@ -195,8 +198,11 @@ def measure_part(run: str, message: bytes) -> tuple[int, dict[str, bytes], tuple
         try:
             worker.turn_to(part, Path(folder))
             n_images = worker.measure(part.index)
-        except BaseException:
+        except BaseException as error:
             _workers.run = ""  # half a block may be in its meters
+            if isinstance(error, InputError):
+                # Dask sends the errors behind it along, where those of web clients cannot travel, and tells neither then.
+                error.__cause__ = error.__context__ = None
             raise
         # The shard before its note: without the note a shard counts as unfinished.
         paths = sorted(Path(folder).iterdir(), key=lambda path: path.suffix != ".parquet")
@@ -265,12 +271,12 @@ def run_on_executor(
                 del waiting[future]
     except InputError:
         raise
-    except BrokenExecutor as error:
-        raise InputError(
-            f"a worker of the executor is gone ({_said(error)}), killed perhaps for its memory; what is finished is kept in "
-            "--out: score again with --resume"
-        ) from error
     except Exception as error:
+        if isinstance(error, BrokenExecutor) or type(error).__name__ == KILLED_ON_DASK:
+            raise InputError(
+                f"a worker of the executor is gone ({_said(error)}), killed perhaps for its memory; what is finished is kept in "
+                "--out: score again with --resume"
+            ) from error
         failed = [index for future, index in waiting.items() if future.done() and future.exception() is error]
         where = f"block {failed[0]} ({_images(plan, failed[0])})" if failed else "a block"
         raise InputError(
@@ -293,6 +299,8 @@ def _images(plan: Plan, index: int) -> str:
 
 
 def _said(error: BaseException) -> str:
+    if type(error).__name__ == KILLED_ON_DASK:  # its message is a paragraph about Dask's logs
+        return f"Dask: {KILLED_ON_DASK}; the log of the worker may say why"
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

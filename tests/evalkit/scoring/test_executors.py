@@ -11,6 +11,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,6 +29,7 @@ from evalkit.scoring.executors import message_of
 from evalkit.scoring.plan import make_plan
 from tests.conftest import require
 from tests.evalkit import pretrained
+from tests.evalkit.scoring.image_servers import web_server
 
 HERE = Path(__file__).parent
 
@@ -142,6 +144,25 @@ def test_a_killed_worker_is_told_and_resume_completes_the_run(
     assert contents(out) == by_one_process
 
 
+def test_a_slow_worker_holds_up_its_own_block_alone(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine, others_are_written = BlockWorker.measure, threading.Event()
+
+    def measure(self: BlockWorker, index: int) -> int:
+        if index == 0:
+            assert others_are_written.wait(timeout=300)
+        return genuine(self, index)
+
+    def watch(n_finished: int, n_images: int) -> None:
+        if n_finished == N_IMAGES - 32:
+            others_are_written.set()
+
+    monkeypatch.setattr(BlockWorker, "measure", measure)
+    run(folders, tmp_path / "out", executor="threads:2", progress=watch)
+    assert contents(tmp_path / "out") == by_one_process
+
+
 def test_what_an_image_has_wrong_is_told_as_in_one_process(folders: Path, tmp_path: Path) -> None:
     shutil.copytree(folders, tmp_path / "broken")
     path = tmp_path / "broken" / "mine" / "40.png"
@@ -228,6 +249,31 @@ def test_dask_finishes_although_a_worker_is_killed(
     assert cache_and_results(tmp_path / "filled") == ({"read": 0, "stored": N_IMAGES, "damaged": 0}, without)
     assert cache_and_results(tmp_path / "read") == ({"read": N_IMAGES, "stored": 0, "damaged": 0}, without)
     assert len(cached_networks(tmp_path / "cache")) == 1
+
+
+def test_dask_says_what_failed_and_resume_completes_the_run(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    require(importlib.util.find_spec("distributed") is not None, "distributed is not installed (the extra `cluster`)")
+    out = tmp_path / "out"
+    with web_server() as server:
+        server.add_folder(folders / "mine")
+        server.faults["40.png"] = ["403", "always"]
+        command = [sys.executable, str(HERE.parent / "dask_failures.py"), str(folders), str(out), server.url]
+        result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=600)
+        assert result.returncode == 0, result.stderr
+        told = json.loads(result.stdout.splitlines()[-1])
+        assert told["unreadable"].startswith(f"{server.url}/40.png: cannot be read (access is denied;")
+        assert told["killed"].startswith("a worker of the executor is gone (Dask: KilledWorker;")
+        assert told["killed"].endswith("score again with --resume.")
+        server.faults.clear()
+        for name, mine in (("unreadable", server.url), ("killed", folders / "mine")):
+            assert not (out / name / "run.json").exists()
+            evalkit.score(
+                folders / "truth", {"mine": mine, "random": None}, out=out / name, metrics=["ab_auc", "psnr_rgb"],
+                n_bootstrap=0, resume=True,
+            )  # fmt: skip
+            assert contents(out / name) == by_one_process
 
 
 def test_mpi_makes_the_same_bits_and_its_ranks_share_a_cache(folders: Path, tmp_path: Path) -> None:
