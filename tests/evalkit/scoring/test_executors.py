@@ -239,7 +239,7 @@ def test_dask_finishes_although_a_worker_is_killed(
     script = HERE.parent / "dask_run.py"
     out, marker = tmp_path / "out", tmp_path / "killed"
     command = [sys.executable, str(script), str(folders), str(out), str(marker)]
-    result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stderr
     assert marker.exists()
     assert contents(out) == by_one_process
@@ -260,7 +260,7 @@ def test_dask_says_what_failed_and_resume_completes_the_run(
         server.add_folder(folders / "mine")
         server.faults["40.png"] = ["403", "always"]
         command = [sys.executable, str(HERE.parent / "dask_failures.py"), str(folders), str(out), server.url]
-        result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=600)
+        result = subprocess.run(command, env=with_this_checkout(), capture_output=True, text=True, timeout=1800)
         assert result.returncode == 0, result.stderr
         told = json.loads(result.stdout.splitlines()[-1])
         assert told["unreadable"].startswith(f"{server.url}/40.png: cannot be read (access is denied;")
