@@ -107,4 +107,5 @@ def join_lab(lightness: FloatArray, a: FloatArray, b: FloatArray) -> tuple[npt.N
     steps, start = _staircase()
     rgb = np.empty(3 * lightness.size, np.uint8)
     matrix = (RGB_FROM_XYZ * WHITE_D65).ravel()
+    lightness, a, b = (np.ascontiguousarray(plane) for plane in (lightness, a, b))  # kernels read no strides
     return rgb.reshape(-1, 3), int(_join(lightness, a, b, matrix, steps, start, rgb))

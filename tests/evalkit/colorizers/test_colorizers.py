@@ -50,6 +50,13 @@ def test_joining_gives_the_reference_bytes_near_black() -> None:
     assert n_clipped == clipped.sum()
 
 
+def test_planes_that_are_columns_of_one_array_are_joined_as_their_copies() -> None:
+    lab = np.random.default_rng(0).uniform((20, -40, -40), (80, 40, 40), (50, 3))
+    rgb8, n_clipped = join_lab(*lab.T)
+    copied, n_of_copies = join_lab(*(plane.copy() for plane in lab.T))
+    assert (rgb8.tolist(), n_clipped) == (copied.tolist(), n_of_copies)
+
+
 def test_every_8_bit_gray_and_primary_survives_the_round_trip() -> None:
     ramp = np.arange(256, dtype=np.uint8)
     zero, full = np.zeros_like(ramp), np.full_like(ramp, 255)
