@@ -27,7 +27,7 @@ from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
 from evalkit.networks._torchvision_compat import import_torchvision
 from evalkit.networks.classifiers import weights_field, weights_path
-from evalkit.networks.devices import choose_device, keep_freed_memory, one_thread, torch_dtype
+from evalkit.networks.devices import choose_device, keep_freed_memory, one_thread, standardized, torch_dtype
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Setup
 from evalkit.networks.weight_files import load_state
@@ -156,10 +156,8 @@ class Lpips:
     def _input(self, photo: Photo) -> torch.Tensor:
         """Normalised pixels, shape (1, 3, H, W), channels last."""
         height, width = photo.shape
-        # A row of pixels as one long row of numbers: three at a time would be slow.
-        x = photo.on(self.device).view(height, width * 3).float().div_(127.5).sub_(1)
-        x.sub_(self._shift.repeat(width)).div_(self._scale.repeat(width))
-        return x.view(1, height, width, 3).permute(0, 3, 1, 2).to(self.dtype)
+        rows = photo.on(self.device).view(1, height, width * 3).float().div_(127.5).sub_(1)
+        return standardized(rows, self._shift, self._scale).to(self.dtype)
 
     def distance(self, first: Sequence[StageFeatures], second: Photo | Sequence[StageFeatures]) -> float:
         """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages.

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from evalkit.arrays import BoolArray, Rgb8
 from evalkit.errors import InputError
 from evalkit.networks.catalogue import published_release, published_weights
-from evalkit.networks.devices import BatchRunner, choose_device, torch_dtype, uploaded
+from evalkit.networks.devices import BatchRunner, choose_device, standardized, torch_dtype, uploaded
 from evalkit.networks.doubt import FP32_BATCH, SAFETY, ScoreError, first_in_doubt, trial_images
 from evalkit.networks.needs import missing_packages
 from evalkit.networks.options import NetworkOptions, Precision, Setup
@@ -158,13 +158,10 @@ class Preprocessing:
 
         mean, divisor = NORMALIZATION[self.normalization]
         n_images, height, width = batch.shape[:3]
-        # Bytes travel to the device, a quarter of the floats. A row of pixels is one long row of numbers there: three at a
-        # time would be slow.
-        x = uploaded(batch, device).view(n_images, height, width * 3).float().div_(255)
+        # Bytes travel to the device, a quarter of the floats.
+        rows = uploaded(batch, device).view(n_images, height, width * 3).float().div_(255)
         shift, scale = (torch.tensor(one, dtype=torch.float32, device=device) for one in (mean, divisor))
-        x.sub_(shift.repeat(width)).div_(scale.repeat(width))
-        # Channels last is how they lie already.
-        x = x.view(n_images, height, width, 3).permute(0, 3, 1, 2)
+        x = standardized(rows, shift, scale)
         return x.flip(1) if self.normalization == "caffe" else x
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "is_out_of_memory",
     "keep_freed_memory",
     "one_thread",
+    "standardized",
     "torch_dtype",
     "uploaded",
 ]
@@ -116,6 +117,26 @@ def uploaded(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
         return tensor.to(device)
     with torch.cuda.device(device):  # pinned memory belongs to a GPU: else to the first one, also for other processes
         return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def standardized(rows: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Subtract a number and divide by another, each by channel, in place.
+
+    Parameters
+    ----------
+    rows : torch.Tensor of float32, shape (N, H, 3 * W)
+        A row of pixels as one long row of numbers: three at a time would be slow.
+    shift, scale : torch.Tensor of float32, shape (3,)
+
+    Returns
+    -------
+    torch.Tensor, shape (N, 3, H, W)
+        Channels last, which is how pixels lie already.
+    """
+    n_images, height, n_numbers = rows.shape
+    width = n_numbers // 3
+    rows.sub_(shift.repeat(width)).div_(scale.repeat(width))
+    return rows.view(n_images, height, width, 3).permute(0, 3, 1, 2)
 
 
 def keep_freed_memory() -> None:
