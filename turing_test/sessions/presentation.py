@@ -37,9 +37,9 @@ from turing_test.study.study_folder import Study
 __all__ = [
     "Answered",
     "Begun",
+    "DisplayTimes",
     "Feedback",
     "GivenAnswer",
-    "Report",
     "answer",
     "answer_together",
     "begin",
@@ -81,7 +81,7 @@ _FINISH = _update_session(CHECK_NOW, "position", "updated_at", "ended_at", "stat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class DisplayTimes:
     """The measured display times of a trial.
 
     Attributes
@@ -108,7 +108,7 @@ class Report:
     response_ms: float | None = None
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Report:
+    def of(cls, body: Mapping[str, Any]) -> DisplayTimes:
         """From the body of a request, which is of the described form."""
         return cls(
             load=body["load"],
@@ -221,25 +221,33 @@ def _mark_begun(connection: Connection, snapshot: Snapshot, trial: Upcoming, loa
     return _with_current(_touch(connection, snapshot, now, state=trial.phase), state="begun", load=load, flags=flags)
 
 
-def shown(storage: Storage, study: Study, token: str, position: int, report: Report) -> Snapshot:
+def shown(storage: Storage, study: Study, token: str, position: int, times: DisplayTimes) -> Snapshot:
     """Store the measured display times of a trial; the same request again changes nothing.
+
+    Parameters
+    ----------
+    storage, study, token, position
+        As of `begin`.
+    times : DisplayTimes
 
     Raises
     ------
     Refused
         409 when the trial was not begun in this load of the page.
     """
-    return storage.write(_alone(token, partial(_show_in, study=study, position=position, report=report)))
+    return storage.write(_alone(token, partial(_show_in, study=study, position=position, times=times)))
 
 
-def shown_together(storage: Storage, study: Study, reports: Sequence[tuple[str, int, Report]]) -> list[Snapshot | None]:
+def shown_together(
+    storage: Storage, study: Study, reported: Sequence[tuple[str, int, DisplayTimes]]
+) -> list[Snapshot | None]:
     """Do what `shown` does for several sessions in one transaction.
 
     Parameters
     ----------
     storage : Storage
     study : Study
-    reports : sequence of (str, int, Report)
+    reported : sequence of (str, int, DisplayTimes)
         Token, position and display times of each; no token twice.
 
     Returns
@@ -247,33 +255,35 @@ def shown_together(storage: Storage, study: Study, reports: Sequence[tuple[str, 
     list
         For each; None when nothing was done and `shown` must say why, or wait.
     """
-    steps = (partial(_show_in, study=study, position=position, report=report) for _, position, report in reports)
-    return _together(storage, [token for token, _, _ in reports], steps)
+    steps = (partial(_show_in, study=study, position=position, times=times) for _, position, times in reported)
+    return _together(storage, [token for token, _, _ in reported], steps)
 
 
-def _show_in(connection: Connection, snapshot: Snapshot, *, study: Study, position: int, report: Report) -> Snapshot:
+def _show_in(
+    connection: Connection, snapshot: Snapshot, *, study: Study, position: int, times: DisplayTimes
+) -> Snapshot:
     now = clock.now()
     trial = _current(study, snapshot, position)
-    if trial.state == "shown" and trial.load == report.load:
+    if trial.state == "shown" and trial.load == times.load:
         return snapshot
-    if trial.state != "begun" or trial.load != report.load:
+    if trial.state != "begun" or trial.load != times.load:
         raise Refused(409, "This trial was not begun on this page.")
     first_interval = 1000 / (snapshot.refresh_hz or 60.0)
-    interval = report.interval_ms or first_interval
+    interval = times.interval_ms or first_interval
     images = trial.tokens[: study.protocol.images_per_trial]
     showing = Showing(
-        exposures=report.exposures,
+        exposures=times.exposures,
         interval_ms=interval,
         first_interval_ms=first_interval,
-        resolution_ms=report.resolution_ms,
+        resolution_ms=times.resolution_ms,
         took_ms=None if trial.begun_at is None else 1000 * (now - trial.begun_at),
-        fetched=snapshot.simulated or _are_proven(study, images, report.proofs),
-        response_ms=report.response_ms,
+        fetched=snapshot.simulated or _are_proven(study, images, times.proofs),
+        response_ms=times.response_ms,
     )
     kept = [flag for flag in (trial.flags or "").split() if flag in ("looked_again", "reloaded")]
     flags = timing_flags(showing, study.protocol) + kept
-    values: dict[str, Any] = {**dict.fromkeys(_MEASURED), "response_ms": report.response_ms}
-    for side, exposure in zip(("first", "second"), report.exposures, strict=False):
+    values: dict[str, Any] = {**dict.fromkeys(_MEASURED), "response_ms": times.response_ms}
+    for side, exposure in zip(("first", "second"), times.exposures, strict=False):
         values |= {
             f"{side}_on_ms": exposure.on_ms,
             f"{side}_off_ms": exposure.off_ms,
@@ -315,7 +325,14 @@ def answer(storage: Storage, study: Study, given: GivenAnswer) -> Answered:
 
 
 def answer_together(storage: Storage, study: Study, given: Sequence[GivenAnswer]) -> list[Answered | None]:
-    """Store answers of different sessions in one transaction.
+    """Do what `answer` does for several sessions in one transaction.
+
+    Parameters
+    ----------
+    storage : Storage
+    study : Study
+    given : sequence of GivenAnswer
+        No token twice.
 
     Returns
     -------

@@ -60,7 +60,7 @@ def _memory(name: str, shape: tuple[int, ...], kind: type[np.generic]) -> NDArra
 _WORD = 8
 _SHIFTS = np.arange(0, 8, 2, dtype=np.uint64)[:, None]
 _ONE, _LOWER_BITS = np.uint64(1), np.uint64(0x5555_5555_5555_5555)
-_NOISE_BITS, _UPPER_END_BITS = 0b11, 0b01
+_NOISE_BITS, _END_BITS = 0b11, 0b01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Pixels:
         is_end = (rgb8 == 0) | (rgb8 == 255)
         for words, values in (
             (least, np.where(rgb8 == 0, 0, rgb8 - 1)),
-            (allowed, np.where(is_end, _UPPER_END_BITS, _NOISE_BITS)),
+            (allowed, np.where(is_end, _END_BITS, _NOISE_BITS)),
         ):
             rows = words.view(np.uint8).reshape(-1)[:n_bytes].reshape(height, -1)
             rows[:, 1:] = values.reshape(height, -1)

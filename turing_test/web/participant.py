@@ -166,8 +166,8 @@ def shown(token: str, position: int) -> Response:
     """Measured display times."""
     server = context()
     body = _body(server, "shown")
-    report = presentation.Report.of(body)
-    g.snapshot = presentation.shown(server.storage, server.study, token, position, report)
+    times = presentation.DisplayTimes.of(body)
+    g.snapshot = presentation.shown(server.storage, server.study, token, position, times)
     return json_response(shown_reply())
 
 

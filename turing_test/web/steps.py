@@ -104,8 +104,8 @@ def take_steps(server: Context, asked: Sequence[AskedStep]) -> list[Reply | None
             begins = [(step.token, step.position, step.body["load"]) for step in asked]
             taken = presentation.begin_together(storage, study, begins)
         case "shown":
-            reports = [(step.token, step.position, presentation.Report.of(step.body)) for step in asked]
-            taken = presentation.shown_together(storage, study, reports)
+            reported = [(step.token, step.position, presentation.DisplayTimes.of(step.body)) for step in asked]
+            taken = presentation.shown_together(storage, study, reported)
         case _:
             answers = [GivenAnswer.of(step.token, step.position, step.body) for step in asked]
             taken = presentation.answer_together(storage, study, answers)

@@ -15,7 +15,7 @@ from turing_test.database import schema as tables
 from turing_test.sessions import lifecycle as sessions
 from turing_test.sessions import presentation
 from turing_test.sessions.lifecycle import SIMULATED
-from turing_test.sessions.presentation import GivenAnswer, Report
+from turing_test.sessions.presentation import DisplayTimes, GivenAnswer
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.timing_flags import Exposure
@@ -52,7 +52,7 @@ def screened(storage, study, arrival=LINK):
 
 def do_trial(storage, study, token, position, response="first", load="a"):
     presentation.begin(storage, study, token, position, load)
-    presentation.shown(storage, study, token, position, Report(load=load, exposures=SHOWN))
+    presentation.shown(storage, study, token, position, DisplayTimes(load=load, exposures=SHOWN))
     return presentation.answer(storage, study, GivenAnswer(token, position, load, response, 300.0))
 
 
@@ -119,7 +119,7 @@ def test_trials_are_done_in_order(storage, study, position):
     token = screened(storage, study)
     for call in (
         lambda: presentation.begin(storage, study, token, position, "a"),
-        lambda: presentation.shown(storage, study, token, position, Report(load="a", exposures=SHOWN)),
+        lambda: presentation.shown(storage, study, token, position, DisplayTimes(load="a", exposures=SHOWN)),
         lambda: presentation.answer(storage, study, GivenAnswer(token, position, "a", "first", 1.0)),
     ):
         assert refusal(call).status == 409
@@ -144,7 +144,7 @@ def test_display_times_are_stored_and_a_miss_is_flagged(storage, study):
     late = Exposure(
         on_ms=1700.0, off_ms=1754.0, frames=2, largest_gap_ms=33.4, hidden=True, clock="presented", cropped=True
     )
-    presentation.shown(storage, study, token, 1, Report(load="a", exposures=[SHOWN[0], late]))
+    presentation.shown(storage, study, token, 1, DisplayTimes(load="a", exposures=[SHOWN[0], late]))
     (row,) = rows(
         storage, T.first_on_ms, T.second_off_ms, T.second_frames, T.second_clock, T.flags, where=T.position == 1
     )
@@ -174,7 +174,7 @@ def test_a_practice_pair_interrupted_by_a_reload_is_shown_again_and_takes_nothin
     presentation.begin(storage, study, token, 1, "a")
     begun = presentation.begin(storage, study, token, 1, "b")
     assert not begun.replaced
-    assert refusal(presentation.shown, storage, study, token, 1, Report(load="a", exposures=SHOWN)).status == 409
+    assert refusal(presentation.shown, storage, study, token, 1, DisplayTimes(load="a", exposures=SHOWN)).status == 409
     do_trial(storage, study, token, 1, load="b")
     assert Counter(state for (state,) in rows(storage, T.state)) == {"answered": 1, "pending": 11}
 
@@ -182,7 +182,7 @@ def test_a_practice_pair_interrupted_by_a_reload_is_shown_again_and_takes_nothin
 def test_a_pair_that_was_fully_shown_is_answered_after_a_reload_and_says_so(storage, study):
     token = screened(storage, study)
     presentation.begin(storage, study, token, 1, "a")
-    presentation.shown(storage, study, token, 1, Report(load="a", exposures=SHOWN))
+    presentation.shown(storage, study, token, 1, DisplayTimes(load="a", exposures=SHOWN))
     assert "only the answer" in refusal(presentation.begin, storage, study, token, 1, "b").sentence
     presentation.answer(storage, study, GivenAnswer(token, 1, "b", "first", 1.0))
     assert rows(storage, T.flags, where=T.position == 1) == [("not_fetched reloaded",)]
@@ -456,7 +456,7 @@ def test_simulated_sessions_take_no_place_of_people(storage, tmp_path):
 def test_two_answers_at_the_same_moment_count_once(storage, study):
     token = screened(storage, study)
     presentation.begin(storage, study, token, 1, "a")
-    presentation.shown(storage, study, token, 1, Report(load="a", exposures=SHOWN))
+    presentation.shown(storage, study, token, 1, DisplayTimes(load="a", exposures=SHOWN))
     outcomes = []
 
     def press(response):
