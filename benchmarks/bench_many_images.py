@@ -9,7 +9,7 @@ CPU seconds and largest resident size are told.
 
 A run of `--scored` pairs is made too, from the files on: links to these small crops under as many names, so that they take no
 room, scored by as many workers as there are cores, with 1,000 replicates. All of it takes a minute; `--images 1000000 --scored
-100000` takes some ten.
+100000` takes some ten. It needs psutil, which comes with the extra `cluster`.
 """
 
 from __future__ import annotations
