@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._shared import OutputFile
+
 __all__ = ["cite_command"]
 
 
@@ -13,7 +15,7 @@ __all__ = ["cite_command"]
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFile("references.bib"),
     metavar="FILE",
     help="Write the BibTeX into a file, such as references.bib.",
 )
@@ -29,14 +31,11 @@ def cite_command(run: Path, out: Path | None, quiet: bool) -> None:
     """  # noqa: D301 - click knows the paragraph by the control character itself
     from analysis.report.bibliography import references_bib
     from analysis.report.content import ReportInput
-    from evalkit.errors import InputError
     from evalkit.files import write_atomically
     from evalkit.release import release
     from evalkit.scoring.score_folder import read_score_folder
     from evalkit.scoring.signature import short_signatures
 
-    if out is not None and out.is_dir():
-        raise InputError(f"--out {out}: is a folder; a file such as {out / 'references.bib'} is needed.")
     scores = read_score_folder(run)
     entries = references_bib(ReportInput(scores=scores, version=release()))
     if out is None:

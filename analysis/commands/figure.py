@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from analysis.commands._report_options import read_report_input, report_options
+from evalkit.commands._shared import OutputFile
 from evalkit.wording import counted
 
 __all__ = ["figure_command"]
@@ -23,7 +24,11 @@ KINDS = ("pdf", "png", "svg")
 @click.command("figure", short_help="One figure of the report at print size: a gallery, curves, a forest plot, ...")
 @click.argument("name", metavar="NAME", type=click.Choice(NAMES))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="A .pdf, .png or .svg file."
+    "--out",
+    type=OutputFile("figure.pdf", makes_folder=True),
+    required=True,
+    metavar="FILE",
+    help="A .pdf, .png or .svg file.",
 )
 @report_options
 @click.option("--width", type=click.FloatRange(1, 40), metavar="INCHES",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from evalkit.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbChoices",
     "OutputChoices",
+    "OutputFile",
     "ab_options",
     "complete_metrics",
     "image_list_option",
@@ -28,6 +32,33 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class OutputFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A file that a command will write, refused before its work where that cannot be: a folder, or a file in none.
+
+    Parameters
+    ----------
+    example : str
+        Name of such a file, for the sentence that refuses a folder.
+    makes_folder : bool, default False
+        Whether the command makes the folder of the file.
+    """
+
+    name = "file"
+
+    def __init__(self, example: str, *, makes_folder: bool = False) -> None:
+        self._example, self._makes_folder = example, makes_folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        path, option = Path(value), "" if param is None else f"{param.opts[0]} "
+        # Path() forgets the slash at the end, by which somebody says that this is a folder.
+        if path.is_dir() or str(value).endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
+            raise InputError(f"{option}{value}: is a folder; a file such as {path / self._example} is needed.")
+        if not self._makes_folder and not path.parent.is_dir():
+            raise InputError(f"{option}{value}: there is no folder {path.parent}; make it first.")
+        return path
 
 
 def ab_options(function: F) -> F:

@@ -11,6 +11,7 @@ import click
 from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.colorizers.classical.methods import CLASSICAL
 from evalkit.colorizers.variants import PUBLISHED, VARIANTS
+from evalkit.commands._shared import OutputFile
 
 if TYPE_CHECKING:
     from evalkit.colorizers.folder import FolderReport
@@ -86,7 +87,7 @@ __all__ = ["colorize_command"]
               help="Whose colours are taken, for welsh2002 and sousa2012: one photo, or the nearest of a folder.")  # fmt: skip
 @click.option("--swatch", "swatches", multiple=True, metavar="T,L,H,W=T,L,H,W",
               help="Rectangle of the photo = rectangle of the example (top, left, height, width); for welsh2002.")  # fmt: skip
-@click.option("--gallery", type=click.Path(path_type=Path), default=None, metavar="FILE",
+@click.option("--gallery", type=OutputFile("gallery.html", makes_folder=True), default=None, metavar="FILE",
               help="Write a page (HTML, one file) of the photos before and after.")  # fmt: skip
 def colorize_command(
     method: str,

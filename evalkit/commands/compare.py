@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import complete_metrics, listed_names, output_options, table_console
+from evalkit.commands._shared import OutputFile, complete_metrics, listed_names, output_options, table_console
 
 __all__ = ["compare_command"]
 
@@ -21,7 +21,7 @@ __all__ = ["compare_command"]
     shell_complete=complete_metrics,
     help="Metrics to compare, which p is then adjusted for; by default all that there are.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--out", type=OutputFile("differences.csv"), metavar="FILE",
               help="Write the differences as CSV too, at full precision.")  # fmt: skip
 @click.option(
     "--bootstrap", "n_bootstrap", type=click.IntRange(100), default=10_000, show_default=True, help="Replicates."
@@ -52,8 +52,6 @@ def compare_command(
     from evalkit.scoring.score_comparison import compare_methods, compare_runs
     from evalkit.text_formats import csv_text
 
-    if out is not None and out.is_dir():
-        raise InputError(f"--out {out}: is a folder; a file such as {out / 'differences.csv'} is needed.")
     names = None if metrics is None else listed_names(metrics)
     if second is not None and baseline is None:
         differences = compare_runs(first, second, metrics=names, n_bootstrap=n_bootstrap, seed=seed)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._shared import OutputFile
 from evalkit.wording import counted
 
 __all__ = ["datasets_command"]
@@ -26,7 +27,7 @@ def datasets_command() -> None:
     "the order of the file names, or each after its file name as in Caffe's val.txt, or Kaggle's LOC_val_solution.csv.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The list, one name per line."
+    "--out", type=OutputFile("ctest10k.txt"), required=True, metavar="FILE", help="The list, one name per line."
 )
 def ctest10k_command(labels: Path, out: Path) -> None:
     """Rebuild the list of 10,000 ImageNet validation photos that the field's tables are measured on.

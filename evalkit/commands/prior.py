@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
+from evalkit.commands._shared import OutputFile
 from evalkit.progress import progress_bar
 
 __all__ = ["prior_command"]
@@ -32,10 +33,8 @@ __all__ = ["prior_command"]
 @click.option(
     "--classes", default="zhang2016", show_default=True, metavar="zhang2016|seed2024|FILE", help="Ab classes."
 )
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File for the counts (JSON)."
-)
-@click.option("--figure", type=click.Path(path_type=Path), default=None, metavar="FILE",
+@click.option("--out", required=True, type=OutputFile("prior.json"), metavar="FILE", help="File for the counts (JSON).")
+@click.option("--figure", type=OutputFile("prior.pdf"), default=None, metavar="FILE",
               help="Draw the shares over the ab plane: a .pdf, .png or .svg file.")  # fmt: skip
 @decode_options
 @max_unreadable_option

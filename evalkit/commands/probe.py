@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.commands._networks import PREPROCESSING
-from evalkit.commands._shared import listed_names, table_console
+from evalkit.commands._shared import OutputFile, listed_names, table_console
 from evalkit.progress import progress_bar
 from evalkit.wording import counted
 
@@ -71,7 +71,7 @@ RANDOM = "random weights"
 @click.option(
     "--out",
     "outs",
-    type=FOLDER,
+    type=OutputFile("probe.csv"),
     multiple=True,
     metavar="FILE",
     help="Write the table: every number as .csv, the paper's table as .md or .tex. May be given several times.",
@@ -190,8 +190,6 @@ def probe_command(
     for out in outs:
         if out.suffix not in ENDINGS:
             raise InputError(f"--out {out}: ends in none of {', '.join(ENDINGS)}, which say what is written.")
-        if not out.parent.is_dir():
-            raise InputError(f"--out {out}: the folder {out.parent} does not exist.")
     if supervised is None and (preprocess is not None or gray):
         option = "--preprocess" if preprocess is not None else "--gray"
         raise InputError(f"{option} is about the supervised network; name one with --supervised NAME=FILE.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._shared import OutputFile
+
 __all__ = ["validate_metrics_command"]
 
 
@@ -27,7 +29,7 @@ __all__ = ["validate_metrics_command"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Write the table as CSV too."
+    "--out", type=OutputFile("agreement.csv"), default=None, metavar="FILE", help="Write the table as CSV too."
 )
 def validate_metrics_command(
     scores: Path,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.commands._shared import OutputFile, table_console
 from evalkit.wording import counted
 from turing_test.commands._databases import of_environment, of_one_study
 
@@ -132,18 +133,15 @@ def export_command(study: Path, out: Path, file_format: Any, simulated: bool, da
 
 @click.command("backup", short_help="A consistent copy of the data while serving.")
 @STUDY
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="New SQLite file.")
+@click.option("--out", required=True, type=OutputFile("study-copy.db"), metavar="FILE", help="New SQLite file.")
 @DATABASE
 def backup_command(study: Path, out: Path, database: str | None) -> None:
     """Copy the database of STUDY to FILE, also while it is served, and from PostgreSQL too.
 
     To restore, serve or export with --database sqlite:///FILE. The key in STUDY/secret.key is not in the copy.
     """
-    from evalkit.errors import InputError
     from turing_test.database.backup import back_up
 
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: there is no folder {out.parent}; make it first, or name another --out.")
     with open_study(study, database) as (_, storage):
         sessions = back_up(storage, out)
     click.echo(f"{out}: {counted(sessions, 'session')}")
@@ -172,7 +170,7 @@ def _identified(command: Callable[..., None]) -> Callable[..., None]:
 @click.command("people", short_help="Everybody who came, and whom to pay.")
 @STUDY
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only who ended so; repeat for more.")
-@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="File instead of a table.")
+@click.option("--out", type=OutputFile("people.csv"), default=None, metavar="FILE", help="File instead of a table.")
 @click.option(
     "--form", type=click.Choice(["csv", "prolific", "mturk"]), default="csv", show_default=True,
     help="Of the file: all columns, or what the platform's bulk upload takes.",
@@ -203,8 +201,6 @@ def people_command(
         everybody = storage.read(lambda connection: people(connection, opened, simulated=simulated, now=time.time()))
     listed = [person for person in everybody if not states or person.outcome in states or person.state in states]
     if out is not None:
-        if not out.parent.is_dir():
-            raise InputError(f"{out}: there is no folder {out.parent}; make it first.")
         text = format_people(listed, form)
         write_atomically(out, text, 0o600)
         click.echo(f"{out}: {counted(len(text.splitlines()) - (form != 'prolific'), 'row')}")
@@ -216,8 +212,6 @@ def people_command(
 
 def _print_people(listed: Sequence[Person]) -> None:
     from rich.table import Table
-
-    from evalkit.commands._shared import table_console
 
     table = Table(
         "participant", "platform", "id", "outcome", "code", "min", "test", "vigilance", "suggestion", box=None

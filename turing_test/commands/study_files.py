@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.commands._shared import OutputFile, table_console
 from evalkit.wording import counted
 from turing_test.commands._databases import of_one_study
 
@@ -149,9 +150,7 @@ def texts_command(study: Path | None, language: str) -> None:
 
 @click.command("audit", short_help="Visual confounds of every pair.")
 @STUDY
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="CSV file with a row per pair."
-)
+@click.option("--out", type=OutputFile("audit.csv"), default=None, metavar="FILE", help="CSV file with a row per pair.")
 def audit_command(study: Path, out: Path | None) -> None:
     """Report what gives the fake away besides its colours.
 
@@ -163,7 +162,6 @@ def audit_command(study: Path, out: Path | None) -> None:
 
     from rich.table import Table
 
-    from evalkit.commands._shared import table_console
     from evalkit.files import write_atomically
     from evalkit.progress import progress_bar
     from evalkit.text_formats import csv_text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.commands._shared import OutputFile
 from evalkit.wording import counted
 from turing_test.commands._databases import of_one_study
 
@@ -61,7 +62,7 @@ SHARE = click.FloatRange(0, 1)
 )  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 2000), default=20, show_default=True, help="At the same time.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, metavar="FILE",
+    "--out", type=OutputFile("answers.csv"), default=None, metavar="FILE",
     help="CSV file of every answer that was sent and acknowledged.",
 )  # fmt: skip
 @click.pass_context

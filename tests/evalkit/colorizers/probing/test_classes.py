@@ -337,7 +337,7 @@ def test_photos_to_validate_on_that_do_not_fit_are_refused(parts: Path, tmp_path
         (["--sizes", "64,big"], "--sizes 64,big: expected numbers of pixels"),
         (["--sizes", "64,64"], "--sizes 64,64: names a size twice"),
         (["--out", "probe.xls"], "--out probe.xls: ends in none of .csv, .md, .tex"),
-        (["--out", "absent/probe.csv"], "--out absent/probe.csv: the folder absent does not exist"),
+        (["--out", "absent/probe.csv"], "--out absent/probe.csv: there is no folder absent; make it first"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(hues: Path, words: list[str], message: str) -> None:

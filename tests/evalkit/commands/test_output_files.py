@@ -1,0 +1,61 @@
+"""Files that commands write: what cannot be one is refused before any work, the same way in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from evalkit.cli import main
+from evalkit.commands._shared import OutputFile
+from evalkit.errors import InputError
+
+WRITTEN = {"--out", "--figure", "--gallery"}
+"""What options are called that name what is written."""
+
+
+def written_files(group: click.Group = main, above: str = "") -> Iterator[tuple[str, click.Parameter]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from written_files(command, f"{above}{name} ")
+        else:
+            for option in command.params:
+                if WRITTEN & set(option.opts) and isinstance(option, click.Option) and option.metavar == "FILE":
+                    yield f"{above}{name} {option.opts[0]}", option
+
+
+def test_every_command_refuses_them_alike() -> None:
+    options = dict(written_files())
+    assert {"study backup --out", "study people --out", "study audit --out", "compare --out"} <= options.keys()
+    assert [name for name, option in options.items() if not isinstance(option.type, OutputFile)] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("missing/", "--out missing/: is a folder; a file such as missing/people.csv is needed."),
+        ("there", "--out there: is a folder; a file such as there/people.csv is needed."),
+        ("there/", "--out there/: is a folder; a file such as there/people.csv is needed."),
+        ("missing/people.csv", "--out missing/people.csv: there is no folder missing; make it first."),
+    ],
+)
+def test_a_folder_and_a_file_in_none_are_a_sentence(
+    given: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InputError) as refused:
+        OutputFile("people.csv").convert(given, click.Option(["--out"]), None)
+    assert str(refused.value) == said
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_what_can_be_written_is_a_path(tmp_path: Path) -> None:
+    assert OutputFile("people.csv").convert(str(tmp_path / "pay.csv"), None, None) == tmp_path / "pay.csv"
+    in_new = tmp_path / "new" / "figure.pdf"
+    assert OutputFile("figure.pdf", makes_folder=True).convert(str(in_new), None, None) == in_new
