@@ -358,6 +358,50 @@ def test_whoever_is_not_admitted_is_told_why_in_the_language_of_the_page(serve, 
         assert person.page.inner_text('[data-screen="refused"] [data-part="sentence"]') == said
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "The study goes on in another tab or window. Please close that one, then load this page again."),
+        ("de", "Die Studie läuft in einem anderen Tab oder Fenster weiter. Bitte schließen Sie es und laden Sie dann diese Seite neu."),
+    ],
+)  # fmt: skip
+def test_a_page_that_was_overtaken_in_another_tab_says_so_and_can_go_on(serve, tab, language, said):
+    here = serve(practice_trials=0, language=language)
+    page = tab()
+    person = Participant(page).open(here.url)
+    person.begin()
+    person.is_asked()
+    other = Participant(page.context.new_page())
+    other.page.set_default_timeout(90_000)
+    other.page.goto(page.url)
+    other.press("resume")
+    other.answer("second")
+    page.click('[data-answer="first"]')
+    person.sees("error")
+    assert page.inner_text('[data-screen="error"] [data-part="sentence"]') == said
+    other.page.close()
+    stored = len(here.rows("SELECT * FROM trial WHERE state = 'answered'"))
+    person.press("error", "reload")
+    person.press("resume")
+    for _ in range(4 - stored):
+        person.answer()
+    assert person.code() == here.session["completion_code"]
+    assert here.trials[0]["response"] == "second"
+
+
+def test_what_the_server_does_not_take_is_told_in_the_language_of_the_page(serve, tab):
+    here = serve(practice_trials=0, language="de")
+    page = tab()
+    person = Participant(page).open(here.url)
+    page.route("**/api/s/*/device", lambda route: route.fulfill(status=413, body="<html>Too large</html>"))  # a proxy's
+    person.press("consent", "agree")
+    person.press("device")
+    person.sees("error")
+    assert page.inner_text('[data-screen="error"] [data-part="sentence"]').startswith(
+        "Die Studie konnte nicht annehmen, was diese Seite gesendet hat."
+    )
+
+
 def test_a_session_that_expired_meanwhile_ends_with_thanks(serve, tab):
     import sqlite3
     from contextlib import closing

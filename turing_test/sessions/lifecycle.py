@@ -231,7 +231,7 @@ def record_vision(storage: Storage, study: Study, token: str, answers: list[str]
         if snapshot.state == "screened" and study.protocol.color_vision:  # the answer to the first request was lost
             return snapshot
         if snapshot.state != "consented" or snapshot.device is None or not study.protocol.color_vision:
-            raise Refused(409, "No screen of colour vision is due now.")
+            raise Refused(409, "No screen of colour vision is due now.", reason="other_page")
         passed = passes_screen(expected, answers)
         values = {"state": "screened"} if passed else {"state": "screened_out", "ended_at": now}
         return _change(connection, snapshot, {**values, "updated_at": now})
@@ -262,7 +262,7 @@ def withdraw(storage: Storage, study: Study, token: str) -> Snapshot:
 def _active(connection: Connection, study: Study, token: str) -> Snapshot:
     snapshot = find_session(connection, token, to_change=True)
     if snapshot.effective_state(study.protocol) not in ACTIVE:
-        raise Refused(409, "This session is over.")
+        raise Refused(409, "This session is over.", reason="session_over")
     return snapshot
 
 

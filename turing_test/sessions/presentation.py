@@ -200,7 +200,7 @@ def _begin_in(
     now = clock.now()
     trial = _current(study, snapshot, position)
     if trial.state == "shown":
-        raise Refused(409, "These images were shown already; only the answer is missing.")
+        raise Refused(409, "These images were shown already; only the answer is missing.", reason="other_page")
     if trial.state == "begun":
         if trial.load == load:
             return Begun(snapshot, replaced=False)
@@ -209,7 +209,7 @@ def _begin_in(
             flags = _with_flag(trial.flags, "reloaded")
             return Begun(_mark_begun(connection, snapshot, trial, load, flags), replaced=False)
         if not may_replace:
-            raise Refused(409, "Another pair must take the place of this one.")
+            raise Refused(409, "Another pair must take the place of this one.", reason="other_page")
         return Begun(_replace(connection, study, snapshot, trial, now), replaced=True)
     return Begun(_mark_begun(connection, snapshot, trial, load, trial.flags), replaced=False)
 
@@ -267,7 +267,7 @@ def _show_in(
     if trial.state == "shown" and trial.load == times.load:
         return snapshot
     if trial.state != "begun" or trial.load != times.load:
-        raise Refused(409, "This trial was not begun on this page.")
+        raise Refused(409, "This trial was not begun on this page.", reason="other_page")
     first_interval = 1000 / (snapshot.refresh_hz or 60.0)
     interval = times.interval_ms or first_interval
     images = trial.tokens[: study.protocol.images_per_trial]
@@ -367,7 +367,7 @@ def _answer_in(connection: Connection, snapshot: Snapshot, *, study: Study, give
     flags = trial.flags or ""
     if trial.state != "shown":
         if not snapshot.simulated:
-            raise Refused(409, "The images of this trial were not shown yet.")
+            raise Refused(409, "The images of this trial were not shown yet.", reason="other_page")
         flags = "untimed"
     elif (wait := _too_early(snapshot, trial, now, _least_s(study))) > 0:
         raise Refused(
@@ -464,9 +464,11 @@ def _answer_again(connection: Connection, study: Study, snapshot: Snapshot, posi
         )
     ).first()
     if row is None:
-        raise Refused(409, "This trial is over; open the link of the study again to go on.")
+        raise Refused(409, "This trial is over; open the link of the study again to go on.", reason="other_page")
     if row.response != response:
-        raise Refused(409, "Another answer to this trial is stored already; answers are not changed.")
+        raise Refused(
+            409, "Another answer to this trial is stored already; answers are not changed.", reason="other_page"
+        )
     return Answered(snapshot, _feedback(study, row.phase, row.real_position, response))
 
 
@@ -483,12 +485,14 @@ def _feedback(study: Study, phase: str, real_position: str | None, response: str
 def _current(study: Study, snapshot: Snapshot, position: int) -> Upcoming:
     """The trial that is next, if it is the one asked for."""
     if snapshot.effective_state(study.protocol) not in ACTIVE:
-        raise Refused(409, "This session is over.")
+        raise Refused(409, "This session is over.", reason="session_over")
     if snapshot.state == "consented":
-        raise Refused(409, "The study has not begun: what the page must know first is missing.")
+        raise Refused(409, "The study has not begun: what the page must know first is missing.", reason="other_page")
     trial = snapshot.current
     if trial is None or position != trial.position:
-        raise Refused(409, f"Trial {position} is not the next one; that is trial {snapshot.position}.")
+        raise Refused(
+            409, f"Trial {position} is not the next one; that is trial {snapshot.position}.", reason="other_page"
+        )
     return trial
 
 

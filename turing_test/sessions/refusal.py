@@ -18,7 +18,7 @@ class Refused(Exception):
         For a person, in English.
     **more
         Further keys of the JSON answer. With a ``reason``, the page says it in its own language: the key of one of its texts
-        ``refusal``.
+        ``refusal``. Without, the page says ``unexpected``: for what only a page that is not ours would ask.
     """
 
     def __init__(self, status: int, sentence: str, **more: Any) -> None:

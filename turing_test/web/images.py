@@ -157,7 +157,7 @@ def _ask(server: Context, token: str, image: str) -> Image:
         return asked
     shas = find_image_ahead(server.storage, snapshot, image)
     if shas is None:
-        raise Refused(404, "There is no such image now.")
+        raise Refused(404, "There is no such image now.", reason="other_page")
     return Image(snapshot.id, snapshot.simulated, shas)
 
 

@@ -1,5 +1,6 @@
 """Every language says everything, and the page shows what the texts say."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -253,3 +254,17 @@ def test_a_wrong_translation_is_named(texts, message):
     with pytest.raises(InputError) as error:
         check_texts(texts, {"a": {"b": "{n} trials", "c": "x"}}, "fr.toml")
     assert message in str(error.value)
+
+
+def test_every_reason_of_a_refusal_has_a_text_and_every_refusal_that_a_page_may_meet_a_reason():
+    calls = [
+        node
+        for file in TEMPLATES.parents[1].rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refused"
+    ]
+    told = {keyword.value.value for call in calls for keyword in call.keywords if keyword.arg == "reason"}
+    assert told | {"unexpected"} == set(read_texts("en")["refusal"])
+    silent = {call.args[0].value for call in calls if "reason" not in {keyword.arg for keyword in call.keywords}}
+    # The page tries again (425, 429), takes another trial (410), or never sends such a thing (400, 415; 403: simulated people).
+    assert silent == {400, 403, 410, 415, 425, 429}

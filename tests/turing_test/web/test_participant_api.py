@@ -115,6 +115,27 @@ def test_crowd_platforms_get_their_own_endings(make_client, tmp_path):
     assert declined["outcome"]["redirect"].endswith("cc=NO")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        # As CloudResearch Connect sends it.
+        {"assignmentId": "0f8fad5bd9cb469fa16570867728950e", "participantId": "0d2b", "projectId": "77"},
+        {"assignmentId": "0f8fad5bd9cb469fa16570867728950e", "hitId": "9"},
+        {"assignmentId": ""},
+    ],
+)
+def test_an_assignment_of_another_platform_is_no_mturk(make_client, tmp_path, query):
+    here = make_study(tmp_path / "study", platforms=("mturk",))
+    participant = make_client(here)
+    participant.enter(query=query)
+    outcome = participant.play()["outcome"]
+    assert outcome["code"]  # shown, for CloudResearch asks for one; no form that MTurk would refuse
+    assert outcome["form"] is None
+    assert stored(participant, tables.session.c.platform, tables.session.c.completion_code) == [
+        ("link", outcome["code"])
+    ]
+
+
 def test_who_fails_a_declared_check_gets_the_code_for_that(make_client, tmp_path):
     study = make_study(
         tmp_path / "study", catch_trials=2, catch_pass=2, prolific_completed="DONE", prolific_failed_checks="FAILED"

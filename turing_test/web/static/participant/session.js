@@ -24,11 +24,12 @@ export async function startSession(root) {
   }
 }
 
-/** Why the server refused, in the page's language. What has no text of its own, no participant should meet: it is in English. */
+/** Why the server refused, in the page's language; its sentence, in English, is for who looks into what went wrong. */
 function tellWhy(place, error) {
-  const text = place.querySelector(`[data-reason="${error.reason}"]`);
-  if (text) text.hidden = false;
-  else if (document.documentElement.lang.startsWith("en")) place.append(error.message);
+  const texts = [...place.querySelectorAll("[data-reason]")];
+  const textOf = (reason) => texts.find((text) => text.dataset.reason === reason);
+  (textOf(error.reason) ?? textOf("unexpected")).hidden = false;
+  console.warn(error.message);
 }
 
 class Session {
