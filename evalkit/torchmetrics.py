@@ -9,7 +9,9 @@ process makes of all images, and what ``evalkit score`` makes of the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,10 +31,20 @@ from torchmetrics import Metric  # noqa: E402
 from torchmetrics.utilities import dim_zero_cat  # noqa: E402
 
 from evalkit.errors import InputError  # noqa: E402
-from evalkit.metrics._arrays import DataRange  # noqa: E402
+from evalkit.metrics._arrays import DataRange, checked_range  # noqa: E402
 from evalkit.metrics.ab_counts import AbErrorOptions  # noqa: E402
+from evalkit.metrics.base import Metric as ScoringMetric  # noqa: E402
 from evalkit.networks.options import NetworkOptions  # noqa: E402
-from evalkit.scoring.accumulator import RunningSet, RunningSum, as_pairs, joined, measurer_of, running  # noqa: E402
+from evalkit.scoring.accumulator import (  # noqa: E402
+    RunningSet,
+    RunningSum,
+    as_pairs,
+    check_mergeable,
+    check_single,
+    joined,
+    measurer_of,
+    running,
+)
 from evalkit.scoring.signature import format_run_free_signature  # noqa: E402
 
 __all__ = ["ScoreMetric", "ScoreMetrics"]
@@ -41,6 +53,16 @@ __all__ = ["ScoreMetric", "ScoreMetrics"]
 def _joined_tensors(states: torch.Tensor) -> torch.Tensor:
     """Sums of several processes, stacked along the first axis, without any rounding."""
     return torch.from_numpy(joined(states.cpu().numpy())).to(states.device)
+
+
+def _sums_name(metric: ScoringMetric) -> str:
+    """Name of the state with a metric's sums, another one for every definition.
+
+    torchmetrics takes metrics for one whose states have the same names and, at some time, the same values (compute groups),
+    and loads a state by its name.
+    """
+    definition = "|".join(f"{key}:{value}" for key, value in metric.fields.items())
+    return f"{metric.name}_sums_{sha256(definition.encode()).hexdigest()[:8]}"
 
 
 class ScoreMetrics(Metric):
@@ -67,8 +89,8 @@ class ScoreMetrics(Metric):
 
     Notes
     -----
-    Images are scored on the CPU, as files would be. States are of 64 bits, which Apple's GPUs lack: keep it on the CPU
-    there.
+    Images are scored on the CPU, as files would be. States are of 64 bits, whatever precision the module around them is
+    brought to (``half()``, ``to(torch.bfloat16)``). Apple's GPUs lack 64 bits: keep it on the CPU there.
     """
 
     full_state_update = False
@@ -86,15 +108,17 @@ class ScoreMetrics(Metric):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.data_range = data_range
+        self.data_range = None if data_range is None else checked_range(data_range)
+        self._is_in_step = False
         self._measurer = measurer_of(metrics, options, networks)
         blank = self._measurer.measure(())
         self._running = {metric.name: running(metric, blank) for metric in self._measurer.metrics}
+        self._states = {metric.name: _sums_name(metric) for metric in self._measurer.metrics}
         self.add_state("n_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         for name, one in self._running.items():
             if isinstance(one, RunningSum):
                 reduction = "sum" if one.is_whole else _joined_tensors
-                self.add_state(f"{name}_sums", torch.from_numpy(one.state.copy()), dist_reduce_fx=reduction)
+                self.add_state(self._states[name], torch.from_numpy(one.state.copy()), dist_reduce_fx=reduction)
         self._lengths = {
             name: length
             for one in self._running.values()
@@ -137,14 +161,75 @@ class ScoreMetrics(Metric):
             if isinstance(one, RunningSum):
                 one.state = self._sums(name)
                 one.add(statistics, 1)
-                setattr(self, f"{name}_sums", torch.from_numpy(one.state).to(self.device))
+                setattr(self, self._states[name], torch.from_numpy(one.state).to(self.device))
         for name in self._lengths:
             getattr(self, name).append(torch.from_numpy(statistics.vectors[name]).to(self.device))
         self.n_images = self.n_images + len(pairs)
 
     def _sums(self, name: str) -> npt.NDArray[Any]:
-        sums: npt.NDArray[Any] = getattr(self, f"{name}_sums").cpu().numpy()
+        sums: npt.NDArray[Any] = getattr(self, self._states[name]).cpu().numpy()
         return sums
+
+    def forward(self, *args: Any, **settings: Any) -> Any:
+        """Add a batch as `update` does, and give the score of this batch alone; NaN of one without images.
+
+        Raises
+        ------
+        InputError
+            As `update`. Nothing is added then, and nothing is lost.
+        """
+        # torchmetrics empties the states for the time of a step, and leaves them so where it fails.
+        states = {name: getattr(self, name) for name in self._defaults}
+        states = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
+        n_updates, on_cpu = self._update_count, self.compute_on_cpu
+        self._is_in_step = True
+        try:
+            return super().forward(*args, **settings)
+        except BaseException:
+            for name, state in states.items():
+                setattr(self, name, state)
+            self._update_count, self.compute_on_cpu = n_updates, on_cpu
+            self._to_sync, self._should_unsync = self.sync_on_compute, True
+            self._is_synced, self._enable_grad, self._computed = False, False, None
+            raise
+        finally:
+            self._is_in_step = False
+
+    def merge_state(self, incoming_state: Any) -> None:
+        """Add the pairs of another metric, or of its states.
+
+        Raises
+        ------
+        InputError
+            If its metrics or options are others.
+        """
+        if isinstance(incoming_state, ScoreMetrics):
+            check_mergeable(self._measurer.metrics, incoming_state._measurer.metrics)
+            incoming_state = incoming_state.metric_state
+        super().merge_state(incoming_state)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *args: Any, **settings: Any) -> Any:
+        # Between devices alone: counts in half precision, or rounded sums, would be other numbers.
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), *args, **settings)
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the value, or several, as torchmetrics does.
+
+        Parameters
+        ----------
+        val : value of `compute` or of a step, or a list of them, optional
+            What to draw; by default what `compute` gives.
+        ax : matplotlib.axes.Axes, optional
+
+        Returns
+        -------
+        figure, axes
+        """
+        return self._plot(val, ax)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of ``repr``."""
+        return ", ".join(self.metrics)
 
     def sync(self, *args: Any, **settings: Any) -> None:
         """Gather the states of all processes; one that has had no image yet takes part."""
@@ -155,6 +240,8 @@ class ScoreMetrics(Metric):
 
     def _values(self) -> dict[str, float]:
         if not int(self.n_images):
+            if self._is_in_step:
+                return dict.fromkeys(self.metrics, math.nan)
             raise InputError(f"{', '.join(self.metrics)}: no pair was given yet; update before compute")
         values = {}
         for name, one in self._running.items():
@@ -218,8 +305,7 @@ class ScoreMetric(ScoreMetrics):
         networks: NetworkOptions | None = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(metric, str):
-            raise InputError("a ScoreMetric has one metric, by name; ScoreMetrics takes several")
+        check_single(metric, "a ScoreMetric", "ScoreMetrics")
         super().__init__([metric], options, data_range=data_range, networks=networks, **settings)
 
     @property

@@ -92,16 +92,23 @@ def did_you_mean(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
 def unknown_name(what: str, name: str, allowed: Iterable[str], preferred: Iterable[str] = ()) -> str:
     """The sentence about a name that does not exist: the nearest that does, and all of them.
 
-    The beginning of one of the `preferred` names means that one.
+    The beginning of a name means that one, rather one of the `preferred` names than another.
 
     >>> unknown_name("preset", "zhang2015", ["zhang2016", "ct2-2022"])
     "there is no preset 'zhang2015' (did you mean 'zhang2016'?); allowed are zhang2016, ct2-2022."
     >>> unknown_name("metric", "psnr", ["psnr_ab", "psnr_rgb"], preferred=["psnr_rgb"])
     "there is no metric 'psnr' (did you mean 'psnr_rgb'?); allowed are psnr_ab, psnr_rgb."
+    >>> unknown_name("metric", "AB_AUC", ["ab_auc", "ab_auc_rebal"], preferred=["ab_auc", "ab_auc_rebal"])
+    "there is no metric 'AB_AUC' (did you mean 'ab_auc'?); allowed are ab_auc, ab_auc_rebal."
     """
     names = list(allowed)
-    begun = next((one for one in preferred if one.startswith(f"{name.casefold()}_")), None)
-    meant = f" (did you mean '{begun}'?)" if begun else did_you_mean(name, names)
+    folded = name.casefold()
+    begun = [one for one in (*preferred, *names) if one.casefold() == folded or one.startswith(f"{folded}_")]
+    meant = (
+        f" (did you mean '{min(begun, key=lambda one: one.casefold() != folded)}'?)"
+        if begun
+        else did_you_mean(name, names)
+    )
     return f"there is no {what} '{name}'{meant}; allowed are {', '.join(names)}."
 
 

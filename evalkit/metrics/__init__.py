@@ -8,7 +8,7 @@ Another package adds a metric with one class and one line of its ``pyproject.tom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -160,7 +160,7 @@ def expand_default(names: Sequence[str]) -> Sequence[str]:
     >>> expand_default(["default", "lpips_alex"])[-2:]
     ('colorfulness', 'lpips_alex')
     """
-    if isinstance(names, str) or DEFAULT not in names:
+    if isinstance(names, str) or not isinstance(names, Collection) or DEFAULT not in names:
         return names
     rest = [name for name in names if name not in DEFAULT_METRICS]
     at = rest.index(DEFAULT)
@@ -210,8 +210,13 @@ def create_metrics(
 def _check_names(names: Sequence[str]) -> None:
     if isinstance(names, str):
         raise InputError(f"metrics is one text; give a list of names: [{names!r}]")
+    if not isinstance(names, Collection):
+        raise InputError(f"metrics is {type(names).__name__}; give a list of names: ['ab_auc', 'psnr_rgb']")
     if not names:
         raise InputError("no metric given; 'evalkit metrics' lists them")
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"metrics holds {name!r}; give names: ['ab_auc', 'psnr_rgb']")
     twice = {name for name in names if list(names).count(name) > 1}
     if twice:
         raise InputError(f"metric {sorted(twice)[0]} is given twice")

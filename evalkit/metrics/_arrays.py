@@ -18,7 +18,16 @@ from evalkit.arrays import FloatArray, Rgb8
 from evalkit.errors import InputError
 from evalkit.metrics.photo import Photo
 
-__all__ = ["DataRange", "as_rgb8", "check_pair", "each_image", "each_pair", "require_same_size", "to_rgb8"]
+__all__ = [
+    "DataRange",
+    "as_rgb8",
+    "check_pair",
+    "checked_range",
+    "each_image",
+    "each_pair",
+    "require_same_size",
+    "to_rgb8",
+]
 
 DataRange = tuple[float, float]
 """What black and white are in floats: (0.0, 1.0), say, or (-1.0, 1.0)."""
@@ -51,9 +60,14 @@ def as_rgb8(name: str, image: npt.ArrayLike) -> Rgb8:
     """
     array = _channels_last(name, image)
     if array.dtype != np.uint8:
+        whole = array.dtype.kind in "iub"
         raise InputError(
-            f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; evalkit.to_rgb8 rounds floats of a stated "
-            "range as a file would"
+            f"{name}: expected uint8 values from 0 to 255, got {array.dtype}; "
+            + (
+                "if they are from 0 to 255, astype(numpy.uint8), or to(torch.uint8), says so"
+                if whole
+                else "evalkit.to_rgb8 rounds floats of a stated range as a file would"
+            )
         )
     if array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise InputError(f"{name}: expected shape (H, W, 3) or (N, H, W, 3), got {array.shape}")
@@ -101,7 +115,7 @@ def to_rgb8(images: Any, data_range: DataRange | None = None, *, name: str = "im
         raise InputError(
             f"{name}: holds floats ({array.dtype}); say what black and white are: data_range=(0, 1), or (-1, 1)"
         )
-    low, high = _checked_range(data_range)
+    low, high = checked_range(data_range)
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise InputError(f"{name}: holds values that are not finite (NaN or infinite)")
@@ -115,9 +129,16 @@ def to_rgb8(images: Any, data_range: DataRange | None = None, *, name: str = "im
     return as_rgb8(name, np.rint((values.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8))
 
 
-def _checked_range(data_range: DataRange) -> DataRange:
+def checked_range(data_range: DataRange) -> DataRange:
+    """What black and white are, as two floats.
+
+    Raises
+    ------
+    InputError
+        If they are not two finite numbers of which the first is smaller.
+    """
     try:
-        low, high = (float(end) for end in data_range)
+        low, high = (math.nan if isinstance(end, str) else float(end) for end in data_range)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -128,18 +149,30 @@ def _checked_range(data_range: DataRange) -> DataRange:
 
 
 def _channels_last(name: str, images: Any) -> npt.NDArray[Any]:
-    """An array as it is; a tensor as an array on the CPU with its channels last."""
+    """An array as it is; a tensor, or several of one image each, as an array on the CPU with its channels last."""
     torch = sys.modules.get("torch")  # what is no tensor yet needs no torch
+    if torch is not None and isinstance(images, list | tuple) and any(isinstance(one, torch.Tensor) for one in images):
+        one_by_one = [_channels_last(f"{name}[{i}]", one) for i, one in enumerate(images)]
+        if len({one.shape for one in one_by_one}) > 1:
+            raise InputError(f"{name}: the images of a batch must have one size")
+        return np.stack(one_by_one)
     if torch is None or not isinstance(images, torch.Tensor):
+        if np.ma.isMaskedArray(images) and np.ma.is_masked(images):
+            raise InputError(f"{name}: is an array of which a part is masked, and every pixel counts; crop the images")
         try:
-            return np.asarray(images)
+            given: npt.NDArray[Any] = np.asarray(images)
         except ValueError as error:
             raise InputError(f"{name}: the images of a batch must have one size") from error
+        if given.dtype.kind not in "biufc":
+            raise InputError(f"{name}: expected an array or a tensor of pixels, got {type(images).__name__}")
+        return given
     if images.ndim not in (3, 4) or images.shape[-3] != 3:
         raise InputError(
             f"{name}: a tensor has shape (3, H, W) or (N, 3, H, W), channels first; got {tuple(images.shape)} (an array may "
             "have its channels last)"
         )
+    if images.layout is not torch.strided or images.is_meta or images.is_quantized:
+        raise InputError(f"{name}: the tensor must be dense and hold values, got {_kind_of_tensor(images)}")
     tensor = images.detach().cpu()
     if tensor.dtype in (torch.bfloat16, torch.float16):  # NumPy has no bfloat16
         tensor = tensor.float()
@@ -147,6 +180,12 @@ def _channels_last(name: str, images: Any) -> npt.NDArray[Any]:
     # Plane by plane: a copy of the moved axes takes six times as long.
     array: npt.NDArray[Any] = np.stack([planes[..., channel, :, :] for channel in range(3)], axis=-1)
     return array
+
+
+def _kind_of_tensor(tensor: Any) -> str:
+    if tensor.is_meta:
+        return "one on the device meta, which holds none"
+    return f"a quantized one ({tensor.dtype})" if tensor.is_quantized else f"one of layout {tensor.layout}"
 
 
 def require_same_size(truth: Photo, prediction: Photo) -> None:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
-from evalkit.metrics import create_metrics, expand_default
-from evalkit.metrics._arrays import DataRange, to_rgb8
+from evalkit.metrics import DEFAULT, create_metrics, expand_default
+from evalkit.metrics._arrays import DataRange, checked_range, to_rgb8
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.metrics.array_pairs import PairMeasurer, check_measurable
 from evalkit.metrics.base import ImageStatistics, Metric, SetMetric, SumMetric, exact_parts
@@ -132,13 +132,51 @@ def measurer_of(
     Raises
     ------
     InputError
-        If a metric is unknown or needs more than pairs of arrays, or its network is missing.
+        If a metric is unknown or needs more than pairs of arrays, its network is missing, or the options are none.
     """
+    if options is not None and not isinstance(options, AbErrorOptions):
+        raise InputError(f"options: expected evalkit.AbErrorOptions, got {type(options).__name__}")
     options = options or AbErrorOptions()
     created = create_metrics(expand_default(metrics), options)
     for metric in created:
         check_measurable(metric)
     return PairMeasurer(created, options, networks or NetworkOptions())
+
+
+def check_single(metric: str, owner: str, collection: str) -> None:
+    """Refuse what is not the name of one metric.
+
+    Raises
+    ------
+    InputError
+        If it is no text, or the word that stands for several.
+    """
+    if not isinstance(metric, str) or metric == DEFAULT:
+        several = f"; '{DEFAULT}' stands for several" if metric == DEFAULT else ""
+        raise InputError(f"{owner} has one metric, by name{several}; {collection} takes several")
+
+
+def definitions_of(metrics: Sequence[Metric]) -> dict[str, dict[str, str]]:
+    """How each metric's number is made, field by field."""
+    return {metric.name: dict(metric.fields) for metric in metrics}
+
+
+def check_mergeable(own: Sequence[Metric], received: Sequence[Metric]) -> None:
+    """Refuse to join numbers that are made in different ways.
+
+    Raises
+    ------
+    InputError
+        If metrics or options differ; names them.
+    """
+    ours, theirs = definitions_of(own), definitions_of(received)
+    if ours.keys() != theirs.keys():
+        raise InputError(f"cannot merge {', '.join(theirs)} into {', '.join(ours)}: the metrics must be the same")
+    for name, fields in ours.items():
+        for key in dict.fromkeys([*fields, *theirs[name]]):
+            values = theirs[name].get(key, "none"), fields.get(key, "none")
+            if values[0] != values[1]:
+                raise InputError(f"cannot merge {name} of {key}:{values[0]} into {name} of {key}:{values[1]}")
 
 
 def as_pairs(truth: Any, prediction: Any, data_range: DataRange | None) -> list[tuple[Rgb8, Rgb8]]:
@@ -197,9 +235,9 @@ class AccumulatorCollection:
         data_range: DataRange | None = None,
         networks: NetworkOptions | None = None,
     ) -> None:
-        self.options = options or AbErrorOptions()
-        self.data_range = data_range
-        self._measurer = measurer_of(metrics, self.options, networks)
+        self._measurer = measurer_of(metrics, options, networks)
+        self.options = self._measurer.options
+        self.data_range = None if data_range is None else checked_range(data_range)
         self.reset()
 
     @property
@@ -233,8 +271,8 @@ class AccumulatorCollection:
             If the images are not of one shape or not of the stated range, the weight is below 1, or labels are missing.
             Nothing is added then.
         """
-        if weight < 1:
-            raise InputError(f"weight {weight}: a pair counts at least once")
+        if not isinstance(weight, int | np.integer) or isinstance(weight, bool) or weight < 1:
+            raise InputError(f"weight {weight}: a pair counts once, or a whole number of times")
         pairs = as_pairs(truth_rgb8, pred_rgb8, self.data_range)
         statistics = self._measurer.measure(pairs, labels)
         for one in self._running.values():
@@ -253,8 +291,7 @@ class AccumulatorCollection:
         """
         if not isinstance(other, AccumulatorCollection):
             raise InputError(f"cannot merge {type(other).__name__} into an accumulator; give another accumulator")
-        if self._definitions() != other._definitions():
-            raise InputError(f"cannot merge {other._defined()} into {self._defined()}")
+        check_mergeable(self._measurer.metrics, other._measurer.metrics)
         for name, one in self._running.items():
             received = other._running[name]
             if isinstance(one, RunningSum) and isinstance(received, RunningSum):
@@ -262,12 +299,6 @@ class AccumulatorCollection:
             elif isinstance(one, RunningSet) and isinstance(received, RunningSet):
                 one.join(received.rows)
         self.n_images += other.n_images
-
-    def _definitions(self) -> dict[str, dict[str, str]]:
-        return {metric.name: dict(metric.fields) for metric in self._measurer.metrics}
-
-    def _defined(self) -> str:
-        return ", ".join(f"{name} {fields}" for name, fields in self._definitions().items())
 
     def compute(self) -> dict[str, float]:
         """Score of all pairs so far, by metric.
@@ -351,8 +382,7 @@ class Accumulator:
         data_range: DataRange | None = None,
         networks: NetworkOptions | None = None,
     ) -> None:
-        if not isinstance(metric, str):
-            raise InputError("an Accumulator has one metric, by name; AccumulatorCollection takes several")
+        check_single(metric, "an Accumulator", "AccumulatorCollection")
         self._collection = AccumulatorCollection([metric], options, data_range=data_range, networks=networks)
 
     @property

@@ -106,6 +106,92 @@ def test_it_lives_in_a_collection_and_is_cloned(pairs: list[Pair], expected: dic
     assert 0 < float(values["epoch 1 val/auc"]) - float(values["epoch 1 val/auc of 151 thresholds"]) < 0.01
 
 
+def test_other_definitions_are_told_apart_also_where_their_first_batch_says_the_same(pairs: list[Pair]) -> None:
+    """torchmetrics takes metrics whose states agree after the first batch for one, and a photo itself leaves all at zero."""
+    import torchmetrics
+
+    from evalkit.torchmetrics import ScoreMetric
+
+    options = {"exact": AbErrorOptions(), "thresholds": AbErrorOptions(quadrature="thresholds")}
+    collection = torchmetrics.MetricCollection({name: ScoreMetric("ab_auc", one) for name, one in options.items()})
+    truths, predictions = (tensor(*images) for images in zip(*pairs, strict=True))
+    collection.update(truths[:1], truths[:1])
+    collection.update(predictions, truths)
+    for name, value in collection.compute().items():
+        alone = evalkit.Accumulator("ab_auc", options[name])
+        for pair in [(pairs[0][0], pairs[0][0]), *pairs]:
+            alone.update(*pair)
+        assert float(value) == alone.compute()
+    with pytest.raises(InputError, match="cannot merge ab_auc of quad:mean0-150 into ab_auc of quad:exact150"):
+        collection["exact"].merge_state(collection["thresholds"])
+    collection["exact"].persistent(True)
+    collection["thresholds"].persistent(True)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        collection["exact"].load_state_dict(collection["thresholds"].state_dict())
+
+
+def test_metrics_of_one_definition_are_merged(pairs: list[Pair], expected: dict[str, float]) -> None:
+    from evalkit.torchmetrics import ScoreMetrics
+
+    first, second = ScoreMetrics(PAIRWISE), ScoreMetrics(PAIRWISE)
+    truths, predictions = (tensor(*images) for images in zip(*pairs, strict=True))
+    first.update(predictions[:2], truths[:2])
+    second.update(predictions[2:], truths[2:])
+    first.merge_state(second)
+    assert {name: float(value) for name, value in first.compute().items()} == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_no_precision_of_the_module_around_it_rounds_the_states(
+    dtype: str, pairs: list[Pair], expected: dict[str, float]
+) -> None:
+    import torch
+
+    from evalkit.torchmetrics import ScoreMetrics
+
+    module = torch.nn.Module()
+    module.scores = ScoreMetrics(PAIRWISE)
+    truths, predictions = (tensor(*images) for images in zip(*pairs, strict=True))
+    module.scores.update(predictions[:2], truths[:2])
+    module.half().to(getattr(torch, dtype))
+    module.scores.set_dtype(getattr(torch, dtype))
+    module.scores.update(predictions[2:], truths[2:])
+    assert {name: float(value) for name, value in module.scores.compute().items()} == expected
+    assert module.to("meta").scores.n_images.device.type == "meta"
+
+
+def test_a_step_that_fails_loses_nothing_and_one_of_no_image_is_unscored(
+    pairs: list[Pair], expected: dict[str, float]
+) -> None:
+    from evalkit.torchmetrics import ScoreMetrics
+
+    metrics = ScoreMetrics(PAIRWISE)
+    truths, predictions = (tensor(*images) for images in zip(*pairs, strict=True))
+    metrics(predictions[:2], truths[:2])
+    with pytest.raises(InputError, match="holds floats"):
+        metrics(predictions / 255, truths)
+    assert int(metrics.n_images) == 2
+    assert all(np.isnan(float(value)) for value in metrics(predictions[:0], truths[:0]).values())
+    metrics(predictions[2:], truths[2:])
+    assert {name: float(value) for name, value in metrics.compute().items()} == expected
+
+
+def test_it_is_shown_by_its_metrics_and_drawn(pairs: list[Pair]) -> None:
+    import matplotlib.pyplot as plt
+
+    from evalkit.torchmetrics import ScoreMetric, ScoreMetrics
+
+    assert repr(ScoreMetrics(["ab_auc", "psnr_rgb"])) == "ScoreMetrics(ab_auc, psnr_rgb)"
+    metric = ScoreMetric("ab_auc")
+    steps = [metric(tensor(prediction), tensor(truth)) for truth, prediction in pairs]
+    figure, axes = plt.subplots()
+    try:
+        metric.plot(steps, ax=axes)
+        assert axes.lines
+    finally:
+        plt.close(figure)
+
+
 def test_floats_with_a_gradient_are_rounded_as_a_file_would(pairs: list[Pair]) -> None:
     from evalkit.torchmetrics import ScoreMetric
 
@@ -125,6 +211,10 @@ def test_wrong_calls_are_told_in_a_sentence(pairs: list[Pair]) -> None:
         ScoreMetric("ab_auc").compute()
     with pytest.raises(InputError, match="ScoreMetrics takes several"):
         ScoreMetric(["ab_auc"])
+    with pytest.raises(InputError, match="'default' stands for several"):
+        ScoreMetric("default")
+    with pytest.raises(InputError, match="data_range"):
+        ScoreMetric("ab_auc", data_range=(1, 0))
     with pytest.raises(InputError, match="metrics is one text"):
         ScoreMetrics("ab_auc")
 

@@ -246,10 +246,15 @@ class TestTensors:
             (np.full((4, 5, 3), -1.0), (0, 1), "holds values from -1 to -1, far outside of the data_range (0, 1)"),
             (np.full((4, 5, 3), 200.0), (0, 1), "holds values from 200 to 200, far outside of the data_range (0, 1)"),
             (np.full((4, 5, 3), np.nan), (0, 1), "holds values that are not finite"),
-            (np.zeros((4, 5, 3)), (1, 0), "data_range (1, 0): expected two numbers, black and white"),
-            (np.zeros((4, 5, 3)), 255, "data_range 255: expected two numbers"),
             (np.zeros((3, 4, 5), np.uint8), None, "expected shape (H, W, 3) or (N, H, W, 3), got (3, 4, 5)"),
-            (np.zeros((4, 5, 3), np.int64), (0, 1), "expected uint8 values from 0 to 255, got int64"),
+            (np.zeros((4, 5, 3), np.int64), (0, 1), "expected uint8 values from 0 to 255, got int64; if they are from"),
+            (None, (0, 1), "pred_rgb8: expected an array or a tensor of pixels, got NoneType"),
+            ("mine.png", None, "pred_rgb8: expected an array or a tensor of pixels, got str"),
+            (
+                np.ma.masked_less(np.arange(60, dtype=np.uint8).reshape(4, 5, 3), 9),
+                None,
+                "is an array of which a part is masked, and every pixel counts",
+            ),
         ],
     )
     def test_what_would_be_a_guess_is_refused(self, values: np.ndarray, data_range: object, sentence: str) -> None:
@@ -257,6 +262,32 @@ class TestTensors:
         with pytest.raises(InputError, match=re.escape(sentence)):
             running.update(np.zeros((4, 5, 3), np.uint8), values)
         assert running.n_images == 0
+
+    @pytest.mark.parametrize("data_range", [(1, 0), 255, "01", (0, 1, 2), (0, float("nan")), (0.5, 0.5), (0, None)])
+    def test_a_range_that_is_none_is_refused_before_the_first_image(self, data_range: object) -> None:
+        for make in (lambda: Accumulator("ab_auc", data_range=data_range), lambda: evalkit.to_rgb8(0.5, data_range)):
+            with pytest.raises(InputError, match=re.escape(f"data_range {data_range!r}: expected two numbers")):
+                make()
+
+    def test_tensors_without_pixels_are_refused_in_a_sentence(self) -> None:
+        import torch
+
+        for tensor, kind in (
+            (torch.zeros(3, 4, 5, device="meta"), "one on the device meta"),
+            (torch.zeros(3, 4, 5).to_sparse(), "one of layout torch.sparse_coo"),
+        ):
+            with pytest.raises(InputError, match=f"the tensor must be dense and hold values, got {kind}"):
+                evalkit.to_rgb8(tensor, (0, 1))
+
+    def test_a_list_of_tensors_is_a_batch(self, pairs: list[Pair]) -> None:
+        import torch
+
+        images = [torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in pairs[0]]
+        np.testing.assert_array_equal(evalkit.to_rgb8(images), np.stack(pairs[0]))
+        with pytest.raises(InputError, match="the images of a batch must have one size"):
+            evalkit.to_rgb8([images[0], images[1][:, 1:]])
+        with pytest.raises(InputError, match=r"images\[1\]: a tensor has shape"):
+            evalkit.to_rgb8([images[0], images[1][:2]])
 
     def test_a_tensor_with_its_channels_last_is_refused_by_functions_too(self) -> None:
         import torch
@@ -303,7 +334,7 @@ def test_an_update_after_a_result_goes_on(pairs: list[Pair]) -> None:
 def test_what_was_made_otherwise_is_not_merged(other: Accumulator, pairs: list[Pair]) -> None:
     accumulator = accumulated("ab_auc_rebal", pairs[:1])
     before = accumulator.compute()
-    with pytest.raises(InputError, match=f"cannot merge {other.metric.name} .* into ab_auc_rebal"):
+    with pytest.raises(InputError, match=f"cannot merge {other.metric.name} .*into ab_auc_rebal"):
         accumulator.merge(other)
     assert accumulator.compute() == before
 
@@ -314,7 +345,9 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("truth", "prediction", "weight", "message"),
         [
-            (IMAGE, IMAGE, 0, "weight 0: a pair counts at least once"),
+            (IMAGE, IMAGE, 0, "weight 0: a pair counts once, or a whole number of times"),
+            (IMAGE, IMAGE, 1.5, "weight 1.5: a pair counts once, or a whole number of times"),
+            (IMAGE, IMAGE, [1, 2], "weight [1, 2]: a pair counts once"),
             (IMAGE, IMAGE[:3], 1, "truth_rgb8 has shape (4, 5, 3) but pred_rgb8 has (3, 5, 3)"),
             (IMAGE[None], IMAGE, 1, "truth_rgb8 has shape (1, 4, 5, 3) but pred_rgb8 has (4, 5, 3)"),
             (IMAGE / 255, IMAGE, 1, "truth_rgb8: holds floats (float64)"),
@@ -369,6 +402,15 @@ def test_a_network_that_is_not_there_is_told_at_once(
         (
             lambda: Accumulator(["ab_auc"]),
             "an Accumulator has one metric, by name; AccumulatorCollection takes several",
+        ),
+        (lambda: Accumulator("default"), "an Accumulator has one metric, by name; 'default' stands for several"),
+        (lambda: AccumulatorCollection(["ab_auc", 1]), "metrics holds 1; give names"),
+        (lambda: Accumulator("ab_auc", "zhang2016"), "options: expected evalkit.AbErrorOptions, got str"),
+        (lambda: Accumulator("AB_AUC"), "did you mean 'ab_auc'?"),
+        (lambda: Accumulator("lpips"), "did you mean 'lpips_alex'?"),
+        (
+            lambda: Accumulator("ab_auc").merge(Accumulator("ab_auc", AbErrorOptions(quadrature="thresholds"))),
+            "cannot merge ab_auc of quad:mean0-150 into ab_auc of quad:exact150",
         ),
         (lambda: AccumulatorCollection("ab_auc"), "metrics is one text; give a list of names: ['ab_auc']"),
         (lambda: AccumulatorCollection([]), "no metric given"),
