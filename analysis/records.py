@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -56,6 +56,13 @@ class Table(ShownAsTable, Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self.records)
 
+    def __contains__(self, key: object) -> bool:
+        return any(key is record for record in self.records) or key in self._keys()
+
+    def _keys(self) -> Sequence[object]:
+        """By what records are asked for, beside their positions."""
+        return ()
+
     def __getitem__(self, index: int) -> T:
         return self.records[index]
 
@@ -64,11 +71,15 @@ class Table(ShownAsTable, Generic[T]):
         return [record.row() for record in self.records]  # type: ignore[attr-defined]
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame."""
+        """The rows as a pandas DataFrame; all columns also where there is no row."""
         need_pandas()
         import pandas as pd
 
-        return pd.DataFrame(self.rows())
+        return pd.DataFrame(self.rows() or [self.blank_row()])[: len(self)]
+
+    def blank_row(self) -> Row:
+        """The columns where there may be no row, with values of their types."""
+        return {}
 
 
 def replace_results(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["InputError", "NoSuchResultError"]
+from numbers import Integral
+
+__all__ = ["InputError", "NoSuchResultError", "check_whole"]
 
 
 class InputError(ValueError):
@@ -24,3 +26,25 @@ class NoSuchResultError(InputError, KeyError):
     """A result was asked for by a name that it does not have; caught like any ``KeyError`` too."""
 
     __str__ = ValueError.__str__
+
+
+def check_whole(name: str, value: object, least: int | None = None) -> None:
+    """Refuse what is no whole number, or too small a one.
+
+    Parameters
+    ----------
+    name : str
+        What the argument is called.
+    value : object
+        What was given.
+    least : int, optional
+        The smallest that is allowed.
+
+    Raises
+    ------
+    InputError
+        If `value` is of another type, or smaller.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and value < least):
+        bound = "" if least is None else f", at least {least},"
+        raise InputError(f"{name} is {value!r}; a whole number{bound} is needed")

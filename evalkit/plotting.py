@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evalkit.errors import InputError
 from evalkit.needs import need_matplotlib
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def chosen_axes(ax: Axes | None) -> Axes:
     Raises
     ------
     InputError
-        If matplotlib is not installed.
+        If matplotlib is not installed, or what was given is no axes.
     """
     if ax is not None:
+        if not hasattr(ax, "errorbar"):
+            raise InputError(f"ax is {type(ax).__name__}; give the axes to draw on: figure, ax = pyplot.subplots()")
         return ax
     need_matplotlib("plots")
     from matplotlib import pyplot

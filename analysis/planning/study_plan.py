@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -219,7 +220,10 @@ class Plan(ShownAsTable):
         need_pandas()
         import pandas as pd
 
-        return pd.DataFrame(self.shown_rows())
+        rows = [
+            {name: math.nan if value is None else value for name, value in row.items()} for row in self.shown_rows()
+        ]
+        return pd.DataFrame(rows)
 
     @property
     def people_in_all(self) -> int:
@@ -521,6 +525,21 @@ class PlanOptions:
         )
 
 
+def _check_types(options: PlanOptions) -> None:
+    """Refuse texts and fractions in place of numbers, which a formula would meet far from here."""
+    if not isinstance(options, PlanOptions):
+        raise InputError(
+            f"options is {type(options).__name__}; analysis.PlanOptions(difference=5) is what a plan is made of"
+        )
+    for one in fields(options):
+        value, kind = getattr(options, one.name), str(one.type).removesuffix(" | None")
+        if value is None and str(one.type) != kind:
+            continue
+        needed = {"int": Integral, "float": Real}.get(kind)
+        if needed and (isinstance(value, bool) or not isinstance(value, needed)):
+            raise InputError(f"{one.name} is {value!r}; a {'whole ' * (kind == 'int')}number is needed")
+
+
 def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan:
     """Find the participants that a goal needs, for one or several numbers of images, and simulate the first answer.
 
@@ -548,6 +567,7 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
     >>> plan.rows[0].participants, round(plan.other_rate, 2)
     (30, 0.4)
     """
+    _check_types(options)
     goal, design, model = options.goal(), options.design(), options.model()
     drawn: list[PlanningModel] = []
     if pilot is not None:

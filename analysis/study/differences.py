@@ -118,6 +118,12 @@ class Comparisons(Table[Comparison]):
         "method_a", "method_b", "difference", "ci_low", "ci_high", "p_value", "p_holm", "note",
     )  # fmt: skip
 
+    def blank_row(self) -> Row:
+        """The columns of no comparison: of one method there is none."""
+        return Comparison(
+            method_a="", method_b="", result=None, p_holm=math.nan, equivalence_p=math.nan, probability_less=math.nan
+        ).row()
+
 
 def comparisons(
     trials: TrialTable | pd.DataFrame,

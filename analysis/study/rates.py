@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -83,7 +83,7 @@ class MethodRate:
 
     method: str
     mean: CrossedMean | None
-    paper: BootstrapDistribution | None
+    paper: BootstrapDistribution | None = field(repr=False)
     n_trials: int
     vigilance_accuracy: float
     equivalence_p: float
@@ -181,8 +181,10 @@ class FoolRates(Table[MethodRate]):
         for record in self.records:
             if record.method == key:
                 return record
-        names = [record.method for record in self.records]
-        raise NoSuchResultError(f"in these rates {unknown_name('method', str(key), names)}")
+        raise NoSuchResultError(f"in these rates {unknown_name('method', str(key), self._keys())}")
+
+    def _keys(self) -> list[str]:
+        return [record.method for record in self.records]
 
 
 def fool_rates(

@@ -155,6 +155,9 @@ def as_trials(trials: TrialTable | pd.DataFrame) -> TrialTable:
         raise InputError(f"trials is a text; analysis.read_trials({str(trials)!r}) reads a file")
     if not (hasattr(trials, "columns") and hasattr(trials, "notna")):
         raise InputError(f"trials is {type(trials).__name__}; a TrialTable or a pandas data frame is needed")
+    twice = sorted({str(name) for name in trials.columns[trials.columns.duplicated()]})
+    if twice:
+        raise InputError(f"the data frame names a column {twice[0]!r} twice; one of each is allowed.")
     cells = {str(name): trials[name].astype(object).where(trials[name].notna(), None).tolist() for name in trials}
     return check_trials(table_of_records("the data frame", cells))
 

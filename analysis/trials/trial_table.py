@@ -378,18 +378,22 @@ def _check_columns(source: str, columns: Mapping[str, npt.NDArray[Any]], preset:
     instead = " (or fooled, instead of real_position and response)" if "real_position" in absent else ""
     raise InputError(
         f"{source} has no column {', '.join(hints)}{instead}; it has {some_names(columns, 12)}. "
-        "Name the columns of another tool with --column OURS=THEIRS."
+        "Name the columns of another tool with --column OURS=THEIRS (in Python rename those of a data frame, or give read_trials "
+        "an analysis.ColumnMapping)."
     )
 
 
 def _parse(raw: RawTable, spec: Column, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if spec.kind == "number":
         cells = raw.with_points(cells)
+        if spec.name == "fooled":
+            cells = _truth_values_as_numbers(cells)
         try:
             return np.where(cells == "", "nan", cells).astype(np.float64)
         except ValueError:
             bad = np.array([not _is_number(cell) for cell in cells])
-            _refuse_where(raw, bad, f"has {spec.name} {{cell!r}}; a number or an empty cell is allowed", cells)
+            allowed = "a number, true, false" if spec.name == "fooled" else "a number"
+            _refuse_where(raw, bad, f"has {spec.name} {{cell!r}}; {allowed} or an empty cell is allowed", cells)
     if spec.name == "excluded":
         cells = np.char.lower(cells)
     if spec.choices:
@@ -397,6 +401,12 @@ def _parse(raw: RawTable, spec: Column, cells: npt.NDArray[Any]) -> npt.NDArray[
         bad = ~np.isin(cells, ("", *spec.choices))
         _refuse_where(raw, bad, f"has {spec.name} {{cell!r}}; {allowed} or an empty cell is allowed", cells)
     return cells
+
+
+def _truth_values_as_numbers(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``true`` and ``false``, as Python, R and JSON write them, as 1 and 0."""
+    lower = np.char.lower(cells)
+    return np.where(lower == "true", "1", np.where(lower == "false", "0", cells))
 
 
 def _is_number(cell: str) -> bool:
@@ -548,7 +558,8 @@ def _check_duplicates(table: TrialTable, duplicates: Literal["error", "first"]) 
     raise InputError(
         f"{table.source} has two trials of participant {table['participant'][later]} on image "
         f"{table['image'][later]} of method {shown} (rows {table.row[earlier]} and {table.row[later]}); "
-        "one is allowed. Keep the first of each with --duplicates first."
+        "one is allowed. Keep the first of each with --duplicates first (in Python read_trials(..., duplicates='first'), or the data "
+        "frame's drop_duplicates)."
     )
 
 

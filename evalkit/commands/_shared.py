@@ -81,7 +81,8 @@ def image_list_option(function: F) -> F:
     """Add --images."""
     return click.option(
         "--images", type=click.Path(), default=None, metavar="FILE",
-        help="Text file with the names of the images to keep, one per line, with or without extension.",
+        help="Text file with the names of the images to keep, one per line, with or without extension; lines that begin "
+        "with # are comments.",
     )(function)  # fmt: skip
 
 

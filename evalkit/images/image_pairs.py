@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar, overload
@@ -438,15 +438,22 @@ class NameIndex:
         return next((self._by_file_name[file] for file in files if file in self._by_file_name), set())
 
 
-def read_image_names(path: PlaceLike, names: Iterable[str]) -> frozenset[str]:
+def list_name(images: PlaceLike | Collection[str]) -> str:
+    """What sentences call a list of images: its file, or the argument."""
+    return str(images) if isinstance(images, str | os.PathLike | ImagePlace) else "images"
+
+
+def read_image_names(images: PlaceLike | Collection[str], names: Iterable[str]) -> frozenset[str]:
     """Read a list of images, and find each among the names of a run.
 
     Parameters
     ----------
-    path : path-like or str
-        Text file, or the address of one, of one image per line, in UTF-8 with or without a byte-order mark: names as results have them, or file
-        names with the ending of an image (``ILSVRC2012_val_00000001.JPEG``, as ``evalkit datasets`` writes them), with
-        or without the folders above them, in any Unicode normal form.
+    images : path-like, str or collection of str
+        Text file, or the address of one, of one image per line, in UTF-8 with or without a byte-order mark: names as
+        results have them, or file names with the ending of an image (``ILSVRC2012_val_00000001.JPEG``, as
+        ``evalkit datasets`` writes them), with or without the folders above them, in any Unicode normal form. Empty
+        lines and comments, which begin with ``#`` (unless an image is called so), do not count. A list or a set holds the
+        names themselves.
     names : iterable of str
         Names of the images of the run.
 
@@ -460,13 +467,12 @@ def read_image_names(path: PlaceLike, names: Iterable[str]) -> frozenset[str]:
     InputError
         When the file cannot be read or holds no names, or a line names none or several of the images.
     """
-    try:
-        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a text file of image names ({error_reason(error)}).") from None
+    path = list_name(images)
+    lines = _listed_lines(images)
+    in_run = NameIndex(names)
+    lines = [line for line in lines if not line.startswith("#") or in_run.matches(line)]  # the rest are comments
     if not lines:
         raise InputError(f"{path}: holds no image names; one per line is expected.")
-    in_run = NameIndex(names)
     kept: set[str] = set()
     unknown = []
     for line in lines:
@@ -484,6 +490,21 @@ def read_image_names(path: PlaceLike, names: Iterable[str]) -> frozenset[str]:
             f"({some_names(unknown)})."
         )
     return frozenset(kept)
+
+
+def _listed_lines(images: PlaceLike | Collection[str]) -> list[str]:
+    if isinstance(images, str | os.PathLike | ImagePlace):
+        try:
+            lines: Collection[str] = read_text(images).splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{images}: cannot be read as a text file of image names ({error_reason(error)})."
+            ) from None
+    elif isinstance(images, Collection) and all(isinstance(name, str) for name in images):
+        lines = images
+    else:
+        raise InputError(f"images is {type(images).__name__}; give a text file of names, or a list of them")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def check_same_size(name: str, method: str, truth_shape: Sequence[int], prediction_shape: Sequence[int]) -> None:

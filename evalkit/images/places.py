@@ -240,6 +240,8 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
     """
     if isinstance(given, ImagePlace):
         return given
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"a folder or an address is needed, not {type(given).__name__}")
     text = os.fspath(given).removeprefix("file://")
     if SCHEME.match(text) is None:
         path = Path(text).expanduser()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import BoolArray, FloatArray
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_whole
 from evalkit.metrics.base import ImageStatistics, Metric, SetMetric, SumMetric, exact_sum
 from evalkit.metrics.blocks import BlockMetric
 from evalkit.resampling.intervals import (
@@ -65,6 +65,7 @@ class Estimate:
 
 def check_n_bootstrap(n_bootstrap: int) -> None:
     """Refuse numbers of replicates that give no interval; 0 leaves the intervals out."""
+    check_whole("n_bootstrap", n_bootstrap)
     if n_bootstrap != 0 and n_bootstrap < 100:
         raise InputError(
             f"{counted(n_bootstrap, 'bootstrap replicate')} {agree(n_bootstrap, 'is', 'are')} too few for an interval; allowed: 0 or at least 100"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Any
 
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.datasets.labels import labels_digest, labels_for
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_whole
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decoder_versions
 from evalkit.images.image_pairs import (
     FolderScan,
     PairTable,
     check_folders,
+    list_name,
     pair_scans,
     read_image_names,
     scan_folder,
@@ -261,7 +262,7 @@ def make_plan(
     truth: PlaceLike,
     methods: Mapping[str, PlaceLike | None],
     *,
-    images: PlaceLike | None = None,
+    images: PlaceLike | Collection[str] | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -285,6 +286,14 @@ def make_plan(
         Unknown metric or built-in method, bad size or fit, folders that do not match.
     """
     _check_request(methods, size, fit, resample)
+    check_whole("seed", seed, 0)
+    for what, value, kind, name in (
+        ("options", options, AbErrorOptions, "evalkit.AbErrorOptions"),
+        ("networks", networks, NetworkOptions, "evalkit.NetworkOptions"),
+        ("decoding", decoding, DecodeOptions, "evalkit.images.image_files.DecodeOptions"),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise InputError(f"{what} is {type(value).__name__}; {name}(...) is needed")
     options, networks = options or AbErrorOptions(), networks or NetworkOptions()
     networks = replace(networks, cache=chosen_cache_folder(networks.cache))
     names = with_companions(expand_default(metrics))
@@ -361,6 +370,8 @@ def _check_request(methods: Mapping[str, PlaceLike | None], size: int | None, fi
     if not methods:
         raise InputError("no method given; name at least one with --method NAME=DIR, or --method gray")
     for name, folder in methods.items():
+        if not isinstance(name, str):
+            raise InputError(f"methods names {name!r}; a method's name is a text: {{'mine': 'out/mine'}}")
         if folder is None and name not in BUILTIN_METHODS:
             raise InputError(f"method {name!r} has no folder; allowed without one: {', '.join(BUILTIN_METHODS)}")
     if size is not None and size not in SIZES:
@@ -374,7 +385,7 @@ def _check_request(methods: Mapping[str, PlaceLike | None], size: int | None, fi
 def _find_files(
     truth: Path | ImagePlace,
     folders: Mapping[str, Path | ImagePlace],
-    images: PlaceLike | None,
+    images: PlaceLike | Collection[str] | None,
     *,
     allow_missing: bool,
 ) -> tuple[PairTable[ImageFile], Group]:
@@ -392,7 +403,7 @@ def _find_files(
         for name, scan in scans.items():
             if not scan.images:
                 raise InputError(
-                    f"method '{name}' ({scan.folder}): holds none of the {counted(len(truths.images), 'photo')} that {images} names."
+                    f"method '{name}' ({scan.folder}): holds none of the {counted(len(truths.images), 'photo')} that {list_name(images)} names."
                 )
     files_of_samples = {
         name: files for name, scan in scans.items() if (files := sample_files(scan, truths.images)) is not None

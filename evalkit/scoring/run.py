@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_whole
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.places import PlaceLike, changed_since_listed, check_is_folder, modified_at
 from evalkit.metrics import DEFAULT_METRICS
@@ -46,7 +46,7 @@ def score(
     methods: Mapping[str, PlaceLike | None],
     *,
     out: str | Path | None = None,
-    images: PlaceLike | None = None,
+    images: PlaceLike | Collection[str] | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: AbErrorOptions | None = None,
     size: int | None = None,
@@ -80,9 +80,9 @@ def score(
         methods ``truth``, ``gray`` and ``random``.
     out : path, optional
         Folder for the results; without it they live in memory only.
-    images : path or str, optional
-        Text file, or the address of one, with the names of the photos to score, one per line, with or without extension; the others of `truth`,
-        and what methods made of them, are left aside. By default all.
+    images : path, str or collection of str, optional
+        Names of the photos to score, with or without extension: a text file, or the address of one, with one per line, or
+        a list of them. The others of `truth`, and what methods made of them, are left aside. By default all.
     metrics : sequence of str
         Names as listed by ``evalkit metrics``; ``default`` stands for those that are computed by default.
     options : AbErrorOptions, optional
@@ -155,8 +155,9 @@ def score(
         notify(f"{', '.join(names)} will stay unscored: {reason}")
     if executor is not None and workers != 1:
         raise InputError(f"{workers} workers and an executor: give one of the two")
-    if workers < 1:
-        raise InputError(f"{workers} workers: at least 1 is needed")
+    check_whole("workers", workers, 1)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InputError(f"progress is {type(progress).__name__}; True, False or a function of two numbers is needed")
     check_n_bootstrap(n_bootstrap)
     size_limit()  # refused before the first image, if at all
     if out is None:

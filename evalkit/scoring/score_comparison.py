@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -200,7 +201,7 @@ def compare_runs(
     InputError
         If the signatures of a metric differ (the fields are named), nothing is shared, or a metric is in one run only.
     """
-    runs = [_read_run(Path(first)), _read_run(Path(second))]
+    runs = [_read_run(first), _read_run(second)]
     scores = [run.scores for run in runs]
     pairs = _method_pairs(scores)
     shared = [name for name in scores[0].metrics if name in scores[1].metrics]
@@ -241,7 +242,7 @@ def compare_methods(
     InputError
         If the run has no method of that name, or no other, or lacks a metric.
     """
-    run = _read_run(Path(out))
+    run = _read_run(out)
     scores = run.scores
     if baseline not in scores.methods:
         raise InputError(f"{out} has no method {baseline!r}; it has {', '.join(scores.methods)}")
@@ -435,8 +436,13 @@ class _Run:
         return {(score.method, score.metric): score for score in self.scores.summary}
 
 
-def _read_run(folder: Path) -> _Run:
+def _read_run(run: str | Path) -> _Run:
     """Read the shards once, for the scores and for the differences, which get intervals of their own."""
+    if not isinstance(run, str | PathLike):
+        raise InputError(
+            f"a run is named by its folder, not by {type(run).__name__}: that of evalkit.score(..., out=FOLDER)"
+        )
+    folder = Path(run)
     record = RunRecord.from_json(folder / "run.json")
     statistics = _statistics_of(folder)
     metrics = create_metrics(record.metrics, record.options, record.setups)

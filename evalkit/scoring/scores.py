@@ -173,6 +173,10 @@ class Scores(ShownAsTable):
         )
         raise NoSuchResultError(f"in these scores {unknown_name(what, str(name), allowed)}")
 
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a method of this name, or a score of ``(method, metric)``."""
+        return key in self.methods or key in {(score.method, score.metric) for score in self.summary}
+
     def shown_title(self) -> str:
         """How many images; what the numbers are."""
         n_images = len(self.per_image) // max(len(self.methods), 1)

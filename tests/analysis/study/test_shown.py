@@ -52,13 +52,59 @@ def test_missing_cells_of_a_frame_are_unscored_whatever_their_type(kind) -> None
     [
         ("trials.csv", r"trials is a text; analysis.read_trials\('trials.csv'\) reads a file"),
         ([1, 2], "trials is list; a TrialTable or a pandas data frame is needed"),
-        (frame().drop(columns="participant"), "the data frame"),
+        (frame().drop(columns="participant"), "the data frame .*in Python rename those of a data frame"),
+        (frame().assign(fooled="yes"), "fooled 'yes'; a number, true, false or an empty cell is allowed"),
+        (pd.concat([frame(), frame()[["image"]]], axis=1), "the data frame names a column 'image' twice"),
+        (pd.concat([frame(), frame()]), "in Python .*drop_duplicates|no column method_first"),
     ],
 )
 def test_what_is_no_table_of_trials_is_told(given, sentence) -> None:
     for function in (analysis.fool_rates, analysis.comparisons, analysis.analyze_preferences):
         with pytest.raises(InputError, match=sentence):
             function(given)
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
+def test_truth_values_may_be_words(words, tmp_path) -> None:
+    table = frame()
+    table["fooled"] = [words[0] if fooled else words[1] for fooled in table["fooled"]]
+    wanted = analysis.fool_rates(frame()).to_frame()
+    pd.testing.assert_frame_equal(analysis.fool_rates(table).to_frame(), wanted)
+    table.to_csv(tmp_path / "trials.csv", index=False)
+    pd.testing.assert_frame_equal(analysis.fool_rates(analysis.read_trials(tmp_path / "trials.csv")).to_frame(), wanted)
+
+
+def test_frames_have_their_columns_without_a_row_and_numbers_where_a_cell_is_empty() -> None:
+    of_one = frame().query("method == 'other'")
+    nothing = analysis.comparisons(of_one).to_frame()
+    pd.testing.assert_series_equal(nothing.dtypes, analysis.comparisons(frame()).to_frame().dtypes)
+    assert len(nothing) == 0
+    plan = analysis.plan_study(analysis.PlanOptions(difference=10, images=400, simulate=0)).to_frame()
+    assert {"participants_low", "participants_high"} <= set(plan)
+    assert all(kind in ("int64", "float64") for kind in plan.dtypes.astype(str))
+
+
+def test_a_rate_is_asked_for_by_its_method(trials) -> None:
+    rates = analysis.fool_rates(trials)
+    assert "other" in rates
+    assert rates.records[0] in rates
+    assert "third" not in rates
+    assert len(repr(rates["other"])) < 1500  # not the whole distribution of its bootstrap
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"difference": "10"}, "difference is '10'; a number is needed"),
+        ({"images": 400.5}, "images is 400.5; a whole number is needed"),
+        ({"participants": True}, "participants is True; a whole number is needed"),
+    ],
+)
+def test_a_plan_refuses_what_is_no_number(options, sentence) -> None:
+    with pytest.raises(InputError, match=sentence):
+        analysis.plan_study(analysis.PlanOptions(**options))
+    with pytest.raises(InputError, match=r"options is dict; analysis\.PlanOptions"):
+        analysis.plan_study(options)
 
 
 def test_trials_say_what_they_are(trials) -> None:
@@ -98,6 +144,8 @@ def test_rates_are_drawn_on_the_axes_that_are_given(trials) -> None:
 
     rates = analysis.fool_rates(trials)
     axes = Figure().subplots()
+    with pytest.raises(InputError, match="ax is Figure; give the axes to draw on"):
+        rates.plot(axes.figure)
     assert rates.plot(axes) is axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         record.method for record in reversed(rates.records)

@@ -143,7 +143,7 @@ BAD_CELLS = [
     ({"kind": ""}, r"row 7 has no kind"),
     ({"participant": ""}, r"row 7 has no participant; every trial needs one"),
     ({"image": " "}, r"row 7 has no image"),
-    ({"fooled": "yes"}, r"row 7 has fooled 'yes'; a number or an empty cell is allowed"),
+    ({"fooled": "yes"}, r"row 7 has fooled 'yes'; a number, true, false or an empty cell is allowed"),
     ({"fooled": 3}, r"row 7 has fooled 3; 0, 1"),
     ({"response_ms": "1,5"}, r"row 7 has response_ms '1,5'"),
     ({"real_position": "left"}, r"row 7 has real_position 'left'; first, second or an empty cell is allowed"),

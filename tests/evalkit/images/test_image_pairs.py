@@ -346,8 +346,11 @@ def test_a_list_of_names_is_read_as_people_keep_it(tmp_path: Path) -> None:
     lines = ["ILSVRC2012_val_00000003.JPEG", "./sub/b.v2.png", unicodedata.normalize("NFD", "é") + ".jpg", "x.JPEG"]
     path = tmp_path / "list.txt"
     for start, newline in ((b"", "\n"), (b"\xef\xbb\xbf", "\r\n")):
-        path.write_bytes(start + newline.join([*lines, "", ""]).encode())
+        path.write_bytes(start + newline.join(["# chosen by hand", *lines, "", lines[0], "#y", ""]).encode())
         assert read_image_names(path, names) == set(names) - {"y"}
+    assert read_image_names([f"/elsewhere/{line}" for line in lines], names) == set(names) - {"y"}
+    path.write_text("#1\n#2\n")
+    assert read_image_names(path, ["#1", "2"]) == {"#1"}  # an image may be called so
     path.write_text("b.v2\n")
     assert read_image_names(path, names) == {"sub/b.v2"}
 
@@ -358,6 +361,7 @@ def test_a_list_of_names_is_read_as_people_keep_it(tmp_path: Path) -> None:
         ("a\nzebra.png\n", r"1 of 2 names is not among the 3 images of the run \(zebra\.png\)"),
         ("same", r"'same' may be one/same, two/same; write the folder in front"),
         ("\n \n", "holds no image names; one per line is expected"),
+        ("# a\n", "holds no image names; one per line is expected"),
     ],
 )
 def test_lists_of_unknown_or_ambiguous_names_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -365,3 +369,9 @@ def test_lists_of_unknown_or_ambiguous_names_are_refused(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_image_names(path, ["a", "one/same", "two/same"])
+
+
+@pytest.mark.parametrize("given", [3, [1, 2], {"a": None}.values()])
+def test_what_is_no_list_of_names_is_told(given: object) -> None:
+    with pytest.raises(InputError, match=r"images is .*; give a text file of names, or a list of them"):
+        read_image_names(given, ["a"])

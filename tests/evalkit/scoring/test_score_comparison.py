@@ -126,6 +126,13 @@ def test_a_summary_without_statistics_is_refused_with_what_to_do(tmp_path: Path,
         compare_runs(finished[0], tmp_path / "rescored")
 
 
+def test_runs_are_named_by_their_folders(finished: Finished) -> None:
+    _, scores = finished
+    for compared in (lambda: compare_runs(scores, scores), lambda: compare_methods(scores, "dull")):
+        with pytest.raises(InputError, match="a run is named by its folder, not by Scores"):
+            compared()
+
+
 def test_methods_of_one_run_are_compared_with_a_baseline_as_two_runs_would_be(
     tmp_path: Path, photo_set: Path, finished: Finished, quick_score: QuickScore
 ) -> None:

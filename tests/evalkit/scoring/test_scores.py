@@ -139,6 +139,9 @@ def test_what_scores_show_of_themselves(finished: Finished) -> None:
     [
         (("t", "m"), r"methods is str; give a mapping of names to folders"),
         (("t", ["m"]), r"methods is list; give a mapping of names to folders"),
+        (("t", {3: "m"}), r"methods names 3; a method's name is a text"),
+        (("t", {"mine": 3}), r"a folder or an address is needed, not int"),
+        ((np.zeros(3), {"gray": None}), r"a folder or an address is needed, not ndarray"),
         (("t", {"gray": None}, "ab_auc"), r"metrics is one text; give a list of names: \['ab_auc'\]"),
         (("t", {"gray": None}, ["psnr"]), r"there is no metric 'psnr' \(did you mean 'psnr_rgb'\?\)"),
         (("t", {"gray": None}, ["SSIM"]), r"there is no metric 'SSIM' \(did you mean 'ssim_rgb'\?\)"),
@@ -149,6 +152,23 @@ def test_wrong_calls_are_told_in_a_sentence(arguments: tuple, sentence: str) -> 
     truth, methods, *metrics = arguments
     with pytest.raises(InputError, match=sentence):
         evalkit.score(truth, methods, **({"metrics": metrics[0]} if metrics else {}))
+
+
+def test_methods_and_numbers_are_found_in_scores(finished: Finished) -> None:
+    _, scores = finished
+    assert "dull" in scores
+    assert ("dull", "ab_auc") in scores
+    assert "dul" not in scores
+    assert ("dull", "psnr") not in scores
+    with pytest.raises(InputError, match="ax is str; give the axes to draw on"):
+        scores.plot_curves("curves.pdf")
+
+
+def test_images_may_be_listed_in_python(finished: Finished, photo_set: Path, quick_score: QuickScore) -> None:
+    out, scores = finished
+    kept = [f"i{i:02d}" for i in range(0, 70, 10)]
+    chosen = quick_score(photo_set, None, images=kept)
+    assert chosen.summary_csv() == scores.rescored(out, images=kept).summary_csv()
 
 
 def test_to_frame_is_the_summary(finished: Finished) -> None:
