@@ -8,7 +8,7 @@ from pathlib import Path
 from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import check_method_name
-from evalkit.images.places import ImagePlace, place_of
+from evalkit.images.places import ImagePlace, place_of, with_home
 from evalkit.wording import unknown_name
 
 __all__ = ["parse_method_option", "parse_method_options", "parse_method_places"]
@@ -41,7 +41,7 @@ def parse_method_option(text: str) -> tuple[str, Path | None]:
     'ours v2'
     """
     name, folder = _name_and_folder(text)
-    return name, None if folder is None else Path(folder).expanduser()
+    return name, None if folder is None else with_home(folder)
 
 
 def _name_and_folder(text: str) -> tuple[str, str | None]:
@@ -71,9 +71,7 @@ def parse_method_options(texts: Iterable[str]) -> dict[str, Path | None]:
     InputError
         As `parse_method_option`, and when a name is given twice.
     """
-    return {
-        name: None if folder is None else Path(folder).expanduser() for name, folder in _named_folders(texts).items()
-    }
+    return {name: None if folder is None else with_home(folder) for name, folder in _named_folders(texts).items()}
 
 
 def parse_method_places(texts: Iterable[str], cache: Path | None = None) -> dict[str, Path | ImagePlace | None]:

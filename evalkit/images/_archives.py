@@ -305,6 +305,8 @@ def _told(objects: Objects, archive: StoredObject, action: Callable[[], T], name
     def checked() -> T:
         try:
             return action()
+        except InputError:
+            raise
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
             raise _damaged(where, error) from None
         except (NotImplementedError, RuntimeError) as error:  # of zipfile: an unknown compression, a password

@@ -328,8 +328,8 @@ class Objects:
     def _open(self, url: str) -> tuple[Any, str]:
         try:
             return _file_system(url)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"{address_without_secrets(url)}: cannot be opened ({_said(error)}).") from None
+        except Exception as error:  # of chained addresses, whose archive is opened at once, of any kind
+            raise InputError(f"{address_without_secrets(url)}: cannot be opened ({_opening_reason(error)}).") from None
 
     def _tried(self, fs: Any, action: Callable[[], T], address: str) -> T:
         attempts = 1 if hasattr(fs, "retries") else ATTEMPTS
@@ -468,9 +468,15 @@ def _reason(error: BaseException) -> str:
         return "the connection broke in the middle of the answer"
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"):
         return "no credentials are found"
+    if type(error).__name__ == "TooManyRedirects":
+        return "the server sends from one address to the next without end"
     if "Connect" in type(error).__name__:
         return "no server answers there"
     return _said(error)
+
+
+def _opening_reason(error: BaseException) -> str:
+    return _reason(error) if isinstance(error, OSError) else _said(error)
 
 
 def _said(error: BaseException) -> str:

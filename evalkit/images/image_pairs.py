@@ -21,6 +21,7 @@ from evalkit.images.places import (
     ImageFile,
     ImagePlace,
     PlaceLike,
+    archives_in,
     check_is_folder_here,
     files_below,
     lie_in_one_another,
@@ -161,13 +162,18 @@ def scan_folder(folder: Path | ImagePlace) -> FolderScan[ImageFile]:
                 continue
         key = _key(path.removesuffix(suffix), file, folder)
         if key in images:
+            names = (images[key].name, file.name)
+            if names[0] == names[1]:  # of two shards or tables, or twice in one
+                names = (str(images[key]), str(file))
+            twice = f"{names[0]} is there twice: two images" if names[0] == names[1] else f"{names[0]} and {names[1]}"
             raise InputError(
-                f"{folder}: {images[key].name} and {file.name} share the name '{key}'; images are matched by name "
-                "without extension, so remove one."
+                f"{folder}: {twice} share the name '{key}'; images are matched by name without extension, so remove one."
             )
         images[key] = file
     if not images:
-        raise InputError(f"{folder}: holds no image that can be read ({FORMATS}){_of_another_kind(ignored)}.")
+        raise InputError(
+            f"{folder}: holds no image that can be read ({FORMATS}){_of_another_kind(ignored)}{archives_in(folder)}."
+        )
     return FolderScan(folder, {key: images[key] for key in sorted(images)}, tuple(sorted(ignored, key=str)))
 
 

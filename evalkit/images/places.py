@@ -36,6 +36,7 @@ __all__ = [
     "ImagePlace",
     "PlaceLike",
     "PlacedImage",
+    "archives_in",
     "changed_since_listed",
     "check_is_folder",
     "check_is_folder_here",
@@ -50,9 +51,11 @@ __all__ = [
     "size_of",
     "starts_like_an_image",
     "state_of",
+    "with_home",
 ]
 
 SCHEME = re.compile(r"(\w+::)*[A-Za-z][A-Za-z0-9+.-]+://")
+COMPRESSED_TAR = re.compile(r"(.*\.(?:tar\.(?:gz|bz2|xz|zst)|tgz|tbz2|txz))(?:#[^#]*)?", re.IGNORECASE | re.DOTALL)
 FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
 """What `Path` makes of an address."""
 
@@ -81,7 +84,7 @@ class ImagePlace:
     part: str = ""
 
     def __str__(self) -> str:
-        inner = posixpath.join(self.below, self.pattern)
+        inner = posixpath.join(self.below, self.pattern).rstrip("/")
         if self.kind == "objects":
             return posixpath.join(str(self.objects), self.pattern) if self.pattern else str(self.objects)
         address = f"{self.kind}://{inner}::{self.objects}" if inner else str(self.objects)
@@ -116,10 +119,13 @@ class ImagePlace:
                     is_empty = False
                     yield PlacedImage(place=self, key=key, entry=archive, member=member)
         if is_empty and self.part and self.kind == "tar":
-            raise InputError(
-                f"{self}: no image there is called NAME.{self.part}.png or the like; the word before the ending is one of "
-                f"{some_names(sorted(parts - {''}), 10) or 'none'}."
+            words = some_names(sorted(parts - {""}), 10)
+            known = (
+                f"the word before the ending is one of {words}"
+                if words
+                else "no name there has a word before its ending"
             )
+            raise InputError(f"{self}: no image there is called NAME.{self.part}.png or the like; {known}.")
 
     def _members(self, archive: StoredObject) -> Iterator[Member]:
         if self.kind == "zip":
@@ -143,9 +149,12 @@ class ImagePlace:
             return None
         if self.part:
             stem, suffix = posixpath.splitext(path)
-            if suffix.lower() not in IMAGE_SUFFIXES or not stem.endswith(f".{self.part}"):
+            word, asked = posixpath.splitext(self.part)
+            if asked.lower() not in IMAGE_SUFFIXES:  # else the field is named as WebDataset does, with its ending
+                word, asked = self.part, suffix
+            if suffix.lower() not in IMAGE_SUFFIXES or suffix != asked or not stem.endswith(f".{word}"):
                 return None
-            path = stem.removesuffix(f".{self.part}") + suffix
+            path = stem.removesuffix(f".{word}") + suffix
         return path
 
 
@@ -243,8 +252,11 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
     if not isinstance(given, str | os.PathLike):
         raise InputError(f"a folder or an address is needed, not {type(given).__name__}")
     text = os.fspath(given).removeprefix("file://")
+    if not text:
+        raise InputError("the name of a folder is empty; a folder or an address is needed")
+    _refuse_compressed(text)
     if SCHEME.match(text) is None:
-        path = Path(text).expanduser()
+        path = with_home(text)
         if FLATTENED.match(text) and not path.exists():
             raise InputError(
                 f"{address_without_secrets(text)}: an address loses a slash when it is made a path; give it as text."
@@ -258,6 +270,29 @@ def place_of(given: PlaceLike, cache: str | os.PathLike[str] | None = None) -> P
             return path
     place = _address(text, chosen_copies_folder(cache))
     return replace(place, objects=replace(place.objects, cache=None)) if place.objects.is_local else place
+
+
+def with_home(text: str) -> Path:
+    """A path with a leading ``~`` expanded.
+
+    Raises
+    ------
+    InputError
+        When there is no such home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"{text}: nobody here has such a home folder") from None
+
+
+def _refuse_compressed(text: str) -> None:
+    address = COMPRESSED_TAR.match(text)
+    if address and not Path(text).is_dir():
+        raise InputError(
+            f"{address_without_secrets(address[1])}: is a compressed tar archive, so that no image can be read without all "
+            "before it; unpack it, or write the archive without compression (images are compressed already)"
+        )
 
 
 def check_is_here(path: Path) -> None:
@@ -295,7 +330,31 @@ def check_is_folder_here(path: Path) -> None:
     """
     if not path.is_dir():
         check_is_here(path)
-        raise InputError(f"{path}: {'is a file, not a folder' if path.exists() else 'no such folder'}.")
+        raise InputError(f"{path}: {'is a file, not a folder' if path.exists() else 'no such folder'}{_perhaps(path)}.")
+
+
+def _perhaps(path: Path) -> str:
+    """What was probably meant by a folder that is none: shards of a folder, or a folder in an archive."""
+    folder, hash_sign, part = str(path).rpartition("#")
+    if hash_sign and Path(folder).is_dir():
+        kinds = sorted({own.suffix.lower() for own in Path(folder).iterdir() if _kind(own.name) in ("tar", "parquet")})
+        return "".join(f"; name the files in it, as in '{folder}/*{kind}#{part}'" for kind in kinds[:1])
+    for archive in path.parents:
+        kind = _kind(archive.name)
+        if kind in ("zip", "tar") and archive.is_file():
+            inner = path.relative_to(archive).as_posix()
+            return f"; a folder in an archive is written {kind}://{inner}::{archive}"
+    return ""
+
+
+def archives_in(folder: Path | ImagePlace) -> str:
+    """For a folder without images: the archives and tables that lie there, with how one is named; or nothing."""
+    if isinstance(folder, ImagePlace):
+        return ""
+    names = sorted(own.name for own in folder.iterdir() if _kind(own.name) != "objects" and own.is_file())
+    return (
+        f"; it holds {some_names(names)}: name an archive or a table itself, as in {folder / names[0]}" if names else ""
+    )
 
 
 def check_is_folder(target: Path) -> None:
@@ -346,7 +405,7 @@ def _address(text: str, cache: Path | None) -> ImagePlace:
 
 def _absolute(address: str) -> str:
     """An address that means the same in every process: a path of this machine from its root."""
-    return address if SCHEME.match(address) or "::" in address else str(Path(address).expanduser().absolute())
+    return address if SCHEME.match(address) or "::" in address else str(with_home(address).absolute())
 
 
 def _kind(address: str) -> str:

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from evalkit.errors import InputError, check_whole
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
@@ -30,7 +31,7 @@ from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.run_lock import LOCK_FILES, locked
 from evalkit.scoring.scores import Scores, summarise
-from evalkit.scoring.statistics_store import block_of, note_of, read_shard, shard_paths
+from evalkit.scoring.statistics_store import block_of, check_shards, note_of, read_shard, shard_paths, shard_rows
 from evalkit.scoring.torchrun import serve_unless_first
 from evalkit.scoring.workers import end_if_unguarded, run_blocks
 from evalkit.wording import agree, counted, some_names
@@ -286,8 +287,13 @@ def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
     finished = RunRecord.from_json(target / "run.json")
     planned = plan.record(n_bootstrap)
     wanted, made = (json.loads(json.dumps(record.to_json())) for record in (planned, finished))
-    decisive = ("methods", "metrics", "options", "size", "fit", "resample", "seed", "bootstrap", "samples", "shards")
+    decisive = ("methods", "metrics", "size", "fit", "resample", "seed", "bootstrap", "samples", "shards")
     changed = [name for name in decisive if wanted[name] != made[name]]
+    # A limit of size decides what is read, not how.
+    reading = [{**record["reading"], "max_megapixels": None} for record in (wanted, made)]
+    changed += [*_differing(wanted["options"], made["options"]), *_differing(*reading)]
+    if not changed:
+        check_shards(target / "statistics", shard_rows(target / "statistics"), finished.shards)
     if not changed and {name for path in shard_paths(target / "statistics") for name in _images(path)} != set(
         plan.names
     ):
@@ -300,6 +306,21 @@ def _check_same_run(plan: Plan, target: Path, n_bootstrap: int) -> None:
             f"{target}: already holds the results of a run with other {', '.join(changed)}; choose another --out, or "
             "replace them with --overwrite"
         )
+
+
+def _differing(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """Names of the entries that differ; of networks' entries "weights of lpips_alex"."""
+    names = []
+    for name in dict.fromkeys([*wanted, *made]):
+        one, two = wanted.get(name), made.get(name)
+        if name == "networks" and isinstance(one, Mapping) and isinstance(two, Mapping):
+            for metric in dict.fromkeys([*one, *two]):
+                fields = (one.get(metric, {}).get("fields", {}), two.get(metric, {}).get("fields", {}))
+                own = _differing(*fields) or (["network"] if one.get(metric) != two.get(metric) else [])
+                names += [f"{field} of {metric}" for field in own]
+        elif one != two:
+            names.append({"class_centers": "classes", "prior_shares": "prior"}.get(name, name))
+    return list(dict.fromkeys(names))
 
 
 def _images(path: Path) -> list[str]:

@@ -94,6 +94,16 @@ def test_an_address_that_was_made_a_path_is_told(tmp_path: Path) -> None:
         ("note.txt", "note.txt: is a file, not a folder"),
         ("absent", "absent: no such folder"),
         ("C:/absent", "C:/absent: no such folder"),
+        (
+            "kept.zip/truth/x",
+            "kept.zip/truth/x: no such folder; a folder in an archive is written zip://truth/x::kept.zip",
+        ),
+        ("shards#truth", "shards#truth: no such folder; name the files in it, as in 'shards/*.tar#truth'"),
+        (
+            "shards",
+            "shards: holds no image that can be read (PNG, JPEG, WebP, TIFF and BMP); it holds s-0.tar, s-1.tar: "
+            "name an archive or a table itself, as in shards/s-0.tar.",
+        ),
     ],
 )
 def test_where_a_folder_is_needed_everything_else_is_told(
@@ -102,6 +112,9 @@ def test_where_a_folder_is_needed_everything_else_is_told(
     monkeypatch.chdir(tmp_path)
     for name in ("kept.zip", "note.txt"):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "shards").mkdir()
+    for name in ("s-0.tar", "s-1.tar"):
+        (tmp_path / "shards" / name).write_bytes(b"x")
     for read in (find_images, scan_folder):
         with pytest.raises(InputError, match=f"^{re.escape(sentence)}"):
             read(Path(given))
@@ -117,6 +130,21 @@ def test_results_are_not_written_to_an_address(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(InputError, match=words):
         colorize_folder("gray", "photos", Path("s3://bucket/out"))
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("", "the name of a folder is empty"),
+        ("~nobody.of.this.name/photos", "~nobody.of.this.name/photos: nobody here has such a home folder"),
+        ("shards/s-000.tar.gz#truth", "shards/s-000.tar.gz: is a compressed tar archive"),
+        ("s3://me:pass@bucket/s-{0..9}.TGZ", "s3://bucket/s-{0..9}.TGZ: is a compressed tar archive"),
+        (3, "a folder or an address is needed, not int"),
+    ],
+)
+def test_what_names_no_place_is_told(given: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}"):
+        place_of(given)
 
 
 def test_an_archive_must_be_named() -> None:

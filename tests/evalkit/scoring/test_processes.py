@@ -15,7 +15,10 @@ import pytest
 from scoring_folders import folders  # noqa: F401 (fixture)
 
 import evalkit
+from evalkit.color.ab_classes import preset
 from evalkit.errors import InputError
+from evalkit.images.image_files import DecodeOptions
+from evalkit.metrics.ab_counts import AbErrorOptions
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 
@@ -130,6 +133,11 @@ def test_resuming_a_finished_run_gives_its_results_and_touches_nothing(folders: 
         ({"n_bootstrap": 300}, "bootstrap"),
         ({"size": 16}, "size"),
         ({"seed": 5}, "seed"),
+        ({"options": AbErrorOptions(quadrature="thresholds")}, "quadrature"),
+        ({"options": AbErrorOptions(rebalancing=0.5)}, "lambda"),
+        ({"options": AbErrorOptions(classes=preset("seed2024"))}, "classes"),
+        ({"turn_like_truth": True}, "turn_like_truth"),
+        ({"decoding": DecodeOptions(convert_cmyk=True)}, "convert_cmyk"),
     ],
 )
 def test_another_run_is_never_taken_for_the_finished_one(
@@ -139,6 +147,15 @@ def test_another_run_is_never_taken_for_the_finished_one(
     evalkit.score(folders / "truth", {"mine": folders / "mine"}, **options)
     with pytest.raises(InputError, match=rf"results of a run with other .*{named}.* --overwrite"):
         evalkit.score(folders / "truth", {"mine": folders / "mine"}, **{**options, **other})
+
+
+def test_a_finished_run_that_lost_a_shard_says_so(folders: Path, tmp_path: Path) -> None:
+    options = {"metrics": ("psnr_rgb",), "n_bootstrap": 200, "out": tmp_path / "out", "resume": True}
+    evalkit.score(folders / "truth", {"mine": folders / "mine"}, **options)
+    shard = next((tmp_path / "out" / "statistics").iterdir())
+    shard.unlink()
+    with pytest.raises(InputError, match=rf"that run.json lists, it lacks \({shard.name}\)"):
+        evalkit.score(folders / "truth", {"mine": folders / "mine"}, **options)
 
 
 def test_files_that_changed_since_are_noticed(folders: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,54 @@ def test_two_images_of_one_name_are_refused(kind: str, photo_set: Path, tmp_path
         find_image_files(str(path))
 
 
+def test_two_shards_with_one_name_are_told(photo_set: Path, tmp_path: Path) -> None:
+    photo = photo_set / "truth" / "i00.png"
+    for number in range(2):
+        with tarfile.open(tmp_path / f"s-{number}.tar", "w") as archive:
+            archive.add(photo, "a.truth.png")
+    with pytest.raises(InputError, match=r"s-0\.tar/a\.png and \S+s-1\.tar/a\.png share the name 'a'"):
+        find_image_files(f"{tmp_path}/s-{{0..1}}.tar#truth")
+
+
+def test_a_field_may_be_named_with_its_ending_as_webdataset_does(photo_set: Path, tmp_path: Path) -> None:
+    photo = photo_set / "truth" / "i00.png"
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        for name in ("a.truth.png", "a.mine.jpg", "b.truth.jpg"):
+            archive.add(photo, name)
+    assert list(find_image_files(f"{tmp_path}/s.tar#truth")) == ["a", "b"]
+    assert list(find_image_files(f"{tmp_path}/s.tar#truth.png")) == ["a"]
+    assert list(find_image_files(f"{tmp_path}/s.tar#mine.jpg")) == ["a"]
+
+
+def test_an_archive_in_an_archive_that_is_not_there_is_told() -> None:
+    with pytest.raises(InputError, match=r"outer.zip: cannot be opened \(there is no such file or folder\)"):
+        find_image_files("zip://truth::zip://inner.zip::outer.zip")
+
+
+def test_a_server_that_sends_in_circles_is_told() -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Circle(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Circle) as circle:
+        threading.Thread(target=circle.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(InputError, match="the server sends from one address to the next without end"):
+                find_image_files(f"http://127.0.0.1:{circle.server_port}/photos/")
+        finally:
+            circle.shutdown()
+
+
 @pytest.mark.parametrize("name", ["../a.png", "x/../../a.png"])
 def test_names_that_lead_out_of_the_folder_are_refused(name: str, photo_set: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
@@ -511,7 +560,7 @@ def test_damaged_archives_are_told(name: str, damage: str, message: str, archive
 def test_archives_that_cannot_be_read_in_part(archives: Path, server: WebServer, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "packed.tar", "w:gz") as archive:
         archive.add(archives / "x.zip", "x.zip")
-    with pytest.raises(InputError, match="is compressed with gzip, so that no image can be read without all before it"):
+    with pytest.raises(InputError, match=r"^\S+packed.tar: is compressed with gzip, so that no image can be read"):
         find_image_files(str(tmp_path / "packed.tar"))
     server.add_folder(archives)
     server.answers_ranges = False
