@@ -5,7 +5,8 @@ the whole sRGB cube (tested over the cube). Where the float32 answer could fall 
 of a bin edge, and only there (a few pixels in a thousand), the pixel is decided in float64. The counts are those of the
 float64 reference; an error sum differs by rounding only.
 
-Everything lives in this one file because numba's on-disk cache does not see edits of helpers in other files.
+All of its code lives in this one file because numba's on-disk cache does not see edits of helpers in other files, nor of
+the constants in `evalkit.color.ab_bins` and `evalkit.color.lab_definition`: whoever edits them empties the cache.
 """
 
 from __future__ import annotations
@@ -19,43 +20,20 @@ from numba import types
 from numba.extending import intrinsic
 
 from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, pointer_to
-from evalkit.color.colorspace import _EPSILON, _KAPPA, _LINEAR_TABLE, _OFFSET, _TO_XYZ
+from evalkit.color.ab_bins import CELLS, ERROR_SCALE, LIGHTNESS_SCALE, MAX_ERROR, N_BINS, ORIGIN
+from evalkit.color.lab_definition import EPSILON, KAPPA, LINEAR_TABLE, OFFSET, TO_XYZ
 
-__all__ = [
-    "CELLS",
-    "ERROR_SCALE",
-    "LIGHTNESS_SCALE",
-    "MAX_ERROR",
-    "MAX_PIXELS",
-    "N_BINS",
-    "ORIGIN",
-    "count_pair",
-    "unpack",
-    "work_space",
-]
+__all__ = ["MAX_PIXELS", "count_pair", "unpack", "work_space"]
 
-MAX_ERROR = 150
-"""Largest threshold of the cumulative curve; errors are capped here (the integral of the curve to 150)."""
-N_BINS = MAX_ERROR + 2
-"""Bin 0: d = 0; bin k: k - 1 < d <= k; the last one: d > 150. So the curve is exact at integer thresholds."""
-ERROR_SCALE = 65536
-"""Fixed-point steps per unit of ab error. Integer sums are the same in any order and number of workers."""
-LIGHTNESS_SCALE = 4096
-"""Fixed-point steps per unit of L: 100 * 4096 * `_CHUNK` fits int32."""
 UNSURE = np.float32(4e-4)
 """Twice a bound on |float32 path - float64 reference| in a, b and d over the sRGB cube (measured: 7e-5)."""
-ORIGIN = 128
-"""The cell table covers a, b in [-128, 128), more than the sRGB gamut."""
-CELLS = 256
-"""Cells a side of the ab plane, one unit each, edges on integers."""
-
 _CHUNK = 1024  # pixels a pass: buffers stay inside the first cache level
-_TABLE64 = _LINEAR_TABLE
-_TABLE32 = _LINEAR_TABLE.astype(np.float32)
-_MATRIX64 = tuple(float(v) for v in _TO_XYZ)
-_MATRIX32 = tuple(np.float32(v) for v in _TO_XYZ)
+_TABLE64 = LINEAR_TABLE
+_TABLE32 = LINEAR_TABLE.astype(np.float32)
+_MATRIX64 = tuple(float(v) for v in TO_XYZ)
+_MATRIX32 = tuple(np.float32(v) for v in TO_XYZ)
 # Constants in their type: a conversion inside of a kernel is a call that numba has to resolve.
-_EPSILON32, _KAPPA32, _OFFSET32 = np.float32(_EPSILON), np.float32(_KAPPA), np.float32(_OFFSET)
+_EPSILON32, _KAPPA32, _OFFSET32 = np.float32(EPSILON), np.float32(KAPPA), np.float32(OFFSET)
 _L_SLOPE, _L_OFFSET, _A_SLOPE, _B_SLOPE = np.float32(116.0), np.float32(16.0), np.float32(500.0), np.float32(200.0)
 _HALF, _ONE, _MINUS_THIRD, _ROOT_BITS = np.float32(0.5), np.float32(1.0), np.float32(-1 / 3), np.float32(1419914000)
 _MAX, _OVER_MAX, _ERROR_STEPS = np.float32(MAX_ERROR), np.float32(MAX_ERROR + 1), np.float32(ERROR_SCALE)
@@ -155,7 +133,7 @@ def _lab_chunk(rgb: Any, size: int, linear: Any, table: Any, lightness: Any, a: 
 @kernel_helper()
 def _compressed_exact(x: float) -> float:
     """CIE's f in float64."""
-    return _cube_root(x) if x > _EPSILON else _KAPPA * x + _OFFSET
+    return _cube_root(x) if x > EPSILON else KAPPA * x + OFFSET
 
 
 @kernel_helper()

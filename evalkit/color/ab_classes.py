@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.color.ab_bins import CELLS, ORIGIN
 from evalkit.errors import InputError
 from evalkit.text_formats import parse_json
 
@@ -127,8 +128,6 @@ class AbClasses:
         candidates, offsets : ndarray of int32
             ``candidates[offsets[i]:offsets[i + 1]]`` are the classes that can be nearest somewhere in cell i.
         """
-        from evalkit.color._ab_kernel import CELLS, ORIGIN
-
         middle = np.arange(CELLS) - ORIGIN + 0.5
         squared_a, squared_b = ((middle[:, None] - along) ** 2 for along in self.centers.T)
         places, candidates, counts = [], [], []
@@ -136,7 +135,7 @@ class AbClasses:
             squared = squared_a[i] + squared_b
             # No point of the cell is further than half a diagonal from its middle: neither bound moves by more.
             reach = (np.sqrt(squared.min(axis=1)) + np.sqrt(2.0) + 1e-9) ** 2
-            j, c = np.nonzero(squared <= reach[:, None])
+            j, c = np.divmod(np.flatnonzero(squared <= reach[:, None]), len(self))  # np.nonzero takes twice as long
             places.append(i * CELLS + j)
             candidates.append(c)
             counts.append(np.bincount(j, minlength=CELLS))

@@ -13,16 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, pointer_to
-from evalkit.color.colorspace import RGB_FROM_XYZ, WHITE_D65, srgb_from_linear
+from evalkit.color.lab_definition import JOINT, KAPPA, OFFSET, RGB_FROM_XYZ, WHITE_D65, srgb_from_linear
 
 __all__ = ["join_lab"]
 
 from evalkit.arrays import FloatArray
-
-# The reference's joint of the two branches of CIE's f, and the linear branch's constants.
-_JOINT = 0.2068966
-_KAPPA = 7.787
-_OFFSET = 16.0 / 116.0
 
 _BINS = 4096  # fine enough that most bins hold at most one step, small enough for the first cache level
 
@@ -52,7 +47,7 @@ def _staircase() -> tuple[FloatArray, npt.NDArray[np.uint8]]:
 @kernel_helper()
 def _xyz_ratio(f: float) -> float:
     """CIE's f undone."""
-    return f * f * f if f > _JOINT else (f - _OFFSET) / _KAPPA
+    return f * f * f if f > JOINT else (f - OFFSET) / KAPPA
 
 
 @kernel_helper()

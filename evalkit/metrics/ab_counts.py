@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.arrays import IntArray, Rgb8
+from evalkit.color.ab_bins import ERROR_SCALE, LIGHTNESS_SCALE, MAX_ERROR, N_BINS
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.photo import Photo
@@ -63,8 +64,6 @@ class AbErrorOptions:
     @property
     def scale(self) -> int:
         """Integer loss of one pixel at the largest error."""
-        from evalkit.color._ab_kernel import ERROR_SCALE, MAX_ERROR
-
         return ERROR_SCALE * MAX_ERROR if self.quadrature == "exact" else self.max_threshold + 1
 
     @property
@@ -117,8 +116,6 @@ class AbErrorTable:
             return self.error_sum
         if options.quadrature == "exact":
             return self.error_sum
-        from evalkit.color._ab_kernel import N_BINS
-
         keys = self.bin_key.astype(np.int64)
         per_cell = np.minimum(keys % N_BINS, options.max_threshold + 1) * self.bin_count.astype(np.int64)
         # Entries and cells are both ordered by image, then class: number the (image, class) pairs of each and add up.
@@ -172,8 +169,6 @@ class AbErrorTable:
 
     def histogram(self) -> IntArray:
         """Pixels per class and error bin, pooled over images, shape (Q, 152)."""
-        from evalkit.color._ab_kernel import N_BINS
-
         pooled = np.zeros(self.n_classes * N_BINS, np.int64)
         np.add.at(pooled, self.bin_key, self.bin_count)
         return pooled.reshape(self.n_classes, N_BINS)
@@ -198,7 +193,7 @@ class PairCounter:
         self.classes = classes
         self._table = (*classes.cell_table, np.ascontiguousarray(classes.centers).ravel())
         self._work = _ab_kernel.work_space()
-        size = len(classes) * _ab_kernel.N_BINS
+        size = len(classes) * N_BINS
         self._packed = np.zeros(size, np.int64)
         self._keys = np.empty(size, np.int64)
         self._counts = np.empty(size, np.int64)
@@ -249,7 +244,7 @@ class PairCounter:
 
     def classes_of(self, truth: Photo) -> npt.NDArray[np.int32]:
         """Ab class of each pixel, shape (H * W,), int32."""
-        return self.prepare(truth)[1] // np.int32(self._kernel.N_BINS)
+        return self.prepare(truth)[1] // np.int32(N_BINS)
 
     def count(self, truth: Photo, prediction: Photo) -> PairCounts:
         """Count one pair; both photos have the same size.
@@ -293,7 +288,7 @@ class PairCounter:
             self._owner = None if is_large else truth
             self._chroma_of, self._chroma = truth, chroma
         whole = parts[0] if len(parts) == 1 else _added(parts)
-        change_of_l = lightness / (self._kernel.LIGHTNESS_SCALE * truth.n_pixels)
+        change_of_l = lightness / (LIGHTNESS_SCALE * truth.n_pixels)
         return replace(whole, lightness_change=change_of_l, newly_clipped=newly)
 
 

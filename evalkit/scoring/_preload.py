@@ -1,12 +1,13 @@
-"""What the fork server of the scoring run imports and loads once, so that workers start with everything at hand.
+"""What the fork server of the scoring run imports and prepares once, so that workers start with everything at hand.
 
-It starts no threads, so forking from it is safe. Kernels are not made here but found in numba's cache, where
-`evalkit.scoring.kernels` has put those that the run needs.
+It starts no threads, so forking from it is safe.
 """
 
 from __future__ import annotations
 
-import evalkit.scoring.workers  # noqa: F401
-from evalkit.scoring.kernels import load_kernels
+import pyarrow.compute  # noqa: F401  # pyarrow imports it at the first use of a function
 
-load_kernels()
+import evalkit.scoring.workers  # noqa: F401
+from evalkit.scoring.fork_server import answer_request
+
+answer_request()

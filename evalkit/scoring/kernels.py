@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit.color.ab_classes import AbClasses
-from evalkit.metrics import BUILT_IN, create_metrics
-from evalkit.metrics.ab_counts import AbErrorOptions, PairCounter
+from evalkit.colorizers.base import BuiltinMethod
+from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.base import Metric, SumMetric
 from evalkit.metrics.blocks import BlockMetric
 from evalkit.metrics.photo import Photo
@@ -21,13 +20,10 @@ from evalkit.scoring.plan import Plan
 if TYPE_CHECKING:
     from numba.core.event import Listener
 
-__all__ = ["COMPILING", "compile_kernels", "load_kernels", "naming_kernels"]
+__all__ = ["COMPILING", "compile_kernels", "prepare_kernels"]
 
 COMPILING = "Compiling what these metrics need, once on this machine; later runs start at once."
 """What a user is told when the first image has to wait for numba."""
-
-_METRICS = "EVALKIT_PRELOADED_METRICS"
-"""Environment variable of the fork server alone: whose kernels it loads."""
 
 _SIDE = 176
 """Pixels on a side: the fewest at which every metric has a value (MS-SSIM), and so runs all of its kernels."""
@@ -36,7 +32,7 @@ _SIDE = 176
 def compile_kernels(plan: Plan, notify: Callable[[str], None]) -> None:
     """Compile the kernels that a plan needs, and no others, into numba's cache, where workers find them.
 
-    Without this each worker would compile them all. Where they lie in the cache already it takes some milliseconds.
+    Without this each worker would compile them all. Where they lie in the cache already they are loaded.
 
     Parameters
     ----------
@@ -44,13 +40,37 @@ def compile_kernels(plan: Plan, notify: Callable[[str], None]) -> None:
     notify : callable
         Called with `COMPILING` where anything has to be compiled.
     """
+    prepare_kernels(plan.created, plan.makers.values(), plan.options.classes, notify)
+
+
+def prepare_kernels(
+    metrics: Sequence[Metric], methods: Iterable[BuiltinMethod], classes: AbClasses, notify: Callable[[str], None]
+) -> None:
+    """Load the kernels of some metrics and built-in methods into this process, or compile them, by running each once.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+        Those that need a network have no kernels.
+    methods : iterable of BuiltinMethod
+    classes : AbClasses
+        Those of the ab errors.
+    notify : callable
+        Called with `COMPILING` where anything has to be compiled.
+    """
     from numba.core import event
 
     truth, prediction = _noise()
     with event.install_listener("numba:compile", _listener(notify)), _no_collecting():
-        for maker in plan.makers.values():
-            maker.colorize(truth.rgb8, prediction.rgb8)
-        _run_kernels(plan.created, plan.options.classes, truth, prediction)
+        for method in methods:
+            method.colorize(truth.rgb8, prediction.rgb8)
+        if any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in metrics):
+            counter = PairCounter(classes)
+            counter.count(truth, prediction)
+            counter.largest_chroma(truth)
+        for metric in metrics:
+            if not isinstance(metric, BlockMetric):
+                metric.measure(truth, prediction)
 
 
 @contextmanager
@@ -70,39 +90,6 @@ def _noise() -> tuple[Photo, Photo]:
     rng = np.random.default_rng(0)
     truth, prediction = (Photo(rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)) for _ in range(2))
     return truth, prediction
-
-
-def _run_kernels(metrics: Sequence[Metric], classes: AbClasses, truth: Photo, prediction: Photo) -> None:
-    """Run every kernel of some metrics once; those that need a network have none."""
-    if any(isinstance(metric, SumMetric) and metric.uses_ab_error for metric in metrics):
-        counter = PairCounter(classes)
-        counter.count(truth, prediction)
-        counter.largest_chroma(truth)
-    for metric in metrics:
-        if not isinstance(metric, BlockMetric):
-            metric.measure(truth, prediction)
-
-
-@contextmanager
-def naming_kernels(plan: Plan) -> Iterator[None]:
-    """While this is open, a process that starts is told by its environment which kernels `load_kernels` loads."""
-    names = [metric.name for metric in plan.created if not isinstance(metric, BlockMetric) and metric.name in BUILT_IN]
-    os.environ[_METRICS] = ",".join(names)
-    try:
-        yield
-    finally:
-        del os.environ[_METRICS]
-
-
-def load_kernels() -> None:
-    """Load the kernels that `naming_kernels` names out of numba's cache, for the processes that are forked from this one.
-
-    Loading them, and numba itself, takes most of a second, which every worker would spend by itself.
-    """
-    names = os.environ.pop(_METRICS, "")
-    if names:
-        options = AbErrorOptions()
-        _run_kernels(create_metrics(names.split(","), options), options.classes, *_noise())
 
 
 def _listener(notify: Callable[[str], None]) -> Listener:

@@ -163,7 +163,6 @@ def score(
     size_limit()  # refused before the first image, if at all
     if out is None:
         with TemporaryDirectory(prefix="evalkit-") as temporary:
-            compile_kernels(plan, notify)
             notes, use = _measured(plan, Path(temporary), range(plan.n_blocks), workers, executor, progress, notify)
             return summarise(Path(temporary), plan.record(n_bootstrap, notes, use), metrics=plan.created)
     target = Path(out)
@@ -205,8 +204,6 @@ def _score_into(
     finished = _finished_blocks(plan, unfinished) if resume else set()
     blocks = [index for index in range(plan.n_blocks) if index not in finished]
     try:
-        if blocks:
-            compile_kernels(plan, notify)
         notes, use = _measured(plan, unfinished, blocks, workers, executor, progress, notify)
     finally:
         _forget_if_empty(unfinished)
@@ -234,8 +231,10 @@ def _measured(
     if progress is False:
         progress = _silent
     if executor is None:
-        notes, use = run_blocks(plan, folder, blocks, workers, progress)
+        notes, use = run_blocks(plan, folder, blocks, workers, progress, notify)
     else:
+        if blocks:
+            compile_kernels(plan, notify)
         with open_executor(executor) if isinstance(executor, str) else nullcontext(executor) as opened:
             notes, use = run_on_executor(plan, folder, blocks, opened, progress)
     changed = changed_since_listed(plan.files)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evalkit.arrays import BoolArray, IntArray
+from evalkit.color.ab_bins import N_BINS
 from evalkit.errors import InputError
 from evalkit.files import atomic_file
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounts
@@ -533,8 +534,6 @@ def image_curves(folder: Path, methods: Sequence[str]) -> dict[str, IntArray]:
     mapping of str to ndarray of int64, shape (n_images, 152)
         By method. Column t: pixels with d <= t; the last column: all pixels. No rows when no ab metric was computed.
     """
-    from evalkit.color._ab_kernel import N_BINS
-
     parts: dict[str, list[IntArray]] = {method: [np.zeros((0, N_BINS), np.int64)] for method in methods}
     if "bin_key" not in pq.read_schema(shard_paths(folder)[0]).names:
         return {method: np.concatenate(curves) for method, curves in parts.items()}

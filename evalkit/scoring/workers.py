@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import connection, current_process, forkserver, get_context, parent_process
+from multiprocessing import connection, current_process, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Self
+from typing import Self, TypeVar
 
 from evalkit.errors import InputError
 from evalkit.networks.output_cache import CacheUse
 from evalkit.progress import Progress
 from evalkit.scoring.blocks import BlockWorker
 from evalkit.scoring.compaction import Compactor
-from evalkit.scoring.kernels import naming_kernels
+from evalkit.scoring.fork_server import server_prepares_kernels
+from evalkit.scoring.kernels import compile_kernels
 from evalkit.scoring.plan import Plan
+
+Result = TypeVar("Result")
 
 __all__ = ["WorkerPool", "available_cores", "run_blocks"]
 
@@ -69,8 +72,12 @@ def _measure_block(index: int) -> tuple[int, set[str], CacheUse]:
     return index, _worker.notes, _worker.taken_use()
 
 
+def _nothing() -> None:
+    """What the first worker is asked, so that it starts."""
+
+
 class WorkerPool:
-    """Measures blocks of a plan, in this process or in several; a context manager.
+    """Measures blocks of a plan, in this process or in several, with kernels compiled once; a context manager.
 
     Parameters
     ----------
@@ -79,25 +86,38 @@ class WorkerPool:
         Where the shards go.
     workers : int
         Processes; 1 works in this one.
+    notify : callable, optional
+        Called with a sentence where kernels have to be compiled first.
     """
 
-    def __init__(self, plan: Plan, folder: Path, workers: int) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, workers: int, notify: Callable[[str], None] = lambda sentence: None
+    ) -> None:
         self._workers = workers
         self.notes: set[str] = set()
         """What a reader of the results should know."""
         self.cache_use = CacheUse()
         """What the cache of network outputs was good for."""
-        self._worker = BlockWorker(plan, folder) if workers == 1 else None
+        self._worker: BlockWorker | None = None
         self._pool: ProcessPoolExecutor | None = None
-        if workers > 1:
-            # forkserver: forking this process after numba or torch started threads would hang; its server imports
-            # and loads kernels once and hands every worker a copy.
-            context = get_context("forkserver" if os.name == "posix" else "spawn")
-            if os.name == "posix":
-                context.set_forkserver_preload(["evalkit.scoring._preload"])
-                with naming_kernels(plan):
-                    forkserver.ensure_running()
-            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder, dict(os.environ)))
+        self._processes: dict[int, BaseProcess] = {}
+        if workers == 1:
+            compile_kernels(plan, notify)
+            self._worker = BlockWorker(plan, folder)
+            return
+        # forkserver: forking this process after numba or torch started threads would hang; its server imports and
+        # prepares kernels once and hands every worker a copy.
+        context = get_context("forkserver" if os.name == "posix" else "spawn")
+        self._pool = ProcessPoolExecutor(workers, context, _start_worker, (plan, folder, dict(os.environ)))
+        if os.name == "posix":
+            context.set_forkserver_preload(["evalkit.scoring._preload"])
+            if server_prepares_kernels(plan, self._start_first, notify):
+                return
+        compile_kernels(plan, notify)
+
+    def _start_first(self) -> None:
+        """Start the first worker."""
+        self._submit(_nothing)
 
     def __enter__(self) -> Self:
         return self
@@ -122,18 +142,13 @@ class WorkerPool:
                     self.cache_use += self._worker.taken_use()
                     yield index
             return
-        if self._pool is None:
-            raise RuntimeError("the pool is closed")
-        processes: dict[int, BaseProcess] = {}
         running: set[Future[tuple[int, set[str], CacheUse]]] = set()
         queue = iter(blocks)
         try:
             # A bounded queue: of ten thousand blocks a few wait in memory, and an error stops the rest at once.
             while True:
                 for index in islice(queue, 4 * self._workers - len(running)):
-                    running.add(self._pool.submit(_measure_block, index))
-                    # At once: a worker that fails while it starts may have broken the pool by the next block.
-                    processes.update(self._pool._processes or {})
+                    running.add(self._submit(_measure_block, index))
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -143,8 +158,18 @@ class WorkerPool:
                     yield index
         except BrokenProcessPool:
             # The pool's own thread collects the exit statuses; each can be read once, and a second reader is told 255.
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            raise InputError(_why_workers_ended(list(processes.values()))) from None
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+            raise InputError(_why_workers_ended(list(self._processes.values()))) from None
+
+    def _submit(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Have a worker call a function; it is started where there are too few."""
+        if self._pool is None:
+            raise RuntimeError("the pool is closed")
+        future = self._pool.submit(function, *arguments)
+        # At once: a worker that fails while it starts may have broken the pool by the next block.
+        self._processes.update(self._pool._processes or {})
+        return future
 
 
 def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
@@ -168,7 +193,12 @@ def _why_workers_ended(processes: Sequence[BaseProcess]) -> str:
 
 
 def run_blocks(
-    plan: Plan, folder: Path, blocks: Sequence[int], workers: int, progress: Progress
+    plan: Plan,
+    folder: Path,
+    blocks: Sequence[int],
+    workers: int,
+    progress: Progress,
+    notify: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[tuple[str, ...], CacheUse]:
     """Measure blocks; returns what a reader of the results should know, and what the cache was good for."""
     n_images = plan.n_images
@@ -177,7 +207,7 @@ def run_blocks(
     compactor = Compactor(plan, folder, blocks)
     if not blocks:
         return (), CacheUse()
-    with WorkerPool(plan, folder, min(workers, len(blocks))) as pool:
+    with WorkerPool(plan, folder, min(workers, len(blocks)), notify) as pool:
         for index in pool.run(blocks):
             compactor.finished(index)
             n_finished += len(plan.block(index))

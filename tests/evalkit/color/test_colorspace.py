@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference import cube_slice, lab_of
 
-from evalkit.color._ab_kernel import ORIGIN, UNSURE
+from evalkit.color._ab_kernel import UNSURE
+from evalkit.color.ab_bins import ORIGIN
 from evalkit.color.ab_classes import preset
 from evalkit.color.colorspace import AB_LIMITS, lab_planes, lab_to_srgb, lab_to_srgb8, srgb8_to_lab, srgb_to_lab
 from evalkit.metrics.ab_counts import PairCounter

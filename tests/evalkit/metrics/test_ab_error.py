@@ -23,7 +23,7 @@ from reference import (
 )
 
 from evalkit.arrays import Rgb8
-from evalkit.color._ab_kernel import ERROR_SCALE, N_BINS
+from evalkit.color.ab_bins import ERROR_SCALE, N_BINS
 from evalkit.color.ab_classes import AbClasses, Prior, preset
 from evalkit.errors import InputError
 from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, table_of
