@@ -6,7 +6,6 @@ user, password or signature.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import secrets
@@ -21,8 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote
-
-from filelock import FileLock
 
 from evalkit.cached_files import mark_used
 from evalkit.errors import InputError
@@ -294,6 +291,8 @@ class Objects:
     def _made_copy(self, copy: Path, entry: StoredObject) -> BinaryIO:
         fs, _ = self._open(self.url)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        from filelock import FileLock
+
         with FileLock(f"{copy}.lock"):  # an archive is fetched by one worker, and the others wait
             with suppress(FileNotFoundError):
                 return copy.open("rb")
@@ -455,7 +454,7 @@ def _reason(error: BaseException) -> str:
         return "there is no such file or folder"
     if isinstance(error, PermissionError):
         return "access is denied; are the credentials right?"
-    if isinstance(error, TimeoutError | asyncio.TimeoutError) or "Timeout" in type(error).__name__:
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return "no answer came in time"
     if isinstance(error, _NotWhole):
         return f"{error}: the connection broke, or the object has changed since it was listed"
