@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Client, Listener
 from threading import Thread
+from typing import Any
 
 from evalkit.colorizers.anchors import builtin
 from evalkit.metrics import BUILT_IN, create_metrics
@@ -104,14 +106,33 @@ def answer_request() -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         options = AbErrorOptions()
-        prepare_kernels(
-            create_metrics(request["metrics"], options) if request["metrics"] else [],
-            [builtin(name, ("one", "two")) for name in request["methods"]],
-            options.classes,
-            lambda sentence: _say(sentence, request["address"]),
-        )
+        with _without_blas():
+            prepare_kernels(
+                create_metrics(request["metrics"], options) if request["metrics"] else [],
+                [builtin(name, ("one", "two")) for name in request["methods"]],
+                options.classes,
+                lambda sentence: _say(sentence, request["address"]),
+            )
     except Exception:
         return  # the process that asked tries for itself, and says what is wrong
     finally:
         signal.signal(signal.SIGINT, handler)
     _say(_PREPARED, request["address"])
+
+
+@contextmanager
+def _without_blas() -> Iterator[None]:
+    """While this is open, numba finds no BLAS: it would look in `scipy.linalg`, whose import takes a fifth of a second.
+
+    No kernel of ours multiplies matrices, and those of others can: numba looks once more. Its `np.convolve` uses a loop then.
+    """
+    name = "scipy.linalg.cython_blas"
+    modules: dict[str, Any] = sys.modules
+    is_hidden = name not in modules
+    if is_hidden:
+        modules[name] = None  # Python's way of saying that there is no such module
+    try:
+        yield
+    finally:
+        if is_hidden:
+            del modules[name]
