@@ -4,8 +4,9 @@
 
 Crops of photos that ship with scikit-image and scikit-learn, 256 x 256, as PNG files, and the same half way to gray. The
 scoring run reads, decodes and prepares them and writes the statistics of every pair; a network alone takes as many random
-tensors of its own size, in the batches and the memory order of the run. Each metric runs by itself and all of them in one
-run, which decodes every file once. What is loaded and allocated once is warmed up on one pair. VGG-16 and the trunks of LPIPS have seeded weights; Inception needs its file (`evalkit weights`, or
+tensors of its own size, in the batches and the memory order of the run. Both stay on one core, with the thread that reads
+ahead. Each metric runs by itself and all of them in one run, which decodes every file once. What is loaded and allocated once
+is warmed up on one pair. VGG-16 and the trunks of LPIPS have seeded weights; Inception needs its file (`evalkit weights`, or
 --inception) and is left out without it.
 """
 
@@ -75,6 +76,8 @@ def main() -> None:
     parser.add_argument("--inception", type=Path, default=published_inception().path)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     metrics = [
         name for name in arguments.metrics.split(",") if not name.startswith("fid") or arguments.inception.is_file()
     ]

@@ -9,7 +9,9 @@ all methods; it is tested against the package on identical weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +50,8 @@ EPSILON = 1e-10
 
 PART = 1 << 18
 """Numbers of a feature map that are compared at a time on a CPU: 1 MB, so that the steps between find them in its cache."""
+GPU_PART = 1 << 26
+"""The same on any other device: 256 MB, for the sake of its memory."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,34 @@ class StageFeatures:
     ----------
     values : torch.Tensor, shape (1, C, h, w)
         As the network gives them.
-    length : torch.Tensor of float32, shape (1, 1, h, w)
-        Length of the feature vector at every place, plus `EPSILON`.
     """
 
     values: torch.Tensor
-    length: torch.Tensor
 
-    def in_parts(self, n_numbers: int) -> list[StageFeatures]:
-        """Rows from top to bottom, each part with at most so many numbers, or one row."""
-        height = self.values.shape[2]
-        n_rows = max(1, n_numbers // (self.values.shape[1] * self.values.shape[3]))
+    @cached_property
+    def length(self) -> torch.Tensor:
+        """Length of the feature vector at every place, plus `EPSILON`: float32, shape (1, 1, h, w)."""
+        squares = [part.float().square().sum(dim=1, keepdim=True) for part in self._rows(self.values)]
+        return _joined(squares).sqrt_().add_(EPSILON)
+
+    def in_parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Values and lengths from top to bottom, as many rows at a time as have `PART` numbers, or one row."""
+        return zip(self._rows(self.values), self._rows(self.length), strict=True)
+
+    def _rows(self, of_each_place: torch.Tensor) -> Sequence[torch.Tensor]:
+        """A map of this height in parts."""
+        _, n_channels, height, width = self.values.shape
+        n_rows = max(1, (PART if self.values.device.type == "cpu" else GPU_PART) // (n_channels * width))
         if n_rows >= height:
-            return [self]
-        rows = [slice(start, start + n_rows) for start in range(0, height, n_rows)]
-        return [StageFeatures(self.values[:, :, part], self.length[:, :, part]) for part in rows]
+            return (of_each_place,)
+        return [of_each_place[:, :, start : start + n_rows] for start in range(0, height, n_rows)]
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Parts of a map, shape (1, n, h, w), one below the other."""
+    import torch
+
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim=2)
 
 
 class Lpips:
@@ -141,17 +158,16 @@ class Lpips:
 
     def features(self, photo: Photo) -> list[StageFeatures]:
         """Features of one image at every stage, for comparisons with others."""
-        import torch
+        with _running():
+            return self._features(photo)
 
-        with torch.inference_mode(), one_thread():
-            return list(self._stages(photo))
-
-    def _stages(self, photo: Photo) -> Iterator[StageFeatures]:
-        """Features stage by stage, for those who need no more than one at a time."""
-        x = self._input(photo)
+    def _features(self, photo: Photo) -> list[StageFeatures]:
+        # Nothing else between the stages: convolutions push code and data of all other steps out of the processor's cache.
+        x, features = self._input(photo), []
         for stage in self.stages:
             x = stage(x)
-            yield StageFeatures(x, x.float().square().sum(dim=1, keepdim=True).sqrt_().add_(EPSILON))
+            features.append(StageFeatures(x))
+        return features
 
     def _input(self, photo: Photo) -> torch.Tensor:
         """Normalised pixels, shape (1, 3, H, W), channels last."""
@@ -159,32 +175,19 @@ class Lpips:
         rows = photo.on(self.device).view(1, height, width * 3).float().div_(127.5).sub_(1)
         return standardized(rows, self._shift, self._scale).to(self.dtype)
 
-    def distance(self, first: Sequence[StageFeatures], second: Photo | Sequence[StageFeatures]) -> float:
-        """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages.
+    def distance(self, first: Photo | Sequence[StageFeatures], second: Photo | Sequence[StageFeatures]) -> float:
+        """Equation 1: squared differences, weighted by channel, averaged over places, summed over stages."""
+        return self.compared(first, second)[0]
 
-        Parameters
-        ----------
-        first : sequence of StageFeatures
-        second : Photo or sequence of StageFeatures
-            Of a photo, the features of a stage are let go as soon as they are compared.
-        """
-        import torch
-
-        with torch.inference_mode(), one_thread():
-            stages = zip(first, self._stages(second) if isinstance(second, Photo) else second, self.linear, strict=True)
-            return float(sum(self._distance_map(one, other, weight).mean() for one, other, weight in stages))
-
-    def _distance_map(self, one: StageFeatures, other: StageFeatures, weight: torch.Tensor) -> torch.Tensor:
-        """Weighted squared differences of the features of unit length at every place of a stage, shape (1, h, w)."""
-        import torch
-
-        size = PART if self.device.type == "cpu" else one.values.numel()
-        maps = []
-        for first, second in zip(one.in_parts(size), other.in_parts(size), strict=True):
-            difference = first.values.float() / first.length
-            difference.addcdiv_(second.values.float(), second.length, value=-1)
-            maps.append(difference.square_().mul_(weight).sum(dim=1))
-        return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
+    def compared(
+        self, first: Photo | Sequence[StageFeatures], second: Photo | Sequence[StageFeatures]
+    ) -> tuple[float, Sequence[StageFeatures]]:
+        """The distance, and the features of the first image, for comparisons with others."""
+        with _running():
+            one, other = (self._features(image) if isinstance(image, Photo) else image for image in (first, second))
+            stages = zip(one, other, self.linear, strict=True)
+            maps = (_distance_map(features, others, weight) for features, others, weight in stages)
+            return float(sum(values.mean() for values in maps)), one
 
     def __call__(self, truth_rgb8: npt.ArrayLike, pred_rgb8: npt.ArrayLike) -> float:
         """LPIPS of two images of one size, uint8, shape (H, W, 3); NaN where they are too small for the network."""
@@ -193,7 +196,26 @@ class Lpips:
             raise InputError("LPIPS takes one pair of images at a time, uint8 of shape (H, W, 3).")
         if min(truth.shape[1:3]) < self.trunk.smallest:
             return float("nan")
-        return self.distance(self.features(Photo(truth[0])), Photo(prediction[0]))
+        return self.distance(Photo(truth[0]), Photo(prediction[0]))
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """Without gradients, on one thread."""
+    import torch
+
+    with torch.inference_mode(), one_thread():
+        yield
+
+
+def _distance_map(one: StageFeatures, other: StageFeatures, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted squared differences of the features of unit length at every place of a stage, shape (1, 1, h, w)."""
+    parts = []
+    for (values, length), (other_values, other_length) in zip(one.in_parts(), other.in_parts(), strict=True):
+        difference = values.float() / length
+        difference.addcdiv_(other_values.float(), other_length, value=-1)
+        parts.append(difference.square_().mul_(weight).sum(dim=1, keepdim=True))
+    return _joined(parts)
 
 
 def _features(classifier: str, path: Path) -> Any:
@@ -229,7 +251,7 @@ class LpipsMeter(BlockMeter):
         self.column = column
         self.lpips = lpips
         self._image = ""
-        self._truth: list[StageFeatures] = []
+        self._truth: Sequence[StageFeatures] = []
         self._values: list[float] = []
 
     def add(self, image: str, method: str, truth: Photo, prediction: Photo) -> None:
@@ -238,11 +260,12 @@ class LpipsMeter(BlockMeter):
             self._values.append(float("nan"))
             return
         if image != self._image:
-            self._image, self._truth = image, self.lpips.features(truth)
+            self._image, self._truth = image, []
         if prediction.rgb8 is truth.rgb8:
             self._values.append(0.0)
         else:
-            self._values.append(self.lpips.distance(self._truth, prediction))
+            value, self._truth = self.lpips.compared(self._truth or truth, prediction)
+            self._values.append(value)
 
     def finish(self) -> Sequence[Mapping[str, Any]]:
         """One value per pair."""
