@@ -173,6 +173,32 @@ def test_a_phone_that_is_turned_while_it_is_asked_keeps_its_buttons_in_view(serv
     person.answer()
 
 
+def test_the_remark_that_only_an_answer_is_missing_covers_nothing_and_pushes_nothing_away(serve, tab):
+    page = tab({"width": 1366, "height": 768})
+    person = Participant(page).open(serve(practice_trials=0).url)
+    person.begin()
+    person.is_asked()
+    page.reload()
+    person.press("resume")
+    person.is_asked()
+    for width, height in ((1366, 768), (844, 342), (390, 844), (320, 568)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(
+            """([width, height]) => {
+              const parts = [...document.querySelectorAll('[data-part="seen"], .question, .slot .answer, .trial .progress, .foot button')]
+                .filter((part) => getComputedStyle(part).visibility === "visible")
+                .filter((part) => document.documentElement.dataset.level !== "bare" || !part.matches(".foot button"));
+              const boxes = parts.map((part) => part.getBoundingClientRect());
+              const inside = (box) => box.left >= 0 && box.top >= 0 && box.right <= width && box.bottom <= height;
+              const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+              return innerWidth === width && document.querySelector('[data-part="seen"]').offsetHeight > 0
+                && boxes.every(inside) && boxes.every((a, i) => boxes.slice(i + 1).every((b) => apart(a, b)));
+            }""",
+            arg=[width, height],
+        )
+    person.answer()
+
+
 def test_a_resumed_session_is_measured_again(serve, tab):
     from turing_test.database.storage import Storage, default_url
     from turing_test.sessions.links import make_links
