@@ -194,6 +194,8 @@ def people_command(
     from turing_test.sessions.states import ACTIVE, ENDED
 
     allowed = (*ACTIVE, *ENDED, "failed_checks")
+    if out is None and form != "csv":
+        raise InputError(f"--form {form} is how a file is written; name the file with --out.")
     for state in states:
         if state not in allowed:
             raise InputError(f"--state: {unknown_name('state', state, allowed)}")

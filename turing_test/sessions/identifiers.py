@@ -75,7 +75,9 @@ def find_sessions(connection: Connection, study: Study, identifier: Identifier) 
     """
     condition: sa.ColumnElement[bool]
     if identifier.label is not None:
-        condition = _S.label.in_((identifier.label, identifier.label[1:]))
+        label = identifier.label.strip()
+        # In the exported table with a p in front (participant) or an s (session), which no label itself has.
+        condition = _S.label == (label[1:] if label[:1] in ("p", "s") else label)
     elif identifier.code is not None:
         condition = _S.completion_code == identifier.code.strip().upper()
     elif identifier.link is not None:

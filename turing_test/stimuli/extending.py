@@ -17,7 +17,7 @@ from evalkit.wording import agree, counted, some_names
 from turing_test.database import schema as tables
 from turing_test.database.storage import Storage, StorageUnavailable, default_url
 from turing_test.database.study_record import admission
-from turing_test.stimuli.study_changes import same_pixels
+from turing_test.stimuli.study_changes import same_pixels, shown_pixels
 from turing_test.study.build_record import BuildRecord
 from turing_test.study.extension import EXTENDS, Extension
 from turing_test.study.manifest import Manifest
@@ -97,6 +97,12 @@ class Base:
                 f"{root}: {counted(len(repainted), 'image')} {agree(len(repainted), 'shows', 'show')} something else than in {self.study.folder} "
                 f"({some_names(repainted)}); both studies must show the same."
             )
+        for method in sorted(set(manifest.methods) & self.extension.methods.keys() - set(self.study.manifest.methods)):
+            if shown_pixels(root, manifest, method) != self.extension.methods[method]:
+                raise InputError(
+                    f"{root}: {method} shows something else than in a study before {self.study.folder}, and would be taken for the "
+                    "same method; give it another name."
+                )
 
 
 def read_base(folder: Path, database_url: str | None = None) -> Base:
@@ -147,5 +153,9 @@ def read_base(folder: Path, database_url: str | None = None) -> Base:
         study.protocol.name,
         study.manifest.digest if earlier is None else earlier.first_manifest,
         frozenset(people) | (frozenset() if earlier is None else earlier.people),
+        {
+            **({} if earlier is None else earlier.methods),
+            **{method: shown_pixels(folder, study.manifest, method) for method in study.manifest.methods},
+        },
     )
     return Base(study, BuildRecord.read(folder / BUILT).truth, extension)

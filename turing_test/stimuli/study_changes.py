@@ -5,6 +5,7 @@ A study that is frozen or has answers stays as it is.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from turing_test.study.manifest import Manifest
 from turing_test.study.protocol import NEWER, RUNNING, Protocol
 from turing_test.study.study_folder import DATABASE, MOVED, stimulus_path
 
-__all__ = ["block_changes", "manifest_changes", "protocol_changes", "refuse_if_fixed", "same_pixels"]
+__all__ = ["block_changes", "manifest_changes", "protocol_changes", "refuse_if_fixed", "same_pixels", "shown_pixels"]
 
 
 def protocol_changes(before: Mapping[str, Any], after: Protocol) -> list[str]:
@@ -83,6 +84,16 @@ def same_pixels(old: Path, new: Path) -> bool:
         return False
     after = decode(new).rgb8
     return before.shape == after.shape and bool((before == after).all())
+
+
+def shown_pixels(root: Path, manifest: Manifest, method: str) -> str:
+    """SHA-256 (hex) of what a method shows: the pixels of its images in the order of their names."""
+    from evalkit.images.image_files import decode
+
+    shown = hashlib.sha256()
+    for image in manifest.images:
+        shown.update(decode(stimulus_path(root, manifest.find(image, "method", method))).rgb8.tobytes())
+    return shown.hexdigest()
 
 
 def refuse_if_fixed(root: Path, changes: Iterable[str], database_url: str | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.errors import InputError
@@ -27,11 +28,14 @@ class Extension:
         Digest of its stimuli, or, where it extends another one itself, of the first study of all.
     people : frozenset of str
         Keyed digests of its people, and of those of the studies before: they are not admitted again.
+    methods : mapping of str to str
+        Digest of what each of its methods shows, and of the methods of the studies before, by name.
     """
 
     study: str
     first_manifest: str
     people: frozenset[str]
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Extension | None:
@@ -45,15 +49,22 @@ class Extension:
         path = folder / EXTENDS
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
-            return cls(str(content["study"]), str(content["first_manifest"]), frozenset(map(str, content["people"])))
+            methods = dict(content.get("methods", {}))  # files of earlier versions have none
+            people = frozenset(map(str, content["people"]))
+            return cls(str(content["study"]), str(content["first_manifest"]), people, methods)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: cannot be read ({error_reason(error)}); it says who took part in the study before."
             ) from None
 
     def to_json(self) -> str:
         """The text of the file."""
-        content = {"study": self.study, "first_manifest": self.first_manifest, "people": sorted(self.people)}
+        content = {
+            "study": self.study,
+            "first_manifest": self.first_manifest,
+            "people": sorted(self.people),
+            "methods": dict(self.methods),
+        }
         return json.dumps(content, indent=1) + "\n"

@@ -191,6 +191,16 @@ def test_a_person_is_found_and_deleted_by_whatever_is_known(make_client, study, 
     assert "3 people came: 2 screened, 1 completed." in listed
     wrong = command("people", study.folder, "--state", "complete", "--database", database_url)
     assert "did you mean 'completed'" in wrong.output
+    unwritten = command("people", study.folder, "--form", "prolific", "--database", database_url)
+    assert (unwritten.exit_code, "name the file with --out" in unwritten.output) == (2, True)
+    typed = [
+        command("find", study.folder, "--label", f"{first}{labels[0]} ", "--database", database_url) for first in "psx"
+    ]
+    assert [found.exit_code for found in typed] == [
+        0,
+        0,
+        2,
+    ]  # as in the columns participant and session; not by any letter
     written = command("people", study.folder, "--out", tmp_path / "pay.csv", "--database", database_url)
     assert "pay.csv: 3 rows" in written.output
     deleted = command("forget", study.folder, "--link", links[0], "--yes", "--database", database_url)

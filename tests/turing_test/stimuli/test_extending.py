@@ -104,8 +104,14 @@ def test_a_method_is_added_nobody_takes_part_twice_and_both_are_analysed_togethe
         4,
         5,
     }
-    # A third study knows the people of both, and is of the same family.
+    # A third study knows the people and the methods of both, and is of the same family.
     closed(new, new_url)
+    beyond = {"extends": folder / "new", "extends_database": new_url}
+    with pytest.raises(InputError, match=r"mine shows something else .* give it another name"):
+        create_study(folder / "again", None, {"mine": folder / "other"}, **beyond)
+    assert not (folder / "again").exists()
+    more_of_mine = create_study(folder / "more", None, {"mine": folder / "mine"}, **beyond).study
+    assert more_of_mine.extends.methods.keys() == {"mine", "other", "third"}
     again = create_study(folder / "again", None, {"gray": None}, extends=folder / "new", extends_database=new_url).study
     assert len(again.extends.people) == 6
     assert again.first_manifest == old.manifest.digest
