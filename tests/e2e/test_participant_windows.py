@@ -181,7 +181,7 @@ def test_the_remark_that_only_an_answer_is_missing_covers_nothing_and_pushes_not
     page.reload()
     person.press("resume")
     person.is_asked()
-    for width, height in ((1366, 768), (844, 342), (390, 844), (320, 568)):
+    for width, height in ((1366, 768), (844, 342), (640, 304), (390, 844), (320, 568)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_function(
             """([width, height]) => {
