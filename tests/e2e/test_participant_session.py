@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.participants import NARROW, WIDE, Participant
+from tests.e2e.participants import NARROW, WIDE, Participant, served
+from turing_test.study.study_folder import read_study
+from turing_test.study.texts import format_texts, own_texts_path, read_texts
 
 # --- whole sessions ----------------------------------------------------------------------------------------------
 
@@ -387,6 +389,27 @@ def test_a_page_that_was_overtaken_in_another_tab_says_so_and_can_go_on(serve, t
         person.answer()
     assert person.code() == here.session["completion_code"]
     assert here.trials[0]["response"] == "second"
+
+
+def test_in_a_script_from_right_to_left_first_is_still_on_the_left(studies, tab, tmp_path):
+    folder = studies.make(tmp_path / "study", practice_trials=0).folder
+    own_texts_path(folder, "he").parent.mkdir()
+    own_texts_path(folder, "he").write_text(format_texts(read_texts("en")).replace('"Continue"', '"המשך"'))
+    settings = folder / "study.toml"
+    settings.write_text(settings.read_text().replace('language = "en"', 'language = "he"'))
+    with served(read_study(folder)) as here:
+        page = tab()
+        person = Participant(page).open(here.url)
+        heading, button = (
+            page.locator(f'[data-screen="consent"] {part}').bounding_box() for part in ("h1", ".primary")
+        )
+        assert abs(heading["x"] + heading["width"] - button["x"] - button["width"]) < 1  # both begin on the right
+        person.begin()
+        person.is_asked()
+        first, second = (page.locator(f'[data-answer="{answer}"]').bounding_box() for answer in ("first", "second"))
+        assert first["x"] + first["width"] < second["x"]
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("document.activeElement.dataset.answer") == "first"
 
 
 def test_what_the_server_does_not_take_is_told_in_the_language_of_the_page(serve, tab):

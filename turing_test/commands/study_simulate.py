@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def simulate_command(
     opened = read_study(study)
     population = Population(
         participants=participants,
-        fool_rates=dict(map(_fool_rate, fool_rates)),
+        fool_rates=_fool_rates(fool_rates),
         guessers=guessers,
         speeders=speeders,
         dropouts=dropouts,
@@ -137,6 +138,19 @@ def simulate_command(
     if out is not None:
         _write_answers(out, played)
     _report(opened, population, played)
+
+
+def _fool_rates(texts: Sequence[str]) -> dict[str, float]:
+    from evalkit.errors import InputError
+
+    rates: dict[str, float] = {}
+    for text in texts:
+        method, rate = _fool_rate(text)
+        if rates.setdefault(method, rate) != rate:
+            raise InputError(
+                f"--fool-rate {text}: {method} has {rates[method]:g} already; allowed is one rate per method."
+            )
+    return rates
 
 
 def _fool_rate(text: str) -> tuple[str, float]:

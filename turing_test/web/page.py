@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.trials.columns import PLACES
 from turing_test.sessions.recruiters import QUERY_NAMES
 from turing_test.study.duration import session_minutes
-from turing_test.study.texts import read_texts
+from turing_test.study.texts import direction, read_texts
 
 if TYPE_CHECKING:
     from turing_test.study.protocol import Protocol
@@ -34,13 +34,14 @@ def page_variables(
     Returns
     -------
     dict
-        ``texts, protocol, numbers, places`` (of the images of a trial), ``instructions`` and ``question`` (names of texts), ``consent`` (list of paragraphs),
+        ``texts, direction`` (of the language), ``protocol, numbers, places`` (of the images of a trial), ``instructions`` and ``question`` (names of texts), ``consent`` (list of paragraphs),
         ``consent_hash``, ``query_names`` (what of an address's query concerns the server).
     """
     texts = read_texts(protocol.language) if texts is None else texts
     paragraphs = consent_paragraphs(protocol, texts, consent_text)
     return {
         "texts": texts,
+        "direction": direction(protocol.language),
         "protocol": protocol,
         "places": PLACES[: protocol.images_per_trial],
         "numbers": _numbers(protocol, texts),

@@ -224,6 +224,10 @@ class TestTheCommand:
         [
             (["--fool-rate", "mine"], "write METHOD=X"),
             (["--fool-rate", "mine=2"], "write METHOD=X"),
+            (
+                ["--fool-rate", "mine=0.2", "--fool-rate", "mine=0.4"],
+                "mine has 0.2 already; allowed is one rate per method",
+            ),
             (["--url", "http://127.0.0.1:1"], "needs the simulation key"),
             (["--url", "http://127.0.0.1:1", "--key", "k", "--database", "sqlite:///x"], "is for the server"),
         ],

@@ -268,3 +268,29 @@ def test_every_reason_of_a_refusal_has_a_text_and_every_refusal_that_a_page_may_
     silent = {call.args[0].value for call in calls if "reason" not in {keyword.arg for keyword in call.keywords}}
     # The page tries again (425, 429), takes another trial (410), or never sends such a thing (400, 415; 403: simulated people).
     assert silent == {400, 403, 410, 415, 425, 429}
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ("{width!r} {height}", "fills in height, width!r; allowed is height, width"),
+        ("{width} {height:>900}", "fills in height:>900, width; allowed is height, width"),
+        ("{width:q} {height}", "fills in height, width:q; allowed is height, width"),  # no page could be made of it
+        ("{} {width} {height}", "fills in height, width, {}; allowed is height, width"),
+    ],
+)
+def test_what_is_filled_in_is_the_name_alone(about, said):
+    with pytest.raises(InputError, match=re.escape(f"texts/en.toml: window.about {said}")):
+        check_texts({"window": {"about": about}}, read_texts("en"), "texts/en.toml", complete=False)
+
+
+def test_languages_written_from_right_to_left_are_shown_so():
+    texts = read_texts("en")
+    for language, attribute in (
+        ("he", ' dir="rtl"'),
+        ("az-Arab", ' dir="rtl"'),
+        ("de", ""),
+        ("uz-Latn", ""),
+        ("pt-BR", ""),
+    ):
+        assert f'<html lang="{language}"{attribute}>' in render(Protocol(language=language), texts)

@@ -19,6 +19,7 @@ __all__ = [
     "check_language",
     "check_several",
     "check_texts",
+    "direction",
     "format_texts",
     "languages",
     "own_texts_digest",
@@ -43,6 +44,14 @@ progress; 360 CSS pixels wide. The first that fits a text's name counts."""
 
 LONGEST_TEXT = 5000
 
+RIGHT_TO_LEFT = frozenset({
+    "ar", "arc", "ckb", "dv", "fa", "he", "iw", "mzn", "nqo", "pnb", "prs", "ps", "sd", "syr", "ug", "ur", "yi",
+})  # fmt: skip
+"""Codes of languages that are written from right to left where no script is named."""
+
+RIGHT_TO_LEFT_SCRIPTS = frozenset({"Adlm", "Arab", "Hebr", "Nkoo", "Rohg", "Syrc", "Thaa"})
+"""Codes (ISO 15924) of scripts that are."""
+
 SEVERAL = "several"
 """In the names of texts that only studies show whose trials are choices among several; other studies need not have them."""
 
@@ -64,6 +73,19 @@ def languages(folder: Path | None = None) -> list[str]:
     if folder is not None and (folder / OWN_TEXTS).is_dir():
         names += [file.name for file in (folder / OWN_TEXTS).iterdir()]
     return sorted({name.removesuffix(".toml") for name in names if name.endswith(".toml")})
+
+
+def direction(language: str) -> str:
+    """Which way a language is written, as HTML says it: ``rtl`` or ``ltr``.
+
+    Examples
+    --------
+    >>> direction("ar-EG"), direction("az-Arab"), direction("de")
+    ('rtl', 'rtl', 'ltr')
+    """
+    code, _, variety = language.partition("-")
+    script = variety.title() if len(variety) == 4 and variety.isalpha() else ""
+    return "rtl" if (script in RIGHT_TO_LEFT_SCRIPTS if script else code in RIGHT_TO_LEFT) else "ltr"
 
 
 def own_texts_path(folder: Path, language: str) -> Path:
@@ -268,4 +290,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _fields(text: str) -> set[str]:
-    return {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+    """What a text fills in, with whatever stands behind the name: only the names themselves are allowed."""
+    return {
+        f"{field}{'!' + how if how else ''}{':' + form if form else ''}" or "{}"
+        for _, field, form, how in string.Formatter().parse(text)
+        if field is not None
+    }
