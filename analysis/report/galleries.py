@@ -245,8 +245,10 @@ def choose_images(folders: ImageFolders, choice: ImageChoice, rows: Sequence[Row
     if not common:
         raise InputError("No method has an image of the name of a photo; the galleries would be empty.")
     if choice.rule == "every":
-        step = choice.step or max(1, len(common) // choice.count)
-        return common[::step][: choice.count]
+        if choice.step:
+            return common[:: choice.step][: choice.count]
+        n_shown = min(choice.count, len(common))
+        return [common[k * len(common) // n_shown] for k in range(n_shown)]
     if choice.rule == "disagreement":
         if len(folders.methods) < 2:
             raise InputError("--rule disagreement needs two methods or more.")
@@ -267,7 +269,11 @@ def choice_title(folders: ImageFolders, choice: ImageChoice) -> str:
     if choice.names:
         return "Chosen images"
     if choice.rule == "every":
-        return f"Every {_ordinal(choice.step or max(1, len(folders.common) // choice.count))}image, by name"
+        n_images = len(folders.common)
+        n_shown = min(choice.count, n_images)
+        if choice.step or n_images % n_shown == 0:
+            return f"Every {_ordinal(choice.step or n_images // n_shown)}image, by name"
+        return f"{n_shown} of {n_images:,} images, spread evenly over their names"
     return {
         "most": "Images that fool people most, all methods together",
         "least": "Images that fool people least, all methods together",

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 
 from analysis.commands.figure import NAMES, figure_command
 from analysis.commands.report import report_command
-from analysis.report.galleries import RULES, ImageChoice, ImageFolders, choose_images
+from analysis.report.galleries import RULES, ImageChoice, ImageFolders, choice_title, choose_images
 from analysis.report.gallery_figure import gallery_figure
 from analysis.report.report_figures import FIGURES
 from evalkit.commands.score import score_command
@@ -65,6 +65,10 @@ def test_images_are_chosen_by_name_in_the_order_that_was_given(pictures: Path) -
 def test_every_nth_image_is_counted_from_the_first_by_name(pictures: Path) -> None:
     assert choose_images(folders(pictures), ImageChoice(step=4)) == [IMAGES[0], IMAGES[4], IMAGES[8]]
     assert choose_images(folders(pictures), ImageChoice(count=5)) == IMAGES[::2]
+    assert choice_title(folders(pictures), ImageChoice(count=5)) == "Every 2nd image, by name"
+    # Where the number does not go into that of the images, the last third is shown too.
+    assert choose_images(folders(pictures), ImageChoice(count=7)) == [IMAGES[k] for k in (0, 1, 2, 4, 5, 7, 8)]
+    assert choice_title(folders(pictures), ImageChoice(count=7)) == "7 of 10 images, spread evenly over their names"
 
 
 def test_the_rule_of_disagreement_takes_where_colours_differ_most(pictures: Path) -> None:
