@@ -18,5 +18,19 @@ from __future__ import annotations
 
 import lazy_loader
 
+from evalkit.errors import InputError
+from evalkit.needs import absent_packages
+from evalkit.wording import needs_package
+
+NEED_SCIPY = frozenset(("analyze_preferences", "compare", "comparisons", "fool_rates", "plan_study"))
+"""Functions that import SciPy when they compute, since it takes 0.3 s."""
+
 # ``__init__.pyi`` says where each name lives.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_loaded, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, loaded; what it needs and is not installed is told in a sentence."""
+    if name in NEED_SCIPY and absent_packages("scipy"):
+        raise InputError(needs_package("scipy", f"analysis.{name}", "report"))
+    return _loaded(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from evalkit.errors import InputError
-from evalkit.wording import needs_package
+from evalkit.wording import all_names, needs_package
 
 __all__ = [
     "absent_packages",
@@ -90,8 +90,9 @@ def need_torch(purpose: str = "the network") -> None:
 
 def need_torchmetrics(purpose: str) -> None:
     """Refuse to go on without torch and torchmetrics; as `need_scipy`."""
-    need_torch(purpose)
-    _need("torchmetrics", "torchmetrics", purpose, "training")
+    absent = absent_packages("torch", "torchmetrics")
+    if absent:
+        raise InputError(needs_package(all_names(absent), purpose, "training"))
 
 
 def _need(module: str, package: str, purpose: str, extra: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import analysis
 from tests.conftest import require
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,24 @@ def test_the_wheel_installs_into_an_empty_environment_and_scores_without_torch(w
     result = run(bin_folder / "evalkit", *score, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "summary.csv").read_text().count("\n") > 1
+
+    asked = (
+        *((f"analysis.{name}", f"from analysis import {name}", "report") for name in sorted(analysis.NEED_SCIPY)),
+        ("torch and torchmetrics", "import evalkit.torchmetrics", "training"),
+        ("lpips_alex", "import evalkit; evalkit.Accumulator('lpips_alex')", "networks"),
+    )
+    code = (
+        "for code in " + repr([code for _, code, _ in asked]) + ":\n"
+        "    try:\n"
+        "        exec(code)\n"
+        "    except ValueError as error:\n"  # InputError is one
+        "        print(error)\n"
+    )
+    told = run(bin_folder / "python", "-c", code, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    for (what, _, extra), sentence in zip(asked, told.stdout.splitlines(), strict=True):
+        assert what in sentence
+        assert f'{wheel}[{extra}]" brings ' in sentence
 
 
 # --- start-up -----------------------------------------------------------------------------------------------

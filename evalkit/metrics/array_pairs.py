@@ -20,6 +20,7 @@ from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs, networks_of
 from evalkit.metrics.photo import Photo
 from evalkit.networks.catalogue import check_network_names
+from evalkit.networks.needs import with_command
 from evalkit.networks.options import NetworkOptions
 from evalkit.wording import counted
 
@@ -84,7 +85,7 @@ class PairMeasurer:
             return metric
         setup = metric.set_up(RunInputs(self.networks))
         if setup.reason:
-            raise InputError(f"metric {metric.name}: {setup.reason}")
+            raise InputError(f"metric {metric.name}: {with_command(setup.reason)}")
         return metric.with_setup(setup)
 
     def _open_meters(self) -> list[BlockMeter]:

@@ -21,6 +21,7 @@ from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.places import PlaceLike, changed_since_listed, check_is_folder, modified_at
 from evalkit.metrics import DEFAULT_METRICS
 from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.networks.needs import with_command
 from evalkit.networks.options import NetworkOptions
 from evalkit.networks.output_cache import CacheUse, prune, size_limit, size_text
 from evalkit.progress import Progress, progress_bar
@@ -153,7 +154,7 @@ def score(
     for sentence in plan.unused:
         notify(f"{sentence}.")
     for reason, names in _reasons(plan).items():
-        notify(f"{', '.join(names)} will stay unscored: {reason}")
+        notify(f"{', '.join(names)} will stay unscored: {with_command(reason)}")
     if executor is not None and workers != 1:
         raise InputError(f"{workers} workers and an executor: give one of the two")
     check_whole("workers", workers, 1)
