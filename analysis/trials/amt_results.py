@@ -79,12 +79,11 @@ def _one_row_per_trial(
         raise InputError(
             f"{raw.source} has {counted(len(numbers), 'trial')} per row and --practice is {practice}; fewer are allowed."
         )
-    person = next(
-        (raw.columns[name] for name in ("WorkerId", "AssignmentId") if name in raw.columns),
-        raw.row.astype(str),
+    worker, assignment, state = (
+        _column_of_mturk(raw, name) for name in ("WorkerId", "AssignmentId", "AssignmentStatus")
     )
-    session = raw.columns.get("AssignmentId", raw.row.astype(str))
-    state = raw.columns.get("AssignmentStatus")
+    session = raw.row.astype(str) if assignment is None else assignment
+    person = session if worker is None else worker
     truth = truth_folder or _most_frequent_folder(raw, numbers)
     folders = {truth, vigilance_folder} - {None}
 
@@ -104,6 +103,7 @@ def _one_row_per_trial(
     states, rows = [], []
     for trial, number in enumerate(numbers):
         side, left, right, selection = (raw.columns[f"{prefix}{number}"].tolist() for prefix in _PREFIXES)
+        side, selection = ([cell.strip().lower() for cell in cells_of] for cells_of in (side, selection))
         for index, row in enumerate(raw.row):
             where = f"{raw.source} row {row} trial {number}"
             real, fake = _real_and_fake(side[index], left[index], right[index], where)
@@ -130,6 +130,12 @@ def _one_row_per_trial(
     if state is not None:
         columns["session_state"] = np.array(states)
     return replace(raw, columns=columns, row=np.array(rows, dtype=np.int64))
+
+
+def _column_of_mturk(raw: RawTable, name: str) -> np.ndarray | None:
+    """A column that MTurk writes, in whatever case somebody's spreadsheet left its name; None where there is none."""
+    written = next((column for column in raw.columns if column.lower() == name.lower()), None)
+    return None if written is None else raw.columns[written]
 
 
 def _trial_numbers(raw: RawTable) -> list[int]:

@@ -270,6 +270,11 @@ def without_rejected(trials: TrialTable) -> TrialTable:
     for name in ("session_state", "AssignmentStatus"):
         if name in trials:
             is_rejected = np.char.lower(trials[name]) == "rejected"
+            if is_rejected.all():
+                raise InputError(
+                    f"{trials.source}: all assignments were rejected at MTurk, so that no trial remains; analyse them with "
+                    "--rejected keep."
+                )
             return trials.where(~is_rejected, "assignment rejected at MTurk") if is_rejected.any() else trials
     return trials
 
@@ -403,8 +408,8 @@ def _read_csv(path: Path) -> RawTable:
         header = [name.strip() for name in next(reader, [])]
         rows, numbers = [], []
         for cells in reader:
-            if not cells:
-                continue
+            if not any(map(str.strip, cells)):
+                continue  # spreadsheets leave rows of nothing at the end
             if len(cells) < len(header) and set(header) >= MTURK_ONLY:
                 cells += [""] * (len(header) - len(cells))  # MTurk leaves out what is empty at the end of a row
             if len(cells) != len(header):

@@ -98,6 +98,7 @@ def simulate_command(
 
     from evalkit.errors import InputError
     from evalkit.progress import progress_bar
+    from evalkit.wording import error_reason
     from turing_test.server.local_server import local_server
     from turing_test.simulation.observers import Population
     from turing_test.simulation.play import UnexpectedReply, simulate
@@ -135,6 +136,8 @@ def simulate_command(
             played = simulate(opened, population, address, own_key, concurrency=concurrency, on_participant=show)
         except UnexpectedReply as error:
             raise InputError(f"the server refused a simulated participant ({error}).") from None
+        except OSError as error:
+            raise InputError(f"{address}: no server of a study answers there ({error_reason(error)}).") from None
     if out is not None:
         _write_answers(out, played)
     _report(opened, population, played)

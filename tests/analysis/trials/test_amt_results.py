@@ -149,6 +149,34 @@ def test_rejected_assignments_are_left_out_and_counted_unless_asked_for(write_cs
     assert len(read_amt_results(write_csv(rows), practice=3, rejected="keep")) == 6 * 9
 
 
+def test_what_a_spreadsheet_did_to_a_results_file_changes_nothing(write_csv: Write) -> None:
+    rows = results(0)
+    rows[1]["AssignmentStatus"] = "REJECTED"
+    plain = read_amt_results(write_csv(rows), practice=3)
+    renamed = [
+        {
+            key.upper() if key in ("WorkerId", "AssignmentId", "AssignmentStatus") else key: f" {cell.title()} "
+            if key.startswith(("Input.gt_side", "Answer.selection"))
+            else cell
+            for key, cell in row.items()
+        }
+        for row in rows
+    ]
+    nothing = [""] * len(renamed[0])
+    table = [list(renamed[0]), *(list(row.values()) for row in renamed), nothing, nothing[:4]]
+    spoiled = read_amt_results(write_csv(table, "spoiled.csv"), practice=3)
+    assert np.array_equal(spoiled.value, plain.value)
+    assert np.array_equal(spoiled["participant"], plain["participant"])
+    assert spoiled.left_out == plain.left_out
+    assert len(plain) == 5 * 9
+
+
+def test_a_file_of_rejected_assignments_alone_says_what_to_do(write_csv: Write) -> None:
+    rows = [row | {"AssignmentStatus": "Rejected"} for row in results(0)]
+    with pytest.raises(InputError, match=r"all assignments were rejected at MTurk.*--rejected keep"):
+        read_amt_results(write_csv(rows), practice=3)
+
+
 def test_batches_become_one_table_and_a_worker_of_both_is_found(write_csv: Write) -> None:
     one, two = results(0), results(0, seed=1)
     for row in two:
