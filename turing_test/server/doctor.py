@@ -19,6 +19,7 @@ from turing_test.server.followed_page import fetch, unreachable
 from turing_test.study.block_list import blocks_sentence
 from turing_test.study.duration import duration_sentence
 from turing_test.study.freeze import changes_since, damaged_stimuli, read_stamp
+from turing_test.study.protocol import Protocol, options
 from turing_test.study.study_folder import KEY, Study, read_study
 
 __all__ = ["Check", "examine"]
@@ -100,7 +101,9 @@ def examine(
     yield _check_stimuli(study, on_file)
     yield _check_consent(study)
     yield _check_stamp(study)
+    yield from _check_platforms(study.protocol)
     if "prolific" in study.protocol.platforms:
+        yield _check_codes(study.protocol)
         yield _check_prolific(study)
     yield _check_secret(study)
     yield _check_space(study)
@@ -164,6 +167,42 @@ def _check_stamp(study: Study) -> Check:
     if changes:
         return Check("freeze", False, f"changed since it was frozen at {stamp.frozen_at}: {', '.join(changes)}")
     return Check("freeze", True, f"frozen at {stamp.frozen_at}, unchanged")
+
+
+def _check_platforms(protocol: Protocol) -> Iterator[Check]:
+    """What is set for a platform whose people are not admitted."""
+    for platform in ("prolific", "mturk"):
+        given = [
+            option.name
+            for option in options()
+            if option.name.startswith(f"{platform}_") and getattr(protocol, option.name) != option.default
+        ]
+        if given and platform not in protocol.platforms:
+            yield Check(
+                "platforms",
+                False,
+                f'{given[0]} is set, and platforms does not name "{platform}": whoever comes from there is turned away',
+            )
+
+
+def _check_codes(protocol: Protocol) -> Check:
+    """The codes with which people go back to Prolific."""
+    codes = {
+        outcome: getattr(protocol, f"prolific_{outcome}")
+        for outcome in (
+            "completed", "failed_checks", "incomplete", "full", "expired", "declined", "screened_out", "incompatible",
+        )
+    }  # fmt: skip
+    if not codes["completed"]:
+        return Check("codes", False, "prolific_completed is empty: whoever is done has no code that Prolific knows")
+    paid = [f"prolific_{name}" for name, code in codes.items() if code == codes["completed"] and name != "completed"]
+    if paid:
+        return Check("codes", None, f"{', '.join(paid)}: the code of prolific_completed, which Prolific pays alike")
+    needless = {"failed_checks", *(() if protocol.color_vision else ("screened_out",))}
+    none = [f"prolific_{name}" for name, code in codes.items() if not code and name not in needless]
+    if none:
+        return Check("codes", None, f"{', '.join(none)}: empty; whoever leaves so is not sent back to Prolific")
+    return Check("codes", True, "one for every way in which people leave")
 
 
 def _check_prolific(study: Study) -> Check:

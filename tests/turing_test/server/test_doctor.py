@@ -164,6 +164,29 @@ class TestTheFiles:
         assert found.ok is False
         assert "contact and ethics_contact" in found.finding
 
+    def test_what_is_set_for_a_platform_that_is_not_admitted_is_told(self, study):
+        create_study(study.folder, settings={"prolific_completed": "DONE"})
+        found = check(study, "platforms")
+        assert found.ok is False
+        assert 'prolific_completed is set, and platforms does not name "prolific"' in found.finding
+        create_study(study.folder, settings={"platforms": ("prolific",)})
+        assert "platforms" not in {check.name for check in examine(study.folder)}
+
+    def test_prolific_wants_a_code_for_every_way_out(self, study):
+        others = ("incomplete", "full", "expired", "declined", "incompatible")
+        settings = {"platforms": ("prolific",), **{f"prolific_{name}": name.upper() for name in others}}
+        create_study(study.folder, settings=settings)
+        assert (check(study, "codes").ok, "prolific_completed is empty" in check(study, "codes").finding) == (
+            False,
+            True,
+        )
+        create_study(study.folder, settings={"prolific_completed": "DONE"})
+        assert check(study, "codes").ok is True
+        create_study(study.folder, settings={"prolific_full": ""})
+        assert check(study, "codes").finding == "prolific_full: empty; whoever leaves so is not sent back to Prolific"
+        create_study(study.folder, settings={"prolific_incomplete": "DONE"})
+        assert check(study, "codes").finding.startswith("prolific_incomplete: the code of prolific_completed")
+
     def test_a_stamp_holds_as_long_as_nothing_changes(self, study):
         freeze(study)
         assert check(study, "freeze").ok is True
