@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from evalkit.errors import InputError
-from evalkit.files import write_atomically
+from evalkit.files import check_hides_no_package, write_atomically
 from evalkit.needs import need_pandas
 from evalkit.shown import ShownAsTable
 from evalkit.text_formats import parse_json
@@ -116,6 +116,7 @@ def replace_results(
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a folder for the results is needed.")
+    check_hides_no_package(out)
     earlier = _earlier_files(out / record, command)
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.glob(".run-*.part"):  # of a run that was killed

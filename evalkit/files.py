@@ -9,7 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_file", "write_atomically"]
+from evalkit.errors import InputError
+
+__all__ = ["atomic_file", "check_hides_no_package", "write_atomically"]
+
+PACKAGES = ("evalkit", "analysis", "turing_test")
+
+
+def check_hides_no_package(folder: Path) -> None:
+    """Refuse to make a folder that would hide one of our packages from every Python that starts beside it.
+
+    A folder of that name in the folder where Python starts is a package to it, though an empty one, and stands before
+    what an editable installation finds.
+
+    Raises
+    ------
+    InputError
+        If it is not there yet, and would lie in the current folder under such a name.
+    """
+    if folder.name in PACKAGES and not folder.exists() and folder.absolute().parent == Path.cwd():
+        raise InputError(
+            f"{folder}: a folder of this name would hide evalkit's own package '{folder.name}' from Python here; choose another "
+            "name for the results"
+        )
 
 
 @contextmanager

@@ -280,9 +280,10 @@ def _print_looks(goal: Goal) -> None:
 def _write(out: Path, plan: Plan) -> None:
     from analysis.planning.plan_figure import write_plan_figure
     from analysis.study.columns import OUTPUT_COLUMNS
-    from evalkit.files import write_atomically
+    from evalkit.files import check_hides_no_package, write_atomically
     from evalkit.text_formats import csv_text
 
+    check_hides_no_package(out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "plan.csv", csv_text([row.row() for row in plan.rows], list(OUTPUT_COLUMNS["plan.csv"])))
     for suffix in ("pdf", "png"):

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from evalkit.errors import InputError
+from evalkit.files import check_hides_no_package
 from evalkit.images._archives import (
     ARCHIVE_SUFFIXES,
     Member,
@@ -358,17 +359,18 @@ def archives_in(folder: Path | ImagePlace) -> str:
 
 
 def check_is_folder(target: Path) -> None:
-    """Refuse an address where results are to be written: they are files of this machine.
+    """Refuse an address where results are to be written: they are files of this machine; and names that Python needs.
 
     Raises
     ------
     InputError
-        When the path was made of one.
+        When the path was made of one, or the folder would hide a package.
     """
     if FLATTENED.match(str(target)) and not target.exists():
         raise InputError(
             f"{address_without_secrets(str(target))}: results are written to a folder of this machine, not to an address."
         )
+    check_hides_no_package(target)
 
 
 def _address(text: str, cache: Path | None) -> ImagePlace:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evalkit.errors import InputError
-from evalkit.files import atomic_file
+from evalkit.files import atomic_file, check_hides_no_package
 from evalkit.scoring.compaction import join_shards
 from evalkit.scoring.plan import BLOCK_SIZE, BLOCKS_PER_PART
 from evalkit.scoring.record import RunRecord
@@ -81,6 +81,7 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         missing=_unique(entry for one in records for entry in one.missing),
         shards={},
     )
+    check_hides_no_package(target)
     existed = target.exists()
     shards = target / ".unfinished"
     shards.mkdir(parents=True)

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.datasets.ctest10k import image_set_field
 from evalkit.errors import InputError, NoSuchResultError
-from evalkit.files import write_atomically
+from evalkit.files import check_hides_no_package, write_atomically
 from evalkit.images.image_files import decoder_versions
 from evalkit.metrics import create_metrics, load_metric
 from evalkit.metrics.ab_counts import AbErrorOptions
@@ -255,7 +255,13 @@ class Scores(ShownAsTable):
             Folder of shards to move to ``target/statistics``.
         per_image_csv : bool
             Write ``per_image.csv`` as well.
+
+        Raises
+        ------
+        InputError
+            If the folder would hide a package of ours.
         """
+        check_hides_no_package(target)
         target.mkdir(parents=True, exist_ok=True)
         (target / "run.json").unlink(missing_ok=True)
         if statistics is not None and statistics != target / "statistics":

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
+from analysis.records import replace_results
 from evalkit.cli import main
 from evalkit.commands._shared import OutputFile
 from evalkit.errors import InputError
@@ -59,3 +62,25 @@ def test_what_can_be_written_is_a_path(tmp_path: Path) -> None:
     assert OutputFile("people.csv").convert(str(tmp_path / "pay.csv"), None, None) == tmp_path / "pay.csv"
     in_new = tmp_path / "new" / "figure.pdf"
     assert OutputFile("figure.pdf", makes_folder=True).convert(str(in_new), None, None) == in_new
+
+
+@pytest.mark.parametrize("name", ["analysis", "evalkit", "turing_test"])
+def test_no_folder_of_results_hides_a_package(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is a package to a Python that starts beside it, and ``import analysis`` finds an empty one."""
+    monkeypatch.chdir(tmp_path)
+    Path("truth").mkdir()
+    Image.new("RGB", (16, 16), (200, 20, 20)).save("truth/a.png")
+    commands = (
+        ["score", "--truth", "truth", "--method", "gray", "--metrics", "psnr_rgb", "--bootstrap", "0", "--out"],
+        ["plan", "--difference", "10", "--images", "400", "--simulate", "0", "--out"],
+    )
+    for command in commands:
+        refused = CliRunner().invoke(main, [*command, name])
+        assert refused.exit_code == 2
+        assert f"would hide evalkit's own package '{name}' from Python here" in " ".join(refused.stderr.split())
+    with pytest.raises(InputError, match="would hide"):
+        replace_results(Path(name), {"run.json": "{}"}, record="run.json", command="analyze")
+    assert [path.name for path in tmp_path.iterdir()] == ["truth"]
+    Path("results").mkdir()
+    replace_results(Path("results", name), {"run.json": "{}"}, record="run.json", command="analyze")
+    assert Path("results", name, "run.json").exists()
