@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -238,10 +239,10 @@ def run_on_executor(
         What a block found wrong with its images; or which block failed with what, or that workers are gone. What is
         finished stays in `folder`.
     """
-    if not callable(getattr(executor, "submit", None)):
+    if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
+        kind = f"the class {executor.__name__}" if isinstance(executor, type) else type(executor).__name__
         raise InputError(
-            f"executor is {type(executor).__name__}; give one of concurrent.futures or of its kind (with submit), or a text: "
-            f"{EXECUTORS}"
+            f"executor is {kind}; give one of concurrent.futures or of its kind (with submit), or a text: {EXECUTORS}"
         )
     n_images = plan.n_images
     n_finished = n_images - sum(len(plan.block(index)) for index in blocks)
@@ -277,7 +278,16 @@ def run_on_executor(
                 f"a worker of the executor is gone ({_said(error)}), killed perhaps for its memory; what is finished is kept in "
                 "--out: score again with --resume"
             ) from error
-        failed = [index for future, index in waiting.items() if future.done() and future.exception() is error]
+        if isinstance(error, CancelledError):
+            raise InputError(
+                "the executor has cancelled a block; was it shut down? What is finished is kept in --out: score again with "
+                "--resume"
+            ) from error
+        failed = [
+            index
+            for future, index in waiting.items()
+            if future.done() and not future.cancelled() and future.exception() is error
+        ]
         where = f"block {failed[0]} ({_images(plan, failed[0])})" if failed else "a block"
         raise InputError(
             f"{where} failed on the executor with {type(error).__name__}: {_said(error)}; what is finished is kept in --out: "

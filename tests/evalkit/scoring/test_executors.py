@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -175,6 +175,24 @@ def test_what_an_image_has_wrong_is_told_as_in_one_process(folders: Path, tmp_pa
     assert "40.png" in str(alone.value)
 
 
+class Cancelling(ThreadPoolExecutor):
+    """Somebody shuts it down while blocks wait."""
+
+    def submit(self, *call, **settings):
+        future = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_an_executor_that_is_shut_down_is_told(folders: Path) -> None:
+    with (
+        Cancelling(1) as executor,
+        pytest.raises(InputError, match="the executor has cancelled a block; was it shut down"),
+    ):
+        run(folders, executor=executor)
+
+
 def test_another_failure_names_the_block(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(self: BlockWorker, index: int) -> int:
         raise MemoryError("no room")
@@ -197,6 +215,7 @@ def test_another_failure_names_the_block(folders: Path, monkeypatch: pytest.Monk
         ({"executor": "threads"}, "executor 'threads': allowed are"),
         ({"executor": "dask:"}, "executor 'dask:': allowed are"),
         ({"executor": 4}, "executor is int; give one of concurrent.futures"),
+        ({"executor": ThreadPoolExecutor}, "executor is the class ThreadPoolExecutor; give one of concurrent.futures"),
         ({"executor": "threads:2", "workers": 2}, "2 workers and an executor: give one of the two"),
     ],
 )
