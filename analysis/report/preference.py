@@ -9,7 +9,6 @@ from analysis.report.cells import Cell, ReportColumn, omnibus_text, p_text, with
 from analysis.report.figures import COLUMN_WIDTH, new_figure
 from analysis.study.preferences import PreferenceDifference, PreferenceResults
 from analysis.trials.columns import TRUTH
-from evalkit.plotting import COLOURS
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -207,16 +206,7 @@ def preference_figure(results: PreferenceResults) -> Figure:
     assert scale is not None
     shown = [method for method in results.methods if method in scale.methods]
     with new_figure(COLUMN_WIDTH, max(1.6, 0.8 + 0.24 * len(shown))) as (figure, axes):
-        axes.axvline(0, color="0.6", linewidth=0.8, linestyle="--")
-        for position, method in enumerate(reversed(shown)):
-            strength = scale.strength_of(method)
-            axes.plot([strength.ci_low, strength.ci_high], [position, position], color=COLOURS[0], linewidth=1.4,
-                      solid_capstyle="butt")  # fmt: skip
-            axes.plot(strength.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
-        axes.set_yticks(range(len(shown)), labels=list(reversed(shown)))
-        axes.set_ylim(-0.6, len(shown) - 0.4)
-        axes.set_xlabel("strength (logit of winning against the mean)")
-        axes.tick_params(axis="y", length=0)
+        results.plot(axes)
     return figure
 
 

@@ -27,12 +27,14 @@ from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.arrays import BoolArray
 from evalkit.errors import InputError
+from evalkit.plotting import COLOURS, chosen_axes
 from evalkit.resampling.multiplicity import holm
 from evalkit.shown import ShownAsTable
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["PreferenceDifference", "PreferenceDifferences", "PreferenceResults", "analyze_preferences"]
 
@@ -166,6 +168,43 @@ class PreferenceResults(ShownAsTable):
     def to_frame(self) -> pd.DataFrame:
         """The differences of all pairs, or against the baseline, as a pandas DataFrame."""
         return self.differences.to_frame()
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw every method's strength on the common scale with its interval, strongest at the top, as the report does.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        InputError
+            If there is no common scale, since no chain of comparisons joins the methods, or matplotlib is not installed.
+        """
+        scale = self.scale
+        if scale is None:
+            raise InputError(
+                "these methods have no common scale, so there is nothing to draw; to_frame() has their pairs"
+            )
+        axes = chosen_axes(ax)
+        shown = [method for method in self.methods if method in scale.methods]
+        axes.axvline(0, color="0.6", linewidth=0.8, linestyle="--")
+        for position, method in enumerate(reversed(shown)):
+            strength = scale.strength_of(method)
+            axes.plot([strength.ci_low, strength.ci_high], [position, position], color=COLOURS[0], linewidth=1.4,
+                      solid_capstyle="butt")  # fmt: skip
+            axes.plot(strength.estimate, position, marker="o", color=COLOURS[0], markersize=4.5)
+        axes.set_yticks(range(len(shown)), labels=list(reversed(shown)))
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel("strength (logit of winning against the mean)")
+        axes.tick_params(axis="y", length=0)
+        return axes
 
     def share(self, method_a: str, method_b: str) -> PairShare | None:
         """Share of the pair, in whichever order it is kept; None where the two never met."""

@@ -155,6 +155,23 @@ def test_rates_are_drawn_on_the_axes_that_are_given(trials) -> None:
     assert list(intervals[0]) == [100 * mean.ci_low, 100 * mean.ci_high]
 
 
+def test_preferences_are_drawn_strongest_at_the_top() -> None:
+    from dataclasses import replace
+
+    from matplotlib.figure import Figure
+
+    results = analysis.analyze_preferences(frame("preference"))
+    axes = Figure().subplots()
+    assert results.plot(axes) is axes
+    drawn = [label.get_text() for label in axes.get_yticklabels()]
+    assert drawn == [method for method in reversed(results.methods) if method in results.scale.methods]
+    intervals = [line.get_xdata() for line in axes.get_lines() if len(line.get_xdata()) == 2][1:]
+    weakest = results.scale.strength_of(drawn[0])
+    assert list(intervals[0]) == [weakest.ci_low, weakest.ci_high]
+    with pytest.raises(InputError, match="these methods have no common scale"):
+        replace(results, scale=None).plot(axes)
+
+
 def test_a_plan_draws_one_line_per_number_of_images_and_what_is_needed() -> None:
     from matplotlib.figure import Figure
 
