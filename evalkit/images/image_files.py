@@ -172,6 +172,8 @@ def decode_bytes(data: bytes, name: str = "image", options: DecodeOptions = DEFA
         raise InputError(f"{name}: is a truncated or corrupt {kind} file: {error}.") from error
     except UnusableImage as error:
         raise InputError(f"{name}: {error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{name}: takes more memory to decode than there is.") from error
     if stored.orientation != 1:
         rgb8 = turned(rgb8, stored.orientation)
         notes = (*notes, f"EXIF orientation {stored.orientation} applied")

@@ -20,6 +20,7 @@ from evalkit.metrics.base import ImageStatistics, Metric, SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, RunInputs, networks_of
 from evalkit.metrics.photo import Photo
 from evalkit.networks.catalogue import check_network_names
+from evalkit.networks.memory import out_of_memory_advice
 from evalkit.networks.needs import with_command
 from evalkit.networks.options import NetworkOptions
 from evalkit.wording import counted
@@ -140,18 +141,22 @@ class PairMeasurer:
         counts: list[PairCounts] = []
         rows: list[dict[str, Any]] = []
         meters = self._open_meters() if pairs else []
-        for name, (truth_rgb8, pred_rgb8) in zip(names, pairs, strict=True):
+        for i, (name, (truth_rgb8, pred_rgb8)) in enumerate(zip(names, pairs, strict=True)):
             truth, prediction = Photo(truth_rgb8), Photo(pred_rgb8)
             require_same_size(truth, prediction)
             row: dict[str, Any] = {}
-            for metric in self.metrics:
-                if not isinstance(metric, BlockMetric):
-                    row.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
-            rows.append(row)
-            if self._counter is not None:
-                counts.append(self._counter.count(truth, prediction))
-            for meter in meters:
-                meter.add(name, "prediction", truth, prediction)
+            height, width = truth.shape
+            with out_of_memory_advice(
+                f"at pair {i} ({width} x {height} pixels): smaller images or another device may help"
+            ):
+                for metric in self.metrics:
+                    if not isinstance(metric, BlockMetric):
+                        row.update(zip(metric.columns, metric.measure(truth, prediction), strict=True))
+                rows.append(row)
+                if self._counter is not None:
+                    counts.append(self._counter.count(truth, prediction))
+                for meter in meters:
+                    meter.add(name, "prediction", truth, prediction)
         for meter in meters:
             for row, measured in zip(rows, meter.finish(), strict=True):
                 row.update(measured)

@@ -7,6 +7,7 @@ So a number never depends on how many threads torch happened to use.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -244,12 +245,12 @@ class BatchRunner:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device, or the CPU's allocator, has no memory left; torch has no one exception."""
-    import torch
-
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or torch is None:
+        return isinstance(error, MemoryError)
     # The name of torch 2.5 and later; before, it lived below torch.cuda alone.
-    kind = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
-    if isinstance(error, (kind, MemoryError)):
+    if isinstance(error, getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    phrases = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+    phrases = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "cublas_status_alloc_failed")
     return any(phrase in text for phrase in phrases)

@@ -20,6 +20,7 @@ from evalkit.metrics.ab_counts import PairCounter
 from evalkit.metrics.base import SumMetric
 from evalkit.metrics.blocks import BlockMeter, BlockMetric, missing_value
 from evalkit.metrics.photo import Photo
+from evalkit.networks.memory import out_of_memory_advice
 from evalkit.networks.output_cache import CacheUse
 from evalkit.scoring.plan import Plan
 from evalkit.scoring.statistics_store import Row, write_reference, write_shard
@@ -117,9 +118,10 @@ class BlockWorker:
             for method in plan.methods:
                 prediction = self._next_image(index)
                 diagnostics = {**prediction.diagnostics, **truth.diagnostics}
-                rows.append(self._measure_pair(plan.names[i], method, truth.photo, prediction.photo, diagnostics))
-                for meter in self._meters:
-                    meter.add(plan.names[i], method, truth.photo, prediction.photo)
+                with out_of_memory_advice(self._advice(f"{plan.names[i]}, method {method}", truth.photo)):
+                    rows.append(self._measure_pair(plan.names[i], method, truth.photo, prediction.photo, diagnostics))
+                    for meter in self._meters:
+                        meter.add(plan.names[i], method, truth.photo, prediction.photo)
         for meter in self._meters:
             rows = [_with_statistics(row, measured) for row, measured in zip(rows, meter.finish(), strict=True)]
         write_shard(self.folder / plan.shard(index), rows, self._columns, digest, self._vectors)
@@ -140,13 +142,23 @@ class BlockWorker:
             image = self._next_image(index)
             images[names[i]] = image.diagnostics["sha256"]
             for key in columns:
-                self._meter_by_key[key].add(names[i], "reference", image.photo, image.photo)
+                with out_of_memory_advice(self._advice(f"{names[i]} of the reference set", image.photo)):
+                    self._meter_by_key[key].add(names[i], "reference", image.photo, image.photo)
         vectors = {}
         for key, column_names in columns.items():
             measured = self._meter_by_key[key].finish()
             vectors.update({name: np.stack([one[name] for one in measured]) for name in column_names})
         write_reference(self.folder / plan.shard(index), images, vectors, digest)
         return len(images)
+
+    def _advice(self, which: str, photo: Photo) -> str:
+        """What helps when memory runs out at an image."""
+        height, width = photo.shape
+        elsewhere = "--device cpu, " if self._meters and self.plan.networks.device != "cpu" else ""
+        return (
+            f"at {which} ({width} x {height} pixels): {elsewhere}fewer --workers, or smaller images by --size may help; what is "
+            "finished is kept: the same command with --resume goes on"
+        )
 
     def _next_image(self, index: int) -> _ReadImage:
         image = None if self._images is None else next(self._images, None)

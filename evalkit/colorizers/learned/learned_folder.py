@@ -17,7 +17,6 @@ from evalkit.colorizers.folder import FolderReport, check_folders, unread_photos
 from evalkit.colorizers.learned.checkpoints import load_checkpoint, shipped_weights
 from evalkit.colorizers.learned.colorizer import AnnealedMean, LearnedColorizer, as_ab_network, log_weights_between
 from evalkit.colorizers.learned.decoding import join_with_lightness
-from evalkit.colorizers.learned.memory import out_of_memory_advice
 from evalkit.colorizers.learned.network import STRIDE
 from evalkit.colorizers.learned.published_networks import INPUT_SIZE, load_published
 from evalkit.colorizers.learned.sampling import sampled_ab
@@ -29,6 +28,7 @@ from evalkit.images.image_pairs import find_image_files
 from evalkit.images.places import ImageFile, PlaceLike, place_of
 from evalkit.images.read_ahead import PIXELS_AHEAD, ReadAhead
 from evalkit.networks.devices import choose_device
+from evalkit.networks.memory import out_of_memory_advice
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -175,9 +175,7 @@ def colorize_photos(
         raise InputError(f"the batch size is {batch_size}; it must be at least 1")
     photos = find_image_files(place)
     names = sorted(photos)
-    with out_of_memory_advice(
-        f"at {counted(batch_size, 'photo')} a batch: give a smaller --batch-size or --network-size"
-    ):
+    with out_of_memory_advice(_advice(batch_size, device)):
         colorizer = recipe.load(choose_device(device))
         record = recipe.as_record()
         if resume:
@@ -200,14 +198,30 @@ def colorize_photos(
                 for batch in ahead:
                     failures += [photo for _, photo in batch if isinstance(photo, str)]
                     usable = [(name, photo) for name, photo in batch if not isinstance(photo, str)]
-                    for pixels, clipped in _colour_batch(recipe, colorizer, target, usable, pool):
-                        n_pixels += pixels
-                        n_clipped += clipped
+                    with out_of_memory_advice(_advice(batch_size, device, usable)):
+                        for pixels, clipped in _colour_batch(recipe, colorizer, target, usable, pool):
+                            n_pixels += pixels
+                            n_clipped += clipped
                     n_done += len(batch)
                     on_image(n_done, len(names))
     if failures:
         raise unread_photos(failures, len(names), target)
     return FolderReport(len(todo), n_kept, n_pixels, n_clipped)
+
+
+def _advice(batch_size: int, device: str, photos: Sequence[tuple[str, Rgb8]] = ()) -> str:
+    """What helps when memory runs out at some photos."""
+    largest = max(photos, key=lambda photo: photo[1].size, default=None)
+    which = ""
+    if largest is not None:
+        height, width = largest[1].shape[:2]
+        which = f", the largest of them {largest[0]} of {width} x {height} pixels"
+    ways = (
+        ["a smaller --batch-size"] * (batch_size > 1)
+        + ["a smaller --network-size"]
+        + ["--device cpu"] * (device != "cpu")
+    )
+    return f"at {counted(batch_size, 'photo')} a batch{which}: give {', or '.join(ways)}"
 
 
 def _n_pixels(batch: Sequence[tuple[str, Rgb8 | str]]) -> int:

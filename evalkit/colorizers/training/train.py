@@ -19,7 +19,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from evalkit.colorizers.learned.memory import out_of_memory_advice
 from evalkit.colorizers.learned.network import n_parameters
 from evalkit.colorizers.training.data import Crops, PhotoSurvey, prefetched
 from evalkit.colorizers.training.options import Compute, TrainingOptions
@@ -32,6 +31,7 @@ from evalkit.errors import InputError
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.places import PlaceLike
 from evalkit.images.surveys import MAX_UNREADABLE
+from evalkit.networks.memory import out_of_memory_advice
 from evalkit.wording import counted
 
 if TYPE_CHECKING:

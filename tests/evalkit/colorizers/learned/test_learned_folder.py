@@ -271,8 +271,14 @@ def test_too_little_memory_is_answered_with_advice(
         raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
 
     monkeypatch.setattr(LearnedColorizer, "predict_ab", fail)
-    with pytest.raises(InputError, match=r"at 16 photos a batch: give a smaller --batch-size or --network-size"):
-        colorize_photos(Recipe(method="full", weights=weights["full"]), scans, tmp_path / "out")
+    recipe = Recipe(method="full", weights=weights["full"])
+    batch = r"at 16 photos a batch, the largest of them \S+ of \d+ x \d+ pixels: give a smaller --batch-size, or a smaller --network-size"
+    with pytest.raises(InputError, match=batch):
+        colorize_photos(recipe, scans, tmp_path / "out", device="cpu")
+    with pytest.raises(
+        InputError, match=r"at 1 photo a batch, .* pixels: give a smaller --network-size, or --device cpu \("
+    ):
+        colorize_photos(recipe, scans, tmp_path / "auto", batch_size=1)
 
 
 def test_without_torch_the_extra_is_named(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Tells what to do when a device has too little memory."""
+"""Too little memory, of a device or of the machine, is told in a sentence with advice."""
 
 from __future__ import annotations
 
