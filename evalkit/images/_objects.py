@@ -7,6 +7,7 @@ user, password or signature.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import time
@@ -279,8 +280,11 @@ class Objects:
         copy = copy_path(self.cache, f"{entry.address}|{entry.size}|{entry.version}|{entry.modified}")
         with suppress(OSError):
             file = copy.open("rb")
-            mark_used(copy)
-            return file
+            if _has_size(file, entry):
+                mark_used(copy)
+                return file
+            file.close()
+            copy.unlink(missing_ok=True)
         try:
             return self._made_copy(copy, entry)
         except OSError as error:
@@ -295,7 +299,10 @@ class Objects:
 
         with FileLock(f"{copy}.lock"):  # an archive is fetched by one worker, and the others wait
             with suppress(FileNotFoundError):
-                return copy.open("rb")
+                file = copy.open("rb")
+                if _has_size(file, entry):
+                    return file
+                file.close()
             partial = copy.with_name(f".{secrets.token_hex(8)}.part")
             try:
                 self._tried(fs, lambda: _fetch(fs, entry, partial), entry.address)
@@ -395,6 +402,11 @@ def _part(fs: Any, entry: StoredObject, start: int, n_bytes: int) -> bytes:
     if len(data) != n_bytes:
         raise _NotWhole(f"{len(data):,} bytes came, {n_bytes:,} were asked for")
     return data
+
+
+def _has_size(file: BinaryIO, entry: StoredObject) -> bool:
+    """Whether a copy is whole: a power cut may have left its name with fewer bytes."""
+    return entry.size is None or os.fstat(file.fileno()).st_size == entry.size
 
 
 def _fetch(fs: Any, entry: StoredObject, target: Path) -> None:

@@ -27,7 +27,8 @@ from evalkit.errors import InputError
 from evalkit.images import _objects
 from evalkit.images.folder_lint import lint_folders
 from evalkit.images.image_files import decode
-from evalkit.images.image_pairs import find_image_files, find_images
+from evalkit.images.image_pairs import find_image_files, find_images, scan_folder
+from evalkit.images.places import place_of
 from evalkit.scoring.run import score
 from tests.conftest import require
 from tests.evalkit.scoring.image_servers import WebServer, bucket, google_bucket, upload_folder, web_server
@@ -586,6 +587,21 @@ def test_a_cache_keeps_what_was_read_and_notices_what_changed(
     changed = digests(find_image_files(places[0]))
     assert {name for name in changed if changed[name] != first[0][name]} == {"i00"}
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith(".part")]
+
+
+def test_a_copy_that_was_cut_short_is_fetched_anew(server: WebServer, photo_set: Path, tmp_path: Path) -> None:
+    """As a power cut may leave it: under its name, with fewer bytes."""
+    server.add_folder(photo_set)
+    place = place_of(f"{server.url}/truth", tmp_path / "cache")
+    first = digests(dict(scan_folder(place).images))
+    copies = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert len(copies) == 70
+    copies[0].write_bytes(copies[0].read_bytes()[:50])
+    copies[1].write_bytes(b"")
+    server.requests.clear()
+    assert digests(dict(scan_folder(place).images)) == first
+    assert sum(request.startswith("GET truth/i") for request in server.requests) == 2
+    assert min(path.stat().st_size for path in copies) > 50
 
 
 def test_no_secret_of_an_address_is_written_or_told(
