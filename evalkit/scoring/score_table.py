@@ -74,7 +74,7 @@ def score_table(scores: Scores, width: int = 400) -> RenderableType:
     n = len(set(scores.per_image["image"].to_pylist()))
     notes = [
         f"{counted(n, 'image')}; beneath each value its 95 % interval over images"
-        if scores.record.n_bootstrap
+        if any(not math.isnan(row.ci_low) for row in scores.summary)
         else f"{counted(n, 'image')}"
     ]
     if any(metric.percent for metric in metrics):

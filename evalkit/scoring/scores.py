@@ -180,7 +180,10 @@ class Scores(ShownAsTable):
     def shown_title(self) -> str:
         """How many images; what the numbers are."""
         n_images = len(self.per_image) // max(len(self.methods), 1)
-        return f"Scores of {counted(n_images, 'image')}; in brackets 95 % intervals over images"
+        has_intervals = any(not math.isnan(score.ci_low) for score in self.summary)
+        return f"Scores of {counted(n_images, 'image')}" + (
+            "; in brackets 95 % intervals over images" if has_intervals else ""
+        )
 
     def shown_rows(self) -> list[dict[str, Any]]:
         """One row per method, one column per metric."""

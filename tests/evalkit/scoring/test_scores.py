@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import shutil
@@ -152,6 +153,24 @@ def test_wrong_calls_are_told_in_a_sentence(arguments: tuple, sentence: str) -> 
     truth, methods, *metrics = arguments
     with pytest.raises(InputError, match=sentence):
         evalkit.score(truth, methods, **({"metrics": metrics[0]} if metrics else {}))
+
+
+def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    """Of one image there is no interval, however many replicates were asked for."""
+    from rich.console import Console
+
+    from evalkit.scoring.score_table import score_table
+
+    for side in ("truth", "vivid"):
+        (tmp_path / side).mkdir()
+        shutil.copy(photo_set / side / "i00.png", tmp_path / side)
+    of_one = quick_score(tmp_path, None, {"vivid": tmp_path / "vivid"})
+    of_many = quick_score(photo_set, None, {"vivid": photo_set / "vivid"})
+    for scores, speaks in ((of_one, False), (of_many, True)):
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(score_table(scores))
+        assert ("95 % interval" in console.export_text()) is speaks
+        assert ("95 % interval" in repr(scores)) is speaks
 
 
 def test_methods_and_numbers_are_found_in_scores(finished: Finished) -> None:
