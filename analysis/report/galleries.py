@@ -273,7 +273,7 @@ def choice_title(folders: ImageFolders, choice: ImageChoice) -> str:
         n_shown = min(choice.count, n_images)
         if choice.step or n_images % n_shown == 0:
             return f"Every {_ordinal(choice.step or n_images // n_shown)}image, by name"
-        return f"{n_shown} of {n_images:,} images, spread evenly over their names"
+        return f"{n_shown} of {counted(n_images, 'image')}, spread evenly over their names"
     return {
         "most": "Images that fool people most, all methods together",
         "least": "Images that fool people least, all methods together",
