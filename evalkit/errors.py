@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import os
+from collections.abc import Hashable
+from math import inf
+from numbers import Integral, Real
 
-__all__ = ["InputError", "NoSuchResultError", "check_whole"]
+__all__ = ["InputError", "NoSuchResultError", "check_flag", "check_kind", "check_path", "check_positive", "check_whole"]
 
 
 class InputError(ValueError):
@@ -48,3 +51,43 @@ def check_whole(name: str, value: object, least: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and value < least):
         bound = "" if least is None else f", at least {least},"
         raise InputError(f"{name} is {value!r}; a whole number{bound} is needed")
+
+
+def check_positive(name: str, value: object) -> None:
+    """Refuse what is no number above 0; NaN and infinity are none."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < inf:
+        raise InputError(f"{name} is {value!r}; a number above 0 is needed")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither true nor false: a text, even "no", would count as true."""
+    if not isinstance(value, Hashable) or value not in (True, False):
+        raise InputError(f"{name} is {value!r}; True or False is needed")
+
+
+def check_path(name: str, value: object) -> None:
+    """Refuse what names no file or folder."""
+    check_kind(name, value, (str, os.PathLike), "a path")
+
+
+def check_kind(name: str, value: object, kinds: type | tuple[type, ...], needed: str) -> None:
+    """Refuse what is none of some types.
+
+    Parameters
+    ----------
+    name : str
+        What the argument is called.
+    value : object
+        What was given.
+    kinds : type or tuple of type
+        Those that are allowed.
+    needed : str
+        What the sentence says of them, ``a path``.
+
+    Raises
+    ------
+    InputError
+        If `value` is of another type.
+    """
+    if not isinstance(value, kinds):
+        raise InputError(f"{name} is {type(value).__name__}; {needed} is needed")

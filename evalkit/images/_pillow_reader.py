@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from evalkit.arrays import Rgb8
 from evalkit.color.row_parts import row_parts
+from evalkit.errors import check_flag, check_positive
 from evalkit.images._headers import MalformedImage, exif_orientation
 
 __all__ = [
@@ -68,6 +69,11 @@ class DecodeOptions:
 
     max_megapixels: float | None = None
     convert_cmyk: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_megapixels is not None:
+            check_positive("max_megapixels", self.max_megapixels)
+        check_flag("convert_cmyk", self.convert_cmyk)
 
 
 DEFAULT_OPTIONS = DecodeOptions()

@@ -506,7 +506,10 @@ def _listed_lines(images: PlaceLike | Collection[str]) -> list[str]:
             raise InputError(
                 f"{images}: cannot be read as a text file of image names ({error_reason(error)})."
             ) from None
-    elif isinstance(images, Collection) and all(isinstance(name, str) for name in images):
+    elif isinstance(images, Collection):
+        for name in images:
+            if not isinstance(name, str):
+                raise InputError(f"images holds {name!r}; give the names of photos, each a text")
         lines = images
     else:
         raise InputError(f"images is {type(images).__name__}; give a text file of names, or a list of them")

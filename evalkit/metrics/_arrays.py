@@ -109,13 +109,14 @@ def to_rgb8(images: Any, data_range: DataRange | None = None, *, name: str = "im
     [[[128, 128, 128]]]
     """
     array = _channels_last(name, images)
+    black_and_white = None if data_range is None else checked_range(data_range)
     if array.dtype == np.uint8 or array.dtype.kind != "f":
         return as_rgb8(name, array)
-    if data_range is None:
+    if black_and_white is None:
         raise InputError(
             f"{name}: holds floats ({array.dtype}); say what black and white are: data_range=(0, 1), or (-1, 1)"
         )
-    low, high = checked_range(data_range)
+    low, high = black_and_white
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise InputError(f"{name}: holds values that are not finite (NaN or infinite)")

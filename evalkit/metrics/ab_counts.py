@@ -8,6 +8,7 @@ The formulas on top of these counts are in `evalkit.metrics.ab_error`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy.typing as npt
 from evalkit.arrays import IntArray, Rgb8
 from evalkit.color.ab_bins import ERROR_SCALE, LIGHTNESS_SCALE, MAX_ERROR, N_BINS
 from evalkit.color.ab_classes import AbClasses, Prior, preset
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_kind, check_whole
 from evalkit.metrics.photo import Photo
 
-__all__ = ["AbErrorOptions", "AbErrorTable", "PairCounter", "PairCounts", "Quadrature", "table_of"]
+__all__ = ["AbErrorOptions", "AbErrorTable", "PairCounter", "PairCounts", "Quadrature", "chosen_options", "table_of"]
 
 Quadrature = Literal["exact", "thresholds"]
 
@@ -50,14 +51,19 @@ class AbErrorOptions:
     rebalancing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_kind("classes", self.classes, AbClasses, "evalkit.color.ab_classes.preset(...), or AbClasses(...),")
+        if self.prior is not None:
+            check_kind("prior", self.prior, Prior, "evalkit.color.ab_classes.load_prior(...), or None,")
         if self.quadrature not in ("exact", "thresholds"):
             raise InputError(f"unknown quadrature {self.quadrature!r}; allowed: exact, thresholds")
+        check_whole("max_threshold", self.max_threshold)
         if not 1 <= self.max_threshold <= 150:
             raise InputError(f"largest threshold {self.max_threshold} is outside 1..150")
         if self.max_threshold != 150 and self.quadrature == "exact":
             raise InputError(
                 "the closed form is stored for thresholds 0..150; use quadrature 'thresholds' for a shorter range"
             )
+        check_kind("rebalancing", self.rebalancing, Real, "lambda, a number from 0 to 1,")
         if not 0.0 <= self.rebalancing <= 1.0:
             raise InputError(f"lambda {self.rebalancing:g} is outside 0..1")
 
@@ -70,6 +76,13 @@ class AbErrorOptions:
     def quadrature_field(self) -> str:
         """Signature field: ``exact150`` or, for the mean of T + 1 thresholds, ``mean0-T``."""
         return "exact150" if self.quadrature == "exact" else f"mean0-{self.max_threshold}"
+
+
+def chosen_options(options: AbErrorOptions | None) -> AbErrorOptions:
+    """Options as they were given, or the default; anything else is refused in a sentence."""
+    if options is not None:
+        check_kind("options", options, AbErrorOptions, "evalkit.AbErrorOptions(...)")
+    return options or AbErrorOptions()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from evalkit.color.ab_classes import rebalancing_weights
 from evalkit.color.colorspace import LAB
 from evalkit.errors import InputError
 from evalkit.metrics._arrays import each_pair
-from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, table_of
+from evalkit.metrics.ab_counts import AbErrorOptions, AbErrorTable, PairCounter, chosen_options, table_of
 from evalkit.metrics.base import Better, ImageStatistics, SumMetric
 from evalkit.metrics.photo import Photo
 
@@ -35,7 +35,7 @@ class _AbErrorMetric(SumMetric):
     scale = "logit"
 
     def __init__(self, options: AbErrorOptions | None = None) -> None:
-        self.options = options or AbErrorOptions()
+        self.options = chosen_options(options)
 
     @classmethod
     def create(cls, options: AbErrorOptions) -> Self:
@@ -158,7 +158,7 @@ def curve(histogram: npt.ArrayLike, options: AbErrorOptions | None = None) -> tu
     fraction, fraction_rebalanced : ndarray of float64, shape (151,)
         CMF(t), plain and weighted.
     """
-    options = options or AbErrorOptions()
+    options = chosen_options(options)
     counts = np.asarray(histogram, dtype=np.float64)
     per_class = counts.sum(axis=1)
     shares = per_class if options.prior is None else options.prior.shares
@@ -213,7 +213,7 @@ def ab_auc(truth_rgb8: Rgb8, pred_rgb8: Rgb8, options: AbErrorOptions | None = N
     >>> ab_auc(red, red)
     1.0
     """
-    options = options or AbErrorOptions()
+    options = chosen_options(options)
     return _on_arrays(AbAuc(options), truth_rgb8, pred_rgb8, options)
 
 
@@ -224,5 +224,5 @@ def ab_auc_rebal(truth_rgb8: Rgb8, pred_rgb8: Rgb8, options: AbErrorOptions | No
 
     Parameters, returns, raises as in `ab_auc`.
     """
-    options = options or AbErrorOptions()
+    options = chosen_options(options)
     return _on_arrays(AbAucRebalanced(options), truth_rgb8, pred_rgb8, options)

@@ -22,7 +22,7 @@ from evalkit.metrics.photo import Photo
 from evalkit.networks.catalogue import check_network_names
 from evalkit.networks.memory import out_of_memory_advice
 from evalkit.networks.needs import with_command
-from evalkit.networks.options import NetworkOptions
+from evalkit.networks.options import NetworkOptions, chosen_networks
 from evalkit.wording import counted
 
 __all__ = ["PairMeasurer", "check_measurable", "kept_measurer"]
@@ -181,7 +181,7 @@ N_KEPT = 2
 
 def kept_measurer(metric: type[Metric], networks: NetworkOptions | None) -> PairMeasurer:
     """The measurer of one metric that needs a network, kept for the next call with the same options."""
-    options = networks or NetworkOptions()
+    options = chosen_networks(networks)
     key = f"{metric.name} {options!r}"
     with suppress(KeyError):
         return _kept[key]

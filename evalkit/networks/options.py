@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-__all__ = ["NetworkOptions", "Precision", "Setup"]
+from evalkit.errors import InputError, check_kind, check_path, check_whole
+
+__all__ = ["NetworkOptions", "Precision", "Setup", "chosen_networks"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -50,6 +52,23 @@ class NetworkOptions:
     cache: str | Path | None = "auto"
     loaded: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            check_path("labels", self.labels)
+        for name in ("weights", "classifiers", "preprocessing"):
+            check_kind(name, getattr(self, name), Mapping, "a mapping by the name of a network")
+        for network, file in self.weights.items():
+            check_path(f"weights[{network!r}]", file)
+        for name in ("classifiers", "preprocessing"):
+            for network, text in getattr(self, name).items():
+                check_kind(f"{name}[{network!r}]", text, str, "a text")
+        if self.batch_size is not None:
+            check_whole("batch_size", self.batch_size, 1)
+        if self.precision not in get_args(Precision):
+            raise InputError(f"precision {self.precision!r} is unknown; allowed: {', '.join(get_args(Precision))}")
+        if self.cache is not None:
+            check_path("cache", self.cache)
+
     @property
     def cache_folder(self) -> Path | None:
         """Folder of the cache, where one was chosen."""
@@ -58,6 +77,13 @@ class NetworkOptions:
     def __getstate__(self) -> dict[str, Any]:
         """Without the networks: they may be large, and need not be of a kind that travels."""
         return {**self.__dict__, "loaded": {}}
+
+
+def chosen_networks(networks: NetworkOptions | None) -> NetworkOptions:
+    """Options as they were given, or the default; anything else is refused in a sentence."""
+    if networks is not None:
+        check_kind("networks", networks, NetworkOptions, "evalkit.NetworkOptions(...)")
+    return networks or NetworkOptions()
 
 
 @dataclass(frozen=True)

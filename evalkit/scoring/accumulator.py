@@ -12,10 +12,10 @@ from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
 from evalkit.metrics import DEFAULT, create_metrics, expand_default
 from evalkit.metrics._arrays import DataRange, checked_range, to_rgb8
-from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions, chosen_options
 from evalkit.metrics.array_pairs import PairMeasurer, check_measurable
 from evalkit.metrics.base import ImageStatistics, Metric, SetMetric, SumMetric, exact_parts
-from evalkit.networks.options import NetworkOptions
+from evalkit.networks.options import NetworkOptions, chosen_networks
 from evalkit.scoring.signature import format_run_free_signature
 from evalkit.wording import counted
 
@@ -134,13 +134,11 @@ def measurer_of(
     InputError
         If a metric is unknown or needs more than pairs of arrays, its network is missing, or the options are none.
     """
-    if options is not None and not isinstance(options, AbErrorOptions):
-        raise InputError(f"options: expected evalkit.AbErrorOptions, got {type(options).__name__}")
-    options = options or AbErrorOptions()
+    options = chosen_options(options)
     created = create_metrics(expand_default(metrics), options)
     for metric in created:
         check_measurable(metric)
-    return PairMeasurer(created, options, networks or NetworkOptions())
+    return PairMeasurer(created, options, chosen_networks(networks))
 
 
 def check_single(metric: str, owner: str, collection: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
 from evalkit.datasets.labels import labels_digest, labels_for
-from evalkit.errors import InputError, check_whole
+from evalkit.errors import InputError, check_flag, check_kind, check_path, check_whole
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decoder_versions
 from evalkit.images.image_pairs import (
     FolderScan,
@@ -25,11 +25,11 @@ from evalkit.images.image_pairs import (
 )
 from evalkit.images.places import ImageFile, ImagePlace, PlaceLike, lie_in_one_another, place_of, state_of
 from evalkit.metrics import DEFAULT_METRICS, create_metrics, expand_default, with_companions
-from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions, chosen_options
 from evalkit.metrics.base import Metric
 from evalkit.metrics.blocks import BlockMetric, RunInputs, networks_of
 from evalkit.networks.catalogue import check_network_names
-from evalkit.networks.options import NetworkOptions, Setup
+from evalkit.networks.options import NetworkOptions, Setup, chosen_networks
 from evalkit.networks.output_cache import CacheUse, chosen_cache_folder
 from evalkit.release import release
 from evalkit.scoring.record import RunDefinition, RunRecord
@@ -287,14 +287,12 @@ def make_plan(
     """
     _check_request(methods, size, fit, resample)
     check_whole("seed", seed, 0)
-    for what, value, kind, name in (
-        ("options", options, AbErrorOptions, "evalkit.AbErrorOptions"),
-        ("networks", networks, NetworkOptions, "evalkit.NetworkOptions"),
-        ("decoding", decoding, DecodeOptions, "evalkit.images.image_files.DecodeOptions"),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise InputError(f"{what} is {type(value).__name__}; {name}(...) is needed")
-    options, networks = options or AbErrorOptions(), networks or NetworkOptions()
+    options, networks = chosen_options(options), chosen_networks(networks)
+    check_kind("decoding", decoding, DecodeOptions, "evalkit.images.image_files.DecodeOptions(...)")
+    check_flag("allow_missing", allow_missing)
+    check_flag("turn_like_truth", turn_like_truth)
+    if image_cache is not None:
+        check_path("image_cache", image_cache)
     networks = replace(networks, cache=chosen_cache_folder(networks.cache))
     names = with_companions(expand_default(metrics))
     created = create_metrics(names, options)
@@ -374,6 +372,8 @@ def _check_request(methods: Mapping[str, PlaceLike | None], size: int | None, fi
             raise InputError(f"methods names {name!r}; a method's name is a text: {{'mine': 'out/mine'}}")
         if folder is None and name not in BUILTIN_METHODS:
             raise InputError(f"method {name!r} has no folder; allowed without one: {', '.join(BUILTIN_METHODS)}")
+    if size is not None:
+        check_whole("size", size)
     if size is not None and size not in SIZES:
         raise InputError(f"size {size} is outside {SIZES[0]}..{SIZES[-1]} pixels")
     if fit not in FITS:

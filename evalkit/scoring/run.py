@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evalkit.errors import InputError, check_whole
+from evalkit.errors import InputError, check_flag, check_path, check_whole
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions
 from evalkit.images.places import PlaceLike, changed_since_listed, check_is_folder, modified_at
 from evalkit.metrics import DEFAULT_METRICS
@@ -146,6 +146,16 @@ def score(
     """
     end_if_unguarded()
     serve_unless_first(executor)
+    check_whole("workers", workers, 1)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InputError(f"progress is {type(progress).__name__}; True, False or a function of two numbers is needed")
+    if not callable(notify):
+        raise InputError(f"notify is {type(notify).__name__}; a function of a sentence is needed")
+    for name, value in (("resume", resume), ("overwrite", overwrite), ("per_image_csv", per_image_csv)):
+        check_flag(name, value)
+    if out is not None:
+        check_path("out", out)
+    check_n_bootstrap(n_bootstrap)
     plan = make_plan(
         truth, methods, images=images, metrics=metrics, options=options, size=size, fit=fit, resample=resample, seed=seed,
         allow_missing=allow_missing, networks=networks, decoding=decoding, turn_like_truth=turn_like_truth,
@@ -157,10 +167,6 @@ def score(
         notify(f"{', '.join(names)} will stay unscored: {with_command(reason)}")
     if executor is not None and workers != 1:
         raise InputError(f"{workers} workers and an executor: give one of the two")
-    check_whole("workers", workers, 1)
-    if not isinstance(progress, bool) and not callable(progress):
-        raise InputError(f"progress is {type(progress).__name__}; True, False or a function of two numbers is needed")
-    check_n_bootstrap(n_bootstrap)
     size_limit()  # refused before the first image, if at all
     if out is None:
         with TemporaryDirectory(prefix="evalkit-") as temporary:

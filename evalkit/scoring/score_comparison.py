@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_whole
 from evalkit.metrics import DEFAULT, create_metrics, expand_default, load_metric
 from evalkit.metrics.base import Metric, SumMetric, exact_sum
 from evalkit.needs import need_pandas
@@ -29,7 +29,7 @@ from evalkit.resampling.multiplicity import holm
 from evalkit.resampling.replicates import FEW_IMAGES, ScoreFunction, quietly, replicate_scores
 from evalkit.resampling.swap_tests import SwapTest, sign_flip_tests, studentised_swap_test
 from evalkit.scoring.cautions import cautions_about
-from evalkit.scoring.estimates import Estimate, estimate
+from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Score, Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
@@ -201,6 +201,8 @@ def compare_runs(
     InputError
         If the signatures of a metric differ (the fields are named), nothing is shared, or a metric is in one run only.
     """
+    check_n_bootstrap(n_bootstrap)
+    check_whole("seed", seed, 0)
     runs = [_read_run(first), _read_run(second)]
     scores = [run.scores for run in runs]
     pairs = _method_pairs(scores)
@@ -242,6 +244,8 @@ def compare_methods(
     InputError
         If the run has no method of that name, or no other, or lacks a metric.
     """
+    check_n_bootstrap(n_bootstrap)
+    check_whole("seed", seed, 0)
     run = _read_run(out)
     scores = run.scores
     if baseline not in scores.methods:

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 
 from evalkit.arrays import FloatArray, IntArray
 from evalkit.datasets.ctest10k import image_set_field
-from evalkit.errors import InputError, NoSuchResultError
+from evalkit.errors import InputError, NoSuchResultError, check_path
 from evalkit.files import check_hides_no_package, write_atomically
 from evalkit.images.image_files import decoder_versions
 from evalkit.metrics import create_metrics, load_metric
-from evalkit.metrics.ab_counts import AbErrorOptions
+from evalkit.metrics.ab_counts import AbErrorOptions, chosen_options
 from evalkit.metrics.ab_error import curve
 from evalkit.metrics.base import Metric, ReferenceSet, SumMetric, mean_score
 from evalkit.metrics.blocks import BlockMetric
@@ -238,21 +238,23 @@ class Scores(ShownAsTable):
         InputError
             If the folder holds no finished run.
         """
+        check_path("out", out)
         return summarise(Path(out) / "statistics", RunRecord.from_json(Path(out) / "run.json"))
 
     def rescored(
         self, out: str | Path, *, options: AbErrorOptions | None = None, images: Sequence[str] | None = None
     ) -> Scores:
         """The same run under other options or on a subset of its images; `out` is where its statistics are."""
-        record = replace(self.record, options=options or self.record.options)
+        check_path("out", out)
+        record = replace(self.record, options=self.record.options if options is None else chosen_options(options))
         return summarise(Path(out) / "statistics", record, None if images is None else frozenset(images))
 
-    def write(self, target: Path, *, statistics: Path | None = None, per_image_csv: bool = False) -> None:
+    def write(self, target: str | Path, *, statistics: Path | None = None, per_image_csv: bool = False) -> None:
         """Write the result files; ``run.json`` comes last and marks the folder as finished.
 
         Parameters
         ----------
-        target : Path
+        target : path
             Folder, made if it does not exist.
         statistics : Path, optional
             Folder of shards to move to ``target/statistics``.
@@ -264,6 +266,8 @@ class Scores(ShownAsTable):
         InputError
             If the folder would hide a package of ours.
         """
+        check_path("target", target)
+        target = Path(target)
         check_hides_no_package(target)
         target.mkdir(parents=True, exist_ok=True)
         (target / "run.json").unlink(missing_ok=True)

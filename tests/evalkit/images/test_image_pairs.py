@@ -371,7 +371,14 @@ def test_lists_of_unknown_or_ambiguous_names_are_refused(tmp_path: Path, text: s
         read_image_names(path, ["a", "one/same", "two/same"])
 
 
-@pytest.mark.parametrize("given", [3, [1, 2], {"a": None}.values()])
-def test_what_is_no_list_of_names_is_told(given: object) -> None:
-    with pytest.raises(InputError, match=r"images is .*; give a text file of names, or a list of them"):
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (3, "images is int; give a text file of names, or a list of them"),
+        ([1, 2], "images holds 1; give the names of photos, each a text"),
+        ({"a": None}.values(), "images holds None; give the names of photos, each a text"),
+    ],
+)
+def test_what_is_no_list_of_names_is_told(given: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
         read_image_names(given, ["a"])

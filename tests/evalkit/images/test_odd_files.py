@@ -389,3 +389,21 @@ def test_a_file_is_read_whatever_its_ending(tmp_path: Path) -> None:
     path = tmp_path / "photo"
     path.write_bytes(BASELINE)
     np.testing.assert_array_equal(decode(path).rgb8, with_pillow(BASELINE))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"max_megapixels": "5"}, "max_megapixels is '5'; a number above 0 is needed"),
+        ({"max_megapixels": 0}, "max_megapixels is 0; a number above 0 is needed"),
+        ({"max_megapixels": -1.5}, "max_megapixels is -1.5; a number above 0 is needed"),
+        ({"max_megapixels": float("nan")}, "max_megapixels is nan; a number above 0 is needed"),
+        ({"max_megapixels": True}, "max_megapixels is True; a number above 0 is needed"),
+        ({"convert_cmyk": "no"}, "convert_cmyk is 'no'; True or False is needed"),
+    ],
+)
+def test_wrong_options_of_the_decoder_are_refused_where_they_are_made(
+    options: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        DecodeOptions(**options)  # type: ignore[arg-type]

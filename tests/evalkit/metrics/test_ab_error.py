@@ -385,11 +385,21 @@ class TestMistakes:
             ({"rebalancing": -0.1}, "lambda -0.1 is outside 0..1"),
             ({"rebalancing": 1.5}, "lambda 1.5 is outside 0..1"),
             ({"rebalancing": float("nan")}, "lambda nan is outside 0..1"),
+            ({"rebalancing": "0.5"}, "rebalancing is str; lambda, a number from 0 to 1, is needed"),
+            ({"quadrature": "thresholds", "max_threshold": "150"}, "max_threshold is '150'; a whole number is needed"),
+            ({"quadrature": "thresholds", "max_threshold": 10.5}, "max_threshold is 10.5; a whole number is needed"),
+            ({"classes": "zhang2016"}, "classes is str; evalkit.color.ab_classes.preset(...)"),
+            ({"prior": "prior.json"}, "prior is str; evalkit.color.ab_classes.load_prior(...)"),
         ],
     )
     def test_options(self, options: dict[str, object], message: str) -> None:
         with pytest.raises(InputError, match=re.escape(message)):
             AbErrorOptions(**options)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("function", [ab_auc, ab_auc_rebal])
+    def test_options_of_another_kind(self, function: object) -> None:
+        with pytest.raises(InputError, match=re.escape("options is str; evalkit.AbErrorOptions(...) is needed")):
+            function(self.IMAGE, self.IMAGE, "thresholds")  # type: ignore[operator]
 
     def test_a_prior_without_share_where_the_truth_has_pixels(self) -> None:
         shares = np.ones(313)

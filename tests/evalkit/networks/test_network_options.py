@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,28 @@ from evalkit.scoring.estimates import estimate
 from tests.conftest import require
 
 OWN = "tests.evalkit.classifiers_for_tests"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"labels": 5}, "labels is int; a path is needed"),
+        ({"labels": {"a": 1}}, "labels is dict; a path is needed"),
+        ({"weights": "x.pth"}, "weights is str; a mapping by the name of a network is needed"),
+        ({"weights": {"vgg16": None}}, "weights['vgg16'] is NoneType; a path is needed"),
+        ({"classifiers": "vgg16"}, "classifiers is str; a mapping by the name of a network is needed"),
+        ({"classifiers": {"mine": 5}}, "classifiers['mine'] is int; a text is needed"),
+        ({"preprocessing": {"vgg16": 227}}, "preprocessing['vgg16'] is int; a text is needed"),
+        ({"batch_size": 0}, "batch_size is 0; a whole number, at least 1, is needed"),
+        ({"batch_size": "8"}, "batch_size is '8'; a whole number, at least 1, is needed"),
+        ({"precision": "fp8"}, "precision 'fp8' is unknown; allowed: fp32, bf16, fp16"),
+        ({"precision": None}, "precision None is unknown; allowed: fp32, bf16, fp16"),
+        ({"cache": 5}, "cache is int; a path is needed"),
+    ],
+)
+def test_wrong_options_are_refused_where_they_are_made(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        NetworkOptions(**options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

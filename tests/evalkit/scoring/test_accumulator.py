@@ -235,6 +235,10 @@ class TestTensors:
         # Eight binary places of bfloat16 do not hold 255 steps; the others do.
         assert running.compute() == (pytest.approx(exact, abs=2e-3) if kind == "bfloat16" else exact)
 
+    def test_a_range_that_is_none_is_refused_for_bytes_too(self) -> None:
+        with pytest.raises(InputError, match="data_range 255: expected two numbers, black and white"):
+            evalkit.to_rgb8(np.zeros((4, 5, 3), np.uint8), 255)
+
     def test_values_outside_are_clipped_as_in_a_file(self) -> None:
         assert evalkit.to_rgb8(np.full((1, 1, 3), 1.2), (0, 1)).tolist() == [[[255, 255, 255]]]
         assert evalkit.to_rgb8(np.full((1, 1, 3), -0.2), (0, 1)).tolist() == [[[0, 0, 0]]]
@@ -405,7 +409,7 @@ def test_a_network_that_is_not_there_is_told_at_once(
         ),
         (lambda: Accumulator("default"), "an Accumulator has one metric, by name; 'default' stands for several"),
         (lambda: AccumulatorCollection(["ab_auc", 1]), "metrics holds 1; give names"),
-        (lambda: Accumulator("ab_auc", "zhang2016"), "options: expected evalkit.AbErrorOptions, got str"),
+        (lambda: Accumulator("ab_auc", "zhang2016"), "options is str; evalkit.AbErrorOptions(...) is needed"),
         (lambda: Accumulator("AB_AUC"), "did you mean 'ab_auc'?"),
         (lambda: Accumulator("lpips"), "did you mean 'lpips_alex'?"),
         (

@@ -176,6 +176,21 @@ def vary(root: Path, photo_set: Path, names: list[str], *, better: float, worse:
     return root
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"n_bootstrap": "many"}, "n_bootstrap is 'many'; a whole number is needed"),
+        ({"n_bootstrap": 5}, "5 bootstrap replicates are too few for an interval"),
+        ({"seed": -1}, "seed is -1; a whole number, at least 0, is needed"),
+    ],
+)
+def test_what_is_resampled_is_checked_before_a_run_is_read(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        compare_runs("nowhere", "nowhere", **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=sentence):
+        compare_methods("nowhere", "mine", **options)  # type: ignore[arg-type]
+
+
 def test_an_infinite_psnr_is_left_out_on_both_sides(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
     """Averaged over each method's own finite images, b would win by the images that it leaves."""
     names = [f"i{i:02d}" for i in range(12)]

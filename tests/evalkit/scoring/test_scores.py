@@ -173,6 +173,16 @@ def test_no_interval_is_spoken_of_where_there_is_none(tmp_path: Path, photo_set:
         assert ("95 % interval" in repr(scores)) is speaks
 
 
+def test_results_are_read_and_written_under_paths(finished: Finished) -> None:
+    out, scores = finished
+    with pytest.raises(InputError, match="out is int; a path is needed"):
+        Scores.read(5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="target is NoneType; a path is needed"):
+        scores.write(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"options is str; evalkit.AbErrorOptions\(...\) is needed"):
+        scores.rescored(out, options="thresholds")  # type: ignore[arg-type]
+
+
 def test_methods_and_numbers_are_found_in_scores(finished: Finished) -> None:
     _, scores = finished
     assert "dull" in scores
