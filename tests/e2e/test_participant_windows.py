@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from evalkit.errors import InputError
@@ -154,6 +156,42 @@ def test_a_window_made_smaller_while_an_image_is_shown_is_flagged(serve, tab):
     person.answer()
     person.code()
     assert ["cropped" in trial["flags"].split() for trial in here.trials] == [True, False]
+
+
+def test_zoom_between_trials_is_recorded_and_a_window_made_too_low_is_waited_for(serve, tab):
+    here = serve(practice_trials=0, test_trials=4)
+    page = tab({"width": 1366, "height": 768})
+    person = Participant(page).open(here.url)
+    person.begin()
+    person.is_asked()
+    display = page.context.new_cdp_session(page)
+
+    def zoom(width, height, ratio):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}
+        display.send("Emulation.setDeviceMetricsOverride", metrics)
+        page.wait_for_function(
+            "([width, ratio]) => innerWidth === width && devicePixelRatio === ratio", arg=[width, ratio]
+        )
+
+    zoom(683, 384, 2)
+    person.answer()
+    person.is_asked()
+    check_answers_are_within_reach(page, 683, 384)
+    assert page.evaluate("document.querySelector('.trial canvas').width") == 512
+    zoom(683, 250, 2)
+    page.click('[data-answer="first"]')
+    person.sees("window")
+    zoom(1366, 768, 1)
+    person.answer()
+    person.answer()
+    person.code()
+    ratios = [
+        json.loads(event["detail"])["device_pixel_ratio"]
+        for event in here.rows("SELECT * FROM event WHERE kind = 'device'")
+    ]
+    assert ratios == [1, 2]  # what was before
+    assert json.loads(here.session["device"])["device_pixel_ratio"] == 1
+    assert [trial["flags"] for trial in here.trials if "cropped" in trial["flags"]] == []
 
 
 def test_a_phone_that_is_turned_while_it_is_asked_keeps_its_buttons_in_view(serve, tab):

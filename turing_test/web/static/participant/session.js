@@ -42,7 +42,7 @@ class Session {
   #notice;
   #trials = null;
   #calibrated = false;
-  #described = false;
+  #described = 0; // the ratio of pixels that the server was told; 0 before
   #compositor;
 
   constructor(root) {
@@ -162,7 +162,7 @@ class Session {
 
   async #describe(more = {}) {
     const view = await this.#api.device({ ...describeDisplay(this.#presenter.interval.ms), ...more });
-    this.#described = true;
+    this.#described = devicePixelRatio;
     return view;
   }
 
@@ -232,6 +232,7 @@ class Session {
       throw error;
     }
     await this.#room(view.window);
+    if (devicePixelRatio !== this.#described) await this.#describe(); // zoomed, or moved to another display
     const screen = this.#screens.show("trial");
     this.#trials ??= new TrialScreen(screen, new Stage(screen, view.size), this.#presenter, this.#compositor);
     this.#trials.progress(trial.phase, view.progress);
