@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evalkit.commands._shared import OutputFile, table_console
-from evalkit.wording import counted
+from evalkit.wording import agree, counted
 from turing_test.commands._databases import of_environment, of_one_study
 
 if TYPE_CHECKING:
@@ -118,17 +118,18 @@ def export_command(study: Path, out: Path, file_format: Any, simulated: bool, da
 
     with open_study(study, database) as (opened, storage):
         exported = export(storage, opened, out, file_format=file_format, simulated=simulated or None)
-    who = "simulated sessions" if exported.simulated else "sessions"
-    click.echo(
-        f"{', '.join(map(str, exported.files))}: {counted(exported.trials, 'trial')} of {exported.sessions} {who}"
-    )
+    who = counted(exported.sessions, "simulated session" if exported.simulated else "session")
+    click.echo(f"{', '.join(map(str, exported.files))}: {counted(exported.trials, 'trial')} of {who}")
     if exported.unfinished:
-        click.echo(f"{exported.unfinished} of these sessions are unfinished: they go on, or have expired.", err=True)
+        go_on = agree(exported.unfinished, "is unfinished: it goes on, or has", "are unfinished: they go on, or have")
+        click.echo(f"{exported.unfinished} of these sessions {go_on} expired.", err=True)
     if exported.withdrawn:
         click.echo(f"Not in this table: {exported.withdrawn} who have withdrawn.", err=True)
     if exported.left_out:
-        of_other_kind = "sessions of people" if exported.simulated else "simulated sessions (--simulated)"
-        click.echo(f"Not in this table: {exported.left_out} {of_other_kind}.", err=True)
+        others = counted(exported.left_out, "session of a person", "sessions of people")
+        if not exported.simulated:
+            others = f"{counted(exported.left_out, 'simulated session')} (--simulated)"
+        click.echo(f"Not in this table: {others}.", err=True)
 
 
 @click.command("backup", short_help="A consistent copy of the data while serving.")

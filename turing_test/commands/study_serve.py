@@ -138,7 +138,7 @@ def _tell(server: Server, address: Address) -> None:
     if address.network_url is not None:
         show_network_url(f"{address.network_url}{server.path}/")
     for site in server.sites:
-        if password_digest(site.folder) is None:
+        if not site.problem and password_digest(site.folder) is None:
             click.echo(f"The dashboard is closed until it has a password: evalkit study password {site.folder}")
 
 

@@ -17,6 +17,7 @@ from turing_test.database import schema as tables
 from turing_test.database.prepared import Prepared
 from turing_test.database.storage import Storage
 from turing_test.study.study_folder import Study
+from turing_test.study.texts import own_asking_digest, own_texts_digest
 
 __all__ = [
     "ADMISSIONS",
@@ -42,6 +43,9 @@ ADMISSIONS: dict[Admission, str] = {
 """What a study does with those who come."""
 
 LOGGED_OUT = "logged_out"
+ASKING_TEXTS = (
+    "asking_texts"  # kept with the options: a digest of those texts of the study's own that are what is asked
+)
 _R, _E = tables.study, tables.event
 _ADMISSION = Prepared(sa.select(_R.c.admission))
 
@@ -76,7 +80,8 @@ def register(storage: Storage, study: Study) -> None:
         When it belongs to another study, what is asked was changed since the first answers, or the answers were moved.
     """
     identity = {"name": study.protocol.name, "manifest": study.manifest.digest, "protocol": study.protocol.asked_digest}
-    running = study.protocol.running
+    whose = study.folder, study.protocol.language
+    running = {**study.protocol.running, "texts": own_texts_digest(*whose), ASKING_TEXTS: own_asking_digest(*whose)}
 
     def work(connection: Connection) -> None:
         storage.lock_assignment(connection)
@@ -91,12 +96,20 @@ def register(storage: Storage, study: Study) -> None:
                 f"the answers of study {row['name']} were moved from this database to another one; name that with "
                 "--database (evalkit study move says where to)."
             )
-        _log_changes(connection, json.loads(row["running"] or "{}"), running, now)
+        before = json.loads(row["running"] or "{}")
         changed = [name for name, value in identity.items() if row[name] != value]
+        if before.get(ASKING_TEXTS, running[ASKING_TEXTS]) != running[ASKING_TEXTS]:
+            changed.append(ASKING_TEXTS)
+        _log_changes(connection, before, running, now)
         values: dict[str, Any] = {"running": json.dumps(running)}
         if changed:
             if connection.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar_one():
-                what = {"name": "its name", "manifest": "its stimuli", "protocol": "its study file"}
+                what = {
+                    "name": "its name",
+                    "manifest": "its stimuli",
+                    "protocol": "its study file",
+                    ASKING_TEXTS: "its texts of question, answers, instructions or feedback",
+                }
                 raise InputError(
                     f"{study.folder}: the database holds sessions of the study {row['name']!r}, from which this one "
                     f"differs by {' and '.join(what[name] for name in changed)}; serve the study as it was, or name "
@@ -116,7 +129,7 @@ def _log_changes(connection: Connection, before: dict[str, Any], after: dict[str
     if not before:
         return
     for name, value in after.items():
-        if name in before and before[name] != value:
+        if name in before and before[name] != value and name != ASKING_TEXTS:
             _log(connection, now, name, before[name], value)
 
 

@@ -39,7 +39,7 @@ from turing_test.study.study_folder import (
     check_study,
     read_key,
 )
-from turing_test.study.texts import OWN_TEXTS
+from turing_test.study.texts import OWN_TEXTS, own_asking_digest
 
 __all__ = ["Created", "create_study"]
 
@@ -190,6 +190,7 @@ def _create(
                 allow_missing=allow_missing,
                 left_out=left_out,
                 protocol=protocol.as_dict(),
+                asking_texts=own_asking_digest(root, protocol.language),
             ),
             block_list,
             is_new=True,
@@ -218,6 +219,11 @@ def _update(
     before = Manifest.read(root / MANIFEST)
     key = read_key(root / KEY)
     changed = protocol_changes(earlier.protocol, protocol)
+    asking_texts = own_asking_digest(root, protocol.language)
+    if earlier.asking_texts not in (None, asking_texts):
+        changed.append(
+            f"texts: other words of question, answers, instructions or feedback in {OWN_TEXTS}/{protocol.language}.toml"
+        )
     refuse_if_fixed(root, changed, database_url)
     given = truth is not None or methods is not None
     truth = earlier.truth if truth is None else truth
@@ -251,7 +257,12 @@ def _update(
     _write(
         study,
         BuildRecord(
-            truth=truth, methods=methods, allow_missing=allow_missing, left_out=left_out, protocol=protocol.as_dict()
+            truth=truth,
+            methods=methods,
+            allow_missing=allow_missing,
+            left_out=left_out,
+            protocol=protocol.as_dict(),
+            asking_texts=asking_texts,
         ),
         block_list,
         is_new=False,

@@ -34,6 +34,9 @@ class BuildRecord:
         Images that ``allow_missing`` left out.
     protocol : mapping
         `Protocol.as_dict` of that time.
+    asking_texts : str or None
+        Digest of the study's own texts that are part of what is asked (`turing_test.study.texts.own_asking_digest`); None of
+        builds by earlier versions.
     """
 
     truth: str | os.PathLike[str]
@@ -41,6 +44,7 @@ class BuildRecord:
     allow_missing: bool
     left_out: int
     protocol: Mapping[str, Any]
+    asking_texts: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> BuildRecord:
@@ -60,6 +64,7 @@ class BuildRecord:
                 allow_missing=content["allow_missing"],
                 left_out=content["left_out"],
                 protocol=content["protocol"],
+                asking_texts=content.get("asking_texts"),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -79,5 +84,6 @@ class BuildRecord:
             "allow_missing": self.allow_missing,
             "left_out": self.left_out,
             "protocol": dict(self.protocol),
+            "asking_texts": self.asking_texts,
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

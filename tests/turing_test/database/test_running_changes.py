@@ -53,6 +53,33 @@ def test_a_code_may_be_corrected_and_a_question_may_not(make_client, study, data
         create_app(asked, database_url)
 
 
+def test_words_of_an_ending_may_change_and_those_of_the_question_may_not(make_client, study, database_url):
+    participant = make_client(study)
+    participant.enter()
+    storage_of(participant).close()
+    own = study.folder / "texts" / "en.toml"
+    own.parent.mkdir()
+    own.write_text('[outcome.completed]\ntitle = "Thanks!"\n')
+    app = create_app(read_study(study.folder), database_url)
+    (change,) = app.extensions["turing_test"].storage.read(changes_while_running)
+    assert (change.what, change.before) == ("texts", "")
+    app.extensions["turing_test"].storage.close()
+    own.write_text(own.read_text() + '[question]\nzhang2016 = "Which image is fake?"\n')
+    with pytest.raises(InputError, match="differs by its texts of question, answers, instructions or feedback"):
+        create_app(read_study(study.folder), database_url)
+
+
+def test_words_of_the_question_may_change_before_the_first_answer(make_client, study, database_url):
+    participant = make_client(study)
+    storage_of(participant).close()
+    own = study.folder / "texts" / "en.toml"
+    own.parent.mkdir()
+    own.write_text('[question]\nzhang2016 = "Which image is fake?"\n')
+    app = create_app(read_study(study.folder), database_url)
+    assert "Which image is fake?" in app.test_client().get("/").text
+    app.extensions["turing_test"].storage.close()
+
+
 def test_every_option_either_is_asked_or_says_that_it_may_change():
     assert set(RUNNING) < {option.name for option in options()}
     changed = Protocol(contact="x", sessions_per_method=3)

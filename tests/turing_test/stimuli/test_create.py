@@ -367,6 +367,21 @@ class TestAStudyWithAnswers:
         assert "gap_ms: 600 -> 500" in str(caught.value)
         assert files(sources / "study") == before
 
+    def test_keeps_the_words_of_its_question(self, sources):
+        create(sources)
+        own = sources / "study" / "texts" / "en.toml"
+        own.parent.mkdir()
+        own.write_text('[question]\nzhang2016 = "Which is fake?"\n')
+        assert create_study(sources / "study").changes == (
+            "texts: other words of question, answers, instructions or feedback in texts/en.toml",
+        )
+        store_session(sources / "study", simulated=False)
+        own.write_text(own.read_text() + '[page]\ntitle = "Photos"\n')
+        assert create_study(sources / "study").changes == ()
+        own.write_text('[question]\nzhang2016 = "Which is real?"\n')
+        with pytest.raises(InputError, match=r"has 1 session .* would change it: texts: other words of question"):
+            create_study(sources / "study")
+
     @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
     def test_stays_as_it_is_when_the_answers_are_elsewhere(self, sources, database_url):
         study = create(sources).study

@@ -22,6 +22,7 @@ __all__ = [
     "direction",
     "format_texts",
     "languages",
+    "own_asking_digest",
     "own_texts_digest",
     "own_texts_path",
     "read_texts",
@@ -30,6 +31,9 @@ __all__ = [
 REFERENCE = "en"
 OWN_TEXTS = "texts"
 """Folder of a study's own texts, in the study folder: one file per language."""
+
+ASKING = ("answer", "feedback", "instructions", "question")
+"""Tables of texts that are part of what is asked; the others may change while a study runs."""
 
 OPTIONAL = {"page.decimal_point"}
 """What texts in another language may leave out; it is then as in English."""
@@ -175,6 +179,20 @@ def own_texts_digest(folder: Path, language: str) -> str:
     """SHA-256 (hex) of a study's own texts in a language; "" where it has none."""
     path = own_texts_path(folder, language)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def own_asking_digest(folder: Path, language: str) -> str:
+    """The same of those that are part of what is asked: question, answers, instructions and feedback.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read.
+    """
+    path = own_texts_path(folder, language)
+    own = _read_own(path) if path.is_file() else {}
+    asking = {table: own[table] for table in ASKING if table in own}
+    return hashlib.sha256(json.dumps(asking, sort_keys=True).encode()).hexdigest() if asking else ""
 
 
 def check_texts(texts: Mapping[str, Any], reference: Mapping[str, Any], where: str, *, complete: bool = True) -> None:
