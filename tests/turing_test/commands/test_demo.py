@@ -107,7 +107,8 @@ def test_the_demo_goes_from_photos_to_scores_a_played_study_and_a_report(tmp_pat
     with (out / "rates" / "fool_rates.csv").open(newline="", encoding="utf-8") as file:
         rates = {row["method"]: row for row in csv.DictReader(file)}
     for method, rate in RATES.items():
-        assert abs(float(rates[method]["fool_rate"]) - rate) < 3 * float(rates[method]["std_error"])
+        # Who sees what is drawn anew in every run: 3 standard errors would be exceeded in one of some 200 runs.
+        assert abs(float(rates[method]["fool_rate"]) - rate) < 5 * float(rates[method]["std_error"])
     assert "simulated observers" in (out / "report" / "report.html").read_text(encoding="utf-8")
     text = " ".join(result.output.split())
     assert "crops of one photo are not independent" in text
