@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
+from turing_test.database.before_commit import finish
+
 __all__ = ["GroupCommit"]
 
 T = TypeVar("T")
@@ -113,7 +115,9 @@ class GroupCommit:
             self._connection = self._connect()
         try:
             with self._connection.begin():
-                return [job.work(self._connection) for job in group]
+                results = [job.work(self._connection) for job in group]
+                finish(self._connection)
+                return results
         except BaseException as error:
             if self._is_fatal(error):  # what state is the connection in? A new one is cheap.
                 self._connection.invalidate()

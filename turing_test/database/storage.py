@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 
 from evalkit.errors import InputError
+from turing_test.database.before_commit import finish
 from turing_test.database.group_commit import GroupCommit
 from turing_test.database.pooled import Settings
 from turing_test.database.prepared import Prepared
@@ -145,7 +146,9 @@ class Storage:
                 self._files.check_after_commit()  # nothing is acknowledged that went into a file without a name
                 return result
             with self.engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
+                finish(connection)
+                return result
 
     def write_many(self, work: Callable[[Connection], T]) -> T:
         """As `write`, for functions that change many rows one after the other: PostgreSQL is not waited for between them.

@@ -33,13 +33,13 @@ from turing_test.sessions.assignment import (
     plan_session,
 )
 from turing_test.sessions.further_images import write_further
+from turing_test.sessions.new_sessions import TRIAL_VALUES, NewSession
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s, place_key
 from turing_test.sessions.places import sessions_by_arms
 from turing_test.sessions.recruiters import Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
 from turing_test.sessions.snapshot import AHEAD, Snapshot, find_session, first_snapshot
-from turing_test.sessions.start_statement import TRIAL_VALUES, store_start
 from turing_test.sessions.states import ACTIVE
 from turing_test.sessions.tokens import completion_code, digest, keyed_digest, new_label, new_token, new_tokens
 from turing_test.sessions.turn import Turn
@@ -113,6 +113,7 @@ def start(
         place = None if arrival.place is None else keyed_digest(study.key, arrival.platform, "place", arrival.place)
         if arrival.place is None and attempt is not None:
             place = keyed_digest(study.key, "attempt", attempt)
+        turn.store_if_of(person, place)
         if person is None and place is not None:
             for session_id, state_before in _OF_PLACE.all(connection, place=place)[:1]:
                 if not _forget_turned_away(connection, session_id, state_before):
@@ -137,6 +138,8 @@ def start(
         row = _session_row(arrival, token, now)
         row |= {"person_hash": person, "arrival_hash": place, "consent_hash": consent_hash}
         begun = None if state == "closed" else _assign(connection, study, turn, row, by_link=link_id is not None)
+        if link_id is not None or use is not None:
+            turn.store()  # what follows refers to it
         if begun is None:
             connection.execute(sa.insert(_S).values(**row | {"state": "full", "ended_at": now}))
             begun = find_session(connection, token)
@@ -406,14 +409,9 @@ def _assign(connection: Connection, study: Study, turn: Turn, row: dict[str, Any
         "check_at": row["created_at"] + idle_limit_s(study.protocol),
     }
     rows, shown = _trial_rows(trials), exposures(study, judged, trials)
-    session_id = store_start(
-        connection,
-        row,
-        trials=rows,
-        places_taken=[(simulated, place_key(judged, block_order), 1)],
-        images_shown=[(simulated, arm_key(arm), kind, image, times) for (arm, kind, image), times in shown.items()],
-    )
-    turn.take(judged, block_order, shown, simulated=simulated)
+    images_shown = {(simulated, arm_key(arm), kind, image): times for (arm, kind, image), times in shown.items()}
+    place = simulated, place_key(judged, block_order)
+    session_id = turn.take(NewSession(values=row, trials=rows, place=place, images_shown=images_shown), judged, shown)
     first_rows = [dict(zip(TRIAL_VALUES, values, strict=True)) for values in rows[: AHEAD + 1]]
     return first_snapshot({**row, "id": session_id}, first_rows)
 

@@ -1,7 +1,8 @@
 """What those who are assigned in one transaction need to know: read once, then kept up with what they take.
 
 Whoever comes while a commit is under way shares the next one (`Storage.write_in_turn`), and under `Storage.lock_assignment`
-nobody else moves the counters. So a crowd asks the database once for a transaction, not once for each of its people.
+nobody else moves the counters. So a crowd asks the database once for a transaction, not once for each of its people, and on
+PostgreSQL its sessions are stored together before the transaction ends.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
+from turing_test.database.before_commit import do_before_commit
 from turing_test.database.storage import Storage
 from turing_test.database.study_record import Admission, admission
 from turing_test.sessions.assignment import Arm, BlockOrder, Judged
+from turing_test.sessions.new_sessions import NewSession, new_keys, store_session, store_sessions
 from turing_test.sessions.place_counters import settle
 from turing_test.sessions.places import has_room, images_shown, sessions_by_order, unused_links
 from turing_test.study.study_folder import Study
@@ -41,6 +44,10 @@ class Turn:
         self._sessions: dict[bool, Counter[Judged]] = {}
         self._shown: dict[tuple[bool, Judged | None], _Shown] = {}
         self._unused_links: int | None = None
+        self._not_stored: dict[int, NewSession] = {}
+        self._hashes_not_stored: set[str | None] = set()
+        self._keys: list[int] = []
+        self._n_keys = 1
 
     @classmethod
     def of(cls, connection: Connection, storage: Storage, study: Study, now: float) -> Turn:
@@ -52,13 +59,16 @@ class Turn:
             settle(connection, study, now)
             turn = cls(connection, study)
             connection.info[_KEY] = transaction, turn
+            do_before_commit(connection, turn.store)
         found: Turn = turn
         return found
 
     @staticmethod
     def end(connection: Connection) -> None:
         """Whoever comes next in this transaction reads anew: a session has changed that is counted, or will be."""
-        connection.info.pop(_KEY, None)
+        begun_in, turn = connection.info.pop(_KEY, (None, None))
+        if turn is not None and begun_in is connection.get_transaction():
+            turn.store()
 
     def sessions(self, *, simulated: bool) -> Mapping[Judged, int]:
         """Sessions that hold a place, by the arms that they judge."""
@@ -92,8 +102,32 @@ class Turn:
         """A link was used; how many are left is asked anew."""
         self._unused_links = None
 
-    def take(self, judged: Judged, block_order: BlockOrder, shown: _Shown, *, simulated: bool) -> None:
-        """Count a session that was stored, and the images that it shows."""
+    def take(self, session: NewSession, judged: Judged, shown: _Shown) -> int:
+        """Count a session, and the images that it shows; its key.
+
+        On PostgreSQL it is stored when the transaction ends, or when `store` is called.
+        """
+        simulated, block_order = session.values["simulated"], session.values["block_order"]
         self._sessions[simulated][judged] += 1
         self._taken[simulated][judged, block_order] += 1
         self._shown[simulated, judged if len(judged) == 1 else None].update(shown)
+        if self._connection.dialect.name == "sqlite":  # where nothing is saved by waiting
+            return store_session(self._connection, session)
+        if not self._keys:
+            self._keys = new_keys(self._connection, self._n_keys)[::-1]
+            self._n_keys = 8  # whoever comes alone leaves no gap
+        key = self._keys.pop()
+        self._not_stored[key] = session
+        self._hashes_not_stored |= {session.values["person_hash"], session.values["arrival_hash"]}
+        return key
+
+    def store_if_of(self, person_hash: str | None, arrival_hash: str | None) -> None:
+        """Store the sessions, when one of them is of this person or came from the same place."""
+        if ({person_hash, arrival_hash} - {None}) & self._hashes_not_stored:
+            self.store()
+
+    def store(self) -> None:
+        """Store the sessions that are not yet."""
+        sessions, self._not_stored, self._hashes_not_stored = self._not_stored, {}, set()
+        if sessions:
+            store_sessions(self._connection, sessions)

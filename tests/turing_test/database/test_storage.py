@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from evalkit.errors import InputError
 from turing_test.database import migrations
 from turing_test.database import schema as tables
+from turing_test.database.before_commit import do_before_commit
 from turing_test.database.migrations import newest_revision
 from turing_test.database.prepared import PreparedRows
 from turing_test.database.storage import Storage, StorageUnavailable
@@ -278,10 +279,35 @@ def test_many_rows_are_inserted_or_added_as_they_are(storage):
         (name, k % 2 == 0, 3) for k, name in enumerate(names)
     }
     events = PreparedRows(tables.event, ["session_id", "at", "kind", "detail"])
-    storage.write(lambda connection: events.insert(connection, [(None, 0.1, "x", None), (None, 2.5, "y", "z")]))
+    new = [
+        (None, 0.1, "x", None),
+        *((None, k + 2.5, "y", name) for k, name in enumerate([*names, "\\N", "", "a\tb\r"])),
+    ]
+    storage.write(lambda connection: events.insert(connection, new))
     columns = tables.event.c.session_id, tables.event.c.at, tables.event.c.kind, tables.event.c.detail
     stored = storage.read(lambda c: c.execute(sa.select(*columns).order_by(tables.event.c.at)).all())
-    assert stored == [(None, 0.1, "x", None), (None, 2.5, "y", "z")]
+    assert stored == new
+
+
+@pytest.mark.parametrize("way", ["write", "write_in_turn"])
+def test_what_a_transaction_puts_off_happens_before_it_is_committed_or_never(storage, way):
+    write = getattr(storage, way)
+
+    def put_off(connection: sa.Connection) -> list[str]:
+        do_before_commit(connection, lambda: add_event("last")(connection))
+        add_event("first")(connection)
+        return kinds(connection)
+
+    def fail(connection: sa.Connection) -> None:
+        put_off(connection)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        write(fail)
+    write(add_event("after a failure"))
+    assert storage.read(kinds) == ["after a failure"]
+    assert write(put_off) == ["after a failure", "first"]
+    assert storage.read(kinds) == ["after a failure", "first", "last"]
 
 
 def test_a_full_disk_is_a_sentence_and_passes(tmp_path):
