@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -531,7 +531,7 @@ def _replace(
         side = (method, other_method, *(image.method for image in further))
     trial = PlannedTrial(position=spoiled.position, phase=spoiled.phase, kind=spoiled.kind, image=reserve.image)
     planned = place_trial(study, arm, trial, side)
-    values = asdict(planned)
+    values = planned._asdict()
     values.pop("image")
     values["further"] = write_further(planned.further)
     connection.execute(
@@ -600,4 +600,4 @@ def _key(snapshot: Snapshot, trial: Upcoming) -> dict[str, int]:
 
 
 def _with_current(snapshot: Snapshot, **changes: Any) -> Snapshot:
-    return snapshot.changed(upcoming=(replace(snapshot.upcoming[0], **changes), *snapshot.upcoming[1:]))
+    return snapshot.changed(upcoming=(snapshot.upcoming[0]._replace(**changes), *snapshot.upcoming[1:]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -35,8 +34,8 @@ AHEAD = 2
 """Trials read beyond the current one: after an answer, the next two."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upcoming:
+# Several are made with every request: a named tuple takes a fifth of the time of a frozen dataclass.
+class Upcoming(NamedTuple):
     """A trial that is to be done, without what participants must not learn but for the true position."""
 
     number: int
@@ -66,8 +65,7 @@ class Upcoming:
         return (*pair, *(image.sha for image in read_further(self.further)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Where a session stands.
 
     Attributes
@@ -113,20 +111,18 @@ class Snapshot:
 
     def changed(self, **changes: Any) -> Snapshot:
         """A copy with changes."""
-        return replace(self, **changes)
+        return self._replace(**changes)
 
 
 _S, _T = tables.session.c, tables.trial.c
-_SESSION = (
-    _S.id, _S.state, _S.platform, _S.simulated, _S.method, _S.other_method, _S.position, _S.n_trials, _S.refresh_hz,
-    _S.device, _S.completion_code, _S.arrival, _S.updated_at,
-)  # fmt: skip
-_TRIAL = (
-    _T.number, _T.position, _T.phase, _T.kind, _T.real_position, _T.first_sha, _T.second_sha, _T.first_token,
-    _T.second_token, _T.state, _T.load, _T.begun_at, _T.flags, _T.further,
-)  # fmt: skip
+SESSION_COLUMNS = Snapshot._fields[:-1]
+"""Columns of the session; `snapshot_of` wants their values in this order."""
+
+TRIAL_COLUMNS = Upcoming._fields
+"""Columns of a trial; in rows they follow those of the session."""
+
 _FIND = Prepared(
-    sa.select(*_SESSION, *_TRIAL)
+    sa.select(*(_S[name] for name in SESSION_COLUMNS), *(_T[name] for name in TRIAL_COLUMNS))
     .select_from(
         tables.session.outerjoin(
             tables.trial,
@@ -151,13 +147,6 @@ _LOCK_FREE = Prepared(
 )
 
 
-SESSION_COLUMNS = tuple(column.name for column in _SESSION)
-"""Columns of the session that `Snapshot` has fields of; `snapshot_of` wants their values in this order."""
-
-TRIAL_COLUMNS = tuple(column.name for column in _TRIAL)
-"""Columns of a trial that `Upcoming` has fields of; in rows they follow those of the session."""
-
-
 def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
     """The session that rows of a query describe.
 
@@ -168,8 +157,8 @@ def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
         when no trial is left.
     """
     n = len(SESSION_COLUMNS)
-    upcoming = tuple(Upcoming(**dict(zip(TRIAL_COLUMNS, row[n:], strict=True))) for row in rows if row[n] is not None)
-    return Snapshot(**dict(zip(SESSION_COLUMNS, rows[0][:n], strict=True)), upcoming=upcoming)
+    upcoming = tuple([Upcoming._make(row[n:]) for row in rows if row[n] is not None])
+    return Snapshot._make((*rows[0][:n], upcoming))
 
 
 def first_snapshot(session: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> Snapshot:
