@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 
 from turing_test.database.before_commit import finish
 
-__all__ = ["GroupCommit"]
+__all__ = ["MOST_AT_ONCE", "GroupCommit"]
 
 T = TypeVar("T")
 MOST_AT_ONCE = 64
+"""Functions in one transaction."""
 
 
 class _Job(Generic[T]):

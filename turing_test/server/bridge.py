@@ -17,8 +17,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from turing_test.database.group_commit import MOST_AT_ONCE
 from turing_test.server.together import Together
 from turing_test.web.bodies import MAX_BODY
+from turing_test.web.participant import START_PATH
 from turing_test.web.steps import AskedStep, Reply
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Bridge:
     application : callable
         Of PEP 3333; its answers are small enough to be held whole.
     threads : int
-        Requests answered at once.
+        Requests answered at once, but for those of people who begin.
     shortcuts : Shortcuts, optional
         What it does not need to be asked for.
     root_for : callable
@@ -85,7 +87,9 @@ class Bridge:
         self._threads = ThreadPoolExecutor(threads, "request")
         self._on_start, self._on_end = on_start, on_end
         self._shortcuts, self._root_for = shortcuts, root_for
-        # Of their own: whoever is in a crowd that begins would otherwise keep waiting those who go on.
+        # Of their own: whoever is in a crowd that begins would otherwise keep waiting those who go on. The more wait at once, the
+        # more are stored with one commit.
+        self._threads_beginning = ThreadPoolExecutor(MOST_AT_ONCE, "begin")
         self._threads_together = ThreadPoolExecutor(4, "together")
         self._together: dict[str, Together[AskedStep, Reply]] = {}
 
@@ -94,6 +98,7 @@ class Bridge:
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         self._threads.shutdown()
+        self._threads_beginning.shutdown()
         self._threads_together.shutdown()
         self._on_end()
 
@@ -132,8 +137,9 @@ class Bridge:
             reply = await self._take_step(scope, body, root, path)
             if reply is not None:
                 return _send(protocol, *reply)
+        threads = self._threads_beginning if scope.method == "POST" and path == START_PATH else self._threads
         await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._answer, _environ(scope, body, root, path), protocol
+            threads, self._answer, _environ(scope, body, root, path), protocol
         )
 
     async def _take_step(self, scope: Scope, body: bytes, root: str, path: str) -> Reply | None:

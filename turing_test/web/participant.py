@@ -23,7 +23,10 @@ from turing_test.web.openapi import describe
 from turing_test.web.replies import answer_reply, begin_reply, session_view, shown_reply
 from turing_test.web.security import json_response
 
-__all__ = ["blueprint"]
+__all__ = ["START_PATH", "blueprint"]
+
+START_PATH = "/api/sessions"
+"""Where a page asks for a session."""
 
 blueprint = Blueprint("participant", __name__)
 
@@ -87,7 +90,7 @@ def openapi() -> Response:
     return json_response(describe(context().study.protocol, request.script_root))
 
 
-@blueprint.post("/api/sessions")
+@blueprint.post(START_PATH)
 def start_session() -> Response:
     """Consent or decline."""
     server = context()
