@@ -115,7 +115,7 @@ class Turn:
             return store_session(self._connection, session)
         if not self._keys:
             self._keys = new_keys(self._connection, self._n_keys)[::-1]
-            self._n_keys = 8  # whoever comes alone leaves no gap
+            self._n_keys = 8  # one at first: whoever comes alone leaves no gap
         key = self._keys.pop()
         self._not_stored[key] = session
         self._hashes_not_stored |= {session.values["person_hash"], session.values["arrival_hash"]}
