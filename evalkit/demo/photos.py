@@ -89,7 +89,9 @@ def _photo(name: str) -> Rgb8:
         import skimage.data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise InputError(needs_package(error.name or "scikit-image", "the demo's photos", "demo")) from error
+        module = (error.name or "").partition(".")[0]
+        package = {"skimage": "scikit-image", "sklearn": "scikit-learn"}.get(module, module or "scikit-image")
+        raise InputError(needs_package(package, "the demo's photos", "demo")) from error
     if name in {"china", "flower"}:
         return cast("Rgb8", load_sample_image(f"{name}.jpg"))
     pixels = getattr(skimage.data, name)()

@@ -104,7 +104,7 @@ SUMMARY_COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curve:
     """Cumulative ab-error curve of one method.
 
@@ -119,6 +119,9 @@ class Curve:
     threshold: IntArray
     fraction: FloatArray
     fraction_rebalanced: FloatArray
+
+    def __repr__(self) -> str:
+        return f"<Curve at {len(self.threshold)} thresholds; {100 * self.fraction[10]:.1f} % of the pixels within 10>"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -133,6 +133,8 @@ def test_what_scores_show_of_themselves(finished: Finished) -> None:
     assert cell in text
     assert f"<td>{cell}</td>" in page
     assert page.count("<tr>") == 1 + len(scores.methods)
+    curve = scores.curves["dull"]
+    assert repr(curve) == f"<Curve at 151 thresholds; {100 * curve.fraction[10]:.1f} % of the pixels within 10>"
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,14 @@ def test_a_folder_with_files_of_the_users_own_is_left_alone(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.rglob("*")] == ["truth", "mine.png"]
 
 
-def test_absent_photos_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(InputError, match=r"pip install .*\[demo\]"):
+@pytest.mark.parametrize(
+    ("module", "package"), [("sklearn.datasets", "scikit-learn"), ("skimage.data", "scikit-image")]
+)
+def test_absent_photos_are_named_with_the_command_that_installs_them(
+    module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=rf"^{package} is not installed; .*pip install .*\[demo\]"):
         next(photo_crops())
 
 
