@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,7 @@ class ColumnMapping:
 
 
 def read_trials(
-    paths: Path | str | Sequence[Path | str],
+    paths: Path | str | Sequence[Path | str] | pd.DataFrame,
     *,
     mapping: ColumnMapping | None = None,
     duplicates: Literal["error", "first"] = "error",
@@ -111,9 +111,10 @@ def read_trials(
 
     Parameters
     ----------
-    paths : Path or str, or a sequence of these
+    paths : Path or str, or a sequence of these, or pandas.DataFrame
         A CSV (comma, semicolon or tab), Parquet or JSON file; the folder of a study, whose answers are read from its
-        database as it is now; or a folder that `evalkit study export` wrote. Several become one table.
+        database as it is now; or a folder that `evalkit study export` wrote. Several become one table. A data frame is
+        read as a file of its columns.
     mapping : ColumnMapping
         For the tables of other tools.
     duplicates : {"error", "first"}
@@ -132,7 +133,10 @@ def read_trials(
         One plain sentence: what is wrong, in which file and row, and what is allowed.
     """
     mapping = mapping or ColumnMapping()
-    tables = [apply_mapping(raw, mapping) for raw in read_raw_tables(paths)]
+    raw_tables = (
+        [_frame_table(paths)] if _is_frame(paths) else read_raw_tables(cast("Path | str | Sequence[Path | str]", paths))
+    )
+    tables = [apply_mapping(raw, mapping) for raw in raw_tables]
 
     def check(raw: RawTable) -> TrialTable:
         return check_trials(raw, missing=mapping.missing, duplicates=duplicates)
@@ -153,13 +157,22 @@ def as_trials(trials: TrialTable | pd.DataFrame) -> TrialTable:
         return trials
     if isinstance(trials, str | Path):
         raise InputError(f"trials is a text; analysis.read_trials({str(trials)!r}) reads a file")
-    if not (hasattr(trials, "columns") and hasattr(trials, "notna")):
+    if not _is_frame(trials):
         raise InputError(f"trials is {type(trials).__name__}; a TrialTable or a pandas data frame is needed")
+    return check_trials(_frame_table(trials))
+
+
+def _is_frame(given: object) -> TypeGuard[pd.DataFrame]:
+    """Whether it is a pandas data frame, told without importing pandas."""
+    return hasattr(given, "columns") and hasattr(given, "notna")
+
+
+def _frame_table(trials: pd.DataFrame) -> RawTable:
     twice = sorted({str(name) for name in trials.columns[trials.columns.duplicated()]})
     if twice:
         raise InputError(f"the data frame names a column {twice[0]!r} twice; one of each is allowed.")
     cells = {str(name): trials[name].astype(object).where(trials[name].notna(), None).tolist() for name in trials}
-    return check_trials(table_of_records("the data frame", cells))
+    return table_of_records("the data frame", cells)
 
 
 def read_raw_tables(paths: Path | str | Sequence[Path | str]) -> list[RawTable]:

@@ -39,6 +39,14 @@ def test_a_data_frame_gives_the_rates_of_its_file(tmp_path) -> None:
     pd.testing.assert_frame_equal(analysis.comparisons(frame()).to_frame(), analysis.comparisons(from_file).to_frame())
 
 
+def test_a_data_frame_is_read_as_a_file_of_its_columns() -> None:
+    other_names = frame().rename(columns={"participant": "worker", "fooled": "said real"})
+    columns = {"participant": "worker", "fooled": "said real"}
+    twice = pd.concat([other_names, other_names.iloc[:3]])
+    trials = analysis.read_trials(twice, mapping=analysis.ColumnMapping(columns=columns), duplicates="first")
+    pd.testing.assert_frame_equal(analysis.fool_rates(trials).to_frame(), analysis.fool_rates(frame()).to_frame())
+
+
 @pytest.mark.parametrize("kind", ["Int64", "float64", "object"])
 def test_missing_cells_of_a_frame_are_unscored_whatever_their_type(kind) -> None:
     table = frame()
