@@ -12,7 +12,7 @@ from evalkit.errors import InputError
 from turing_test.database.storage import StorageUnavailable
 from turing_test.web.context import Context
 from turing_test.web.images import image_at_once
-from turing_test.web.security import UNAVAILABLE
+from turing_test.web.security import RETRY_AFTER_S, UNAVAILABLE, UNAVAILABLE_BODY
 from turing_test.web.steps import AskedStep, Reply, read_step, take_steps
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LateApplication:
             return self.application(environ, start_response)
         is_for_scripts = environ["PATH_INFO"].startswith(("/api/", "/stimuli/", "/health"))
         kind = "application/json" if is_for_scripts else "text/plain; charset=utf-8"
-        text = json.dumps({"error": UNAVAILABLE, "retry": True}) if is_for_scripts else f"{UNAVAILABLE}\n"
-        headers = [("Content-Type", kind), ("Retry-After", "2"), ("Cache-Control", "no-store")]
+        text = json.dumps(UNAVAILABLE_BODY) if is_for_scripts else f"{UNAVAILABLE}\n"
+        headers = [("Content-Type", kind), ("Retry-After", str(RETRY_AFTER_S)), ("Cache-Control", "no-store")]
         start_response("503 SERVICE UNAVAILABLE", headers)
         return [text.encode()]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_HEADERS", "encode_json", "json_response", "protect"]
 
+RETRY_AFTER_S = 2
 UNAVAILABLE = "The study cannot store anything at the moment; please try again shortly. What was stored so far is safe."
+UNAVAILABLE_BODY: dict[str, object] = {"error": UNAVAILABLE, "retry": True}
 PERMISSIONS = ", ".join(
     f"{feature}=()"
     for feature in ("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer", "microphone",
@@ -76,8 +78,8 @@ def protect(app: Flask) -> None:
     @app.errorhandler(StorageUnavailable)
     def unavailable(error: StorageUnavailable) -> Response:
         _log.error("%s", error)
-        response = _error({"error": UNAVAILABLE, "retry": True}, 503)
-        response.headers["Retry-After"] = "2"
+        response = _error(UNAVAILABLE_BODY, 503)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
 
     @app.errorhandler(HTTPException)

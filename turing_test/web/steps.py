@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from turing_test.database.storage import StorageUnavailable
 from turing_test.sessions import presentation
 from turing_test.sessions.presentation import Answered, Begun, GivenAnswer
 from turing_test.sessions.refusal import Refused
@@ -21,7 +22,7 @@ from turing_test.sessions.tokens import TOKEN_PATTERN
 from turing_test.web.bodies import check_body
 from turing_test.web.context import Context
 from turing_test.web.replies import answer_reply, begin_reply, shown_reply
-from turing_test.web.security import DATA_HEADERS, encode_json
+from turing_test.web.security import DATA_HEADERS, RETRY_AFTER_S, UNAVAILABLE_BODY, encode_json
 
 __all__ = ["AskedStep", "Reply", "read_step", "take_steps"]
 
@@ -30,6 +31,10 @@ Reply = tuple[int, list[tuple[str, str]], bytes]
 
 _ADDRESS = re.compile(rf"/api/s/({TOKEN_PATTERN})/trials/([0-9]{{1,6}})/(begin|shown|answer)")
 
+WAITED_S = 1.0
+"""Seconds after which a database that cannot be used has been waited for, and is not waited for again."""
+
+_NOT_NOW = encode_json(UNAVAILABLE_BODY)
 _log = logging.getLogger(__name__)
 
 
@@ -96,20 +101,35 @@ def take_steps(server: Context, asked: Sequence[AskedStep]) -> list[Reply | None
     -------
     list
         What is answered; None for those that were not stored, and must be asked for in the ordinary way.
+
+    Raises
+    ------
+    StorageUnavailable
+        When the database fails at once, as one that has ended its connections does: by themselves, they may be stored.
     """
+    began = time.monotonic()
+    try:
+        taken = _take(server, asked)
+    except StorageUnavailable as error:
+        if time.monotonic() - began < WAITED_S:
+            raise
+        _log.error("%s", error)  # each by itself would wait as long again
+        return [(503, _headers(_NOT_NOW, ("Retry-After", str(RETRY_AFTER_S))), _NOT_NOW)] * len(asked)
+    return [None if result is None else _reply(server, step, result) for step, result in zip(asked, taken, strict=True)]
+
+
+def _take(server: Context, asked: Sequence[AskedStep]) -> Sequence[Begun | Snapshot | Answered | None]:
     storage, study = server.storage, server.study
-    taken: Sequence[Begun | Snapshot | Answered | None]
     match asked[0].kind:
         case "begin":
             begins = [(step.token, step.position, step.body["load"]) for step in asked]
-            taken = presentation.begin_together(storage, study, begins)
+            return presentation.begin_together(storage, study, begins)
         case "shown":
             reported = [(step.token, step.position, presentation.DisplayTimes.of(step.body)) for step in asked]
-            taken = presentation.shown_together(storage, study, reported)
+            return presentation.shown_together(storage, study, reported)
         case _:
             answers = [GivenAnswer.of(step.token, step.position, step.body) for step in asked]
-            taken = presentation.answer_together(storage, study, answers)
-    return [None if result is None else _reply(server, step, result) for step, result in zip(asked, taken, strict=True)]
+            return presentation.answer_together(storage, study, answers)
 
 
 def _reply(server: Context, asked: AskedStep, taken: Begun | Snapshot | Answered) -> Reply | None:
@@ -120,7 +140,11 @@ def _reply(server: Context, asked: AskedStep, taken: Begun | Snapshot | Answered
     except Exception:  # it is stored, and acknowledged when it is asked for again
         _log.exception("a trial's %s was stored, and what comes next could not be told", asked.kind)
         return None
-    return 200, [("Content-Type", "application/json"), ("Content-Length", str(len(content))), *DATA_HEADERS], content
+    return 200, _headers(content), content
+
+
+def _headers(content: bytes, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    return [("Content-Type", "application/json"), ("Content-Length", str(len(content))), *more, *DATA_HEADERS]
 
 
 def _told(server: Context, asked: AskedStep, taken: Begun | Snapshot | Answered) -> dict[str, Any]:

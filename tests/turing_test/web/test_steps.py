@@ -148,6 +148,37 @@ def test_nobody_waits_for_a_session_that_is_being_changed(make_person, study, da
     assert busy.answer(1).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["begin", "shown", "answer"])
+def test_a_database_that_was_waited_for_is_told_to_all_and_not_waited_for_again(make_person, study, database_url, kind):
+    people = [make_person(study, busy_timeout_s=1.5) for _ in range(3)]
+    server = people[0].app.extensions["turing_test"]
+    asked = ready_for(kind, people)
+    with closing(Storage(database_url)) as elsewhere, elsewhere.connect_to_change() as connection, connection.begin():
+        if not elsewhere.is_sqlite:
+            connection.execute(sa.text("LOCK TABLE session, trial IN EXCLUSIVE MODE"))
+        replies = take_steps(server, asked)
+        ordinary = Participant.on_trial(people[0], 1, kind, **asked[0].body)
+    assert ordinary.status_code == 503
+    told = [(status, headers, json.loads(content)) for status, headers, content in replies]
+    assert told == [(503, list(ordinary.headers), ordinary.get_json())] * 3
+    assert all(reply is not None for reply in take_steps(server, asked))
+
+
+def ready_for(kind, people):
+    """Bring people to a step of their first trial, and give what they ask then."""
+    exposure = {"on_ms": 0, "off_ms": 1000, "frames": 60, "largest_gap_ms": 17, "hidden": False}
+    more = {"shown": {"first": exposure, "second": exposure}, "answer": {"response": "first", "response_ms": 400}}
+    raw = json.dumps({"load": "load-1", **more.get(kind, {})}).encode()
+    for person in people:
+        person.enter()
+        if kind == "shown":
+            person.on_trial(1, "begin")
+        if kind == "answer":
+            person.show(1)
+    server = people[0].app.extensions["turing_test"]
+    return [read_step(server, f"/api/s/{person.token}/trials/1/{kind}", "", JSON, raw) for person in people]
+
+
 FAILING = {
     "sqlite": [
         "CREATE TRIGGER failing BEFORE UPDATE ON trial WHEN OLD.session_id = {session} "
@@ -164,19 +195,8 @@ FAILING = {
 def test_an_error_of_the_database_in_one_of_them_changes_nothing(make_person, study, database_kind, kind):
     """It is told by a later statement, or with the end: nothing may be half stored, and nothing acknowledged."""
     people = [make_person(study) for _ in range(3)]
-    for person in people:
-        person.enter()
-        if kind == "shown":
-            person.on_trial(1, "begin")
-        if kind == "answer":
-            person.show(1)
     server = people[0].app.extensions["turing_test"]
-    exposure = {"on_ms": 0, "off_ms": 1000, "frames": 60, "largest_gap_ms": 17, "hidden": False}
-    body = {"load": "load-1"}
-    body |= {"first": exposure, "second": exposure} if kind == "shown" else {}
-    body |= {"response": "first", "response_ms": 400} if kind == "answer" else {}
-    raw = json.dumps(body).encode()
-    asked = [read_step(server, f"/api/s/{person.token}/trials/1/{kind}", "", JSON, raw) for person in people]
+    asked = ready_for(kind, people)
 
     def change(statements):
         with server.storage.engine.begin() as connection:
