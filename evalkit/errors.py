@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from math import inf
 from numbers import Integral, Real
 
-__all__ = ["InputError", "NoSuchResultError", "check_flag", "check_kind", "check_path", "check_positive", "check_whole"]
+__all__ = [
+    "InputError",
+    "NoSuchResultError",
+    "check_choice",
+    "check_flag",
+    "check_kind",
+    "check_path",
+    "check_positive",
+    "check_whole",
+]
 
 
 class InputError(ValueError):
@@ -68,6 +77,12 @@ def check_flag(name: str, value: object) -> None:
 def check_path(name: str, value: object) -> None:
     """Refuse what names no file or folder."""
     check_kind(name, value, (str, os.PathLike), "a path")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse what is none of some words."""
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
 
 
 def check_kind(name: str, value: object, kinds: type | tuple[type, ...], needed: str) -> None:

@@ -7,15 +7,16 @@ images. Its two spreads stay when the rate changes, so that two methods with dif
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.statistics.crossed import CrossedDesign, VarianceComponents, variance_components
 from evalkit.arrays import FloatArray
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_choice
 from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
@@ -23,11 +24,22 @@ if TYPE_CHECKING:
 from analysis.trials.columns import TRUTH
 from analysis.trials.trial_table import TrialTable
 
-__all__ = ["Exposure", "PlanningModel", "StudyDesign", "expit", "pilot_models"]
+__all__ = ["Exposure", "PlanningModel", "StudyDesign", "check_numbers", "expit", "pilot_models"]
 
 Exposure = Literal["random", "balanced"]
 _NODE, _WEIGHT = np.polynomial.hermite_e.hermegauss(41)
 _WEIGHT = _WEIGHT / _WEIGHT.sum()
+
+
+def check_numbers(record: Any) -> None:
+    """Refuse texts and fractions in those fields of a record that hold numbers, which a formula would meet far from here."""
+    for one in fields(record):
+        value, kind = getattr(record, one.name), str(one.type).removesuffix(" | None")
+        if value is None and str(one.type) != kind:
+            continue
+        needed = {"int": Integral, "float": Real}.get(kind)
+        if needed and (isinstance(value, bool) or not isinstance(value, needed)):
+            raise InputError(f"{one.name} is {value!r}; a {'whole ' * (kind == 'int')}number is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,7 @@ class PlanningModel:
     participant_correlation: float = 0.5
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 < self.rate < 1:
             raise InputError(f"The assumed rate is {self.rate:g}; a fraction between 0 and 1 is allowed.")
         if min(self.participant_sd, self.image_sd) < 0:
@@ -265,6 +278,8 @@ class StudyDesign:
     people_sharing: float = 1.0
 
     def __post_init__(self) -> None:
+        check_numbers(self)
+        check_choice("exposure", self.exposure, ("random", "balanced"))
         if self.n_participants < 2 or self.n_trials < 1 or self.n_images < 2:
             raise InputError(
                 f"A study of {counted(self.n_participants, 'participant')}, {counted(self.n_trials, 'trial')} and "

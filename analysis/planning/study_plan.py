@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.planning.assumptions import Exposure, PlanningModel, StudyDesign, pilot_models
+from analysis.planning.assumptions import Exposure, PlanningModel, StudyDesign, check_numbers, pilot_models
 from analysis.planning.plan_plot import draw_plan
 from analysis.planning.power import (
     MAXIMUM_PARTICIPANTS,
@@ -30,7 +29,7 @@ from analysis.records import Row
 from analysis.statistics.sequential import BoundKind
 from analysis.trials.columns import REAL_AMONG_SEVERAL
 from analysis.trials.trial_table import TrialTable
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_kind
 from evalkit.needs import need_pandas
 from evalkit.plotting import chosen_axes
 from evalkit.shown import ShownAsTable
@@ -531,13 +530,7 @@ def _check_types(options: PlanOptions) -> None:
         raise InputError(
             f"options is {type(options).__name__}; analysis.PlanOptions(difference=5) is what a plan is made of"
         )
-    for one in fields(options):
-        value, kind = getattr(options, one.name), str(one.type).removesuffix(" | None")
-        if value is None and str(one.type) != kind:
-            continue
-        needed = {"int": Integral, "float": Real}.get(kind)
-        if needed and (isinstance(value, bool) or not isinstance(value, needed)):
-            raise InputError(f"{one.name} is {value!r}; a {'whole ' * (kind == 'int')}number is needed")
+    check_numbers(options)
 
 
 def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan:
@@ -571,6 +564,7 @@ def plan_study(options: PlanOptions, *, pilot: TrialTable | None = None) -> Plan
     goal, design, model = options.goal(), options.design(), options.model()
     drawn: list[PlanningModel] = []
     if pilot is not None:
+        check_kind("pilot", pilot, TrialTable, "a TrialTable, as analysis.read_trials gives it,")
         _check_pilot(pilot, options)
         assumed, model = model, PlanningModel.from_pilot(pilot, model)
         if options.participants is None:

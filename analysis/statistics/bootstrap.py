@@ -413,12 +413,17 @@ def _binomial_pmf(trials: int, probability: FloatArray) -> FloatArray:
 
 
 def _counts(fooled_counts: npt.ArrayLike, trial_counts: npt.ArrayLike) -> tuple[IntArray, IntArray]:
-    fooled, trials = np.broadcast_arrays(np.asarray(fooled_counts), np.asarray(trial_counts))
+    try:
+        fooled, trials = np.broadcast_arrays(
+            np.asarray(fooled_counts, dtype=np.float64), np.asarray(trial_counts, dtype=np.float64)
+        )
+    except (TypeError, ValueError):  # texts, ragged lists, lengths that differ
+        fooled = trials = np.empty((0, 0))
     whole = np.all(fooled == np.floor(fooled)) and np.all(trials == np.floor(trials))
     if fooled.ndim != 1 or fooled.size == 0 or not whole or np.any((fooled < 0) | (fooled > trials) | (trials < 1)):
         raise InputError(
             "The bootstrap needs whole numbers per participant, 0 <= fooled <= trials and trials >= 1; "
-            f"got fooled_counts of shape {np.shape(fooled_counts)}, trial_counts of {np.shape(trial_counts)}."
+            f"got {fooled_counts!r:.100} and {trial_counts!r:.100}."
         )
     return fooled.astype(np.int64), trials.astype(np.int64)
 

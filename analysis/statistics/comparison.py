@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, Labels
+from analysis.statistics.crossed import ROUNDING, CrossedDesign, Estimand, Labels, check_inference
 from analysis.statistics.fool_rate import clopper_pearson, crossed_mean, logit_t_interval, t_quantile
 from evalkit.arrays import BoolArray, FloatArray, IntArray
 from evalkit.errors import InputError
@@ -122,6 +122,13 @@ def compare(
     )
 
 
+def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} holds what is no number; a number per trial is needed") from None
+
+
 def compare_designs(
     values_a: npt.ArrayLike,
     design_a: CrossedDesign,
@@ -132,7 +139,8 @@ def compare_designs(
     confidence: float = 0.95,
 ) -> Difference:
     """`compare` for two methods whose trials are crossed designs already; the same result and errors."""
-    y_a, y_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
+    check_inference(estimand, confidence)
+    y_a, y_b = (_numbers(name, values) for name, values in (("values_a", values_a), ("values_b", values_b)))
     contribution = np.concatenate([_contribution(y_a, design_a, "A"), -_contribution(y_b, design_b, "B")])
     design = CrossedDesign.joined(design_a, design_b)
     in_a, in_b = _membership(design.participant, y_a.size, design.n_participants)

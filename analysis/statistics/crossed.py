@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_kind
 
 __all__ = [
     "CrossedDesign",
     "Estimand",
     "OneWayVariances",
     "VarianceComponents",
+    "check_inference",
     "one_way_variances",
     "variance_components",
 ]
@@ -38,6 +40,20 @@ MINIMUM_RESIDUAL_DF = 10
 """Below this many residual degrees of freedom a factor that hardly repeats is pooled into the rest."""
 ROUNDING = 1e-12
 """A standard error below this share of the spread of the values is rounding: it stands for none."""
+
+
+def check_inference(estimand: str, confidence: float = 0.95) -> None:
+    """Refuse an estimand that there is not, and a confidence that is none.
+
+    Raises
+    ------
+    InputError
+    """
+    check_kind("confidence", confidence, Real, "a number between 0 and 1")
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence is {confidence}; a number between 0 and 1 is allowed, for example 0.95.")
+    if estimand not in ("participants+images", "participants"):
+        raise InputError(f"estimand is {estimand!r}; 'participants+images' or 'participants' is allowed.")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from analysis.statistics.crossed import (
     Estimand,
     Labels,
     VarianceComponents,
+    check_inference,
     one_way_variances,
     variance_components,
 )
@@ -159,10 +160,7 @@ def crossed_mean(
     confidence: float = 0.95,
 ) -> CrossedMean:
     """Mean of `values` with an interval that knows about participants and images; see `fool_rate`."""
-    if not 0.0 < confidence < 1.0:
-        raise InputError(f"confidence is {confidence}; a number between 0 and 1 is allowed, for example 0.95.")
-    if estimand not in ("participants+images", "participants"):
-        raise InputError(f"estimand is {estimand!r}; 'participants+images' or 'participants' is allowed.")
+    check_inference(estimand, confidence)
     design.refuse_duplicates()
     n_p, n_i = design.n_participants, design.n_images
     if n_p < 2:

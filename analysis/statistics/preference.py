@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.comparison import t_two_sided
-from analysis.statistics.crossed import CrossedDesign, Estimand, Labels
+from analysis.statistics.crossed import CrossedDesign, Estimand, Labels, check_inference
 from analysis.statistics.fool_rate import CrossedMean, clopper_pearson, crossed_mean, t_quantile
 from analysis.statistics.omnibus import OmnibusTest, hotelling, positive_part
 from evalkit.arrays import FloatArray, IntArray
@@ -539,8 +539,7 @@ def preference_scale(
     """
     if link not in ("logit", "probit"):
         raise InputError(f"link is {link!r}; 'logit' (Bradley-Terry) or 'probit' (Thurstone) is allowed.")
-    if estimand not in ("participants+images", "participants"):
-        raise InputError(f"estimand is {estimand!r}; 'participants+images' or 'participants' is allowed.")
+    check_inference(estimand)
     group = _largest_group(preferences)
     notes = []
     if len(group) < len(preferences.methods):

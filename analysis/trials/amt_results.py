@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.trials.trial_files import check_together, read_raw_tables, without_rejected
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_choice, check_whole
 from evalkit.wording import counted
 
 __all__ = ["read_amt_results"]
@@ -62,6 +62,9 @@ def read_amt_results(
         Missing columns, sides that are neither left nor right, a pair without exactly one image of the truth
         folder.
     """
+    check_whole("practice", practice)
+    check_choice("duplicates", duplicates, ("error", "first"))
+    check_choice("rejected", rejected, ("leave-out", "keep"))
 
     def check(raw: RawTable) -> TrialTable:
         one = _one_row_per_trial(raw, practice, truth_folder, vigilance_folder)

@@ -18,7 +18,7 @@ import numpy as np
 from analysis.statistics.straight_lining import straight_lining
 from analysis.trials.trial_files import read_toml
 from analysis.trials.trial_table import TrialTable, in_order
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_kind, check_path
 
 __all__ = ["CONDITIONS", "ExclusionRule", "apply_exclusions", "read_exclusions"]
 
@@ -75,6 +75,7 @@ def read_exclusions(path: Path | str) -> tuple[ExclusionRule, ...]:
     InputError
         Unknown conditions, values of the wrong type, rules without a name or with several conditions.
     """
+    check_path("path", path)
     path = Path(path)
     rules = []
     content = read_toml(path, ("declared", "rule"))
@@ -119,6 +120,8 @@ def apply_exclusions(trials: TrialTable, rules: tuple[ExclusionRule, ...]) -> Tr
     InputError
         When a rule needs a column that the table does not have.
     """
+    check_kind("trials", trials, TrialTable, "a TrialTable, as analysis.read_trials gives it,")
+    check_kind("rules", rules, (tuple, list), "a tuple of rules, as analysis.read_exclusions gives it,")
     if "excluded" in trials:
         excluded = np.isin(trials["excluded"], ("1", "true"))
         names = trials["exclusion_rule"] if "exclusion_rule" in trials else np.full(len(trials), "")

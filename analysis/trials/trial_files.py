@@ -6,9 +6,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.trials.trial_table import RawTable, TrialTable, check_trials
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_choice, check_kind, check_path
 from evalkit.text_formats import parse_json, spreadsheet_text, unguarded
 from evalkit.wording import counted
 
@@ -73,6 +74,14 @@ class ColumnMapping:
     lookup_key: str = ""
     truth_pattern: str = ""
     name_pattern: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "constants", "missing"):
+            check_kind(name, getattr(self, name), Mapping, "a mapping by the name of a column")
+        for name, texts in self.missing.items():
+            check_kind(f"missing[{name!r}]", texts, (tuple, list, Set), "a list of texts")
+        if self.lookup is not None:
+            check_path("lookup", self.lookup)
 
     @classmethod
     def from_toml(cls, path: Path) -> ColumnMapping:
@@ -132,6 +141,10 @@ def read_trials(
     InputError
         One plain sentence: what is wrong, in which file and row, and what is allowed.
     """
+    if mapping is not None:
+        check_kind("mapping", mapping, ColumnMapping, "analysis.ColumnMapping(...)")
+    check_choice("duplicates", duplicates, ("error", "first"))
+    check_choice("rejected", rejected, ("leave-out", "keep"))
     mapping = mapping or ColumnMapping()
     raw_tables = (
         [_frame_table(paths)] if _is_frame(paths) else read_raw_tables(cast("Path | str | Sequence[Path | str]", paths))
@@ -177,7 +190,12 @@ def _frame_table(trials: pd.DataFrame) -> RawTable:
 
 def read_raw_tables(paths: Path | str | Sequence[Path | str]) -> list[RawTable]:
     """`read_raw_table` of one path, or of each of several."""
-    several = [paths] if isinstance(paths, Path | str) else paths
+    check_kind("paths", paths, (str, os.PathLike, Sequence, Set, Iterator), "a path, or a list of paths,")
+    several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not several:
+        raise InputError("paths is empty; at least one file or study is needed")
+    for path in several:
+        check_kind("one of the paths", path, (str, os.PathLike), "a path")
     return [read_raw_table(Path(path)) for path in several]
 
 

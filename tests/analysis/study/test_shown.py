@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -113,6 +115,77 @@ def test_a_plan_refuses_what_is_no_number(options, sentence) -> None:
         analysis.plan_study(analysis.PlanOptions(**options))
     with pytest.raises(InputError, match=r"options is dict; analysis\.PlanOptions"):
         analysis.plan_study(options)
+
+
+LABELS = (["p", "q"], ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: analysis.read_trials(5), "paths is int; a path, or a list of paths, is needed"),
+        (lambda: analysis.read_trials(None), "paths is NoneType; a path, or a list of paths, is needed"),
+        (lambda: analysis.read_trials([]), "paths is empty; at least one file or study is needed"),
+        (lambda: analysis.read_trials(["trials.csv", 5]), "one of the paths is int; a path is needed"),
+        (lambda: analysis.read_trials({"trials.csv": 1}), "paths is dict; a path, or a list of paths, is needed"),
+        (
+            lambda: analysis.read_trials("a.csv", mapping="b.toml"),
+            "mapping is str; analysis.ColumnMapping(...) is needed",
+        ),
+        (lambda: analysis.read_trials("a.csv", duplicates="last"), "duplicates is 'last'; allowed: error, first"),
+        (lambda: analysis.read_trials("a.csv", rejected=True), "rejected is True; allowed: leave-out, keep"),
+        (lambda: analysis.read_amt_results([]), "paths is empty; at least one file or study is needed"),
+        (lambda: analysis.read_amt_results("a.csv", practice="10"), "practice is '10'; a whole number is needed"),
+        (lambda: analysis.read_amt_results("a.csv", duplicates=1), "duplicates is 1; allowed: error, first"),
+        (lambda: analysis.read_exclusions(5), "path is int; a path is needed"),
+        (
+            lambda: analysis.apply_exclusions("a.csv", ()),
+            "trials is str; a TrialTable, as analysis.read_trials gives it,",
+        ),
+        (
+            lambda: analysis.ColumnMapping(columns="method"),
+            "columns is str; a mapping by the name of a column is needed",
+        ),
+        (
+            lambda: analysis.ColumnMapping(missing={"rating": "-1"}),
+            "missing['rating'] is str; a list of texts is needed",
+        ),
+        (lambda: analysis.ColumnMapping(lookup=5), "lookup is int; a path is needed"),
+        (
+            lambda: analysis.plan_study(analysis.PlanOptions(difference=10), pilot="a.csv"),
+            "pilot is str; a TrialTable, as analysis.read_trials gives it, is needed",
+        ),
+        (lambda: analysis.PlanningModel(rate="0.3"), "rate is '0.3'; a number is needed"),
+        (lambda: analysis.PlanningModel(image_sd=None), "image_sd is None; a number is needed"),
+        (
+            lambda: analysis.StudyDesign(n_participants=10, n_trials=1.5, n_images=20),
+            "n_trials is 1.5; a whole number is needed",
+        ),
+        (
+            lambda: analysis.StudyDesign(n_participants=10, n_trials=5, n_images=20, exposure="even"),
+            "exposure is 'even'; allowed: random, balanced",
+        ),
+        (
+            lambda: analysis.compare([0, 1], *LABELS, [1, 0], *LABELS, confidence=95),
+            "confidence is 95; a number between 0 and 1 is allowed",
+        ),
+        (
+            lambda: analysis.compare([0, 1], *LABELS, [1, 0], *LABELS, confidence="95"),
+            "confidence is str; a number between 0 and 1 is needed",
+        ),
+        (
+            lambda: analysis.compare([0, 1], *LABELS, [1, 0], *LABELS, estimand="people"),
+            "estimand is 'people'; 'partic",
+        ),
+        (lambda: analysis.compare(["yes", "no"], *LABELS, [1, 0], *LABELS), "values_a holds what is no number"),
+        (lambda: analysis.nested_bootstrap(["a"], [3]), "whole numbers per participant"),
+        (lambda: analysis.nested_bootstrap(None, None), "whole numbers per participant"),
+        (lambda: analysis.nested_bootstrap([1, 2], [3, 4, 5]), "whole numbers per participant"),
+    ],
+)
+def test_wrong_calls_are_told_in_a_sentence(call, sentence) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        call()
 
 
 def test_trials_say_what_they_are(trials) -> None:
