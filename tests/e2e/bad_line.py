@@ -32,13 +32,13 @@ class Line:
 
 
 def kind_of(method: str, path: str) -> str:
-    """What an address is for: the last word of the interface's, "stimulus", "view", "page" or "module"."""
+    """What an address is for: the last word of the interface's, "stimulus", "view", "page", "module" or "style"."""
     path = path.partition("?")[0]
     if path.startswith("/stimuli/"):
         return "stimulus"
     if path.startswith("/api/"):
         return "view" if method == "GET" and path.count("/") == 3 else path.rpartition("/")[2]
-    return "module" if path.endswith(".js") else "page"
+    return {"js": "module", "css": "style"}.get(path.rpartition(".")[2], "page")
 
 
 @contextmanager

@@ -109,6 +109,20 @@ def test_a_script_of_the_page_that_breaks_off_is_loaded_again(serve, tab):
         assert line.cut["module"] == 1
 
 
+@pytest.mark.parametrize("nth", [0, 1])
+def test_a_style_of_the_page_that_breaks_off_is_loaded_again(serve, tab, nth):
+    here = serve(**QUIET)
+    with breaking_line(here.url, lambda kind, before: kind == "style" and before == nth) as line:
+        page = tab()
+        page.goto(line.url, wait_until="commit")
+        page.wait_for_function(
+            """() => performance.getEntriesByType("navigation")[0].type === "reload"
+              && [...document.querySelectorAll('link[rel="stylesheet"]')].every((link) => link.sheet?.cssRules.length > 0)""",
+        )
+        Participant(page).sees("consent")
+        assert line.cut["style"] == 1
+
+
 def test_an_image_that_was_damaged_on_the_way_is_fetched_again(serve, tab):
     here = serve(**QUIET)
     page = tab()
