@@ -1,10 +1,11 @@
 """Executors beside each other, and the torchmetrics adapter beside torchmetrics.
 
     python benchmarks/bench_executors.py [--pairs 256] [--rounds 1] [--out docs/benchmarks/tables/executors.md]
+    python benchmarks/bench_executors.py --copies 16 --kinds JPEG --only processes:2 --only "Dask, two processes with settings"
 
 Blocks of one run with two methods (AuC, 256 x 256, PNG and JPEG) are measured by this process, two processes, two threads, and
 Dask with two worker processes, as they come and with the settings of docs/how-to/cluster.md. Executors take turns: each is
-started, measures everything once, is timed while it does so again four times, and is closed, since workers of Dask take processor
+started, measures everything once, is timed while it does so again three times, and is closed, since workers of Dask take processor
 time while they wait, too; the least of each counts. `workers=2` starts its workers within the time that is told. CPU seconds are those of this process and all of its
 children; wall seconds mean something on an idle machine only. The adapter and torchmetrics take the same batches of uint8 tensors
 on one thread.
@@ -13,11 +14,12 @@ on one thread.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import get_context
@@ -30,16 +32,18 @@ from evalkit.scoring.executors import run_on_executor
 from evalkit.scoring.kernels import compile_kernels
 from evalkit.scoring.plan import Plan, make_plan
 from evalkit.scoring.workers import run_blocks
+from evalkit.wording import counted
 
 METHODS = ("m1", "m2")
 
-REPEATS = 4
+REPEATS = 3
 """How often an executor that has started is timed in each round."""
 
 WORKER_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "134217728",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
 }
 """What docs/how-to/cluster.md advises for workers of Dask."""
 
@@ -89,8 +93,8 @@ def dask_workers(settings: Mapping[str, str]) -> Iterator[Executor]:
         dask.config.refresh()
 
 
-def executors(plan: Plan, kind: str, rounds: int) -> list[str]:
-    """Rows of the table of executors."""
+def executors(plan: Plan, kind: str, rounds: int, only: Sequence[str]) -> list[str]:
+    """Rows of the table of executors, of all or of those that are named."""
     everything = range(plan.n_blocks)
 
     def on(executor: Executor, folder: Path) -> None:
@@ -107,6 +111,7 @@ def executors(plan: Plan, kind: str, rounds: int) -> list[str]:
         "Dask, two processes": (lambda: dask_workers({}), on),
         "Dask, two processes with settings": (lambda: dask_workers(WORKER_SETTINGS), on),
     }
+    contestants = {name: contestant for name, contestant in contestants.items() if name in only or not only}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, (start, work) in contestants.items():
@@ -117,7 +122,7 @@ def executors(plan: Plan, kind: str, rounds: int) -> list[str]:
                     if repeat:
                         seconds[name].append(spent)
     least = {name: (min(cpu for cpu, _ in all_), min(wall for _, wall in all_)) for name, all_ in seconds.items()}
-    cpu_of_processes, wall_of_one = least["processes:2"][0], least["this process"][1]
+    cpu_of_processes, wall_of_one = least["processes:2"][0], least.get("this process", (math.nan, math.nan))[1]
     lines = []
     for name, (cpu, wall) in least.items():
         # Workers that ended with the run are no children any more, and their processor time is not known.
@@ -185,21 +190,33 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--pairs", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--copies", type=int, default=1, help="names under which each photo stands in its folder")
+    parser.add_argument("--kinds", default="JPEG,PNG")
+    parser.add_argument(
+        "--only", action="append", default=[], help="executors, processes:2 among them; no adapter then"
+    )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    lines = [f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.pairs} photos, two methods.", ""]
+    lines = [
+        f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {arguments.pairs} photos under {counted(arguments.copies, 'name')} each, two methods.",
+        "",
+    ]
     lines += ["| files | executor | CPU s | CPU, processes:2 = 1 | wall s | times the speed of one |"]
     lines += ["|---|---|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as temporary:
         pictures = recoloured(crops(arguments.photos, arguments.pairs))
         pictures = {name: pictures[name] for name in ("truth", *METHODS)}
-        for kind in ("JPEG", "PNG"):
+        for kind in arguments.kinds.split(","):
             truth, methods = write_folders(Path(temporary), pictures, kind, 95)
+            for path in [path for folder in (truth, *methods) for path in folder.iterdir()]:
+                for copy in range(1, arguments.copies):
+                    path.with_name(f"{copy}-{path.name}").hardlink_to(path)
             folders = dict(zip(METHODS, methods, strict=True))
             plan = make_plan(truth, folders, metrics=("ab_auc", "ab_auc_rebal"))
             compile_kernels(plan, print)
-            lines += executors(plan, kind, arguments.rounds)
-        lines += ["", *adapters(truth, methods[0], 5 * arguments.rounds)]
+            lines += executors(plan, kind, arguments.rounds, arguments.only)
+        if not arguments.only:
+            lines += ["", *adapters(truth, methods[0], 5 * arguments.rounds)]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:

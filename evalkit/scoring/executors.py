@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import secrets
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -25,7 +26,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,7 +56,13 @@ KILLED_ON_DASK = "KilledWorker"
 """What Dask raises when a block has lost it several workers: for any block that was on them, whichever was to blame."""
 
 IN_FLIGHT = 64
-"""Blocks that wait or run at a time: what comes back of them, some hundred kilobytes each, is all that is held here."""
+"""Messages that wait or run at a time: what comes back of them, some hundred kilobytes a block, is all that is held here."""
+
+MOST_BLOCKS = 4
+"""Blocks of one message to Dask at most: client, scheduler and worker take some 10 ms of processor time for each message."""
+
+ROUNDS_LEFT = 2
+"""A message holds several blocks while every worker can still get so many of its size; at the end blocks go one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +217,52 @@ def measure_part(run: str, message: bytes) -> tuple[int, dict[str, bytes], tuple
         return n_images, files, tuple(sorted(worker.notes)), worker.taken_use()
 
 
+def measure_parts(run: str, *messages: bytes) -> list[tuple[int, dict[str, bytes], tuple[str, ...], CacheUse]]:
+    """Measure several blocks, one after the other, as `measure_part` does.
+
+    Returns
+    -------
+    list
+        What `measure_part` gives for each block up to the first that fails.
+
+    Raises
+    ------
+    Exception
+        What the first block failed with.
+    """
+    measured: list[tuple[int, dict[str, bytes], tuple[str, ...], CacheUse]] = []
+    for message in messages:
+        try:
+            measured.append(measure_part(run, message))
+        except Exception:
+            if not measured:
+                raise
+            break
+    return measured
+
+
+def blocks_of_message(n_left: int, n_threads: int) -> int:
+    """How many of the blocks that are left travel together.
+
+    Parameters
+    ----------
+    n_left : int
+    n_threads : int
+        Blocks that the executor measures at a time; 0 where that is not known, or messages cost nothing.
+
+    >>> blocks_of_message(1000, 8), blocks_of_message(100, 8), blocks_of_message(60, 8), blocks_of_message(1000, 0)
+    (4, 4, 3, 1)
+    """
+    return max(1, min(MOST_BLOCKS, n_left // (ROUNDS_LEFT * n_threads))) if n_threads else 1
+
+
+def _threads_on_dask(executor: Executor) -> int:
+    """Threads of all workers of Dask's executor; 0 of any other."""
+    count: Any = getattr(getattr(executor, "_client", None), "nthreads", dict)
+    of_workers = count()
+    return sum(of_workers.values()) if isinstance(of_workers, Mapping) else 0
+
+
 def run_on_executor(
     plan: Plan, folder: Path, blocks: Sequence[int], executor: Executor, progress: Progress
 ) -> tuple[tuple[str, ...], CacheUse]:
@@ -251,23 +303,30 @@ def run_on_executor(
     run = secrets.token_hex(8)
     notes: set[str] = set()
     cache_use = CacheUse()
-    waiting: dict[Future[Any], int] = {}
-    queue = iter(blocks)
+    waiting: dict[Future[Any], tuple[int, ...]] = {}
+    queue = deque(blocks)
     try:
+        n_threads = _threads_on_dask(executor)
         while True:
-            for index in islice(queue, IN_FLIGHT - len(waiting)):
-                waiting[executor.submit(measure_part, run, message_of(plan, index))] = index
+            while queue and len(waiting) < IN_FLIGHT:
+                own = tuple(queue.popleft() for _ in range(blocks_of_message(len(queue), n_threads)))
+                waiting[executor.submit(measure_parts, run, *(message_of(plan, index) for index in own))] = own
             if not waiting:
                 return tuple(sorted(notes)), cache_use
             finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in sorted(finished, key=waiting.__getitem__):  # of several failures the first block's is told
-                count, files, own_notes, own_use = future.result()
-                _write(folder, files)
-                compactor.finished(waiting[future])
-                notes.update(own_notes)
-                cache_use += own_use
-                n_finished += count
-                progress(n_finished, n_images)
+                measured = future.result()
+                for index, (count, files, own_notes, own_use) in zip(waiting[future], measured, strict=False):
+                    _write(folder, files)
+                    compactor.finished(index)
+                    notes.update(own_notes)
+                    cache_use += own_use
+                    n_finished += count
+                    progress(n_finished, n_images)
+                if len(measured) < len(waiting[future]):
+                    # The next one has failed, and is named when it fails alone.
+                    queue.extendleft(reversed(waiting[future][len(measured) :]))
+                    n_threads = 0
             for future in finished:
                 del waiting[future]
     except InputError:
@@ -284,8 +343,8 @@ def run_on_executor(
                 "--resume"
             ) from error
         failed = [
-            index
-            for future, index in waiting.items()
+            own[0]
+            for future, own in waiting.items()
             if future.done() and not future.cancelled() and future.exception() is error
         ]
         where = f"block {failed[0]} ({_images(plan, failed[0])})" if failed else "a block"

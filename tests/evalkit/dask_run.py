@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
 import evalkit
 from evalkit.networks.options import NetworkOptions
@@ -61,6 +62,16 @@ def main() -> None:
             ],
         )  # fmt: skip
         assert code == 0
+        blocks_of_four = OUT.with_name("by-fours")  # 18 blocks for two workers: the first messages hold several
+        with mock.patch("evalkit.scoring.plan.BLOCK_SIZE", 4):
+            evalkit.score(
+                ROOT / "truth",
+                {"mine": ROOT / "mine", "random": None},
+                out=blocks_of_four,
+                metrics=["ab_auc", "psnr_rgb"],
+                n_bootstrap=0,
+                executor=client.get_executor(),
+            )
         for name in ("filled", "read"):  # by two workers that share a cache of network outputs
             networks = NetworkOptions(
                 labels=str(ROOT / "labels.csv"),

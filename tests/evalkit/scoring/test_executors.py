@@ -25,7 +25,7 @@ from evalkit.errors import InputError
 from evalkit.networks.options import NetworkOptions
 from evalkit.networks.output_cache import cached_networks
 from evalkit.scoring.blocks import BlockWorker
-from evalkit.scoring.executors import message_of
+from evalkit.scoring.executors import measure_part, message_of
 from evalkit.scoring.plan import make_plan
 from tests.conftest import require
 from tests.evalkit import pretrained
@@ -204,6 +204,71 @@ def test_another_failure_names_the_block(folders: Path, monkeypatch: pytest.Monk
         run(folders, executor="threads:1")
 
 
+class LikeDask(ThreadPoolExecutor):
+    """A thread that says of itself what Dask's executor does, so that messages hold several blocks."""
+
+    class _client:
+        @staticmethod
+        def nthreads() -> dict[str, int]:
+            return {"tcp://10.0.0.1:40000": 1}
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.n_blocks: list[int] = []
+
+    def submit(self, function, run, *messages):  # type: ignore[no-untyped-def]
+        self.n_blocks.append(len(messages))
+        return super().submit(function, run, *messages)
+
+
+def test_blocks_travel_together_while_many_are_left(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.scoring.plan.BLOCK_SIZE", 4)
+    run(folders, tmp_path / "alone")
+    with LikeDask() as executor:
+        run(folders, tmp_path / "together", executor=executor)
+    assert executor.n_blocks == [4, 4, 4, 3, 1, 1, 1]
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+    with ThreadPoolExecutor(1) as plain, monkeypatch.context() as patch:
+        patch.setattr("evalkit.scoring.executors.measure_parts", one_block)
+        run(folders, tmp_path / "one-by-one", executor=plain)
+    assert contents(tmp_path / "one-by-one") == contents(tmp_path / "alone")
+
+
+def one_block(run: str, message: bytes) -> list[tuple]:
+    """Takes no second message."""
+    return [measure_part(run, message)]
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_a_block_that_fails_among_others_is_named_and_those_before_it_are_kept(
+    failing: int, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = BlockWorker.measure
+
+    def measure(self: BlockWorker, index: int) -> int:
+        if index == failing:
+            raise ZeroDivisionError("no such number")
+        return genuine(self, index)
+
+    monkeypatch.setattr("evalkit.scoring.plan.BLOCK_SIZE", 4)
+    run(folders, tmp_path / "alone")
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockWorker, "measure", measure)
+        with (
+            LikeDask() as executor,
+            pytest.raises(
+                InputError, match=rf"^block {failing} \({4 * failing:02d}, .* failed on .* ZeroDivisionError: no such"
+            ),
+        ):
+            run(folders, tmp_path / "out", executor=executor)
+    finished = {path.name for path in (tmp_path / "out" / ".unfinished").glob("*.parquet")}
+    assert {f"part-{index:05d}.parquet" for index in range(failing)} <= finished
+    run(folders, tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -252,7 +317,7 @@ def cache_and_results(out: Path) -> tuple[dict[str, int], dict[str, bytes]]:
 
 
 def test_dask_finishes_although_a_worker_is_killed(
-    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path
+    folders: Path, by_one_process: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(importlib.util.find_spec("distributed") is not None, "distributed is not installed (the extra `cluster`)")
     script = HERE.parent / "dask_run.py"
@@ -263,6 +328,10 @@ def test_dask_finishes_although_a_worker_is_killed(
     assert marker.exists()
     assert contents(out) == by_one_process
     assert contents(tmp_path / "out-command") == by_one_process
+    monkeypatch.setattr("evalkit.scoring.plan.BLOCK_SIZE", 4)
+    run(folders, tmp_path / "by-fours-here")
+    assert contents(tmp_path / "by-fours") == contents(tmp_path / "by-fours-here")
+    monkeypatch.undo()
     # Of each photo one pass in all: what one worker has stored the other, and the next run, reads.
     without = with_network(folders, tmp_path / "without")
     assert cache_and_results(tmp_path / "filled") == ({"read": 0, "stored": N_IMAGES, "damaged": 0}, without)
