@@ -97,6 +97,10 @@ def links_command(study: Path, count: int, url: str | None, database: str | None
             raise InputError(f"{study / 'study.toml'}: public_url is empty; set it, or name the address with --url.")
         if not address.startswith(("http://", "https://")):
             raise InputError(f"--url is {address!r}; an address such as https://study.example.org is needed.")
+        if "?" in address or "#" in address:
+            raise InputError(
+                f"--url is {address!r}; allowed is an address without ? and #, which links are put behind."
+            )
         for link in make_links(storage, count, address):
             click.echo(link)
 

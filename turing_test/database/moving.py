@@ -42,7 +42,7 @@ def move(study: Study, source: Storage, target: Storage) -> Moved:
     Raises
     ------
     InputError
-        When the target holds sessions, or is the source.
+        When the target holds sessions or links, belongs to another study, or is the source.
     StorageUnavailable
         When either cannot be used; then nothing was moved.
     """
@@ -51,8 +51,7 @@ def move(study: Study, source: Storage, target: Storage) -> Moved:
     with as_unavailable(), source.connect_to_change() as reading, reading.begin():
         _keep_writers_off(reading)
         with target.connect_to_change() as writing, writing.begin():
-            if writing.execute(sa.select(sa.func.count()).select_from(tables.session)).scalar_one():
-                raise InputError("the target holds sessions already; name an empty database.")
+            _refuse_used(writing, study)
             for table in tables.metadata.sorted_tables[::-1]:
                 writing.execute(sa.delete(table))
             counts = copy_tables(reading, writing)
@@ -88,6 +87,16 @@ def reset(study: Study, storage: Storage) -> Path:
             connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
         storage.close()
     return copy
+
+
+def _refuse_used(target: Connection, study: Study) -> None:
+    """What a target holds is deleted, so it must be nothing that anybody needs: no answers, no links that were sent out."""
+    for table, name in ((tables.session, "sessions"), (tables.link, "one-time links")):
+        if target.execute(sa.select(sa.func.count()).select_from(table)).scalar_one():
+            raise InputError(f"the target holds {name} already; name an empty database.")
+    owner = target.execute(sa.select(tables.study.c.name, tables.study.c.manifest)).first()
+    if owner is not None and (owner.name, owner.manifest) != (study.protocol.name, study.manifest.digest):
+        raise InputError(f"the target belongs to the study {owner.name!r}; name an empty database.")
 
 
 def shown_url(storage: Storage) -> str:

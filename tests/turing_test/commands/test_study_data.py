@@ -218,6 +218,8 @@ def test_the_commands_work_on_a_study_folder(tmp_path):
     assert made.exit_code == 0, made.output
     assert len(made.output.splitlines()) == 3
     assert "public_url is empty" in command("links", study.folder, "--count", 1).output
+    with_query = command("links", study.folder, "--count", 1, "--url", "https://study.example.org/?src=mail")
+    assert (with_query.exit_code, "without ? and #" in with_query.output) == (2, True)
     assert "nothing to export" in command("export", study.folder, "--out", tmp_path / "out").output
     saved = command("backup", study.folder, "--out", tmp_path / "copy.db")
     assert saved.output == f"{tmp_path / 'copy.db'}: 0 sessions\n"

@@ -95,6 +95,22 @@ def test_a_database_with_sessions_is_no_target_and_nothing_is_changed(study, mak
     assert not (study.folder / MOVED).exists()
 
 
+def test_a_database_of_another_study_or_with_links_is_no_target_and_keeps_them(study, make_database, tmp_path):
+    home, with_links, of_other = default_url(study.folder), make_database(), make_database()
+    play(study, home, participants=1)
+    assert (
+        command("links", study.folder, "--count", 2, "--url", "https://a.org", "--database", with_links).exit_code == 0
+    )
+    other = make_study(tmp_path / "other", name="other")
+    create_app(other, of_other).extensions["turing_test"].storage.close()
+    before = everything(home), everything(with_links), everything(of_other)
+    for away, said in ((with_links, "holds one-time links already"), (of_other, "belongs to the study")):
+        refused = command("move", study.folder, "--to", away)
+        assert (refused.exit_code, said in refused.output) == (2, True), refused.output
+    assert (everything(home), everything(with_links), everything(of_other)) == before
+    assert not (study.folder / MOVED).exists()
+
+
 def test_serving_elsewhere_is_refused_while_the_folder_holds_answers_of_people(study, make_database):
     app = create_app(study)
     storage = app.extensions["turing_test"].storage
