@@ -100,10 +100,11 @@ def _refuse_used(target: Connection, study: Study) -> None:
 
 
 def shown_url(storage: Storage) -> str:
-    """The database's URL without its password."""
-    return storage.url.set(drivername="sqlite" if storage.is_sqlite else "postgresql").render_as_string(
-        hide_password=True
-    )
+    """The database's URL without its password; of a file its whole path, which is true from every folder."""
+    url = storage.url.set(drivername="sqlite" if storage.is_sqlite else "postgresql")
+    if storage.is_sqlite and url.database:
+        url = url.set(database=str(Path(url.database).resolve()))
+    return url.render_as_string(hide_password=True)
 
 
 def _keep_writers_off(connection: Connection) -> None:

@@ -111,6 +111,14 @@ def test_a_database_of_another_study_or_with_links_is_no_target_and_keeps_them(s
     assert not (study.folder / MOVED).exists()
 
 
+def test_where_a_file_was_moved_to_is_true_from_every_folder(study, tmp_path, monkeypatch):
+    play(study, default_url(study.folder), participants=1)
+    monkeypatch.chdir(tmp_path)
+    moved = command("move", study.folder, "--to", "sqlite:///elsewhere.db")
+    assert f"to sqlite:///{tmp_path / 'elsewhere.db'}" in moved.output
+    assert str(tmp_path / "elsewhere.db") in (study.folder / MOVED).read_text()
+
+
 def test_serving_elsewhere_is_refused_while_the_folder_holds_answers_of_people(study, make_database):
     app = create_app(study)
     storage = app.extensions["turing_test"].storage
