@@ -188,6 +188,10 @@ class Observer:
             one, two = sorted(shown, key=lambda s: s.method or "")
             preferred = one if self._uncertain(what, self._preferred(one, two)) else two
             return Answer(_position(shown, preferred), response_ms)
+        if all(
+            s.role == "truth" for s in shown
+        ):  # a colorization with the photo's own pixels: nobody can tell them apart
+            return Answer(PLACES[self._chance("same pixels", what) < 0.5], response_ms)
         real = next(s for s in shown if s.role == "truth")
         fake = next(s for s in shown if s.role != "truth")
         chosen = real if self._uncertain(what, self._rate(fake)) else fake

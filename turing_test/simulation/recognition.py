@@ -28,8 +28,10 @@ class Recognition:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._cache = PixelCache()
-        # Methods first: with naturalness and preference the photo may be one, and then its pixels are the truth's too.
-        self._shas = sorted(study.manifest.stimuli, key=lambda sha: study.manifest.stimuli[sha].role != "method")
+        # Of stimuli with the same pixels: the photo where fakes are to be told from it (a gray photo's colorization may have its
+        # own pixels), else the method, since with naturalness and preference the photo may be one.
+        preferred = "truth" if study.protocol.real_vs_fake else "method"
+        self._shas = sorted(study.manifest.stimuli, key=lambda sha: study.manifest.stimuli[sha].role != preferred)
         self._lock = threading.Lock()
         self._samples: NDArray[np.int16] | None = None
         self._places: NDArray[np.int64] = np.empty(0, np.int64)

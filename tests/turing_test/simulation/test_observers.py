@@ -57,6 +57,13 @@ class TestAnAttentiveObserver:
         shown = [[Stimulus(f"{k}", "truth"), Stimulus(f"{k}", role)] for k in range(N)]
         assert agrees(share_fooled(Population(participants=1), shown), rate)
 
+    def test_takes_either_where_a_colorization_has_the_photos_own_pixels(self):
+        observer = Population(participants=1, fool_rates={"mine": 0.0}).observer(0)
+        same = [[Stimulus(f"{k}", "truth")] * 2 for k in range(N)]  # as they are recognised by their pixels
+        answers = [observer.answer(shown, "zhang2016").response for shown in same]
+        assert set(answers) == {"first", "second"}
+        assert agrees(np.mean([answer == "first" for answer in answers]), 0.5)
+
     def test_takes_times_of_a_log_normal(self):
         observer = Population(participants=1).observer(0)
         times = np.array([observer.answer(shown, "zhang2016").response_ms for shown in pairs()])
