@@ -154,11 +154,11 @@ def start(
 
 
 def decline(storage: Storage, arrival: Arrival) -> tuple[str, Snapshot]:
-    """Count somebody who did not consent; nothing about the person is stored."""
+    """Count somebody who did not consent; nothing about the person is stored, nor what their platform calls this coming."""
     token, now = new_token(), clock.now()
 
     def work(connection: Connection) -> Snapshot:
-        row = _session_row(arrival, token, now) | {"state": "declined", "ended_at": now}
+        row = _session_row(arrival, token, now) | {"state": "declined", "ended_at": now, "arrival": None}
         connection.execute(sa.insert(_S).values(**row))
         return find_session(connection, token)
 

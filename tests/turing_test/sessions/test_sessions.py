@@ -272,10 +272,16 @@ def test_a_study_without_open_link_takes_personal_links_only(storage, tmp_path):
 
 
 def test_declining_stores_no_person_and_takes_no_place(storage, study):
-    _, snapshot = sessions.decline(storage, person("anna"))
+    handles = {"SESSION_ID": "s-anna"}
+    arrival = Arrival(
+        platform="prolific", person="anna", verified=True, place="s-anna", handles=handles, proof="proof-anna"
+    )
+    _, snapshot = sessions.decline(storage, arrival)
     assert snapshot.state == "declined"
     row = storage.read(lambda c: c.execute(sa.select(tables.session)).one())
-    assert (row.person_hash, row.arrival_hash, row.method, row.n_trials) == (None, None, None, 0)
+    assert (row.person_hash, row.arrival_hash, row.arrival, row.method, row.n_trials) == (None, None, None, None, 0)
+    assert "anna" not in str(tuple(row))
+    assert storage.read(lambda c: c.execute(sa.select(tables.event)).all()) == []
     sessions.start(storage, study, person("anna"), "0" * 64)
 
 
