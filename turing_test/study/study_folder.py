@@ -291,7 +291,10 @@ def check_before_build(protocol: Protocol, n_images: int, n_methods: int, folder
         check_several(texts, str(own_texts_path(folder, protocol.language)), protocol.preset)
     if protocol.preset == "preference" and n_methods < protocol.alternatives:
         compared = f"{protocol.alternatives} (alternatives)" if protocol.shows_several else "two"
-        raise InputError(f'{where}: preset = "preference" compares {compared} methods, and the study has {n_methods}.')
+        fewer = f"lower alternatives to {n_methods}, or " if n_methods > 1 else ""
+        raise InputError(
+            f'{where}: preset = "preference" compares {compared} methods, and the study has {n_methods}; {fewer}add methods.'
+        )
     if protocol.seeks_real and n_methods < protocol.methods_per_trial:
         raise InputError(
             f"{where}: alternatives is {protocol.alternatives}, the real photo and {protocol.methods_per_trial} colorizations by "

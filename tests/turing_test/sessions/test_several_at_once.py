@@ -185,7 +185,10 @@ def test_studies_without_it_are_the_same_as_before():
 
 
 def test_fewer_methods_than_places_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"compares 4 \(alternatives\) methods, and the study has 3"):
+    with pytest.raises(
+        InputError,
+        match=r"compares 4 \(alternatives\) methods, and the study has 3; lower alternatives to 3, or add methods",
+    ):
         make_study(tmp_path / "study", "preference", **{**FOUR, "n_methods": 3})
 
 

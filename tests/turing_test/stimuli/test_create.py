@@ -102,7 +102,7 @@ class TestANewStudy:
             ({"settings": {"imagems": 1}}, "did you mean 'image_ms'"),
             ({"settings": {**SETTINGS, "language": "xx"}}, "language is 'xx', and there are no texts of it; allowed are de, en, or any whose texts stand in"),
             ({"preset": "preference", "methods": ["mine"], "settings": {"size": 64, "test_trials": 1, "reserve_trials": 0}},
-             "compares two methods, and the study has 1"),
+             "compares two methods, and the study has 1; add methods"),
         ],
     )  # fmt: skip
     def test_that_cannot_be_leaves_nothing_behind(self, sources, options, message):
