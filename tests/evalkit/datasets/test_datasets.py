@@ -158,4 +158,4 @@ class TestCommand:
         out = tmp_path / "absent" / "out.txt"
         result = CliRunner().invoke(command, ["ctest10k", "--labels", str(label_file), "--out", str(out)])
         assert isinstance(result.exception, InputError)
-        assert str(result.exception) == f"cannot write {out}: No such file or directory."
+        assert str(result.exception) == f"--out {out}: there is no folder {out.parent}; make it first."
