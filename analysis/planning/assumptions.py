@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.statistics.crossed import CrossedDesign, VarianceComponents, variance_components
 from evalkit.arrays import FloatArray
-from evalkit.errors import InputError, check_choice
+from evalkit.errors import InputError, check_choice, check_whole
 from evalkit.wording import agree, counted
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def check_numbers(record: Any) -> None:
         value, kind = getattr(record, one.name), str(one.type).removesuffix(" | None")
         if value is None and str(one.type) != kind:
             continue
-        needed = {"int": Integral, "float": Real}.get(kind)
-        if needed and (isinstance(value, bool) or not isinstance(value, needed)):
-            raise InputError(f"{one.name} is {value!r}; a {'whole ' * (kind == 'int')}number is needed")
+        if kind == "int":
+            check_whole(one.name, value)
+        elif kind == "float" and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise InputError(f"{one.name} is {value!r}; a number is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
