@@ -9,10 +9,14 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import evalkit
 from evalkit.networks.options import NetworkOptions
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 ROOT, OUT, MARKER = map(Path, sys.argv[1:]) if len(sys.argv) == 4 else (Path(),) * 3
 
@@ -34,6 +38,17 @@ def die_once(marker: str) -> None:
     blocks.BlockWorker.measure = measure  # type: ignore[method-assign]
 
 
+def score_into(out: Path, client: Client) -> None:
+    evalkit.score(
+        ROOT / "truth",
+        {"mine": ROOT / "mine", "random": None},
+        out=out,
+        metrics=["ab_auc", "psnr_rgb"],
+        n_bootstrap=0,
+        executor=client.get_executor(),
+    )
+
+
 def main() -> None:
     from distributed import Client, LocalCluster
 
@@ -42,14 +57,7 @@ def main() -> None:
         Client(cluster) as client,
     ):
         client.run(die_once, str(MARKER))
-        evalkit.score(
-            ROOT / "truth",
-            {"mine": ROOT / "mine", "random": None},
-            out=OUT,
-            metrics=["ab_auc", "psnr_rgb"],
-            n_bootstrap=0,
-            executor=client.get_executor(),
-        )
+        score_into(OUT, client)
         # Another run, from the command line, on the same scheduler.
         code = os.spawnv(
             os.P_WAIT,
@@ -64,14 +72,7 @@ def main() -> None:
         assert code == 0
         blocks_of_four = OUT.with_name("by-fours")  # 18 blocks for two workers: the first messages hold several
         with mock.patch("evalkit.scoring.plan.BLOCK_SIZE", 4):
-            evalkit.score(
-                ROOT / "truth",
-                {"mine": ROOT / "mine", "random": None},
-                out=blocks_of_four,
-                metrics=["ab_auc", "psnr_rgb"],
-                n_bootstrap=0,
-                executor=client.get_executor(),
-            )
+            score_into(blocks_of_four, client)
         for name in ("filled", "read"):  # by two workers that share a cache of network outputs
             networks = NetworkOptions(
                 labels=str(ROOT / "labels.csv"),
