@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.errors import InputError, check_whole
+from evalkit.errors import InputError, NoSuchResultError, check_path, check_whole
 from evalkit.metrics import DEFAULT, create_metrics, expand_default, load_metric
 from evalkit.metrics.base import Metric, SumMetric, exact_sum
 from evalkit.needs import need_pandas
+from evalkit.plotting import chosen_axes
 from evalkit.resampling.intervals import (
     Interval,
     jackknife_interval,
@@ -29,6 +30,7 @@ from evalkit.resampling.multiplicity import holm
 from evalkit.resampling.replicates import FEW_IMAGES, ScoreFunction, quietly, replicate_scores
 from evalkit.resampling.swap_tests import SwapTest, sign_flip_tests, studentised_swap_test
 from evalkit.scoring.cautions import cautions_about
+from evalkit.scoring.difference_plot import draw_differences
 from evalkit.scoring.estimates import Estimate, check_n_bootstrap, estimate
 from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Score, Scores, load_statistics, summarise
@@ -39,6 +41,7 @@ from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Difference",
@@ -116,8 +119,31 @@ class Differences(ShownAsTable, Sequence[Difference]):
     def __getitem__(self, index: int) -> Difference: ...
     @overload
     def __getitem__(self, index: slice) -> Differences: ...
-    def __getitem__(self, index: int | slice) -> Difference | Differences:
-        return Differences(self.records[index]) if isinstance(index, slice) else self.records[index]
+    @overload
+    def __getitem__(self, index: tuple[str, str]) -> Difference: ...
+    def __getitem__(self, index: int | slice | tuple[str, str]) -> Difference | Differences:
+        """By position, or by ``(method, metric)``: the second method, or the first where one row alone has it."""
+        if isinstance(index, slice):
+            return Differences(self.records[index])
+        if isinstance(index, SupportsIndex):
+            return self.records[index]
+        if not isinstance(index, tuple) or len(index) != 2:
+            raise InputError(f"differences[{index!r}]: give a method and a metric, differences['mine', 'ab_auc']")
+        method, metric = index
+        of_metric = [record for record in self.records if record.metric == metric]
+        if not of_metric:
+            metrics = tuple(dict.fromkeys(record.metric for record in self.records))
+            raise NoSuchResultError(f"in these differences {unknown_name('metric', str(metric), metrics)}")
+        of_second = [record for record in of_metric if record.other_method == method]
+        found = of_second or [record for record in of_metric if record.method == method]
+        if len(found) == 1:
+            return found[0]
+        others = tuple(record.other_method for record in found or of_metric)
+        if found:
+            raise NoSuchResultError(
+                f"{counted(len(found), 'difference')} in {metric} have the method {method!r}; give the other one: {', '.join(others)}"
+            )
+        raise NoSuchResultError(f"in these differences {unknown_name('method', str(method), others)}")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -132,6 +158,48 @@ class Differences(ShownAsTable, Sequence[Difference]):
         import pandas as pd
 
         return pd.DataFrame(self.rows())
+
+    def plot(self, ax: Axes | None = None, *, metric: str | None = None) -> Axes:
+        """Draw the differences in one metric with their intervals, one line each.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            pyplot's current ones by default.
+        metric : str, optional
+            The first one of the rows by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            Those that were drawn on; AuC and accuracies in percentage points.
+
+        Raises
+        ------
+        InputError
+            If there is no difference to draw, or matplotlib is not installed.
+        """
+        if not self.records:
+            raise InputError("there are no differences to draw")
+        name = self.records[0].metric if metric is None else metric
+        shown = [record for record in self.records if record.metric == name]
+        if not shown:
+            metrics = tuple(dict.fromkeys(record.metric for record in self.records))
+            raise NoSuchResultError(f"in these differences {unknown_name('metric', str(name), metrics)}")
+        axes, of = chosen_axes(ax), load_metric(name)
+        factor = 100.0 if of.percent else 1.0
+        draw_differences(
+            axes,
+            [
+                record.method
+                if record.method == record.other_method
+                else f"{record.other_method} minus {record.method}"
+                for record in shown
+            ],
+            [(factor * record.difference, factor * record.ci_low, factor * record.ci_high) for record in shown],
+            f"{of.title}, second minus first{', points' if of.percent else ''}",
+        )
+        return axes
 
     def shown_title(self) -> str:
         """What is compared, and on how many images."""
@@ -446,6 +514,7 @@ def _read_run(run: str | Path) -> _Run:
         raise InputError(
             f"a run is named by its folder, not by {type(run).__name__}: that of evalkit.score(..., out=FOLDER)"
         )
+    check_path("the folder of a run", run)
     folder = Path(run)
     record = RunRecord.from_json(folder / "run.json")
     statistics = _statistics_of(folder)

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from PIL import Image
 from scoring_folders import QUICK_METRICS, finished, photo_copy, photo_set, quick_score  # noqa: F401 (fixtures)
 
 from evalkit.cli import main
 from evalkit.errors import InputError
-from evalkit.metrics import DEFAULT_METRICS
+from evalkit.metrics import DEFAULT_METRICS, load_metric
 from evalkit.metrics.ab_counts import AbErrorOptions
 from evalkit.resampling.multiplicity import holm
 from evalkit.scoring.score_comparison import Difference, Differences, compare_methods, compare_runs, p_text
@@ -352,3 +353,48 @@ def test_a_difference_carries_what_its_two_runs_caution_against(
     quick_score(photo_copy, tmp_path / "c", {"mine": photo_copy / "vivid", "theirs": photo_copy / "copied"})
     (found,) = compare_methods(tmp_path / "c", "mine", n_bootstrap=0, metrics=["ab_auc"])
     assert "theirs: 1 of 70 images has the truth's own pixels" in found.cautions
+
+
+def test_a_difference_is_found_by_method_and_metric(tmp_path: Path, photo_set: Path, quick_score: QuickScore) -> None:
+    methods = {"vivid": photo_set / "vivid", "dull": photo_set / "dull", "gray": None}
+    quick_score(photo_set, tmp_path / "a", methods)
+    differences = compare_methods(tmp_path / "a", "vivid", n_bootstrap=200)
+    for record in differences:
+        assert differences[record.other_method, record.metric] is record
+    metric = QUICK_METRICS[0]
+    with pytest.raises(KeyError, match=r"2 differences in .* have the method 'vivid'; give the other one: dull, gray"):
+        differences["vivid", metric]
+    with pytest.raises(KeyError, match=r"in these differences there is no method 'dul' \(did you mean 'dull'\?\)"):
+        differences["dul", metric]
+    with pytest.raises(KeyError, match="in these differences there is no metric 'psn'"):
+        differences["dull", "psn"]
+    for wrong in ("dull", ("dull",), 1.5, None):
+        with pytest.raises(InputError, match="give a method and a metric, differences"):
+            differences[wrong]
+    one = Differences(tuple(record for record in differences if record.other_method == "dull"))
+    assert one["vivid", metric] is one["dull", metric]
+    assert differences[np.int64(0)] is differences[0]
+
+
+def test_differences_are_drawn_on_the_axes_of_the_caller(
+    tmp_path: Path, photo_set: Path, quick_score: QuickScore
+) -> None:
+    figure = Figure()
+    axes, other = figure.subplots(1, 2)
+    quick_score(photo_set, tmp_path / "a", {"vivid": photo_set / "vivid", "dull": photo_set / "dull", "gray": None})
+    differences = compare_methods(tmp_path / "a", "vivid", n_bootstrap=200)
+    assert differences.plot(axes, metric="ab_auc") is axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["gray minus vivid", "dull minus vivid"]
+    assert axes.get_xlabel() == "AuC, second minus first, points"
+    shown = {tuple(line.get_xdata()) for line in axes.lines}
+    for method in ("dull", "gray"):
+        record = differences[method, "ab_auc"]
+        assert (100 * record.ci_low, 100 * record.ci_high) in shown
+        assert (100 * record.difference,) in shown
+    assert differences.plot(other).get_xlabel().startswith(load_metric(differences[0].metric).title)
+    with pytest.raises(InputError, match="in these differences there is no metric 'psnr'"):
+        differences.plot(axes, metric="psnr")
+    with pytest.raises(InputError, match="there are no differences to draw"):
+        differences[:0].plot(axes)
+    with pytest.raises(InputError, match="ax is str; give the axes to draw on"):
+        differences.plot("axes")
