@@ -161,7 +161,7 @@ class BatchedMeter(BlockMeter):
         if not self._waiting:
             return
         inputs = np.stack([waiting.seen for waiting in self._waiting])
-        outputs = self.run(inputs)
+        outputs = self.run(inputs, [self._image_of_item[waiting.item] for waiting in self._waiting])
         self._outputs.update({waiting.item: output for waiting, output in zip(self._waiting, outputs, strict=True)})
         self.notes |= self.run.notes
         if self.cache is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -209,8 +209,20 @@ class BatchRunner:
         self.batch_size = batch_size
         self.notes: set[str] = set()
 
-    def __call__(self, items: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Apply the function to all items, shape (n, ...)."""
+    def __call__(self, items: npt.NDArray[Any], names: Sequence[str] = ()) -> npt.NDArray[Any]:
+        """Apply the function to all items, shape (n, ...).
+
+        Parameters
+        ----------
+        items : ndarray, shape (n, ...)
+        names : sequence of str, length n, optional
+            What each item is of, for the sentence that says where memory ran out.
+
+        Raises
+        ------
+        InputError
+            If memory runs out with a batch of one item.
+        """
         results: list[npt.NDArray[Any]] = []
         start = 0
         while start < len(items):
@@ -222,17 +234,17 @@ class BatchRunner:
                 with one_thread():
                     results.append(self.function(batch)[:n])
             except (RuntimeError, MemoryError) as error:
-                self._halve(error)
+                self._halve(error, f" at {names[start]}" if names else "")
                 continue
             start += n
         return np.concatenate(results)
 
-    def _halve(self, error: Exception) -> None:
+    def _halve(self, error: Exception, where: str) -> None:
         if not is_out_of_memory(error):
             raise error
         if self.batch_size == 1:
             raise InputError(
-                "out of memory with a batch of one image; choose another --device, or fewer --workers"
+                f"out of memory{where} with a batch of one image; choose another --device, or fewer --workers"
             ) from error
         import torch
 

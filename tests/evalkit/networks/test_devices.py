@@ -71,6 +71,45 @@ def test_one_image_that_does_not_fit_ends_the_run_in_a_sentence(torch):
         BatchRunner(never, 2)(np.arange(3))
 
 
+def test_the_image_at_which_memory_ran_out_is_named(torch):
+    from evalkit.networks.devices import BatchRunner
+
+    def not_the_third(batch):
+        if 2 in batch:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return batch
+
+    with pytest.raises(
+        InputError, match=r"^out of memory at c\.png with a batch of one image; choose another --device"
+    ):
+        BatchRunner(not_the_third, 2)(np.arange(4), ["a.png", "b.png", "c.png", "d.png"])
+
+
+def test_a_metric_says_at_which_image_its_network_ran_out_of_memory(torch):
+    from evalkit.metrics.blocks import BatchedMeter
+    from evalkit.metrics.photo import Photo
+    from evalkit.networks.devices import BatchRunner
+
+    def dark_only(batch):
+        if batch.max() > 100:
+            raise MemoryError
+        return batch
+
+    class Meter(BatchedMeter):
+        def prepare(self, photo):
+            return photo.rgb8
+
+        def statistics_of_pairs(self, outputs, images, pairs):
+            return [{} for _ in pairs]
+
+    meter = Meter(BatchRunner(dark_only, 4))
+    for k, name in enumerate(("a.png", "b.png", "c.png")):
+        photos = [Photo(np.full((8, 8, 3), 50 * k + shift, np.uint8)) for shift in (0, 2)]
+        meter.add(name, "mine", *photos)
+    with pytest.raises(InputError, match=r"^out of memory at c\.png with a batch of one image"):
+        meter.finish()
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
     from evalkit.networks.devices import BatchRunner
 
