@@ -47,12 +47,17 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
     Raises
     ------
     InputError
-        If options differ (the field is named), or neither images nor methods fit together.
+        If a run is given twice, options differ (the field is named), or neither images nor methods fit together.
     """
     if len(folders) < 2:
         raise InputError("merge needs at least two finished runs")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target}: exists and is not an empty folder; choose a new folder for --out")
+    given: dict[Path, Path] = {}
+    for folder in folders:
+        if folder.resolve() in given:
+            raise InputError(f"{given[folder.resolve()]} and {folder} are one run, given twice; name each run once")
+        given[folder.resolve()] = folder
     records = [RunRecord.from_json(folder / "run.json") for folder in folders]
     _require_same_options(folders, records)
     for folder, record in zip(folders[1:], records[1:], strict=True):

@@ -151,8 +151,15 @@ def test_runs_scored_otherwise_are_refused_and_the_field_is_named(
 
 
 def test_the_same_run_twice_is_refused(tmp_path: Path, finished: Finished) -> None:
+    other_path = tmp_path / "link"
+    other_path.symlink_to(finished[0], target_is_directory=True)
+    for again in (finished[0], finished[0] / ".", other_path):
+        with pytest.raises(InputError, match=r" are one run, given twice; name each run once\.$"):
+            merge_runs([finished[0], again], tmp_path / "joined")
+    copied = shutil.copytree(finished[0], tmp_path / "copy")
     with pytest.raises(InputError, match="image 'i00' is in"):
-        merge_runs([finished[0], finished[0]], tmp_path / "joined")
+        merge_runs([finished[0], copied], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
 
 
 def test_other_methods_over_other_images_are_refused(
