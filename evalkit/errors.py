@@ -75,8 +75,10 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_path(name: str, value: object) -> None:
-    """Refuse what names no file or folder."""
+    """Refuse what names no file or folder; an empty text, which Python takes for the current folder, names none."""
     check_kind(name, value, (str, os.PathLike), "a path")
+    if value == "":
+        raise InputError(f"{name} is empty; a file or folder is needed")
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 from evalkit.commands._decoding import decode_options
+from evalkit.commands._shared import GivenPath
 
 if TYPE_CHECKING:
     from analysis.report.categories import Categories
@@ -24,7 +25,7 @@ _PICTURE_NAMES = (
     "truth", "inputs", "methods", "images", "rule", "every", "count", "turn_like_truth", "max_megapixels", "convert_cmyk",
 )  # fmt: skip
 F = TypeVar("F", bound=Callable[..., Any])
-_PATH = click.Path(path_type=Path)
+_PATH = GivenPath(path_type=Path)
 FAMILIES = {"levin2004": "scribble", "luan2007": "scribble", "welsh2002": "example", "sousa2012": "example"}
 """Kinds of the classical baselines, in the words of Zeger et al. 2021, "Grayscale image colorization methods"."""
 
@@ -33,7 +34,7 @@ _DATA_OPTIONS = (
     click.option("--trials", type=_PATH, multiple=True, metavar="FILE",
                  help="Trial table or study folder; may be repeated, several become one table."),
     click.option("--baseline", metavar="METHOD", help="Show differences to this method."),
-    click.option("--groups", metavar="FILE",
+    click.option("--groups", type=GivenPath(), metavar="FILE",
                  help="Results by category: a CSV of image names and categories, or the word folders for class folders."),
     click.option("--group-column", metavar="NAME", default="", help="Column of that file; by default its second."),
     click.option("--family", "families", multiple=True, metavar="METHOD=FAMILY",
@@ -44,9 +45,9 @@ _ORDER_OPTION = click.option(
     help="Methods in this order everywhere; by default that of --method, then that of the scores.",
 )  # fmt: skip
 _PICTURE_OPTIONS = (
-    click.option("--truth", type=click.Path(), metavar="DIR",
+    click.option("--truth", type=GivenPath(), metavar="DIR",
                  help="Photos, for the galleries: a folder, or an address, as for score."),
-    click.option("--input", "inputs", type=click.Path(), metavar="DIR",
+    click.option("--input", "inputs", type=GivenPath(), metavar="DIR",
                  help="In place of --truth: photos that were never in colour."),
     click.option("--method", "methods", multiple=True, metavar="NAME=DIR",
                  help="Colorizations, for the galleries; repeat for more."),

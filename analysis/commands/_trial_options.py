@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from evalkit.commands._shared import GivenPath
+
 if TYPE_CHECKING:
     from analysis.study.analysis import StudyAnalysis
     from analysis.trials.trial_files import ColumnMapping
@@ -37,7 +39,7 @@ _OPTIONS = (
     click.option("--constant", "constants", multiple=True, metavar="OURS=VALUE", help="One entry for all rows."),
     click.option("--missing", multiple=True, metavar="OURS=CODE", help="An entry that means: not answered."),
     click.option(
-        "--mapping", type=click.Path(path_type=Path), metavar="FILE.toml", help="The same and more, as a file."
+        "--mapping", type=GivenPath(path_type=Path), metavar="FILE.toml", help="The same and more, as a file."
     ),
     click.option(
         "--duplicates",
@@ -65,7 +67,7 @@ _STUDY_OPTIONS = (
         help="What intervals generalise to: new people and new images, or new people on these images.",
     ),
     click.option(
-        "--exclude", type=click.Path(path_type=Path), metavar="RULES.toml", help="Exclusions declared before the data."
+        "--exclude", type=GivenPath(path_type=Path), metavar="RULES.toml", help="Exclusions declared before the data."
     ),
     click.option(
         "--equivalence-margin",

@@ -11,6 +11,7 @@ import click
 from analysis.commands._fitting_table import print_fitting
 from analysis.commands._trial_options import analyze_with_options, read_with_options, study_options, trial_options
 from analysis.report.cells import odds_text, omnibus_text, p_text, share_text
+from evalkit.commands._shared import GivenPath
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ __all__ = ["analyze_command", "print_summary"]
 
 
 @click.command("analyze", short_help="Fool rates, comparisons and diagnostics of a human test.")
-@click.argument("trials", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="TRIALS...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results.")
+@click.argument("trials", type=GivenPath(path_type=Path), nargs=-1, required=True, metavar="TRIALS...")
+@click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Folder for the results.")
 @click.option("--baseline", metavar="METHOD", help="Compare every method with this one, instead of all pairs.")
 @click.option(
     "--bootstrap",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 
 __all__ = ["cite_command"]
 
 
 @click.command("cite", short_help="BibTeX of the project and of every metric of a run; short signatures.")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", type=GivenPath(path_type=Path), metavar="RUN")
 @click.option(
     "--out",
     type=OutputFile("references.bib"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.commands._report_options import picture_options, read_pictures
-from evalkit.commands._shared import listed_names
+from evalkit.commands._shared import GivenPath, listed_names
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ __all__ = ["leaderboard_command"]
 
 
 @click.command("leaderboard", short_help="Runs and studies as one sortable page with ranks.")
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="RUN...")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("leaderboard"), show_default=True, metavar="FOLDER",
+@click.argument("runs", type=GivenPath(path_type=Path), nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", type=GivenPath(path_type=Path), default=Path("leaderboard"), show_default=True, metavar="FOLDER",
               help="Folder for the page and its tables.")  # fmt: skip
 @click.option(
     "--add",

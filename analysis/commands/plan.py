@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.commands._shared import GivenPath
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ CONTRADICTED = 1
 @click.option(
     "--from",
     "pilot",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="PILOT",
     help="Take rate and variances from the trials of a pilot study.",
 )
@@ -128,7 +129,7 @@ CONTRADICTED = 1
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder for plan.csv, plan.pdf and plan.png."
+    "--out", type=GivenPath(path_type=Path), metavar="DIR", help="Folder for plan.csv, plan.pdf and plan.png."
 )
 @click.pass_context
 def plan_command(context: click.Context, /, pilot: Path | None, out: Path | None, **options: Any) -> None:

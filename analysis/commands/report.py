@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from analysis.commands._report_options import read_report_input, report_options
+from evalkit.commands._shared import GivenPath
 from evalkit.wording import counted
 
 __all__ = ["report_command"]
 
 
 @click.command("report", short_help="Table, figures and galleries as one HTML file, LaTeX, Markdown, CSV.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the report.")
+@click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Folder for the report.")
 @click.option("--published", type=click.Choice(["zhang2016"]), help="Put the rows of this paper beside one's own.")
 @click.option("--latex", type=click.Choice(["plain", "siunitx"]), default="plain", show_default=True,
               help="Columns of table.tex: plain text, or S columns of the package siunitx.")  # fmt: skip

@@ -195,7 +195,7 @@ def read_raw_tables(paths: Path | str | Sequence[Path | str]) -> list[RawTable]:
     if not several:
         raise InputError("paths is empty; at least one file or study is needed")
     for path in several:
-        check_kind("one of the paths", path, (str, os.PathLike), "a path")
+        check_path("one of the paths", path)
     return [read_raw_table(Path(path)) for path in several]
 
 

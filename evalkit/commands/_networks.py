@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from evalkit.commands._shared import GivenPath
+
 if TYPE_CHECKING:
     from evalkit.networks.options import NetworkOptions
 
@@ -42,7 +44,7 @@ def network_options(function: F) -> F:
     """Add the options of networks."""
     for option in (
         click.option("--no-cache", is_flag=True, help="Keep no network outputs, and read none."),
-        click.option("--cache", type=click.Path(path_type=Path), default=None, metavar="DIR",
+        click.option("--cache", type=GivenPath(path_type=Path), default=None, metavar="DIR",
                      help="Folder where what networks make of true photos is kept for other runs ('evalkit cache'); by "
                           "default EVALKIT_CACHE, else the user's own. Results do not depend on it."),
         click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True,

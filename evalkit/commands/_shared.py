@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from evalkit.errors import InputError
+from evalkit.errors import InputError, check_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbChoices",
+    "GivenPath",
     "OutputChoices",
     "OutputFile",
     "ab_options",
@@ -32,6 +33,24 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class GivenPath(click.Path):
+    """A file or folder that is named: an empty text, which Python takes for the current folder, is refused.
+
+    So ends what a script gives where a variable of it is not set.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What `click.Path` makes of it."""
+        _refuse_empty(value, param)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_empty(value: object, param: click.Parameter | None) -> None:
+    if value == "":
+        name = "" if param is None else param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+        raise InputError(f"{name or 'the path'} is empty; a file or folder is needed")
 
 
 class OutputFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -52,6 +71,7 @@ class OutputFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path."""
+        _refuse_empty(value, param)
         path, option = Path(value), "" if param is None else f"{param.opts[0]} "
         # Path() forgets the slash at the end, by which somebody says that this is a folder.
         if path.is_dir() or str(value).endswith(tuple(filter(None, ("/", os.sep, os.altsep)))):
@@ -80,7 +100,7 @@ def ab_options(function: F) -> F:
 def image_list_option(function: F) -> F:
     """Add --images."""
     return click.option(
-        "--images", type=click.Path(), default=None, metavar="FILE",
+        "--images", type=GivenPath(), default=None, metavar="FILE",
         help="Text file with the names of the images to keep, one per line, with or without extension; lines that begin "
         "with # are comments.",
     )(function)  # fmt: skip
@@ -112,6 +132,8 @@ class AbChoices:
     def ab_error_options(self, classes: str | AbClasses) -> AbErrorOptions:
         """Options of a run under these ab classes, or those of that name."""
         from evalkit.color.ab_classes import load_classes, load_prior
+
+        check_path("--prior", self.prior)
         from evalkit.metrics.ab_counts import AbErrorOptions
 
         chosen = load_classes(classes) if isinstance(classes, str) else classes

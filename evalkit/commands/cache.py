@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from evalkit.command_groups import NearestGroup
+from evalkit.commands._shared import GivenPath
 
 if TYPE_CHECKING:
     from evalkit.networks.output_cache import CachedNetwork
@@ -24,9 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def folder_options(function: F) -> F:
     """Add the options that name the caches."""
     for option in (
-        click.option("--image-cache", type=click.Path(path_type=Path), default=None, metavar="DIR",
+        click.option("--image-cache", type=GivenPath(path_type=Path), default=None, metavar="DIR",
                      help="Folder of the copies of images; by default what EVALKIT_IMAGE_CACHE names, if anything."),
-        click.option("--cache", "folder", type=click.Path(path_type=Path), default=None, metavar="DIR",
+        click.option("--cache", "folder", type=GivenPath(path_type=Path), default=None, metavar="DIR",
                      help="Folder of the network outputs; by default what EVALKIT_CACHE names, else the user's own. Where "
                           "one of --cache and --image-cache is given, the other cache is left aside."),
     ):  # fmt: skip

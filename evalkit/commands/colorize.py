@@ -11,7 +11,7 @@ import click
 from evalkit.colorizers.base import BUILTIN_METHODS
 from evalkit.colorizers.classical.methods import CLASSICAL
 from evalkit.colorizers.variants import PUBLISHED, VARIANTS
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 
 if TYPE_CHECKING:
     from evalkit.colorizers.folder import FolderReport
@@ -24,7 +24,7 @@ __all__ = ["colorize_command"]
 @click.option(
     "--input",
     "source",
-    type=click.Path(),
+    type=GivenPath(),
     required=True,
     metavar="DIR",
     help="Folder of photos, searched with its sub-folders, or an address, as for 'evalkit score'.",
@@ -32,7 +32,7 @@ __all__ = ["colorize_command"]
 @click.option(
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     required=True,
     metavar="DIR",
     help="Folder for the PNG files, which keep the names of the photos.",
@@ -42,7 +42,7 @@ __all__ = ["colorize_command"]
 @click.option("--overwrite", is_flag=True, help="Write over images of the same names; other files stay.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="FILE",
     help="Checkpoint of the network; default: the small one that comes with evalkit.",
@@ -56,7 +56,7 @@ __all__ = ["colorize_command"]
 )
 @click.option("--lambda", "rebalancing", type=float, default=None,
               help="Weigh rare colours up as training with this lambda would (1: not at all); default: as trained.")  # fmt: skip
-@click.option("--prior", type=click.Path(path_type=Path), default=None, metavar="FILE",
+@click.option("--prior", type=GivenPath(path_type=Path), default=None, metavar="FILE",
               help="Class shares behind --lambda (prior.json of a training); default: those in the checkpoint.")  # fmt: skip
 @click.option(
     "--network-size",
@@ -81,9 +81,9 @@ __all__ = ["colorize_command"]
 )
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Photos that go through together.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
-@click.option("--hints", type=click.Path(path_type=Path), default=None, metavar="DIR",
+@click.option("--hints", type=GivenPath(path_type=Path), default=None, metavar="DIR",
               help="Colour hints, for levin2004 and luan2007: a folder that 'evalkit hints' made.")  # fmt: skip
-@click.option("--example", type=click.Path(path_type=Path), default=None, metavar="FILE|DIR",
+@click.option("--example", type=GivenPath(path_type=Path), default=None, metavar="FILE|DIR",
               help="Whose colours are taken, for welsh2002 and sousa2012: one photo, or the nearest of a folder.")  # fmt: skip
 @click.option("--swatch", "swatches", multiple=True, metavar="T,L,H,W=T,L,H,W",
               help="Rectangle of the photo = rectangle of the example (top, left, height, width); for welsh2002.")  # fmt: skip

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import OutputFile, complete_metrics, listed_names, output_options, table_console
+from evalkit.commands._shared import (
+    GivenPath,
+    OutputFile,
+    complete_metrics,
+    listed_names,
+    output_options,
+    table_console,
+)
 
 __all__ = ["compare_command"]
 
 
 @click.command("compare", short_help="Differences between two runs or methods, with intervals.")
-@click.argument("first", type=click.Path(path_type=Path), metavar="OUT1")
-@click.argument("second", type=click.Path(path_type=Path), required=False, metavar="[OUT2]")
+@click.argument("first", type=GivenPath(path_type=Path), metavar="OUT1")
+@click.argument("second", type=GivenPath(path_type=Path), required=False, metavar="[OUT2]")
 @click.option("--baseline", metavar="METHOD", help="Compare the methods of one run with this one of them.")
 @click.option(
     "--metrics",

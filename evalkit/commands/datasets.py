@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 from evalkit.wording import counted
 
 __all__ = ["datasets_command"]
@@ -20,7 +20,7 @@ def datasets_command() -> None:
 @datasets_command.command("ctest10k")
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     required=True,
     metavar="FILE",
     help="Classes (0 to 999, by sorted synset id) of the 50,000 ImageNet validation photos: one per line in "

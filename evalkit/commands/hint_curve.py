@@ -11,7 +11,7 @@ import click
 
 from evalkit.commands._decoding import decode_options, make_decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
-from evalkit.commands._shared import listed_names, output_options
+from evalkit.commands._shared import GivenPath, listed_names, output_options
 from evalkit.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ __all__ = ["hint_curve_command"]
 
 
 @click.command("hint-curve", short_help="Score methods against the number of hints: curves, areas, the figure.")
-@click.option("--truth", required=True, type=click.Path(), metavar="DIR",
+@click.option("--truth", required=True, type=GivenPath(), metavar="DIR",
               help="Folder of true photos, or an address, as for score.")  # fmt: skip
 @click.option("--method", "methods", required=True, multiple=True, metavar="NAME=DIR",
               help="Folder of a method's colorizations in sub-folders named by the number of hints; repeat for more.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results.")
+@click.option("--out", required=True, type=GivenPath(path_type=Path), metavar="DIR", help="Folder for the results.")
 @click.option("--metrics", default="psnr_rgb,ab_auc,lpips_alex", show_default=True, metavar="NAME,NAME",
               help="Metrics of single images, as 'evalkit metrics' lists them.")  # fmt: skip
 @click.option("--size", type=int, default=None, metavar="N", help="Resize truth and colorizations to N x N first.")

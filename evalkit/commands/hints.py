@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._shared import GivenPath
 from evalkit.hints.protocols import PROTOCOLS
 from evalkit.wording import counted
 
@@ -13,9 +14,9 @@ __all__ = ["hints_command"]
 
 
 @click.command(short_help="Draw colour hints from true photos, for the methods that a user guides.")
-@click.option("--input", "source", type=click.Path(), required=True, metavar="DIR",
+@click.option("--input", "source", type=GivenPath(), required=True, metavar="DIR",
               help="Folder of true photos, searched with its sub-folders, or an address, as for score.")  # fmt: skip
-@click.option("--output", "target", type=click.Path(path_type=Path), required=True, metavar="DIR",
+@click.option("--output", "target", type=GivenPath(path_type=Path), required=True, metavar="DIR",
               help="Folder for the hints.")  # fmt: skip
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="random", show_default=True,
               help="Where hints are put; see above.")  # fmt: skip

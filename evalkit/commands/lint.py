@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.commands._decoding import decode_options, make_decode_options
+from evalkit.commands._shared import GivenPath
 from evalkit.progress import progress_bar
 
 __all__ = ["lint_command"]
@@ -16,7 +17,7 @@ __all__ = ["lint_command"]
 @click.option(
     "--truth",
     required=True,
-    type=click.Path(),
+    type=GivenPath(),
     metavar="DIR",
     help="Folder of true photos, or an address, as for score.",
 )

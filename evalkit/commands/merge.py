@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import output_options
+from evalkit.commands._shared import GivenPath, output_options
 
 __all__ = ["merge_command"]
 
 
 @click.command("merge", short_help="Join finished runs over different images or methods.")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OUT1 OUT2 ...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
+@click.argument("sources", nargs=-1, required=True, type=GivenPath(path_type=Path), metavar="OUT1 OUT2 ...")
+@click.option("--out", required=True, type=GivenPath(path_type=Path), metavar="DIR", help="Folder for the result.")
 @output_options
 def merge_command(sources: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> None:
     """Join finished runs, without their images.

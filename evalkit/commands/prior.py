@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 from evalkit.progress import progress_bar
 
 __all__ = ["prior_command"]
@@ -17,7 +17,7 @@ __all__ = ["prior_command"]
 @click.option(
     "--input",
     "source",
-    type=click.Path(),
+    type=GivenPath(),
     default=None,
     metavar="DIR",
     help="Folder of photos, or an address, as for 'evalkit score'.",
@@ -26,7 +26,7 @@ __all__ = ["prior_command"]
     "--merge",
     "parts",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="FILE",
     help="Add the counts of a file that this command wrote; repeat for more.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.commands._networks import PREPROCESSING
-from evalkit.commands._shared import OutputFile, listed_names, table_console
+from evalkit.commands._shared import GivenPath, OutputFile, listed_names, table_console
 from evalkit.progress import progress_bar
 from evalkit.wording import counted
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["probe_command"]
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = GivenPath(path_type=Path)
 ENDINGS = (".csv", ".md", ".tex")
 RANDOM = "random weights"
 
@@ -34,21 +34,19 @@ RANDOM = "random weights"
 @click.option(
     "--input",
     "source",
-    type=click.Path(),
+    type=GivenPath(),
     default=None,
     metavar="DIR",
     help="Photos with one sub-folder for each class: cross-validation. An address will do, as for score.",
 )
 @click.option(
     "--train",
-    type=click.Path(),
+    type=GivenPath(),
     default=None,
     metavar="DIR",
     help="Photos to train on, one sub-folder for each class, or an address; with --val.",
 )
-@click.option(
-    "--val", type=click.Path(), default=None, metavar="DIR", help="Photos of the same classes to validate on."
-)
+@click.option("--val", type=GivenPath(), default=None, metavar="DIR", help="Photos of the same classes to validate on.")
 @click.option(
     "--segmentation",
     type=FOLDER,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalkit.commands._shared import AbChoices, OutputChoices, ab_options, image_list_option, output_options
+from evalkit.commands._shared import AbChoices, GivenPath, OutputChoices, ab_options, image_list_option, output_options
 
 __all__ = ["rescore_command"]
 
@@ -24,10 +24,10 @@ class RescoreChoices(AbChoices, OutputChoices):
 
 
 @click.command("rescore", short_help="Recompute scores under another prior, lambda, quadrature or subset.")
-@click.argument("source", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("source", type=GivenPath(path_type=Path), metavar="OUT")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="DIR",
     help="Folder for the new results (without statistics); by default only the table is printed.",

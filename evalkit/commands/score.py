@@ -13,6 +13,7 @@ from evalkit.commands._decoding import DecodeChoices, decode_options
 from evalkit.commands._networks import NetworkChoices, network_options
 from evalkit.commands._shared import (
     AbChoices,
+    GivenPath,
     OutputChoices,
     ab_options,
     complete_metrics,
@@ -55,7 +56,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
 
 @click.command("score", short_help="Score folders of colorizations against true photos.")
 @click.option(
-    "--truth", required=True, type=click.Path(), metavar="DIR", help="Folder of true photos, or an address: see below."
+    "--truth", required=True, type=GivenPath(), metavar="DIR", help="Folder of true photos, or an address: see below."
 )
 @click.option(
     "--method",
@@ -66,7 +67,7 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
     help="Folder or address of a method's colorizations, matched by file name whatever the extension; repeat for more. "
     "truth, gray and random need no folder.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the results.")
+@click.option("--out", required=True, type=GivenPath(path_type=Path), metavar="DIR", help="Folder for the results.")
 @image_list_option
 @click.option(
     "--metrics",
@@ -114,14 +115,14 @@ class ScoreChoices(AbChoices, NetworkChoices, DecodeChoices, OutputChoices):
 )
 @click.option(
     "--reference",
-    type=click.Path(),
+    type=GivenPath(),
     default=None,
     metavar="DIR",
     help="Images that FID and KID compare with instead of the true photos, resized like these.",
 )
 @click.option(
     "--image-cache",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="DIR",
     help="Keep copies of images that lie elsewhere, for the next run; by default in the folder that the environment "

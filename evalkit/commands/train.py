@@ -11,6 +11,7 @@ import click
 
 from evalkit.colorizers.variants import VARIANTS
 from evalkit.commands._decoding import decode_options, make_decode_options, max_unreadable_option
+from evalkit.commands._shared import GivenPath
 from evalkit.wording import counted
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 @click.option(
     "--input",
     "source",
-    type=click.Path(),
+    type=GivenPath(),
     required=True,
     metavar="DIR",
     help="Folder of colour photos, searched with its sub-folders, or an address, as for score.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     required=True,
     metavar="DIR",
     help="Folder for the weights, the log and the pictures.",
@@ -65,14 +66,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option(
     "--prior",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="FILE",
     help="Class shares for the rebalancing; default: those of the photos themselves.",
 )
 @click.option(
     "--init",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="FILE",
     help="Weights to start from; l2-finetuned needs those of a network that classifies.",
@@ -132,7 +133,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 )
 @click.option(
     "--validation",
-    type=click.Path(),
+    type=GivenPath(),
     default=None,
     metavar="DIR",
     help="Folder or address of photos that are not trained on: AuC and rebalanced AuC on them go into the log.",

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 
 __all__ = ["validate_metrics_command"]
 
 
 @click.command("validate-metrics", short_help="Rank correlation of metrics with human scores.")
-@click.argument("scores", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("scores", type=GivenPath(path_type=Path), metavar="OUT")
 @click.option(
     "--human",
     required=True,
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="FILE",
     help="CSV with the columns image, method, score; the true photos have the method truth.",
 )

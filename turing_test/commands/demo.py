@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.commands._shared import GivenPath
+
 __all__ = ["demo_command"]
 
 RATES = {"mild": 0.45, "strong": 0.20, "full": 0.32}
@@ -19,7 +21,7 @@ STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "granian", "scipy", "pandas", "
 @click.command("demo", short_help="The whole way on well-known photos: scores, a simulated study, a report.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=Path("demo"),
     show_default=True,
     metavar="DIR",
@@ -27,7 +29,7 @@ STUDY_NEEDS = ("flask", "sqlalchemy", "alembic", "granian", "scipy", "pandas", "
 )
 @click.option(
     "--photos",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     metavar="DIR",
     help="Write nothing but the folders that the tutorials start from into this one: truth, mine, other.",
 )

@@ -8,7 +8,7 @@ import click
 
 from evalkit.colorizers.classical.methods import CLASSICAL
 from evalkit.colorizers.variants import VARIANTS
-from evalkit.commands._shared import run_command
+from evalkit.commands._shared import GivenPath, run_command
 from evalkit.errors import InputError
 from evalkit.images.places import check_is_folder_here
 
@@ -23,17 +23,17 @@ PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252,
     short_help="Make the table of variants: colour photos by every variant, score, report.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.option("--truth", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of true photos.")
+@click.option("--truth", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Folder of true photos.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     required=True,
     metavar="DIR",
     help="Folder for pictures, scores and report.",
 )
 @click.option(
     "--checkpoints",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="DIR",
     help="Folder of l2.pt, l2-finetuned.pt, classification.pt and full.pt; default: the small ones that come "
@@ -41,7 +41,7 @@ PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252,
 )
 @click.option(
     "--trials",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="FILE",
     help="Trials of a human test, for the report.",
@@ -64,7 +64,7 @@ PAPER_FOOL_RATES = {"l2": 0.212, "l2-finetuned": 0.239, "classification": 0.252,
 @click.option("--with-classical", is_flag=True, help="Also the baselines before networks: see above.")
 @click.option(
     "--example",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     default=None,
     metavar="FILE|DIR",
     help="For --with-classical: whose colours are taken; default: of the photos themselves, each from another.",

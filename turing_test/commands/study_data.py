@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.commands._shared import OutputFile, table_console
+from evalkit.commands._shared import GivenPath, OutputFile, table_console
 from evalkit.wording import agree, counted
 from turing_test.commands._databases import of_environment, of_one_study
 
@@ -32,7 +32,7 @@ __all__ = [
     "people_command",
 ]
 
-STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+STUDY = click.argument("study", type=GivenPath(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
     "--database", default=None, metavar="URL", callback=of_one_study,
     help="postgresql://USER:PASSWORD@HOST/DATABASE; by default the file study.db in STUDY. Also EVALKIT_DATABASE.",
@@ -107,7 +107,7 @@ def links_command(study: Path, count: int, url: str | None, database: str | None
 
 @click.command("export", short_help="The trial table and its data dictionary.")
 @STUDY
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the files.")
+@click.option("--out", required=True, type=GivenPath(path_type=Path), metavar="DIR", help="Folder for the files.")
 @click.option(
     "--format", "file_format", type=click.Choice(["csv", "parquet", "json"]), default="csv", show_default=True
 )

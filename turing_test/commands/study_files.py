@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.commands._shared import OutputFile, table_console
+from evalkit.commands._shared import GivenPath, OutputFile, table_console
 from evalkit.wording import counted
 from turing_test.commands._databases import of_one_study
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["audit_command", "create_command", "doctor_command", "freeze_command", "texts_command"]
 
-STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+STUDY = click.argument("study", type=GivenPath(path_type=Path), metavar="STUDY")
 DATABASE = click.option(
     "--database", default=None, metavar="URL", callback=of_one_study,
     help="Database of the answers, if not the file in STUDY; also EVALKIT_DATABASE.",
@@ -25,7 +25,7 @@ DATABASE = click.option(
 
 @click.command("create", short_help="Folders of images to a study.")
 @STUDY
-@click.option("--truth", type=click.Path(path_type=Path), metavar="DIR", help="Folder of true photos.")
+@click.option("--truth", type=GivenPath(path_type=Path), metavar="DIR", help="Folder of true photos.")
 @click.option(
     "--method",
     "methods",
@@ -43,7 +43,7 @@ DATABASE = click.option(
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of study.toml; repeat for more.")
 @click.option("--allow-missing", is_flag=True, help="Leave out images that not all folders have.")
 @click.option(
-    "--extends", type=click.Path(path_type=Path), metavar="OLD",
+    "--extends", type=GivenPath(path_type=Path), metavar="OLD",
     help="Add methods to OLD, a closed study: its photos, question and secret; nobody takes part in both.",
 )  # fmt: skip
 @click.option("--extends-database", metavar="URL", help="Database of OLD, if not the file in it.")
@@ -135,7 +135,7 @@ def freeze_command(study: Path) -> None:
 
 
 @click.command("texts", short_help="The words of the participant's page, to translate or replace.")
-@click.argument("study", type=click.Path(path_type=Path), required=False)
+@click.argument("study", type=GivenPath(path_type=Path), required=False)
 @click.option("--language", default="en", show_default=True, metavar="CODE", help="Which language.")
 def texts_command(study: Path | None, language: str) -> None:
     """Print all texts of the page in one language; with a STUDY, as that study shows them, after checking its own.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.commands._shared import GivenPath
 from evalkit.wording import counted
 from turing_test.commands._databases import from_environment, read_databases
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["password_command", "serve_command", "show_network_url"]
 
-STUDY = click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+STUDY = click.argument("study", type=GivenPath(path_type=Path), metavar="STUDY")
 DEMO_FOLDER = Path("demo-study")
 
 
 @click.command("serve", short_help="Serve one study, or several, to participants.")
-@click.argument("studies", type=click.Path(path_type=Path), metavar="STUDY...", nargs=-1)
+@click.argument("studies", type=GivenPath(path_type=Path), metavar="STUDY...", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option(

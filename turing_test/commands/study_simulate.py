@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 from evalkit.wording import counted
 from turing_test.commands._databases import of_one_study
 
@@ -23,7 +23,7 @@ SHARE = click.FloatRange(0, 1)
 
 
 @click.command("simulate", short_help="Simulated participants, over real HTTP.")
-@click.argument("study", type=click.Path(path_type=Path), metavar="STUDY")
+@click.argument("study", type=GivenPath(path_type=Path), metavar="STUDY")
 @click.option("--participants", type=click.IntRange(1), required=True, metavar="N", help="How many take part.")
 @click.option(
     "--fool-rate",

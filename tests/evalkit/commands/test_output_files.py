@@ -1,4 +1,4 @@
-"""Files that commands write: what cannot be one is refused before any work, the same way in every command."""
+"""Files that commands write or read: what cannot be one is refused before any work, the same way in every command."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from analysis import read_trials
 from analysis.records import replace_results
+from evalkit import NetworkOptions, Scores, compare_runs
 from evalkit.cli import main
-from evalkit.commands._shared import OutputFile
+from evalkit.commands._shared import GivenPath, OutputFile
 from evalkit.errors import InputError
 
 WRITTEN = {"--out", "--figure", "--gallery"}
@@ -84,3 +86,50 @@ def test_no_folder_of_results_hides_a_package(name: str, tmp_path: Path, monkeyp
     Path("results").mkdir()
     replace_results(Path("results", name), {"run.json": "{}"}, record="run.json", command="analyze")
     assert Path("results", name, "run.json").exists()
+
+
+def _every_path() -> Iterator[tuple[list[str], str]]:
+    """Command and option (empty for an argument) of whatever is a path."""
+    group = click.Context(main)
+
+    def of(command: click.Command, words: list[str]) -> Iterator[tuple[list[str], str]]:
+        for name in command.list_commands(group) if isinstance(command, click.Group) else ():
+            below = command.get_command(group, name)
+            assert below is not None
+            yield from of(below, [*words, name])
+        for param in command.params:
+            if isinstance(param.type, click.Path | OutputFile):
+                yield words, param.opts[0] if isinstance(param, click.Option) else ""
+
+    return of(main, [])
+
+
+def test_an_empty_path_is_the_current_folder_to_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = list(_every_path())
+    assert len(paths) > 90
+    for words, option in paths:
+        refused = CliRunner().invoke(main, [*words, option, ""] if option else [*words, "", ""])
+        assert refused.exit_code == 2, (words, option)
+        said = " ".join(refused.stderr.split())
+        assert "is empty; a file or folder is needed." in said, (words, option)
+        assert not option or f"{option} is empty" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_path_of_a_command_is_one_that_may_not_be_empty() -> None:
+    assert GivenPath().convert("a/b", None, None) == "a/b"
+    with pytest.raises(InputError, match=r"^the path is empty; a file or folder is needed\.$"):
+        GivenPath().convert("", None, None)
+
+
+def test_an_empty_path_is_the_current_folder_to_no_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="cache is empty; a file or folder is needed"):
+        NetworkOptions(cache="")
+    with pytest.raises(InputError, match="out is empty; a file or folder is needed"):
+        Scores.read("")
+    with pytest.raises(InputError, match="the folder of a run is empty; a file or folder is needed"):
+        compare_runs("", "b")
+    with pytest.raises(InputError, match="one of the paths is empty; a file or folder is needed"):
+        read_trials("")
