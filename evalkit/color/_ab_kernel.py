@@ -23,11 +23,12 @@ from evalkit.color._kernel_helper import kernel, kernel_helper, pointer_at, poin
 from evalkit.color.ab_bins import CELLS, ERROR_SCALE, LIGHTNESS_SCALE, MAX_ERROR, N_BINS, ORIGIN
 from evalkit.color.lab_definition import EPSILON, KAPPA, LINEAR_TABLE, OFFSET, TO_XYZ
 
-__all__ = ["MAX_PIXELS", "count_pair", "unpack", "work_space"]
+__all__ = ["MAX_PIXELS", "SPARE", "count_pair", "unpack", "work_space"]
 
 UNSURE = np.float32(4e-4)
 """Twice a bound on |float32 path - float64 reference| in a, b and d over the sRGB cube (measured: 7e-5)."""
 _CHUNK = 1024  # pixels a pass: buffers stay inside the first cache level
+_GROUP = 64  # pixels that are looked through for one that float32 cannot tell
 _TABLE64 = LINEAR_TABLE
 _TABLE32 = LINEAR_TABLE.astype(np.float32)
 _MATRIX64 = tuple(float(v) for v in TO_XYZ)
@@ -37,10 +38,14 @@ _EPSILON32, _KAPPA32, _OFFSET32 = np.float32(EPSILON), np.float32(KAPPA), np.flo
 _L_SLOPE, _L_OFFSET, _A_SLOPE, _B_SLOPE = np.float32(116.0), np.float32(16.0), np.float32(500.0), np.float32(200.0)
 _HALF, _ONE, _MINUS_THIRD, _ROOT_BITS = np.float32(0.5), np.float32(1.0), np.float32(-1 / 3), np.float32(1419914000)
 _MAX, _OVER_MAX, _ERROR_STEPS = np.float32(MAX_ERROR), np.float32(MAX_ERROR + 1), np.float32(ERROR_SCALE)
-_ORIGIN32, _CELLS32, _LIGHTNESS_STEPS = np.float32(ORIGIN), np.float32(CELLS), np.float32(LIGHTNESS_SCALE)
+_ORIGIN32, _CELLS32, _ALL_CELLS = np.float32(ORIGIN), np.float32(CELLS), np.float32(CELLS * CELLS)
+_LIGHTNESS_STEPS = np.float32(LIGHTNESS_SCALE)
 _BYTE, _SHIFTS = np.uint32(255), tuple(np.uint32(shift) for shift in (0, 8, 16, 24))
 COUNT_SHIFT = 43
 """A cell packs (pixels << 43) + sum of fixed-point errors: one memory access per pixel."""
+_ONE_PIXEL = 1 << COUNT_SHIFT
+SPARE = 64
+"""Cells behind the last class that take what cannot be told in float32; what they hold means nothing."""
 MAX_PIXELS = 2**19
 """Pixels that one set of packed cells can hold: 2^19 * 150 * 65536 < 2^43 and 2^19 << 43 < 2^63."""
 
@@ -68,6 +73,14 @@ def _intrinsic_float(typing_context: Any, value: Any) -> Any:
 
 
 @intrinsic
+def _intrinsic_as_bits(typing_context: Any, pointer: Any) -> Any:
+    """The same pointer, to the bits of its float32."""
+    return _numba_pointer(types.int32)(pointer), lambda context, builder, signature, args: builder.bitcast(
+        args[0], ir.IntType(32).as_pointer()
+    )
+
+
+@intrinsic
 def _intrinsic_word(typing_context: Any, pointer: Any, position: Any) -> Any:
     """Four bytes from any position on."""
 
@@ -79,8 +92,10 @@ def _intrinsic_word(typing_context: Any, pointer: Any, position: Any) -> Any:
 
 
 # Called by their values alone: the first argument is numba's own.
+_numba_pointer: Any = types.CPointer
 _bits_of: Any = _intrinsic_bits
 _float_of: Any = _intrinsic_float
+_as_bits: Any = _intrinsic_as_bits
 _word_at: Any = _intrinsic_word
 # np.cbrt in a kernel calls it too, after compiling two functions around it.
 _cube_root: Any = types.ExternalFunction("cbrt", types.float64(types.float64))
@@ -88,7 +103,7 @@ _cube_root: Any = types.ExternalFunction("cbrt", types.float64(types.float64))
 
 @kernel_helper(fastmath=_FAST)
 def _linear(word: Any, shift: Any, table: Any) -> Any:
-    """Linear light of one of the four bytes of a word."""
+    """Linear light of one of the four bytes of a word, from a table of whole numbers or floats."""
     return table[(word >> shift) & _BYTE]
 
 
@@ -110,15 +125,20 @@ def _lab_chunk(rgb: Any, size: int, linear: Any, table: Any, lightness: Any, a: 
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = _MATRIX32
     red, green, blue = linear, pointer_at(linear, _CHUNK), pointer_at(linear, 2 * _CHUNK)
     s0, s1, s2, s3 = _SHIFTS
-    # Four pixels are three words: half the loads of reading bytes one by one.
+    # Four pixels are three words: half the loads of reading bytes one by one. Floats move as whole numbers: processors
+    # load and store more of those at a time.
+    bits, to_red, to_green, to_blue = _as_bits(table), _as_bits(red), _as_bits(green), _as_bits(blue)
     quads = size // 4
     for j in range(quads):
         i, p = 4 * j, 12 * j
         w0, w1, w2 = _word_at(rgb, p), _word_at(rgb, p + 4), _word_at(rgb, p + 8)
-        red[i], green[i], blue[i] = _linear(w0, s0, table), _linear(w0, s1, table), _linear(w0, s2, table)
-        red[i + 1], green[i + 1], blue[i + 1] = _linear(w0, s3, table), _linear(w1, s0, table), _linear(w1, s1, table)
-        red[i + 2], green[i + 2], blue[i + 2] = _linear(w1, s2, table), _linear(w1, s3, table), _linear(w2, s0, table)
-        red[i + 3], green[i + 3], blue[i + 3] = _linear(w2, s1, table), _linear(w2, s2, table), _linear(w2, s3, table)
+        to_red[i], to_green[i], to_blue[i] = _linear(w0, s0, bits), _linear(w0, s1, bits), _linear(w0, s2, bits)
+        i += 1
+        to_red[i], to_green[i], to_blue[i] = _linear(w0, s3, bits), _linear(w1, s0, bits), _linear(w1, s1, bits)
+        i += 1
+        to_red[i], to_green[i], to_blue[i] = _linear(w1, s2, bits), _linear(w1, s3, bits), _linear(w2, s0, bits)
+        i += 1
+        to_red[i], to_green[i], to_blue[i] = _linear(w2, s1, bits), _linear(w2, s2, bits), _linear(w2, s3, bits)
     for i in range(4 * quads, size):
         red[i], green[i], blue[i] = table[rgb[3 * i]], table[rgb[3 * i + 1]], table[rgb[3 * i + 2]]
     for i in range(size):
@@ -164,8 +184,13 @@ def _class_exact(rgb: Any, pixel: int, table: Any, candidates: Any, offsets: Any
 
 
 @kernel_helper(fastmath=_FAST)
-def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bins: Any, fixed: Any) -> None:
-    """Bin of each ab error (-1 where float32 cannot tell) and the error in fixed-point steps; `error` is work space."""
+def _errors(
+    a: Any, b: Any, true_a: Any, true_b: Any, firsts: Any, spare: Any, size: int, error: Any, places: Any, fixed: Any
+) -> None:
+    """Cell of each ab error (a spare one where float32 cannot tell) and the error in fixed point; `error` is work space.
+
+    Spare cells are taken by turns, as one that is added to again and again makes each pixel wait for the one before.
+    """
     for i in range(size):
         da, db = a[i] - true_a[i], b[i] - true_b[i]
         error[i] = np.sqrt(da * da + db * db)
@@ -176,7 +201,8 @@ def _errors(a: Any, b: Any, true_a: Any, true_b: Any, size: int, error: Any, bin
         capped = d if d < _OVER_MAX else _OVER_MAX
         whole = np.floor(capped)
         sure = abs(capped - whole - _HALF) < _HALF - UNSURE
-        bins[i] = np.int32(whole + _ONE if sure else -_ONE)
+        in_row = np.int32(whole + _ONE)
+        places[i] = np.int32(firsts[i] + in_row) if sure else np.int32(spare + np.int32(i % SPARE))
         summed = d if d < _MAX else _MAX
         fixed[i] = np.int32(summed * _ERROR_STEPS + _HALF)
 
@@ -212,7 +238,7 @@ def _sum_of_changes(one: Any, other: Any, size: int) -> Any:
 @kernel_helper(fastmath=_FAST)
 def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
     """Of some pixels those with a channel at 0 or 255 in the prediction and none in the truth."""
-    newly: Any = 0
+    newly: Any = np.int32(0)
     one = np.uint8(1)
     for i in range(size):
         p = 3 * i
@@ -227,13 +253,13 @@ def _newly_clipped(truth: Any, prediction: Any, size: int) -> Any:
             & (np.uint8(truth[p + 1] + one) > one)
             & (np.uint8(truth[p + 2] + one) > one)
         )
-        newly += clipped & was_inside
-    return newly
+        newly = np.int32(newly + np.int32(clipped & was_inside))
+    return np.int64(newly)
 
 
 @kernel_helper(fastmath=_FAST)
 def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
-    """Cell of each colour; -1 - cell where an edge is so close that float32 cannot tell."""
+    """Cell of each colour, that of the second half of the table where an edge is so close that float32 cannot tell."""
     for i in range(size):
         u, v = a[i] + _ORIGIN32, b[i] + _ORIGIN32
         whole_u, whole_v = np.floor(u), np.floor(v)
@@ -241,7 +267,7 @@ def _cells_of(a: Any, b: Any, size: int, cell: Any) -> None:
         off_u, off_v = abs(u - whole_u - _HALF), abs(v - whole_v - _HALF)
         place = whole_u * _CELLS32 + whole_v
         limit = _HALF - UNSURE
-        cell[i] = np.int32(place if (off_u < limit) & (off_v < limit) else -_ONE - place)
+        cell[i] = np.int32(place if (off_u < limit) & (off_v < limit) else place + _ALL_CELLS)
 
 
 @kernel_helper(fastmath=_FAST)
@@ -258,20 +284,19 @@ def _largest_square(a: Any, b: Any, size: int, squares: Any) -> Any:
 
 
 @kernel_helper()
-def _row_near_edge(cell: Any, cells: Any) -> Any:
-    """Row of a colour at the edge of a cell: sure where all cells around belong to one class, else -1.
+def _least(values: Any, size: int) -> Any:
+    least: Any = np.int32(0)
+    for i in range(size):
+        least = values[i] if values[i] < least else least
+    return least
 
-    Without it every neutral pixel (a = b = 0, a corner of four cells) would be decided in float64.
-    """
-    row = cells[cell]
-    u, v = cell // CELLS, cell % CELLS
-    if u == 0 or v == 0 or u == CELLS - 1 or v == CELLS - 1:
-        return np.int32(-1)
-    for k in range(-1, 2):
-        around = cell + k * CELLS
-        if cells[around - 1] != row or cells[around] != row or cells[around + 1] != row:
-            return np.int32(-1)
-    return row
+
+@kernel_helper()
+def _largest(values: Any, size: int) -> Any:
+    largest: Any = np.int32(0)
+    for i in range(size):
+        largest = values[i] if values[i] > largest else largest
+    return largest
 
 
 def work_space() -> tuple[Any, Any]:
@@ -282,7 +307,7 @@ def work_space() -> tuple[Any, Any]:
 @kernel(fastmath=_FAST)
 def count_pair(
     truth_rgb: Any,
-    cells: Any,
+    first_bin_of: Any,
     candidates: Any,
     offsets: Any,
     centers: Any,
@@ -298,7 +323,7 @@ def count_pair(
     end: int,
     packed: Any,
 ) -> tuple[int, int, float]:
-    """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS).
+    """Add pixels begin..end (at most MAX_PIXELS) of one pair to `packed` (int64, Q * N_BINS + SPARE).
 
     Both steps in one kernel, chunk by chunk while the chunk is in the cache, and since what they share takes longest to
     compile.
@@ -306,8 +331,8 @@ def count_pair(
     Parameters
     ----------
     truth_rgb, rgb : ndarray of uint8, shape (3 n,)
-    cells, candidates, offsets : ndarray of int32
-        See `evalkit.color.ab_classes.AbClasses.cell_table`.
+    first_bin_of, candidates, offsets : ndarray of int32
+        See `evalkit.color.ab_classes.AbClasses.cell_table`; in the first, N_BINS times the class.
     centers : ndarray of float64
         Of the classes, flat.
     floats, whole_numbers : ndarray
@@ -332,9 +357,9 @@ def count_pair(
     linear = pointer_to(floats)
     lightness, a = pointer_at(linear, 3 * _CHUNK), pointer_at(linear, 4 * _CHUNK)
     b, error = pointer_at(linear, 5 * _CHUNK), pointer_at(linear, 6 * _CHUNK)
-    bins = pointer_to(whole_numbers)
-    fixed = pointer_at(bins, _CHUNK)
-    class_of, sums = pointer_to(cells), pointer_to(packed)
+    places = pointer_to(whole_numbers)
+    fixed = pointer_at(places, _CHUNK)
+    first_of, sums, spare = pointer_to(first_bin_of), pointer_to(packed), np.int32(packed.size - SPARE)
     total_dl: Any = 0
     newly: Any = 0
     largest: Any = np.float32(0.0)
@@ -348,26 +373,40 @@ def count_pair(
             _lab_chunk(truth, size, linear, table, true_lightness, true_a, true_b)
             square = _largest_square(true_a, true_b, size, error)
             largest = square if square > largest else largest
-            _cells_of(true_a, true_b, size, bins)
+            _cells_of(true_a, true_b, size, places)
+            # No branch a pixel, here and below: the few that cannot be told are looked for afterwards.
             for i in range(size):
-                cell = bins[i]
-                row = _row_near_edge(-1 - cell, class_of) if cell < 0 else class_of[cell]
-                if row < 0:
-                    row = _class_exact(
-                        truth, i, exact_table, pointer_to(candidates), pointer_to(offsets), pointer_to(centers)
-                    )
-                firsts[i] = row * N_BINS
+                firsts[i] = first_of[places[i]]
+            for j in range(0, size, _GROUP):
+                group = size - j if size - j < _GROUP else _GROUP
+                if _least(pointer_at(firsts, j), group) < 0:
+                    for i in range(j, j + group):
+                        if firsts[i] < 0:
+                            firsts[i] = N_BINS * _class_exact(
+                                truth, i, exact_table, pointer_to(candidates), pointer_to(offsets), pointer_to(centers)
+                            )
         if not count:
             continue
         _lab_chunk(prediction, size, linear, table, lightness, a, b)
-        _errors(a, b, true_a, true_b, size, error, bins, fixed)
+        _errors(a, b, true_a, true_b, firsts, spare, size, error, places, fixed)
         total_dl += _sum_of_changes(lightness, true_lightness, size)
         newly += _newly_clipped(truth, prediction, size)
-        for i in range(size):
-            k, value = bins[i], np.int64(fixed[i])
-            if k < 0:
-                k, value = _error_exact(truth, prediction, i, exact_table)
-            sums[firsts[i] + k] += (1 << COUNT_SHIFT) + value
+        # Three places of the chunk by turns: neighbours are often alike, and to add to a cell waits for the last sum.
+        third = size // 3
+        for i in range(third):
+            j, k = i + third, i + 2 * third
+            sums[places[i]] += _ONE_PIXEL + np.int64(fixed[i])
+            sums[places[j]] += _ONE_PIXEL + np.int64(fixed[j])
+            sums[places[k]] += _ONE_PIXEL + np.int64(fixed[k])
+        for i in range(3 * third, size):
+            sums[places[i]] += _ONE_PIXEL + np.int64(fixed[i])
+        for j in range(0, size, _GROUP):
+            group = size - j if size - j < _GROUP else _GROUP
+            if _largest(pointer_at(places, j), group) >= spare:
+                for i in range(j, j + group):
+                    if places[i] >= spare:
+                        k, value = _error_exact(truth, prediction, i, exact_table)
+                        sums[firsts[i] + k] += _ONE_PIXEL + value
     return total_dl, newly, math.sqrt(largest)
 
 

@@ -123,8 +123,9 @@ class AbClasses:
 
         Returns
         -------
-        cells : ndarray of int32, shape (65536,)
-            The class when the whole closed cell belongs to it, else -1.
+        cells : ndarray of int32, shape (2 * 65536,)
+            The class when the whole closed cell belongs to it, else -1. Then the same for a colour at the edge of the
+            cell: the class when all nine cells around belong to it, else -1. (Every neutral pixel is at a corner.)
         candidates, offsets : ndarray of int32
             ``candidates[offsets[i]:offsets[i + 1]]`` are the classes that can be nearest somewhere in cell i.
         """
@@ -152,7 +153,11 @@ class AbClasses:
         cells = np.full(CELLS * CELLS, -1, np.int32)
         # Backwards: of several owners the first is written last.
         cells[place[owns][::-1]] = candidate[owns][::-1]
-        return cells, candidate.astype(np.int32), offsets.astype(np.int32)
+        around = np.lib.stride_tricks.sliding_window_view(cells.reshape(CELLS, CELLS), (3, 3))
+        at_edge = np.full((CELLS, CELLS), -1, np.int32)
+        lowest = around.min(axis=(2, 3))
+        at_edge[1:-1, 1:-1] = np.where(lowest == around.max(axis=(2, 3)), lowest, -1)
+        return np.concatenate([cells, at_edge.ravel()]), candidate.astype(np.int32), offsets.astype(np.int32)
 
 
 def _from_rows(rows: Sequence[tuple[int, int, int]], step: int) -> FloatArray:

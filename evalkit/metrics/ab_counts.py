@@ -204,10 +204,12 @@ class PairCounter:
 
         self._kernel = _ab_kernel
         self.classes = classes
-        self._table = (*classes.cell_table, np.ascontiguousarray(classes.centers).ravel())
+        cells, candidates, offsets = classes.cell_table
+        first_bin_of = np.where(cells < 0, np.int32(-1), cells * np.int32(N_BINS))
+        self._table = (first_bin_of, candidates, offsets, np.ascontiguousarray(classes.centers).ravel())
         self._work = _ab_kernel.work_space()
         size = len(classes) * N_BINS
-        self._packed = np.zeros(size, np.int64)
+        self._packed = np.zeros(size + _ab_kernel.SPARE, np.int64)
         self._keys = np.empty(size, np.int64)
         self._counts = np.empty(size, np.int64)
         self._per_class = np.empty((3, len(classes)), np.int64)
