@@ -6,6 +6,7 @@ from .planning.study_plan import PlanOptions as PlanOptions
 from .planning.study_plan import plan_study as plan_study
 from .statistics.bootstrap import nested_bootstrap as nested_bootstrap
 from .statistics.comparison import compare as compare
+from .study.diagnostic_plots import plot_diagnostic as plot_diagnostic
 from .study.differences import comparisons as comparisons
 from .study.preferences import analyze_preferences as analyze_preferences
 from .study.rates import FoolRates as FoolRates
