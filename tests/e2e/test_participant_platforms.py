@@ -75,6 +75,51 @@ def test_nobody_takes_part_twice_and_everybody_may_come_back(serve, tab):
     assert "already" in other.page.inner_text('[data-screen="refused"]')
 
 
+@pytest.mark.parametrize("ended", ["withdrawn", "completed"])
+def test_who_comes_back_with_another_submission_is_handed_back(serve, prolific, tab, ended):
+    here = serve(practice_trials=0, test_trials=2, prolific_completed="DONE42", prolific_declined="NO0")
+    first = Participant(tab()).open(f"{here.url}/?{urlencode(PROLIFIC)}")
+    first.page.route("https://app.prolific.com/**", lambda route: route.fulfill(body="", content_type="text/html"))
+    if ended == "completed":
+        take_part(first)
+    else:
+        first.press("consent", "agree")
+        first.sees("device")
+        first.page.click('[data-action="withdraw"]')
+        first.page.click('dialog [value="yes"]')
+    first.page.wait_for_url("https://app.prolific.com/**")
+    assert here.session["state"] == ended
+    again = Participant(prolific).open(f"{here.url}/?{urlencode({**PROLIFIC, 'SESSION_ID': '71cc'})}")
+    again.press("consent", "agree")
+    again.sees("refused")
+    assert "already" in prolific.inner_text('[data-screen="refused"]')
+    prolific.wait_for_url("https://app.prolific.com/submissions/complete?cc=NO0")
+    assert here.session["state"] == ended  # and nothing else is stored
+
+
+@pytest.mark.parametrize("declined", ["", "DONE42"])  # no code, and one that would pay twice
+def test_without_a_fitting_code_the_submission_is_to_be_returned(serve, tab, declined):
+    here = serve(prolific_completed="DONE42", prolific_declined=declined)
+    Participant(tab()).open(f"{here.url}/?{urlencode(PROLIFIC)}").press("consent", "agree")
+    while here.rows("SELECT * FROM session") == []:
+        pass
+    again = Participant(tab()).open(f"{here.url}/?{urlencode({**PROLIFIC, 'SESSION_ID': '71cc'})}")
+    again.press("consent", "agree")
+    again.sees("refused")
+    assert "Please return this task on the platform" in again.page.inner_text('[data-screen="refused"]')
+    assert "DONE42" not in again.page.content()
+
+
+@pytest.mark.parametrize(("query", "returns"), [(PROLIFIC, True), ({}, False)])
+def test_a_browser_that_cannot_show_the_study_tells_how_to_leave(serve, tab, query, returns):
+    here = serve()
+    page = tab()
+    page.add_init_script("delete globalThis.createImageBitmap")
+    page.goto(f"{here.url}/?{urlencode(query)}")
+    Participant(page).sees("incompatible")
+    assert page.is_visible('[data-screen="incompatible"] [data-part="give-back"]') == returns
+
+
 @pytest.fixture
 def platform():
     """A site of another origin that shows the study in a frame, as MTurk does."""

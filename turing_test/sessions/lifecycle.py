@@ -36,7 +36,7 @@ from turing_test.sessions.further_images import write_further
 from turing_test.sessions.new_sessions import TRIAL_VALUES, NewSession
 from turing_test.sessions.place_counters import CHECK_IF_BACK, CHECK_NOW, arm_key, exposures, idle_limit_s, place_key
 from turing_test.sessions.places import sessions_by_arms
-from turing_test.sessions.recruiters import Arrival
+from turing_test.sessions.recruiters import PLATFORMS, TOOK_PART, Arrival
 from turing_test.sessions.refusal import Refused
 from turing_test.sessions.screening import passes_screen
 from turing_test.sessions.snapshot import AHEAD, Snapshot, find_session, first_snapshot
@@ -121,11 +121,7 @@ def start(
         use = None if arrival.proof is None else _Use.of(study, arrival.proof, attempt)
         if person is not None:
             if study.extends is not None and person in study.extends.people:
-                raise Refused(
-                    409,
-                    "You have taken part in this study already; one session per person is possible.",
-                    reason="took_part",
-                )
+                raise _took_part(study, arrival)
             returned = _return_of_person(
                 connection, study, arrival, person=person, place=place, token=token, now=now, use=use
             )
@@ -313,16 +309,23 @@ def _return_of_person(
     if place is None or row.arrival_hash != place:
         # A worker id alone is no secret; the platform's id of this very participation is needed as well.
         if place is None or not arrival.may_be_reassigned:
-            raise Refused(
-                409,
-                "You have taken part in this study already; one session per person is possible.",
-                reason="took_part",
-            )
+            raise _took_part(study, arrival)
         again = {"arrival_hash": place, "arrival": json.dumps(dict(arrival.handles))}
         connection.execute(sa.update(_S).where(_S.c.id == row.id).values(again))
     if use is not None:
         use.store(connection, row.id, now)
     return _enter_again(connection, study, row.id, token, now)
+
+
+def _took_part(study: Study, arrival: Arrival) -> Refused:
+    """The refusal of a second session, with the way back to the platform, which waits for this participation."""
+    ending = PLATFORMS[arrival.platform].leave(TOOK_PART, "", arrival.handles, study.protocol)
+    return Refused(
+        409,
+        "You have taken part in this study already; one session per person is possible.",
+        reason="took_part",
+        ending=ending.described(),
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from typing import Protocol as Interface
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ __all__ = [
     "PLATFORMS",
     "QUERY_NAMES",
     "SUBMIT_HOSTS",
+    "TOOK_PART",
     "Arrival",
     "Ending",
     "Form",
@@ -115,6 +117,11 @@ class Ending:
     form: Form | None = None
     give_back: bool = False
 
+    def described(self) -> dict[str, Any]:
+        """As the page is told."""
+        form = None if self.form is None else {"action": self.form.action, "fields": dict(self.form.fields)}
+        return {"code": self.code, "redirect": self.redirect, "form": form, "give_back": self.give_back}
+
 
 class Recruiter(Interface):
     """One platform."""
@@ -148,7 +155,7 @@ class Recruiter(Interface):
         Parameters
         ----------
         outcome : str
-            ``failed_checks`` (completed, but left out by a declared rule), or one of
+            ``failed_checks`` (completed, but left out by a declared rule), `TOOK_PART`, or one of
             `turing_test.sessions.states.ENDED`. It must be decided and stored.
         code : str
             The session's own completion code.
@@ -160,6 +167,9 @@ class Recruiter(Interface):
     def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
         """Sites that may show the page in a frame; empty for none."""
 
+
+TOOK_PART = "took_part"
+"""Outcome of somebody whose session was another participation: there is none of this one, and nothing to pay."""
 
 DONE = ("completed", "failed_checks")
 """Outcomes of those who did all that was asked; they get their code on every platform."""
@@ -256,7 +266,8 @@ class Prolific:
         )
 
     def leave(self, outcome: str, code: str, handles: Mapping[str, str], protocol: Protocol) -> Ending:
-        """Go back with the code that the study file has for the outcome; without one, nowhere."""
+        """Go back with the code that the study file has for the outcome; without one, the person returns the submission."""
+        paying = (protocol.prolific_completed, protocol.prolific_failed_checks)  # nobody is paid a second time
         codes = {
             "completed": protocol.prolific_completed,
             "failed_checks": protocol.prolific_failed_checks or protocol.prolific_completed,
@@ -267,11 +278,12 @@ class Prolific:
             "incomplete": protocol.prolific_incomplete,
             "full": protocol.prolific_full,
             "expired": protocol.prolific_expired,
+            TOOK_PART: "" if protocol.prolific_declined in paying else protocol.prolific_declined,
         }
         configured = codes.get(outcome, "")
         if configured:
             return Ending(redirect=f"{PROLIFIC_DONE}?{urlencode({'cc': configured})}")
-        return Ending(code=code) if outcome in DONE else Ending()
+        return Ending(code=code) if outcome in DONE else Ending(give_back=True)
 
     def frame_ancestors(self, protocol: Protocol) -> tuple[str, ...]:
         """None: Prolific opens a tab."""

@@ -19,6 +19,7 @@ class Refused(Exception):
     **more
         Further keys of the JSON answer. With a ``reason``, the page says it in its own language: the key of one of its texts
         ``refusal``. Without, the page says ``unexpected``: for what only a page that is not ours would ask.
+        With an ``ending`` (`turing_test.sessions.recruiters.Ending.described`), it hands the person back to their platform.
     """
 
     def __init__(self, status: int, sentence: str, **more: Any) -> None:

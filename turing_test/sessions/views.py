@@ -180,11 +180,4 @@ def _outcome(study: Study, snapshot: Snapshot, state: str, broken_rule: str | No
     recruiter = PLATFORMS.get(snapshot.platform, PLATFORMS["link"])
     told = "failed_checks" if state == "completed" and broken_rule is not None else state
     ending = recruiter.leave(told, snapshot.completion_code, json.loads(snapshot.arrival or "{}"), study.protocol)
-    form = None if ending.form is None else {"action": ending.form.action, "fields": dict(ending.form.fields)}
-    return {
-        "outcome": state,
-        "code": ending.code,
-        "redirect": ending.redirect,
-        "form": form,
-        "give_back": ending.give_back,
-    }
+    return {"outcome": state, **ending.described()}

@@ -411,7 +411,9 @@ class Protocol:
     )  # fmt: skip
     prolific_full: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Came when nobody was needed any more.")
     prolific_expired: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Idle for too long (session_timeout_s).")
-    prolific_declined: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "No consent, or withdrawn later.")
+    prolific_declined: str = _text(
+        "recruiting", "", _CODE, _CODE_ALLOWED, "No consent, withdrawn later, or back with another submission."
+    )
     prolific_screened_out: str = _text("recruiting", "", _CODE, _CODE_ALLOWED, "Did not pass the colour vision screen.")
     prolific_incompatible: str = _text(
         "recruiting", "", _CODE, _CODE_ALLOWED, "Window too small and no larger one at hand, or no suitable browser."

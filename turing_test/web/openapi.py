@@ -146,17 +146,15 @@ _TRIAL = _object(
         "images": _URLS,
     }
 )
-_OUTCOME = _object(
-    {
-        "outcome": {"type": "string", "enum": list(ENDED)},
-        "code": {"type": ["string", "null"]},
-        "redirect": {"type": ["string", "null"]},
-        "form": _or_null(
-            _object({"action": _URL, "fields": {"type": "object", "additionalProperties": {"type": "string"}}})
-        ),
-        "give_back": {"type": "boolean"},
-    }
-)
+_ENDING_PROPERTIES: dict[str, Schema] = {
+    "code": {"type": ["string", "null"]},
+    "redirect": {"type": ["string", "null"]},
+    "form": _or_null(
+        _object({"action": _URL, "fields": {"type": "object", "additionalProperties": {"type": "string"}}})
+    ),
+    "give_back": {"type": "boolean"},
+}
+_OUTCOME = _object({"outcome": {"type": "string", "enum": list(ENDED)}, **_ENDING_PROPERTIES})
 _VIEW_PROPERTIES: dict[str, Schema] = {
     "state": {"type": "string", "enum": [*ACTIVE, *ENDED]},
     "phase": {"type": "string", "enum": ["device", "vision", "instructions", "practice", "test", "done"]},
@@ -204,6 +202,7 @@ _COMPONENTS: dict[str, Schema] = {
             "error": {"type": "string", "minLength": 1},
             "reason": {"type": "string", "description": "Which of its texts the page says instead, in its language."},
             "retry": {"type": "boolean"},
+            "ending": _object(_ENDING_PROPERTIES),
         },
         "required": ["error"],
     },

@@ -10,6 +10,7 @@ from evalkit.errors import InputError
 from turing_test.sessions.recruiters import (
     PLATFORMS,
     SUBMIT_HOSTS,
+    TOOK_PART,
     Arrival,
     Ending,
     find_recruiter,
@@ -31,7 +32,7 @@ CODES = Protocol(
     prolific_full="FULL",
     prolific_expired="IDLE",
 )
-OUTCOMES = ("failed_checks", *ENDED)
+OUTCOMES = ("failed_checks", TOOK_PART, *ENDED)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ class TestProlific:
             ("completed", "DONE"),
             ("failed_checks", "DONE"),
             ("declined", "NO"),
+            (TOOK_PART, "NO"),
             ("withdrawn", "NO"),
             ("screened_out", "OUT"),
             ("incompatible", "WIN"),
@@ -157,7 +159,13 @@ class TestProlific:
 
     def test_without_codes_a_finished_session_still_shows_its_own(self):
         assert PLATFORMS["prolific"].leave("completed", "XY12", {}, Protocol()) == Ending(code="XY12")
-        assert PLATFORMS["prolific"].leave("expired", "XY12", {}, Protocol()) == Ending()
+        assert PLATFORMS["prolific"].leave("expired", "XY12", {}, Protocol()) == Ending(give_back=True)
+
+    @pytest.mark.parametrize("paying", ["prolific_completed", "prolific_failed_checks"])
+    def test_a_second_participation_is_returned_and_never_with_a_code_that_pays(self, paying):
+        leave = PLATFORMS["prolific"].leave
+        assert leave(TOOK_PART, "", {}, CODES) == leave("declined", "", {}, CODES)
+        assert leave(TOOK_PART, "", {}, Protocol(prolific_declined="X", **{paying: "X"})) == Ending(give_back=True)
 
     def test_the_address_names_what_prolific_fills_in(self):
         assert prolific_url("https://study.example.org/") == (

@@ -6,7 +6,7 @@ const LONGEST_WAIT = 8000;
 const FIRST_PATIENCE = 15000; // ms without any progress until a request counts as failed; doubled each time
 const LONGEST_PATIENCE = 60000;
 
-/** The server refused; `message` is its one plain sentence, `reason` names the page's own text for it. */
+/** The server refused; `message` is its one plain sentence, `reason` names the page's own text for it, `ending` the way back. */
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -88,9 +88,10 @@ async function patiently(act, notice) {
 
 async function refuseErrors(response) {
   if (response.ok) return;
-  const { error, reason } = await response.json().catch(() => ({}));
+  const { error, reason, ending } = await response.json().catch(() => ({}));
   const refused = new Refused(response.status, error ?? `${response.status} ${response.statusText}`);
   refused.reason = reason;
+  refused.ending = ending;
   // Twice, since the pause is cut to as little as half: never earlier than the server asks for.
   refused.retryAfter = 2 * (Number(response.headers.get("Retry-After")) || 0);
   throw refused;

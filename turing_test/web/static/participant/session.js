@@ -58,7 +58,8 @@ class Session {
 
   async run() {
     if (!isCapable()) {
-      this.#screens.show("incompatible");
+      // Without what a session needs, none is begun that could end with the platform's code.
+      showEnding(this.#screens.show("incompatible"), { give_back: Object.keys(this.#given()).length > 0 });
       return;
     }
     if (this.#root.dataset.session && !this.#api.token) {
@@ -86,9 +87,17 @@ class Session {
     // Refused before there is a session: trying again would not help.
     const screen = this.#screens.show(error instanceof Refused && !this.#api.token ? "refused" : "error");
     if (error instanceof Refused) tellWhy(part(screen, "sentence"), error);
+    if (error.ending) showEnding(screen, error.ending);
     part(screen, "safe").hidden = !this.#api.token || error.status === 404;
     await nextAction(screen);
     location.reload();
+  }
+
+  /** Of what the address carries, what recruiting platforms put there; the rest (campaigns, trackers) is nobody's business. */
+  #given() {
+    const given = new URLSearchParams(location.search);
+    const names = this.#root.dataset.queryNames.split(" ").filter((name) => given.has(name));
+    return Object.fromEntries(names.map((name) => [name, given.get(name)]));
   }
 
   // --- before the trials ------------------------------------------------------------------------------------------
@@ -96,10 +105,7 @@ class Session {
   /** The first view of a new session; null in a platform's preview, where nothing is asked or sent. */
   async #consent() {
     const screen = this.#screens.show("consent");
-    const given = new URLSearchParams(location.search);
-    // Of what the address carries, what recruiting platforms put there; the rest (campaigns, trackers) is nobody's business.
-    const names = this.#root.dataset.queryNames.split(" ").filter((name) => given.has(name));
-    const query = Object.fromEntries(names.map((name) => [name, given.get(name)]));
+    const query = this.#given();
     if (query.assignmentId === PREVIEW) {
       part(screen, "choice").hidden = true;
       part(screen, "preview").hidden = false;
