@@ -20,7 +20,7 @@ from turing_test.database.before_commit import do_before_commit
 from turing_test.database.migrations import newest_revision
 from turing_test.database.prepared import PreparedRows
 from turing_test.database.storage import Storage, StorageUnavailable
-from turing_test.sessions.lifecycle import look_up, start
+from turing_test.sessions.lifecycle import decline, look_up, start
 from turing_test.sessions.recruiters import Arrival
 
 
@@ -62,6 +62,25 @@ def test_two_servers_that_start_at_once_make_the_tables_once(database_url):
     assert opened[0].read(kinds) == []
     for one in opened:
         one.close()
+
+
+def test_an_upgrade_removes_what_earlier_versions_kept_of_those_who_declined(storage, study):
+    number = '{"SESSION_ID": "70bb70bb70bb"}'
+    arrival = Arrival(platform="prolific", person="anna", verified=False, place="71cc", handles={"SESSION_ID": "71cc"})
+    start(storage, study, arrival, "0" * 64)
+    for k in range(2):
+        decline(storage, Arrival(platform="prolific", person=f"ben{k}", verified=False))
+    arrivals = sa.select(tables.session.c.arrival).order_by(tables.session.c.id)
+    was = sa.update(tables.session).where(tables.session.c.state == "declined").values(arrival=number)
+    storage.write(lambda c: (c.execute(was), c.execute(sa.text("UPDATE alembic_version SET version_num = '0006'"))))
+    assert storage.read(lambda c: c.execute(arrivals).scalars().all())[1:] == [number, number]
+    storage.upgrade()
+    assert storage.read(lambda c: c.execute(arrivals).scalars().all()) == ['{"SESSION_ID": "71cc"}', None, None]
+    if storage.is_sqlite:  # nor in the file, nor in the log beside it
+        storage.close()
+        database = Path(storage.url.database)
+        for file in database.parent.glob(f"{database.name}*"):
+            assert b"70bb70bb70bb" not in file.read_bytes()
 
 
 def test_a_database_of_a_newer_toolkit_is_refused_in_a_sentence(storage):
