@@ -158,6 +158,30 @@ def test_a_window_made_smaller_while_an_image_is_shown_is_flagged(serve, tab):
     assert ["cropped" in trial["flags"].split() for trial in here.trials] == [True, False]
 
 
+def test_zoom_while_an_image_is_shown_is_flagged_also_when_it_is_undone(serve, tab):
+    here = serve(image_ms=4000, gap_ms=400, practice_trials=0, test_trials=2)
+    page = tab({"width": 1366, "height": 768})
+    person = Participant(page).open(here.url)
+    person.begin()
+    page.wait_for_function(ON_SCREEN, arg="first")
+    display = page.context.new_cdp_session(page)
+    for ratio in (1.25, 1):
+        metrics = {
+            "width": round(1366 / ratio),
+            "height": round(768 / ratio),
+            "deviceScaleFactor": ratio,
+            "mobile": False,
+        }
+        display.send("Emulation.setDeviceMetricsOverride", metrics)
+        page.wait_for_timeout(700)
+    person.answer()
+    person.answer()
+    person.code()
+    found = [trial["flags"].split() for trial in here.trials]
+    assert ["zoomed" in flags for flags in found] == [True, False]
+    assert not any("cropped" in flags for flags in found)
+
+
 def test_zoom_between_trials_is_recorded_and_a_window_made_too_low_is_waited_for(serve, tab):
     here = serve(practice_trials=0, test_trials=4)
     page = tab({"width": 1366, "height": 768})

@@ -152,7 +152,7 @@ class Timing:
         return sum(
             count
             for flag, count in self.flags.items()
-            if flag in ("hidden", "cropped", "first_duration", "second_duration")
+            if flag in ("hidden", "cropped", "zoomed", "first_duration", "second_duration")
         )
 
 

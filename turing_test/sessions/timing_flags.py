@@ -47,6 +47,7 @@ SLOW_MS = 2000.0
 FLAGS = {
     "hidden": "The page was hidden while an image should have been on screen.",
     "cropped": "A part of an image was outside the window, or outside the part of the frame that could be seen.",
+    "zoomed": "The page was zoomed, or moved to a display of another density, while an image was on screen.",
     "first_duration": f"The first image was on screen for a time more than one frame, or {MAX_ERROR_MS:.0f} ms, off; or stayed over "
     f"{ENDING_MS:.0f} ms longer than the answer that ends it.",
     "second_duration": "The same of the second image, or of a further one.",
@@ -85,6 +86,8 @@ class Exposure:
         Where the times come from: the compositor, or the animation frames that were asked for.
     cropped : bool
         Whether a part of it could not be seen.
+    zoomed : bool
+        Whether the device's pixels per image pixel changed meanwhile.
     """
 
     on_ms: float
@@ -94,6 +97,7 @@ class Exposure:
     hidden: bool
     clock: str = "frame"
     cropped: bool = False
+    zoomed: bool = False
 
     @property
     def shown_ms(self) -> float:
@@ -182,6 +186,8 @@ def timing_flags(showing: Showing, protocol: Protocol) -> list[str]:
     flags = ["hidden"] if hidden else []
     if any(exposure.cropped for exposure in exposures):
         flags.append("cropped")
+    if any(exposure.zoomed for exposure in exposures):
+        flags.append("zoomed")
     for k, exposure in enumerate(exposures):
         allowed = _allowed_ms(exposure, interval, showing.resolution_ms)
         may_end = exposure is exposures[-1] or not protocol.sequential

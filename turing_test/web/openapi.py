@@ -46,8 +46,9 @@ _EXPOSURE = _object(
         "hidden": {"type": "boolean"},
         "clock": {"type": "string", "enum": ["presented", "frame"]},
         "cropped": {"type": "boolean"},
+        "zoomed": {"type": "boolean"},
     },
-    optional=("clock", "cropped"),
+    optional=("clock", "cropped", "zoomed"),
 )
 
 _DEVICE = _object(

@@ -63,6 +63,7 @@ def test_a_page_gains_no_tolerance_by_saying_that_its_frames_are_long():
 
 def test_a_cropped_or_hidden_image_is_flagged_for_the_trial():
     assert flags(second=seen(1700, cropped=True)) == ["cropped"]
+    assert flags(second=seen(1700, zoomed=True)) == ["zoomed"]
     assert flags(second=seen(1700, hidden=True)) == ["hidden"]
 
 

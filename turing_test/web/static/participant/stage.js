@@ -17,6 +17,9 @@ export function windowSize() {
   return { width: Math.round(view?.width ?? innerWidth), height: Math.round(view?.height ?? innerHeight) };
 }
 
+/** Pixels of the device per CSS pixel, by the page's zoom and by that of two fingers. */
+const magnification = () => devicePixelRatio * (globalThis.visualViewport?.scale ?? 1);
+
 /** Whether the window has the room that a study asks for. */
 export function hasRoom({ width, height }) {
   const now = windowSize();
@@ -133,15 +136,19 @@ export class Stage {
     });
   }
 
-  /** Watch over the places of slots; the function returned stops that and says whether any was cropped meanwhile. */
+  /** Watch over the places of slots; the function returned stops that and says whether any was cropped or zoomed meanwhile. */
   watch(slots) {
-    let cropped = false;
-    const stop = this.#onChange(() => {
-      cropped ||= !this.isWhole(slots);
-    });
+    const before = magnification();
+    const seen = { cropped: false, zoomed: false };
+    const look = () => {
+      seen.cropped ||= !this.isWhole(slots);
+      seen.zoomed ||= magnification() !== before;
+    };
+    const stop = this.#onChange(look);
     return () => {
       stop();
-      return cropped || !this.isWhole(slots);
+      look();
+      return seen;
     };
   }
 

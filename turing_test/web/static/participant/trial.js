@@ -57,7 +57,7 @@ export class TrialScreen {
     let start = null; // of images that came in the frame in which those before them went
     for (const [k, group] of groups.entries()) {
       const isLast = k === groups.length - 1;
-      let cropped = () => false;
+      let stopWatch = () => ({});
       const show = (those) => those.forEach((slot) => this.#stage.draw(slot, images[slots.indexOf(slot)]));
       const clear = () => group.forEach((slot) => this.#stage.clear(slot));
       const ask = () => {
@@ -65,7 +65,7 @@ export class TrialScreen {
       };
       const follows = !isLast && timing.gap_ms === 0 ? groups[k + 1] : null;
       if (start) {
-        cropped = this.#stage.watch(group);
+        stopWatch = this.#stage.watch(group);
         ask();
       }
       const exposure = await this.#presenter.expose({
@@ -77,7 +77,7 @@ export class TrialScreen {
         isOver: () => Boolean(asked?.given),
         draw: () => {
           show(group);
-          cropped = this.#stage.watch(group);
+          stopWatch = this.#stage.watch(group);
           ask();
         },
         clear,
@@ -87,8 +87,8 @@ export class TrialScreen {
           if (follows && !mask) show(follows);
         },
       });
-      const wasCropped = cropped();
-      const record = async () => ({ ...(await exposure.record()), cropped: wasCropped });
+      const seen = stopWatch();
+      const record = async () => ({ ...(await exposure.record()), ...seen });
       group.forEach((slot) => records.push([slot, record]));
       if (asked) asked.onset = exposure.start;
       before = exposure.end;
