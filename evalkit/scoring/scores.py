@@ -249,6 +249,10 @@ class Scores(ShownAsTable):
     ) -> Scores:
         """The same run under other options or on a subset of its images; `out` is where its statistics are."""
         check_path("out", out)
+        if isinstance(images, str):
+            raise InputError(f"images is one text; give a list of names: [{images!r}]")
+        if images is not None and not len(images):
+            raise InputError("images is empty; at least one image of the run is needed")
         record = replace(self.record, options=self.record.options if options is None else chosen_options(options))
         return summarise(Path(out) / "statistics", record, None if images is None else frozenset(images))
 

@@ -270,6 +270,10 @@ def test_rescoring_an_unknown_image_is_refused(finished: Finished) -> None:
     out, scores = finished
     with pytest.raises(InputError, match=r"image 'x9' of the subset is not in the run \(1 unknown"):
         scores.rescored(out, images=["i00", "x9"])
+    with pytest.raises(InputError, match="images is empty; at least one image of the run is needed"):
+        scores.rescored(out, images=[])
+    with pytest.raises(InputError, match=r"images is one text; give a list of names: \['i00'\]"):
+        scores.rescored(out, images="i00")
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1 / 3, 1e6])
