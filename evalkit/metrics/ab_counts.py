@@ -7,6 +7,7 @@ The formulas on top of these counts are in `evalkit.metrics.ab_error`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
@@ -287,24 +288,20 @@ class PairCounter:
             lightness += change
             newly += clipped
             cells, classes = self._kernel.unpack(self._packed, self._keys, self._counts, *self._per_class)
-            class_id, class_count, error_sum = self._per_class[:, :classes].copy()
-            parts.append(
-                PairCounts(
-                    class_id=class_id,
-                    class_count=class_count,
-                    error_sum=error_sum,
-                    bin_key=self._keys[:cells].copy(),
-                    bin_count=self._counts[:cells].copy(),
-                    lightness_change=0.0,
-                    newly_clipped=0,
-                )
-            )
+            parts.append((*self._per_class[:, :classes].copy(), self._keys[:cells].copy(), self._counts[:cells].copy()))
         if fresh:
             self._owner = None if is_large else truth
             self._chroma_of, self._chroma = truth, chroma
-        whole = parts[0] if len(parts) == 1 else _added(parts)
-        change_of_l = lightness / (LIGHTNESS_SCALE * truth.n_pixels)
-        return replace(whole, lightness_change=change_of_l, newly_clipped=newly)
+        class_id, class_count, error_sum, bin_key, bin_count = parts[0] if len(parts) == 1 else _added(parts)
+        return PairCounts(
+            class_id=class_id,
+            class_count=class_count,
+            error_sum=error_sum,
+            bin_key=bin_key,
+            bin_count=bin_count,
+            lightness_change=lightness / (LIGHTNESS_SCALE * truth.n_pixels),
+            newly_clipped=newly,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,24 +325,17 @@ class PairCounts:
     newly_clipped: int
 
 
-def _added(parts: list[PairCounts]) -> PairCounts:
-    """Sum of the counts of the parts of one image."""
-    class_id, position = np.unique(np.concatenate([part.class_id for part in parts]), return_inverse=True)
-    bin_key, cell = np.unique(np.concatenate([part.bin_key for part in parts]), return_inverse=True)
+def _added(parts: Sequence[tuple[IntArray, ...]]) -> tuple[IntArray, ...]:
+    """Sum of the counts of the parts of one image: the first five fields of `PairCounts`."""
+    ids, counts, sums, keys, cell_counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    class_id, position = np.unique(ids, return_inverse=True)
+    bin_key, cell = np.unique(keys, return_inverse=True)
     class_count, error_sum = np.zeros((2, len(class_id)), np.int64)
     bin_count = np.zeros(len(bin_key), np.int64)
-    np.add.at(class_count, position, np.concatenate([part.class_count for part in parts]))
-    np.add.at(error_sum, position, np.concatenate([part.error_sum for part in parts]))
-    np.add.at(bin_count, cell, np.concatenate([part.bin_count for part in parts]))
-    return PairCounts(
-        class_id=class_id,
-        class_count=class_count,
-        error_sum=error_sum,
-        bin_key=bin_key,
-        bin_count=bin_count,
-        lightness_change=0.0,
-        newly_clipped=0,
-    )
+    np.add.at(class_count, position, counts)
+    np.add.at(error_sum, position, sums)
+    np.add.at(bin_count, cell, cell_counts)
+    return class_id, class_count, error_sum, bin_key, bin_count
 
 
 def table_of(counts: list[PairCounts], n_classes: int) -> AbErrorTable:
