@@ -123,6 +123,28 @@ def test_a_style_of_the_page_that_breaks_off_is_loaded_again(serve, tab, nth):
         assert line.cut["style"] == 1
 
 
+@pytest.mark.parametrize(
+    ("held_back", "language", "word"), [("participant.css", "en", "blocker"), ("trial.js", "de", "Blocker")]
+)
+def test_what_a_blocker_holds_back_is_told_after_a_few_tries(serve, tab, held_back, language, word):
+    here = serve(**QUIET, language=language)
+    page = tab()
+    loads = []
+    page.on("request", lambda request: loads.append(1) if request.is_navigation_request() else None)
+    page.route(f"**/{held_back}", lambda route: route.abort("blockedbyclient"))
+    page.goto(here.url, wait_until="commit")
+    page.wait_for_selector("#broken-load:not([hidden])")
+    assert word in page.inner_text("#broken-load")
+    assert "/static/participant" in page.inner_text("#broken-load")
+    assert page.query_selector("#study") is None
+    page.wait_for_timeout(3000)
+    assert len(loads) == 4
+    page.unroute(f"**/{held_back}")
+    page.reload()
+    Participant(page).sees("consent")
+    assert page.evaluate("history.state") is None
+
+
 def test_an_image_that_was_damaged_on_the_way_is_fetched_again(serve, tab):
     here = serve(**QUIET)
     page = tab()

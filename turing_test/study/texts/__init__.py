@@ -35,7 +35,7 @@ OWN_TEXTS = "texts"
 ASKING = ("answer", "feedback", "instructions", "question")
 """Tables of texts that are part of what is asked; the others may change while a study runs."""
 
-OPTIONAL = {"page.decimal_point"}
+OPTIONAL = {"page.broken_load", "page.decimal_point"}
 """What texts in another language may leave out; it is then as in English."""
 
 LONGEST = {

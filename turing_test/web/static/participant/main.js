@@ -2,4 +2,4 @@
 
 import { startSession } from "./session.js";
 
-startSession(document.getElementById("study"));
+if (!("broken" in document.documentElement.dataset)) startSession(document.getElementById("study"));
