@@ -19,7 +19,7 @@ from analysis.statistics.bootstrap import (
     pigeonhole_variance,
     summarise_samples,
 )
-from analysis.statistics.crossed import Estimand
+from analysis.statistics.crossed import Estimand, check_inference
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.fool_rate import CrossedMean, crossed_mean
 from analysis.statistics.sensitivity import dprime
@@ -221,6 +221,7 @@ def fool_rates(
         For a preference study, no scored test trials, or when no method has two participants and two images; where only
         some have too few, their row says so.
     """
+    check_inference(estimand, confidence)
     trials = as_trials(trials)
     if trials.seeks_real:
         raise InputError(

@@ -267,3 +267,8 @@ def test_a_plan_draws_one_line_per_number_of_images_and_what_is_needed() -> None
     for line in lines:  # more people, smaller errors
         errors = list(line.get_ydata())
         assert errors == sorted(errors, reverse=True)
+
+
+def test_a_wrong_confidence_is_not_blamed_on_the_data() -> None:
+    with pytest.raises(InputError, match=r"^confidence is 95; a number between 0 and 1 is allowed"):
+        analysis.fool_rates(frame(), confidence=95)
