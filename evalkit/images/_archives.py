@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import tarfile
 import threading
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,20 @@ def zip_members(objects: Objects, archive: StoredObject) -> Iterator[Member]:
 @lru_cache(maxsize=64)
 def _opened_zip(objects: Objects, archive: StoredObject) -> zipfile.ZipFile:
     """Its table of contents is read once per process; it may be read from several threads."""
-    return _told(objects, archive, lambda: zipfile.ZipFile(objects.open(archive)))
+    return _told(objects, archive, lambda: _owning(objects.open(archive), zipfile.ZipFile))
+
+
+def _owning(opened: Any, reader: Callable[[Any], T]) -> T:
+    """A reader of a path or an open file; the file is closed with it, which readers leave to whoever opened the file."""
+    if isinstance(opened, Path):
+        return reader(opened)
+    try:
+        made = reader(opened)
+    except BaseException:
+        opened.close()
+        raise
+    weakref.finalize(made, opened.close)
+    return made
 
 
 def _read_zip(objects: Objects, archive: StoredObject, member: Member) -> bytes:
@@ -260,9 +274,10 @@ def _bytes_of(values: Any) -> Any:
 def _opened_table(objects: Objects, table: StoredObject) -> _Table:
     from pyarrow import parquet
 
-    return _told(
-        objects, table, lambda: _Table(table, parquet.ParquetFile(objects.open(table), page_checksum_verification=True))
-    )
+    def read(file: Any) -> _Table:
+        return _Table(table, parquet.ParquetFile(file, page_checksum_verification=True))
+
+    return _told(objects, table, lambda: _owning(objects.open(table), read))
 
 
 @lru_cache(maxsize=4)

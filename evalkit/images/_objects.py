@@ -307,7 +307,11 @@ class Objects:
             try:
                 self._tried(fs, lambda: _fetch(fs, entry, partial), entry.address)
                 file = partial.open("rb")  # before it has its name: from then on it may be pruned
-                partial.replace(copy)
+                try:
+                    partial.replace(copy)
+                except OSError:
+                    file.close()
+                    raise
             finally:
                 partial.unlink(missing_ok=True)
             return file

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
 import threading
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from evalkit.cli import main
+from evalkit.errors import InputError
+from evalkit.images import _archives
 from evalkit.images.copies import cached_copies, prune_copies
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_image_files
@@ -136,6 +140,23 @@ class TestReadWhilePruned:
         monkeypatch.setattr(Path, "open", open_late)
         assert read(tmp_path / "copies") == wanted
         assert len(set(gone)) == N_PHOTOS
+
+    @pytest.mark.parametrize("is_damaged", [False, True])
+    def test_a_copy_of_an_archive_is_closed_with_its_reader(self, bucket, tmp_path, is_damaged):
+        if is_damaged:
+            bucket.pipe("/kept/x.zip", b"no archive")
+        _archives._opened_zip.cache_clear()
+        gc.collect()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            if is_damaged:
+                with pytest.raises(InputError, match="is damaged"):
+                    read(tmp_path / "copies", "memory://kept/x.zip")
+            else:
+                assert len(read(tmp_path / "copies", "memory://kept/x.zip")) == N_PHOTOS
+            _archives._opened_zip.cache_clear()
+            gc.collect()
+        assert [str(one.message) for one in told if one.category is ResourceWarning] == []
 
     def test_an_archive_that_is_open_is_read_to_its_end(self, bucket, tmp_path):
         files = sorted(find_image_files(place_of("zip://::memory://kept/x.zip", tmp_path / "copies")).items())
