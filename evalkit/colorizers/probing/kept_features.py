@@ -6,7 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +124,13 @@ def kept_features(path: Path | None, signature: Mapping[str, str]) -> Iterator[F
 
 @contextmanager
 def _opened(path: Path, signature: Mapping[str, str]) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(path)
-        with archive.open("signature.npy") as member:
-            stored: dict[str, Any] = json.loads(str(np.lib.format.read_array(member, allow_pickle=False)))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError):
-        raise InputError(f"--features {path}: is no file of features that 'evalkit probe' wrote") from None
-    with archive:
+    with ExitStack() as stack:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            with archive.open("signature.npy") as member:
+                stored: dict[str, Any] = json.loads(str(np.lib.format.read_array(member, allow_pickle=False)))
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError):
+            raise InputError(f"--features {path}: is no file of features that 'evalkit probe' wrote") from None
         wanted = {"format": FORMAT, **signature}
         differing = [name for name in dict.fromkeys((*wanted, *stored)) if stored.get(name) != wanted.get(name)]
         if differing:
