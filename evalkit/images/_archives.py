@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import posixpath
 import tarfile
 import threading
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COMPRESSIONS = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+
+BZ2_DAMAGE = "Invalid data stream"
+"""What bz2 says of damaged data, in an OSError, as if another attempt could help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,12 @@ def _tar_members(file: Any, address: str) -> list[Member]:
             folder = posixpath.dirname(info.name) if info.issym() else ""
             target = by_name.get(posixpath.normpath(posixpath.join(folder, info.linkname)))
         if target is not None and target.isreg():
+            if target.issparse() and posixpath.splitext(info.name)[1].lower() in IMAGE_SUFFIXES:
+                # Its bytes do not lie in one piece: read as such, they would run into those of the next member.
+                raise InputError(
+                    f"{address}/{info.name}: is stored with holes (tar --sparse), so that it cannot be read in one piece; write "
+                    "the archive without --sparse."
+                )
             members.append(Member(info.name, target.size, (target.offset_data,)))
     return members
 
@@ -322,7 +332,7 @@ def _told(objects: Objects, archive: StoredObject, action: Callable[[], T], name
             return action()
         except InputError:
             raise
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
             raise _damaged(where, error) from None
         except (NotImplementedError, RuntimeError) as error:  # of zipfile: an unknown compression, a password
             raise InputError(f"{where}: cannot be unpacked ({error}).") from None
@@ -331,7 +341,7 @@ def _told(objects: Objects, archive: StoredObject, action: Callable[[], T], name
                 raise InputError(f"{address}: {NO_RANGES}.") from None
             if type(error).__name__ == "FileExpired":
                 raise InputError(f"{address}: {CHANGED}.") from None
-            if isinstance(error, ValueError):  # of pyarrow
+            if isinstance(error, ValueError) or str(error) == BZ2_DAMAGE:  # of pyarrow
                 raise _damaged(where, error) from None
             raise
 

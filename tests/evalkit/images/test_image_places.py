@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from evalkit.errors import InputError
 from evalkit.images._objects import address_without_secrets, expand_braces
 from evalkit.images.copies import CACHE_VARIABLE
 from evalkit.images.image_pairs import check_folders, find_images, scan_folder
-from evalkit.images.places import ImagePlace, lie_in_one_another, place_of
+from evalkit.images.places import ImagePlace, lie_in_one_another, place_of, read_file
 from evalkit.scoring.run import score
 
 
@@ -207,3 +209,34 @@ def test_no_words_for_a_place_hold_its_secrets() -> None:
     for words in (str(place), repr(place), f"{place}"):
         assert "pass" not in words
         assert "abc" not in words
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+def test_images_stored_with_holes_are_refused(tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(folder / "b.png")
+    with (folder / "a.bmp").open("wb") as file:
+        file.write(b"BM")
+        file.truncate(1 << 20)
+    archive = tmp_path / "photos.tar"
+    subprocess.run(["tar", "--sparse", "-H", form, "-cf", archive, "-C", tmp_path, "photos"], check=True)
+    with pytest.raises(InputError, match=r"photos\.tar/photos/a\.bmp: is stored with holes \(tar --sparse\)"):
+        scan_folder(place_of(archive))
+    (folder / "a.bmp").rename(folder / "a.npy")  # what is no image may have holes
+    subprocess.run(["tar", "--sparse", "-H", form, "-cf", archive, "-C", tmp_path, "photos"], check=True)
+    assert list(dict(scan_folder(place_of(archive)).images)) == ["photos/b"]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_a_zip_member_is_told_with_its_name(tmp_path: Path, compression: int) -> None:
+    Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "a.png")
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w", compression) as opened:
+        opened.write(tmp_path / "a.png", "a.png")
+    data = bytearray(archive.read_bytes())
+    data[120:140] = bytes(20)
+    archive.write_bytes(data)
+    image = dict(scan_folder(place_of(archive)).images)["a"]
+    with pytest.raises(InputError, match=r"photos\.zip/a\.png: is damaged"):
+        read_file(image)
