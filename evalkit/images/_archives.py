@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import posixpath
 import tarfile
 import threading
@@ -229,6 +228,8 @@ def _holds_images(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         kind = kind.field(index).type if index >= 0 else None
+    if kind is not None and pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
@@ -277,7 +278,9 @@ def _bytes_of(values: Any) -> Any:
 
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    return pc.struct_field(values, "bytes") if pa.types.is_struct(values.type) else values
+    if pa.types.is_struct(values.type):
+        values = pc.struct_field(values, "bytes")
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 @lru_cache(maxsize=64)
@@ -332,7 +335,7 @@ def _told(objects: Objects, archive: StoredObject, action: Callable[[], T], name
             return action()
         except InputError:
             raise
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
             raise _damaged(where, error) from None
         except (NotImplementedError, RuntimeError) as error:  # of zipfile: an unknown compression, a password
             raise InputError(f"{where}: cannot be unpacked ({error}).") from None
@@ -341,7 +344,8 @@ def _told(objects: Objects, archive: StoredObject, action: Callable[[], T], name
                 raise InputError(f"{address}: {NO_RANGES}.") from None
             if type(error).__name__ == "FileExpired":
                 raise InputError(f"{address}: {CHANGED}.") from None
-            if isinstance(error, ValueError) or str(error) == BZ2_DAMAGE:  # of pyarrow
+            # ValueError is pyarrow's; lzma is missing from some builds of Python.
+            if isinstance(error, ValueError) or type(error).__name__ == "LZMAError" or str(error) == BZ2_DAMAGE:
                 raise _damaged(where, error) from None
             raise
 

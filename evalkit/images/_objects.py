@@ -91,11 +91,19 @@ def expand_braces(text: str) -> list[str]:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a path below a folder is meant: all are by an empty pattern; ``*`` stays in a folder, ``**`` does not."""
+    """Whether a path below a folder is meant: all are by an empty pattern; ``*`` stays in a folder, ``**`` does not.
+
+    Raises
+    ------
+    InputError
+        When ``**`` is a part of a name.
+    """
     if not pattern:
         return lambda path: True
     from fsspec.utils import glob_translate
 
+    if any("**" in part and part != "**" for part in pattern.split("/")):
+        raise InputError(f"pattern '{pattern}': ** stands for folders, between slashes: write **/*.png, not **.png.")
     matches = re.compile(glob_translate(pattern)).match
     return lambda path: matches(path) is not None
 

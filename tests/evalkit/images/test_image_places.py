@@ -240,3 +240,12 @@ def test_damage_in_a_zip_member_is_told_with_its_name(tmp_path: Path, compressio
     image = dict(scan_folder(place_of(archive)).images)["a"]
     with pytest.raises(InputError, match=r"photos\.zip/a\.png: is damaged"):
         read_file(image)
+
+
+def test_two_stars_within_a_name_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
+        opened.writestr("a/b.png", b"")
+    for address in (f"zip://**.png::{tmp_path}/x.zip", f"{tmp_path}/**.zip", "memory://photos/a/b**/*.png"):
+        with pytest.raises(InputError, match=r"pattern '.*\*\*.*': \*\* stands for folders, between slashes"):
+            scan_folder(place_of(address))
+    assert list(dict(scan_folder(place_of(f"zip://**/*.png::{tmp_path}/x.zip")).images)) == ["a/b"]

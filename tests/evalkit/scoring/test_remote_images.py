@@ -28,7 +28,7 @@ from evalkit.images import _objects
 from evalkit.images.folder_lint import lint_folders
 from evalkit.images.image_files import decode
 from evalkit.images.image_pairs import find_image_files, find_images, scan_folder
-from evalkit.images.places import place_of
+from evalkit.images.places import place_of, read_file
 from evalkit.scoring.run import score
 from tests.conftest import require
 from tests.evalkit.scoring.image_servers import WebServer, bucket, google_bucket, upload_folder, web_server
@@ -272,6 +272,18 @@ def test_links_in_a_tar_archive_are_the_files_that_they_mean(photo_set: Path, tm
     found = digests(find_image_files(str(tmp_path / "x.tar")))
     assert sorted(found) == ["a", "b", "c"]
     assert len(set(found.values())) == 1
+
+
+@pytest.mark.parametrize("in_struct", [False, True])
+def test_images_may_be_dictionary_encoded(tmp_path: Path, in_struct: bool) -> None:
+    images = [b"first", b"second"]
+    cells = pa.array([images[0], images[1], None, images[0]]).dictionary_encode()
+    names = pa.array(["a", "b", "c", "d"])
+    column = pa.StructArray.from_arrays([cells, pa.array(["a.png", "b.png", None, "d.png"])], ["bytes", "path"])
+    table = pa.table({"name": names.dictionary_encode(), "image": column if in_struct else cells})
+    pq.write_table(table, tmp_path / "d.parquet", row_group_size=3)
+    found = dict(scan_folder(place_of(f"{tmp_path}/d.parquet#image")).images)
+    assert {name: read_file(file) for name, file in found.items()} == {"a": images[0], "b": images[1], "d": images[0]}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "parquet"])
