@@ -53,12 +53,8 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         raise InputError("merge needs at least two finished runs")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target}: exists and is not an empty folder; choose a new folder for --out")
-    given: dict[Path, Path] = {}
-    for folder in folders:
-        if folder.resolve() in given:
-            raise InputError(f"{given[folder.resolve()]} and {folder} are one run, given twice; name each run once")
-        given[folder.resolve()] = folder
     records = [RunRecord.from_json(folder / "run.json") for folder in folders]
+    _require_different_folders(folders)
     _require_same_options(folders, records)
     for folder, record in zip(folders[1:], records[1:], strict=True):
         if record.inputs.get("reference") != records[0].inputs.get("reference"):
@@ -100,6 +96,18 @@ def merge_runs(folders: Sequence[Path], target: Path) -> Scores:
         shutil.rmtree(shards if existed else target, ignore_errors=True)
         raise
     return scores
+
+
+def _require_different_folders(folders: Sequence[Path]) -> None:
+    """Refuse a run that is named twice, be it under two names."""
+    given: dict[Path, Path] = {}
+    for folder in folders:
+        place = folder.resolve()
+        if place in given:
+            first = given[place]
+            same = f"{folder}: is given twice" if first == folder else f"{folder}: is the same run as {first}"
+            raise InputError(f"{same}; name each run once")
+        given[place] = folder
 
 
 def _unique(entries: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,9 +154,15 @@ def test_runs_scored_otherwise_are_refused_and_the_field_is_named(
 def test_the_same_run_twice_is_refused(tmp_path: Path, finished: Finished) -> None:
     other_path = tmp_path / "link"
     other_path.symlink_to(finished[0], target_is_directory=True)
-    for again in (finished[0], finished[0] / ".", other_path):
-        with pytest.raises(InputError, match=r" are one run, given twice; name each run once\.$"):
+    for again in (finished[0], finished[0] / ".", Path(str(finished[0]))):
+        with pytest.raises(InputError, match=rf"^{re.escape(str(finished[0]))}: is given twice; name each run once\.$"):
             merge_runs([finished[0], again], tmp_path / "joined")
+    with pytest.raises(InputError, match=r"link: is the same run as .*; name each run once\.$"):
+        merge_runs([finished[0], other_path], tmp_path / "joined")
+    missing = tmp_path / "missing"
+    for twice in (missing, Path(f"{missing}/../missing")):
+        with pytest.raises(InputError, match=r"missing/run\.json: no such file"):
+            merge_runs([missing, twice], tmp_path / "joined")
     copied = shutil.copytree(finished[0], tmp_path / "copy")
     with pytest.raises(InputError, match="image 'i00' is in"):
         merge_runs([finished[0], copied], tmp_path / "joined")
