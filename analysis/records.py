@@ -5,21 +5,21 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, SupportsIndex, TypeVar, overload
 
-from evalkit.errors import InputError
+from evalkit.errors import InputError, NoSuchResultError
 from evalkit.files import check_hides_no_package, write_atomically
 from evalkit.needs import need_pandas
-from evalkit.shown import ShownAsTable
+from evalkit.shown import ShownAsTable, is_position, part_of
 from evalkit.text_formats import parse_json
-from evalkit.wording import counted
+from evalkit.wording import counted, some_names, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "Table", "replace_results"]
+__all__ = ["PairTable", "Row", "Table", "replace_results"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -63,8 +63,21 @@ class Table(ShownAsTable, Generic[T]):
         """By what records are asked for, beside their positions."""
         return ()
 
-    def __getitem__(self, index: int) -> T:
-        return self.records[index]
+    @overload
+    def __getitem__(self, key: slice) -> Self: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex | str | tuple[str, str]) -> T: ...
+    def __getitem__(self, key: slice | SupportsIndex | str | tuple[str, str]) -> T | Self:
+        """By position as in a list, by slice (a table again), or by what records are asked for by."""
+        if isinstance(key, slice):
+            return replace(self, records=part_of(self.records, key))
+        if is_position(key):
+            return self.records[key]
+        return self._named(key)
+
+    def _named(self, key: object) -> T:
+        """The record of a key that is no position."""
+        raise InputError(f"[{key!r}]: these rows are numbered, [0] is the first; to_frame() has their columns")
 
     def rows(self) -> list[Row]:
         """One dictionary per record, column name to value."""
@@ -80,6 +93,43 @@ class Table(ShownAsTable, Generic[T]):
     def blank_row(self) -> Row:
         """The columns where there may be no row, with values of their types."""
         return {}
+
+
+@dataclass(frozen=True, repr=False)
+class PairTable(Table[T]):
+    """A table of records of two methods, ``method_a`` and ``method_b``."""
+
+    def _keys(self) -> list[tuple[str, str]]:
+        return [(record.method_a, record.method_b) for record in self.records]  # type: ignore[attr-defined]
+
+    def _named(self, key: object) -> T:
+        """By ``(A, B)``, or by one method where one row alone has it."""
+        pairs = self._keys()
+        if isinstance(key, str):
+            found = [place for place, pair in enumerate(pairs) if key in pair]
+            if len(found) == 1:
+                return self.records[found[0]]
+            if found:
+                others = [b if a == key else a for a, b in (pairs[place] for place in found)]
+                raise NoSuchResultError(
+                    f"{counted(len(found), 'row')} have the method {key!r}; give the other one too: {', '.join(others)}"
+                )
+            methods = dict.fromkeys(name for pair in pairs for name in pair)
+            raise NoSuchResultError(f"in these comparisons {unknown_name('method', key, methods)}")
+        if not isinstance(key, tuple) or len(key) != 2 or not all(isinstance(name, str) for name in key):
+            raise InputError(f"comparisons[{key!r}]: give two methods, comparisons['mine', 'theirs'], or a position")
+        if key in pairs:
+            return self.records[pairs.index(key)]
+        a, b = key
+        if (b, a) in pairs:
+            raise NoSuchResultError(f"these comparisons have {b} minus {a}: ask for [{b!r}, {a!r}]")
+        methods = dict.fromkeys(name for pair in pairs for name in pair)
+        for name in key:
+            if name not in methods:
+                raise NoSuchResultError(f"in these comparisons {unknown_name('method', name, methods)}")
+        raise NoSuchResultError(
+            f"these comparisons have no row of {a} and {b}; they have {some_names([' minus '.join(pair) for pair in pairs], 12)}"
+        )
 
 
 def replace_results(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, SupportsIndex, TypeGuard, TypeVar
 
+from evalkit.errors import InputError
 from evalkit.wording import counted
 
-__all__ = ["ShownAsTable", "html_table", "plain_table"]
+__all__ = ["ShownAsTable", "html_table", "is_position", "part_of", "plain_table"]
+
+T = TypeVar("T")
 
 N_SHOWN = 30
 """Rows that are shown of a long table."""
@@ -33,6 +37,33 @@ class ShownAsTable(ABC):
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.shown_title())}</p>{html_table(self.shown_rows())}"
+
+
+def is_position(key: object) -> TypeGuard[SupportsIndex]:
+    """Whether a key numbers a row as in a list; numpy's whole numbers do.
+
+    >>> is_position(-1), is_position(1.0), is_position("mine")
+    (True, False, False)
+    """
+    try:
+        operator.index(key)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def part_of(records: tuple[T, ...], key: slice) -> tuple[T, ...]:
+    """The records of a slice.
+
+    Raises
+    ------
+    InputError
+        For a slice between names, or in steps of nothing.
+    """
+    try:
+        return records[key]
+    except (TypeError, ValueError):
+        raise InputError(f"{key}: rows are cut out by whole numbers, [0:2]") from None
 
 
 def plain_table(rows: Sequence[Mapping[str, Any]]) -> str:

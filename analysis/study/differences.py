@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from analysis.records import Row, Table
+from analysis.records import PairTable, Row
 from analysis.statistics.bootstrap import probability_less
 from analysis.statistics.comparison import Difference, OddsRatio, compare_designs, odds_ratio
 from analysis.statistics.crossed import Estimand
@@ -110,10 +110,10 @@ class Comparison:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparisons(Table[Comparison]):
-    """Comparisons of a declared family."""
+class Comparisons(PairTable[Comparison]):
+    """Comparisons of a declared family: ``comparisons['mine', 'theirs']``, or by position."""
 
-    title: ClassVar[str] = "Differences of rates, A minus B, as fractions; p adjusted for all rows (Holm)"
+    title: ClassVar[str] = "Differences of rates, A minus B, as fractions; p adjusted for the family (Holm)"
     shown: ClassVar[tuple[str, ...]] = (
         "method_a", "method_b", "difference", "ci_low", "ci_high", "p_value", "p_holm", "note",
     )  # fmt: skip

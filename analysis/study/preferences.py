@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from analysis.records import Row, Table
+from analysis.records import PairTable, Row
 from analysis.statistics.crossed import Estimand
 from analysis.statistics.equivalence import equivalence
 from analysis.statistics.preference import (
@@ -109,10 +109,10 @@ class PreferenceDifference:
 
 
 @dataclass(frozen=True, repr=False)
-class PreferenceDifferences(Table[PreferenceDifference]):
-    """Differences of a declared family."""
+class PreferenceDifferences(PairTable[PreferenceDifference]):
+    """Differences of a declared family: ``differences['mine', 'theirs']``, or by position."""
 
-    title: ClassVar[str] = "Preference of A over B; differences on the scale; p adjusted for all rows (Holm)"
+    title: ClassVar[str] = "Preference of A over B; differences on the scale; p adjusted for the family (Holm)"
     shown: ClassVar[tuple[str, ...]] = (
         "method_a", "method_b", "share", "difference", "ci_low", "ci_high", "p_value", "p_holm", "note",
     )  # fmt: skip

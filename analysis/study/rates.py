@@ -174,14 +174,14 @@ class FoolRates(Table[MethodRate]):
         draw_rates(axes, self.records, target=own_target if target is None else target, margin=margin, rating=rating)
         return axes
 
-    def __getitem__(self, key: int | str) -> MethodRate:
-        """By position or by method."""
-        if isinstance(key, int):
-            return self.records[key]
+    def _named(self, key: object) -> MethodRate:
+        """By method."""
+        if not isinstance(key, str):
+            raise InputError(f"rates[{key!r}]: give a method, rates['mine'], or a position")
         for record in self.records:
             if record.method == key:
                 return record
-        raise NoSuchResultError(f"in these rates {unknown_name('method', str(key), self._keys())}")
+        raise NoSuchResultError(f"in these rates {unknown_name('method', key, self._keys())}")
 
     def _keys(self) -> list[str]:
         return [record.method for record in self.records]

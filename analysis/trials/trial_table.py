@@ -133,7 +133,7 @@ class TrialTable(ShownAsTable):
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         try:
             return self.columns[name]
-        except KeyError:
+        except (KeyError, TypeError):  # a list of names, too
             raise InputError(f"{self.source} has no column {name!r}; it has {some_names(self.columns, 12)}.") from None
 
     def __contains__(self, name: str) -> bool:

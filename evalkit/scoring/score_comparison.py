@@ -36,7 +36,7 @@ from evalkit.scoring.record import RunRecord
 from evalkit.scoring.scores import Score, Scores, load_statistics, summarise
 from evalkit.scoring.signature import differing_fields
 from evalkit.scoring.statistics_store import StoredStatistics
-from evalkit.shown import ShownAsTable
+from evalkit.shown import ShownAsTable, is_position, part_of
 from evalkit.wording import counted, unknown_name
 
 if TYPE_CHECKING:
@@ -116,18 +116,18 @@ class Differences(ShownAsTable, Sequence[Difference]):
     records: tuple[Difference, ...]
 
     @overload
-    def __getitem__(self, index: int) -> Difference: ...
+    def __getitem__(self, index: SupportsIndex) -> Difference: ...
     @overload
     def __getitem__(self, index: slice) -> Differences: ...
     @overload
     def __getitem__(self, index: tuple[str, str]) -> Difference: ...
-    def __getitem__(self, index: int | slice | tuple[str, str]) -> Difference | Differences:
+    def __getitem__(self, index: SupportsIndex | slice | tuple[str, str]) -> Difference | Differences:
         """By position, or by ``(method, metric)``: the second method, or the first where one row alone has it."""
         if isinstance(index, slice):
-            return Differences(self.records[index])
-        if isinstance(index, SupportsIndex):
+            return Differences(part_of(self.records, index))
+        if is_position(index):
             return self.records[index]
-        if not isinstance(index, tuple) or len(index) != 2:
+        if not isinstance(index, tuple) or len(index) != 2 or not all(isinstance(name, str) for name in index):
             raise InputError(f"differences[{index!r}]: give a method and a metric, differences['mine', 'ab_auc']")
         method, metric = index
         of_metric = [record for record in self.records if record.metric == metric]
@@ -206,7 +206,7 @@ class Differences(ShownAsTable, Sequence[Difference]):
         n_images = max((record.n_images for record in self.records), default=0)
         return (
             f"Second minus first on {counted(n_images, 'image')}: {counted(len(self), 'difference')} with 95 % intervals; p is "
-            "adjusted for all of them (Holm)"
+            "adjusted for all that were tested together (Holm)"
         )
 
     def shown_rows(self) -> list[dict[str, Any]]:

@@ -166,11 +166,11 @@ class Scores(ShownAsTable):
 
     def __getitem__(self, key: tuple[str, str]) -> Score:
         """Score of ``(method, metric)``."""
+        if not isinstance(key, tuple) or len(key) != 2 or not all(isinstance(name, str) for name in key):
+            raise InputError(f"scores[{key!r}]: give a method and a metric, scores['mine', 'ab_auc']")
         for score in self.summary:
             if (score.method, score.metric) == key:
                 return score
-        if not isinstance(key, tuple) or len(key) != 2:
-            raise InputError(f"scores[{key!r}]: give a method and a metric, scores['mine', 'ab_auc']")
         what, name, allowed = (
             ("metric", key[1], self.metrics) if key[0] in self.methods else ("method", key[0], self.methods)
         )
@@ -178,7 +178,7 @@ class Scores(ShownAsTable):
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a method of this name, or a score of ``(method, metric)``."""
-        return key in self.methods or key in {(score.method, score.metric) for score in self.summary}
+        return key in self.methods or key in [(score.method, score.metric) for score in self.summary]
 
     def shown_title(self) -> str:
         """How many images; what the numbers are."""

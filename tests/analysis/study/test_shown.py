@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -272,3 +273,77 @@ def test_a_plan_draws_one_line_per_number_of_images_and_what_is_needed() -> None
 def test_a_wrong_confidence_is_not_blamed_on_the_data() -> None:
     with pytest.raises(InputError, match=r"^confidence is 95; a number between 0 and 1 is allowed"):
         analysis.fool_rates(frame(), confidence=95)
+
+
+def three_methods() -> pd.DataFrame:
+    """Six people, six images, methods x, y and z."""
+    return pd.DataFrame(
+        {"participant": f"p{person}", "image": f"i{image}", "method": method, "fooled": (person + image + k) % 3 % 2}
+        for person in range(6)
+        for image in range(6)
+        for k, method in enumerate("xyz")
+    )
+
+
+def test_comparisons_are_looked_up_by_their_methods() -> None:
+    found = analysis.comparisons(three_methods())
+    assert found["x", "y"] is found[0]
+    assert found["y", "z"] is found[2]
+    assert ("x", "z") in found
+    assert ("z", "x") not in found
+    against = analysis.comparisons(three_methods(), baseline="y")
+    assert against["x"] is against["x", "y"] is against[0]
+    assert against["z"].method_a == "z"
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (("y", "x"), "these comparisons have x minus y: ask for ['x', 'y']"),
+        (("x", "w"), "in these comparisons there is no method 'w'"),
+        (("x", "x"), "no row of x and x; they have x minus y, x minus z, y minus z"),
+        ("x", "2 rows have the method 'x'; give the other one too: y, z"),
+        ("xx", "in these comparisons there is no method 'xx'"),
+    ],
+)
+def test_a_comparison_that_is_not_there_is_told_by_name(key, sentence: str) -> None:
+    with pytest.raises(KeyError, match=re.escape(sentence)) as told:
+        analysis.comparisons(three_methods())[key]
+    assert isinstance(told.value, InputError)
+
+
+@pytest.mark.parametrize("key", [("x",), ("x", "y", "z"), None, 1.0, ["x", "y"], ("x", 1), np.array(["x", "y"])])
+def test_a_key_of_another_kind_is_refused_in_a_sentence(key) -> None:
+    with pytest.raises(InputError, match="give two methods, comparisons"):
+        analysis.comparisons(three_methods())[key]
+    with pytest.raises(InputError, match="give a method, rates"):
+        analysis.fool_rates(three_methods())[key]
+    with pytest.raises(InputError, match="has no column"):
+        as_trials(three_methods())[key]
+    beside = analysis.analyze_preferences(as_trials(frame("preference"))).differences
+    with pytest.raises(InputError, match="give two methods, comparisons"):
+        beside[key]
+
+
+def test_rows_are_numbered_and_cut_as_those_of_a_list() -> None:
+    for table in (analysis.fool_rates(three_methods()), analysis.comparisons(three_methods())):
+        rows = list(table)
+        assert table[np.int64(1)] is rows[1]
+        assert table[-1] is rows[-1]
+        for part in (slice(2), slice(None, None, -1), slice(np.int64(1), None), slice(7, 9)):
+            assert type(table[part]) is type(table)
+            assert list(table[part]) == rows[part]
+            assert repr(table[part])
+        with pytest.raises(IndexError):
+            table[3]
+        with pytest.raises(InputError, match="rows are cut out by whole numbers"):
+            table["x":"y"]
+        with pytest.raises(InputError, match="rows are cut out by whole numbers"):
+            table[::0]
+
+
+def test_preferences_are_looked_up_by_their_methods() -> None:
+    found = analysis.analyze_preferences(as_trials(frame("preference"))).differences
+    row = found[0]
+    assert found[row.method_a, row.method_b] is row
+    assert list(found[1:]) == list(found)[1:]
