@@ -139,7 +139,10 @@ def colorize_command(
     """  # noqa: D301 - click knows the paragraph by the control character itself
     from evalkit.colorizers.folder import colorize_folder
     from evalkit.errors import InputError
+    from evalkit.networks.options import check_device_name
     from evalkit.progress import progress_bar
+
+    check_device_name(device)
 
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")

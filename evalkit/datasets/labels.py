@@ -24,7 +24,7 @@ from evalkit.errors import InputError
 from evalkit.text_formats import SpreadsheetText, spreadsheet_text
 from evalkit.wording import agree, counted, some_names
 
-__all__ = ["DEVKIT_NUMBERING", "labels_digest", "labels_for", "labels_of_validation_set"]
+__all__ = ["DEVKIT_NUMBERING", "check_label_source", "labels_digest", "labels_for", "labels_of_validation_set"]
 
 DEVKIT_NUMBERING = (
     "these are the ILSVRC ids of the development kit (ILSVRC2012_validation_ground_truth.txt), which do not follow the "
@@ -35,6 +35,8 @@ DEVKIT_NUMBERING = (
 N_IMAGENET = 1000
 
 _SYNSET = re.compile(r"n\d{8}")
+_IN_NAMES = ("folders", "names")
+"""Words for labels that are the synset ids in the names of images."""
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
 
 
@@ -65,10 +67,16 @@ def labels_for(source: str | Path, names: Sequence[str]) -> dict[str, int]:
     >>> labels_for("names", ["n01440764_tench"])
     {'n01440764_tench': 0}
     """
-    if str(source) in ("folders", "names"):
+    if str(source) in _IN_NAMES:
         return {name: _class_of_synset(_synset_in(name, str(source)), f"image '{name}'") for name in names}
     path = Path(source)
     return _matched(_read(path, names), names, path)
+
+
+def check_label_source(source: str | Path) -> None:
+    """Refuse a file of labels that does not exist, also where no metric reads it."""
+    if str(source) not in _IN_NAMES and not Path(source).is_file():
+        raise InputError(f"--labels {source}: no such file; allowed are a label file, folders and names.")
 
 
 def labels_of_validation_set(source: Path) -> Sequence[int]:

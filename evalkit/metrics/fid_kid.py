@@ -30,7 +30,7 @@ from evalkit.metrics.array_pairs import kept_measurer
 from evalkit.metrics.base import ImageStatistics, ReferenceSet, SetMetric, SetScore
 from evalkit.metrics.blocks import BatchedMeter, BlockMeter, BlockMetric, RunInputs
 from evalkit.metrics.photo import Photo
-from evalkit.networks.catalogue import published_inception
+from evalkit.networks.catalogue import check_weights_file, published_inception
 from evalkit.networks.devices import BatchRunner, choose_device, chosen_batch_size, torch_dtype, uploaded
 from evalkit.networks.inception import N_FEATURES, RESIZE, load_inception
 from evalkit.networks.needs import missing_packages
@@ -299,8 +299,8 @@ class _InceptionMetric(BlockMetric, SetMetric):
             precision |= {"ref": image_set_field(run.reference), "nref": str(len(run.reference))}
         published = published_inception()
         path = options.weights.get("inception_fid", published.path)
-        if "inception_fid" in options.weights and not path.is_file():
-            raise InputError(f"--weights inception_fid={path}: no such file.")
+        if "inception_fid" in options.weights:
+            check_weights_file("inception_fid", path)
         if not path.is_file():
             return Setup(precision, published.absence)
         load_inception(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evalkit.errors import InputError
@@ -25,7 +26,7 @@ WITHOUT_RELEASE = ("vgg16_caffe",)
 def check_network_names(
     options: NetworkOptions, users: Mapping[str, Sequence[str]], recognisers: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """Refuse weights, preprocessing and classifiers under names that no network has; say which ones nothing uses.
+    """Refuse weights, preprocessing and classifiers that cannot be, used or not; say which ones nothing uses.
 
     A misspelt name would otherwise leave its network without weights, and the metric unscored, or quietly score under
     the preprocessing of the default.
@@ -46,7 +47,8 @@ def check_network_names(
     Raises
     ------
     InputError
-        A name that no network has (with the nearest), or weights for a classifier of the user's own.
+        A name that no network has (with the nearest), weights for a classifier of the user's own or from a file that does
+        not exist, or a classifier that is no ``package.module:function``.
     """
     own = tuple(options.classifiers)
     for name, path in options.weights.items():
@@ -55,6 +57,9 @@ def check_network_names(
                 f"--weights {name}={path}: {name} is a classifier of your own, which loads its weights itself."
             )
         _check_network_name(f"--weights {name}={path}", "network", name, users, (*LISTED, *WITHOUT_RELEASE))
+        check_weights_file(name, path)
+    for name, address in options.classifiers.items():
+        classifier_function(name, address)
     for name, text in options.preprocessing.items():
         _check_network_name(f"--preprocess {name}={text}", "classifier", name, recognisers, (*own, *WITHOUT_RELEASE))
     return (
@@ -73,6 +78,26 @@ def check_network_names(
             if name not in recognisers
         ),
     )
+
+
+def check_weights_file(network: str, path: Path) -> None:
+    """Refuse a file of weights that does not exist."""
+    if not path.is_file():
+        raise InputError(f"--weights {network}={path}: no such file.")
+
+
+def classifier_function(network: str, address: str) -> tuple[str, str]:
+    """Module and function of ``package.module:function``.
+
+    Raises
+    ------
+    InputError
+        If it has another form.
+    """
+    module, colon, function = address.partition(":")
+    if not colon or not module or not function:
+        raise InputError(f"--classifier {network}={address}: expected package.module:function.")
+    return module, function
 
 
 def _check_network_name(

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from evalkit.arrays import BoolArray, Rgb8
 from evalkit.errors import InputError
-from evalkit.networks.catalogue import published_release, published_weights
+from evalkit.networks.catalogue import check_weights_file, classifier_function, published_release, published_weights
 from evalkit.networks.devices import BatchRunner, choose_device, standardized, torch_dtype, uploaded
 from evalkit.networks.doubt import FP32_BATCH, SAFETY, ScoreError, first_in_doubt, trial_images
 from evalkit.networks.needs import missing_packages
@@ -198,8 +198,7 @@ def weights_path(network: str, options: NetworkOptions) -> tuple[Path | None, st
     """Weights file of a classifier of torchvision, and why there is none."""
     given = options.weights.get(network)
     if given is not None:
-        if not given.is_file():
-            raise InputError(f"--weights {network}={given}: no such file.")
+        check_weights_file(network, given)
         return given, ""
     if network == "vgg16_caffe":
         return (
@@ -331,9 +330,7 @@ def _load_own(network: str, options: NetworkOptions) -> _OwnClassifier:
 
 def _made_own(network: str, options: NetworkOptions) -> _OwnClassifier:
     address = options.classifiers[network]
-    module_name, colon, function_name = address.partition(":")
-    if not colon or not module_name or not function_name:
-        raise InputError(f"--classifier {network}={address}: expected package.module:function.")
+    module_name, function_name = classifier_function(network, address)
     # A command does not look into the current folder for modules, `python -m` does; people expect the latter.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))

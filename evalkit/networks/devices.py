@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.errors import InputError
+from evalkit.networks.options import check_device_name
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,7 @@ def choose_device(name: str) -> torch.device:
     """
     import torch
 
+    check_device_name(name)
     if name == "auto" and torch.cuda.is_available():
         name = "cuda"
     if name == "cuda" and torch.cuda.is_available():
@@ -67,10 +69,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device {name!r} is unknown; allowed: auto, cpu, cuda, cuda:N, mps.") from None
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"device {name!r} is not supported; allowed: auto, cpu, cuda, cuda:N, mps.")
+    except RuntimeError as error:
+        raise InputError(f"device {name!r}: {str(error).splitlines()[0]}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device {name!r}: torch finds {torch.cuda.device_count()} CUDA devices here; try --device auto."

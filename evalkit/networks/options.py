@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from evalkit.errors import InputError, check_kind, check_path, check_whole
 
-__all__ = ["NetworkOptions", "Precision", "Setup", "chosen_networks"]
+__all__ = ["NetworkOptions", "Precision", "Setup", "check_device_name", "chosen_networks"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -62,6 +63,7 @@ class NetworkOptions:
         for name in ("classifiers", "preprocessing"):
             for network, text in getattr(self, name).items():
                 check_kind(f"{name}[{network!r}]", text, str, "a text")
+        check_device_name(self.device)
         if self.batch_size is not None:
             check_whole("batch_size", self.batch_size, 1)
         if self.precision not in get_args(Precision):
@@ -77,6 +79,23 @@ class NetworkOptions:
     def __getstate__(self) -> dict[str, Any]:
         """Without the networks: they may be large, and need not be of a kind that travels."""
         return {**self.__dict__, "loaded": {}}
+
+
+def check_device_name(name: object) -> None:
+    """Refuse what no machine has, also where nothing will run on it and torch need not be loaded.
+
+    Parameters
+    ----------
+    name : str or torch.device
+        As `evalkit.networks.devices.choose_device` takes it.
+
+    Raises
+    ------
+    InputError
+        If it names no kind of device.
+    """
+    if re.fullmatch(r"auto|(cpu|cuda|mps)(:[0-9]+)?", str(name)) is None:
+        raise InputError(f"device {str(name)!r} is unknown; allowed: auto, cpu, cuda, cuda:N, mps.")
 
 
 def chosen_networks(networks: NetworkOptions | None) -> NetworkOptions:

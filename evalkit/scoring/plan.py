@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.colorizers import BUILTIN_METHODS, BuiltinMethod, builtin
-from evalkit.datasets.labels import labels_digest, labels_for
+from evalkit.datasets.labels import check_label_source, labels_digest, labels_for
 from evalkit.errors import InputError, check_flag, check_kind, check_path, check_whole
+from evalkit.images.copies import chosen_copies_folder
 from evalkit.images.image_files import DEFAULT_OPTIONS, DecodeOptions, decoder_versions
 from evalkit.images.image_pairs import (
     FolderScan,
@@ -29,6 +30,7 @@ from evalkit.metrics.ab_counts import AbErrorOptions, chosen_options
 from evalkit.metrics.base import Metric
 from evalkit.metrics.blocks import BlockMetric, RunInputs, networks_of
 from evalkit.networks.catalogue import check_network_names
+from evalkit.networks.classifiers import Preprocessing
 from evalkit.networks.options import NetworkOptions, Setup, chosen_networks
 from evalkit.networks.output_cache import CacheUse, chosen_cache_folder
 from evalkit.release import release
@@ -293,6 +295,7 @@ def make_plan(
     check_flag("turn_like_truth", turn_like_truth)
     if image_cache is not None:
         check_path("image_cache", image_cache)
+        chosen_copies_folder(image_cache)  # a file is refused also where nothing is copied
     networks = replace(networks, cache=chosen_cache_folder(networks.cache))
     names = with_companions(expand_default(metrics))
     created = create_metrics(names, options)
@@ -302,6 +305,8 @@ def make_plan(
     compared = _reference_files(None if reference is None else place_of(reference, image_cache), created, places)
     inputs = RunInputs(networks, _labels_needed(created, networks, pairs.names), samples, tuple(compared))
     unused = check_network_names(networks, *networks_of(created))
+    for text in networks.preprocessing.values():
+        Preprocessing.parse(text)
     setups = {metric.name: metric.set_up(inputs) for metric in created if isinstance(metric, BlockMetric)}
     if not any(metric.reference_columns and not setups[metric.name].reason for metric in _block_metrics(created)):
         compared = {}
@@ -416,7 +421,12 @@ def _find_files(
 
 def _labels_needed(metrics: Sequence[Metric], networks: NetworkOptions, names: tuple[str, ...]) -> Mapping[str, int]:
     is_needed = any("labels" in metric.needs for metric in metrics)
-    return labels_for(networks.labels, names) if is_needed and networks.labels is not None else {}
+    if networks.labels is None:
+        return {}
+    if is_needed:
+        return labels_for(networks.labels, names)
+    check_label_source(networks.labels)
+    return {}
 
 
 def _with_setup(metric: Metric, setups: Mapping[str, Setup]) -> Metric:

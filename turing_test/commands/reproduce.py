@@ -11,6 +11,7 @@ from evalkit.colorizers.variants import VARIANTS
 from evalkit.commands._shared import GivenPath, run_command
 from evalkit.errors import InputError
 from evalkit.images.places import check_is_folder_here
+from evalkit.networks.options import check_device_name
 
 __all__ = ["reproduce_command"]
 
@@ -104,6 +105,7 @@ def reproduce_command(
         raise InputError("--example goes with --with-classical, whose methods take colours from it")
     if baseline not in ("gray", "random", *rows):
         raise InputError(f"--baseline is '{baseline}'; allowed are gray, random, {', '.join(rows)}")
+    check_device_name(device)
     check_is_folder_here(truth)
     methods = out / "methods"
     scored = ["--truth", str(truth), "--method", "truth", "--method", "gray", "--method", "random"]

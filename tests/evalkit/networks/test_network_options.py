@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from scoring_folders import photo_set  # noqa: F401 (fixture)
 
 import evalkit
+from evalkit.commands.colorize import colorize_command
 from evalkit.commands.score import score_command
 from evalkit.errors import InputError
 from evalkit.metrics.base import ImageStatistics
@@ -40,6 +41,10 @@ OWN = "tests.evalkit.classifiers_for_tests"
         ({"batch_size": "8"}, "batch_size is '8'; a whole number, at least 1, is needed"),
         ({"precision": "fp8"}, "precision 'fp8' is unknown; allowed: fp32, bf16, fp16"),
         ({"precision": None}, "precision None is unknown; allowed: fp32, bf16, fp16"),
+        ({"device": "foo"}, "device 'foo' is unknown; allowed: auto, cpu, cuda, cuda:N, mps."),
+        ({"device": ""}, "device '' is unknown; allowed: auto"),
+        ({"device": None}, "device 'None' is unknown; allowed: auto"),
+        ({"device": "cuda:x"}, "device 'cuda:x' is unknown; allowed: auto"),
         ({"cache": 5}, "cache is int; a path is needed"),
     ],
 )
@@ -158,7 +163,7 @@ def test_a_name_that_no_network_has_is_refused(run, tmp_path, words, message):
     ("words", "sentence"),
     [
         (
-            ["--weights", "inception_v3=FILE"],
+            ["--weights", f"inception_v3={__file__}"],
             "--weights inception_v3 is used by no metric of this run; they use no network",
         ),
         (
@@ -197,6 +202,39 @@ def test_arrays_are_measured_under_names_that_networks_have():
 def test_mistakes_are_told_in_a_sentence(run, words, message):
     result = run("--metrics", "vgg16_top1", *words)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--device", ""], "device '' is unknown; allowed: auto, cpu, cuda, cuda:N, mps."),
+        (["--device", "foo"], "device 'foo' is unknown; allowed: auto, cpu, cuda, cuda:N, mps."),
+        (["--weights", "vgg16=none.pth"], "--weights vgg16=none.pth: no such file."),
+        (["--preprocess", "vgg16=foo"], "preprocessing 'foo' is not understood; allowed: shortN-cropM"),
+        (["--preprocess", "vgg16=warp8"], "sizes are 16 to 4096 pixels"),
+        (["--classifier", "tiny=module"], "--classifier tiny=module: expected package.module:function."),
+        (["--labels", "none.csv"], "--labels none.csv: no such file; allowed are a label file, folders and names."),
+        (["--image-cache", __file__], "is a file; the cache of images is a folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_also_where_no_metric_uses_it(run, tmp_path, words, message):
+    result = run("--metrics", "psnr_rgb", *words)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_device_is_refused_before_photos_are_coloured(photo_set, tmp_path):
+    for device in ("", "foo"):
+        words = ["gray", "--input", str(photo_set / "truth"), "--out", str(tmp_path / "out"), "--device", device]
+        result = CliRunner().invoke(colorize_command, words)
+        assert f"device '{device}' is unknown; allowed: auto" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cpu:0", "cuda", "cuda:1", "mps"])
+def test_where_nothing_runs_a_device_is_only_named(device):
+    assert NetworkOptions(device=device).device == device
 
 
 @pytest.mark.parametrize("size", ["0", "many", "-3"])
