@@ -6,6 +6,7 @@ user, password or signature.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -296,9 +297,10 @@ class Objects:
         try:
             return self._made_copy(copy, entry)
         except OSError as error:
-            raise InputError(
-                f"{self.cache}: a copy of {entry.address} cannot be kept there ({error.strerror or error})."
-            ) from None
+            raise self._not_kept(entry, error) from None
+
+    def _not_kept(self, entry: StoredObject, error: OSError) -> InputError:
+        return InputError(f"{self.cache}: a copy of {entry.address} cannot be kept there ({error.strerror or error}).")
 
     def _made_copy(self, copy: Path, entry: StoredObject) -> BinaryIO:
         fs, _ = self._open(self.url)
@@ -312,8 +314,17 @@ class Objects:
                     return file
                 file.close()
             partial = copy.with_name(f".{secrets.token_hex(8)}.part")
+
+            def fetch() -> None:
+                try:
+                    _fetch(fs, entry, partial)
+                except OSError as error:
+                    if error.errno in DISK_FAULTS:  # no other attempt helps, and the server is not to blame
+                        raise self._not_kept(entry, error) from None
+                    raise
+
             try:
-                self._tried(fs, lambda: _fetch(fs, entry, partial), entry.address)
+                self._tried(fs, fetch, entry.address)
                 file = partial.open("rb")  # before it has its name: from then on it may be pruned
                 try:
                     partial.replace(copy)
@@ -462,6 +473,9 @@ def _may_pass(error: BaseException) -> bool:
         error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | ValueError
     )
 
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What only a disk of this machine says while an object is fetched to it."""
 
 STATUS = {
     401: "the server asks for credentials",

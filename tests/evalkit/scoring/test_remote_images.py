@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -614,6 +615,22 @@ def test_a_copy_that_was_cut_short_is_fetched_anew(server: WebServer, photo_set:
     assert digests(dict(scan_folder(place).images)) == first
     assert sum(request.startswith("GET truth/i") for request in server.requests) == 2
     assert min(path.stat().st_size for path in copies) > 50
+
+
+def test_a_cache_that_is_full_is_told_and_the_server_not_blamed(
+    server: WebServer, archives: Path, tmp_path: Path
+) -> None:
+    server.add_folder(archives)
+    assert (archives / "x.zip").stat().st_size > 20_000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cache: a copy of .*x\.zip cannot be kept there \(File too large\)"):
+            scan_folder(place_of(f"zip://set/truth::{server.url}/x.zip", tmp_path / "cache"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sum(request.startswith("GET x.zip") for request in server.requests) == 1
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith(".part")]
 
 
 def test_no_secret_of_an_address_is_written_or_told(
