@@ -132,10 +132,9 @@ class AbChoices:
     def ab_error_options(self, classes: str | AbClasses) -> AbErrorOptions:
         """Options of a run under these ab classes, or those of that name."""
         from evalkit.color.ab_classes import load_classes, load_prior
-
-        check_path("--prior", self.prior)
         from evalkit.metrics.ab_counts import AbErrorOptions
 
+        check_path("--prior", self.prior)
         chosen = load_classes(classes) if isinstance(classes, str) else classes
         return AbErrorOptions(
             classes=chosen,
