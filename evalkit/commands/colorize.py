@@ -143,7 +143,6 @@ def colorize_command(
     from evalkit.progress import progress_bar
 
     check_device_name(device)
-
     if resume and overwrite:
         raise InputError("--resume keeps the images that are there, --overwrite replaces them: say one.")
     if method not in CLASSICAL and (hints or example or swatches):

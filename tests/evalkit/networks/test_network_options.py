@@ -226,7 +226,7 @@ def test_what_cannot_be_is_refused_also_where_no_metric_uses_it(run, tmp_path, w
 
 def test_what_is_no_device_is_refused_before_photos_are_coloured(photo_set, tmp_path):
     for device in ("", "foo"):
-        words = ["gray", "--input", str(photo_set / "truth"), "--out", str(tmp_path / "out"), "--device", device]
+        words = ["gray", "--input", str(photo_set / "truth"), "--output", str(tmp_path / "out"), "--device", device]
         result = CliRunner().invoke(colorize_command, words)
         assert f"device '{device}' is unknown; allowed: auto" in str(result.exception)
     assert not (tmp_path / "out").exists()
