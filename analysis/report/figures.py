@@ -37,6 +37,7 @@ __all__ = [
     "answer_time_figure",
     "component_figure",
     "curve_figure",
+    "draw_image_scatter",
     "empty_figure",
     "fatigue_figure",
     "figure_bytes",
@@ -151,21 +152,31 @@ POINTS = "points-"
 """How the ids of groups of markers begin in the SVG of a scatter; the number of the method follows."""
 
 
+def draw_image_scatter(
+    axes: Axes,
+    values: Mapping[str, tuple[FloatArray, FloatArray]],
+    metric_title: str,
+    rho: Mapping[str, float],
+) -> None:
+    """Metric against shrunken fool rate on axes, one point an image, one marker a method; without the legend."""
+    for number, (method, (x, y)) in enumerate(values.items()):
+        correlation = rho.get(method, math.nan)
+        label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
+        look = {**method_look(number), "linestyle": ""}
+        (points,) = axes.plot(
+            x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label
+        )
+        points.set_gid(f"{POINTS}{number}")
+    axes.set_xlabel(metric_title)
+    axes.set_ylabel("rate of the image, % (shrunken)")
+
+
 def image_scatter_figure(
     values: Mapping[str, tuple[FloatArray, FloatArray]], metric_title: str, rho: Mapping[str, float]
 ) -> Figure:
     """Metric against shrunken fool rate, one point an image, one marker a method."""
     with new_figure(COLUMN_WIDTH, 2.5) as (figure, axes):
-        for number, (method, (x, y)) in enumerate(values.items()):
-            correlation = rho.get(method, math.nan)
-            label = method if math.isnan(correlation) else f"{method} (rank corr. {correlation:+.2f})"
-            look = {**method_look(number), "linestyle": ""}
-            (points,) = axes.plot(
-                x, 100 * y, **look, markersize=3.2, markerfacecolor="none", markeredgewidth=0.7, label=label
-            )
-            points.set_gid(f"{POINTS}{number}")
-        axes.set_xlabel(metric_title)
-        axes.set_ylabel("rate of the image, % (shrunken)")
+        draw_image_scatter(axes, values, metric_title, rho)
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
     return figure
 

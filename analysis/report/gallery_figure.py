@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from analysis.report.figures import PAGE_WIDTH, empty_figure
 from analysis.report.galleries import ImageFolders
@@ -11,9 +11,11 @@ from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["gallery_figure"]
+
+_F = TypeVar("_F", bound="Figure | SubFigure")
 
 DOTS_PER_INCH = 300
 """Pictures are reduced to this; smaller ones keep their pixels."""
@@ -23,7 +25,17 @@ TALLEST = 1.6
 """Height of a row over the width of a picture, at most."""
 
 
-def gallery_figure(folders: ImageFolders, images: Sequence[str], *, width: float = PAGE_WIDTH) -> Figure:
+@overload
+def gallery_figure(folders: ImageFolders, images: Sequence[str], *, width: float = PAGE_WIDTH) -> Figure: ...
+@overload
+def gallery_figure(folders: ImageFolders, images: Sequence[str], *, figure: _F) -> _F: ...
+def gallery_figure(
+    folders: ImageFolders,
+    images: Sequence[str],
+    *,
+    width: float = PAGE_WIDTH,
+    figure: Figure | SubFigure | None = None,
+) -> Figure | SubFigure:
     """Truth, input and every method from left to right under their names, one row per image.
 
     Parameters
@@ -34,11 +46,14 @@ def gallery_figure(folders: ImageFolders, images: Sequence[str], *, width: float
         Rows.
     width : float
         Inches.
+    figure : matplotlib Figure or SubFigure, optional
+        One of the caller's, without a layout engine of its own, which is filled from edge to edge; its width counts in place
+        of `width`.
 
     Returns
     -------
-    Figure
-        As wide as asked, to the dot: nothing is cut off or added when it is saved.
+    Figure or SubFigure
+        The caller's, or a new one as wide as asked, to the dot: nothing is cut off or added when it is saved.
 
     Raises
     ------
@@ -46,6 +61,10 @@ def gallery_figure(folders: ImageFolders, images: Sequence[str], *, width: float
         When no picture of the images can be read, or the width leaves no room for one.
     """
     headings = folders.headings
+    if figure is not None:
+        if not hasattr(figure, "add_axes"):
+            raise InputError(f"figure is {type(figure).__name__}; give a figure to draw on: figure = pyplot.figure()")
+        width = figure.bbox.width / figure.dpi
     side = (width - GAP * (len(headings) - 1)) / len(headings)
     if side < 0.2:
         raise InputError(f"{len(headings)} pictures side by side do not fit into {width:g} inches.")
@@ -54,26 +73,40 @@ def gallery_figure(folders: ImageFolders, images: Sequence[str], *, width: float
         raise InputError("None of the pictures can be read; " + next(iter(folders.problems.values()), "none is there."))
     heights = [side * _tallest(row) for row in rows]
     height = HEAD + sum(heights) + GAP * (len(rows) - 1)
-    with empty_figure(width, height) as figure:
-        top = height - HEAD
-        for column, heading in enumerate(headings):
-            middle = column * (side + GAP) + side / 2
-            size = min(8.0, 72 * side / (0.62 * max(len(heading), 1)))
-            figure.text(
-                middle / width, (top + 0.04) / height, heading, ha="center", va="bottom", fontsize=max(size, 4.5)
-            )
-        for row, row_height in zip(rows, heights, strict=True):
-            top -= row_height
-            for column, picture in enumerate(row):
-                box = (column * (side + GAP) / width, top / height, side / width, row_height / height)
-                axes = figure.add_axes(box)
-                axes.axis("off")
-                if picture is None:
-                    axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6, color="0.4")
-                else:
-                    axes.imshow(picture, interpolation="antialiased", aspect="equal")
-            top -= GAP
+    if figure is None:
+        with empty_figure(width, height) as own:
+            _draw(own, headings, rows, heights, width, height)
+        return own
+    _draw(figure, headings, rows, heights, width, height)
     return figure
+
+
+def _draw(
+    figure: Figure | SubFigure,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Rgb8 | None]],
+    heights: Sequence[float],
+    width: float,
+    height: float,
+) -> None:
+    """Names and pictures at their places of a figure of this size in inches; of another size, at the same shares of it."""
+    side = (width - GAP * (len(headings) - 1)) / len(headings)
+    top = height - HEAD
+    for column, heading in enumerate(headings):
+        middle = column * (side + GAP) + side / 2
+        size = min(8.0, 72 * side / (0.62 * max(len(heading), 1)))
+        figure.text(middle / width, (top + 0.04) / height, heading, ha="center", va="bottom", fontsize=max(size, 4.5))
+    for row, row_height in zip(rows, heights, strict=True):
+        top -= row_height
+        for column, picture in enumerate(row):
+            box = (column * (side + GAP) / width, top / height, side / width, row_height / height)
+            axes = figure.add_axes(box)
+            axes.axis("off")
+            if picture is None:
+                axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6, color="0.4")
+            else:
+                axes.imshow(picture, interpolation="antialiased", aspect="equal")
+        top -= GAP
 
 
 def _tallest(pictures: Sequence[Rgb8 | None]) -> float:

@@ -290,3 +290,24 @@ def test_pictures_are_read_as_the_run_read_them(tmp_path: Path) -> None:
 def test_how_pictures_are_read_is_said_where_there_are_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--convert-cmyk is about pictures"):
         run(report_command, "--convert-cmyk", f"--out={tmp_path / 'out'}")
+
+
+def test_a_gallery_fills_a_figure_of_the_callers(pictures: Path) -> None:
+    from matplotlib.figure import Figure
+
+    own = Figure(figsize=(8, 3))
+    left, right = own.subfigures(1, 2)
+    assert gallery_figure(folders(pictures), ["test13", "test12"], figure=left) is left
+    assert len(left.axes) == 10
+    assert not right.axes
+    alone = Figure(figsize=(6.9, 2))
+    assert gallery_figure(folders(pictures), ["test13"], figure=alone) is alone
+    wanted = gallery_figure(folders(pictures), ["test13"])
+    for axes, other in zip(alone.axes, wanted.axes, strict=True):
+        assert np.array_equal(axes.images[0].get_array(), other.images[0].get_array())
+        assert axes.get_position().width == pytest.approx(other.get_position().width)
+    assert [text.get_text() for text in left.texts] == ["truth", "input", *METHODS]
+    with pytest.raises(InputError, match="figure is int; give a figure to draw on"):
+        gallery_figure(folders(pictures), ["test13"], figure=1)  # type: ignore[type-var]
+    with pytest.raises(InputError, match="do not fit into 0.5 inches"):
+        gallery_figure(folders(pictures), ["test13"], figure=Figure(figsize=(0.5, 3)))
