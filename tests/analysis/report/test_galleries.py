@@ -309,5 +309,5 @@ def test_a_gallery_fills_a_figure_of_the_callers(pictures: Path) -> None:
     assert [text.get_text() for text in left.texts] == ["truth", "input", *METHODS]
     with pytest.raises(InputError, match="figure is int; give a figure to draw on"):
         gallery_figure(folders(pictures), ["test13"], figure=1)  # type: ignore[type-var]
-    with pytest.raises(InputError, match="do not fit into 0.5 inches"):
+    with pytest.raises(InputError, match=r"do not fit into 0\.5 inches"):
         gallery_figure(folders(pictures), ["test13"], figure=Figure(figsize=(0.5, 3)))
