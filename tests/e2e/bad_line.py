@@ -42,7 +42,9 @@ def kind_of(method: str, path: str) -> str:
 
 
 @contextmanager
-def breaking_line(server: str, is_cut: Callable[[str, int], bool]) -> Iterator[Line]:
+def breaking_line(
+    server: str, is_cut: Callable[[str, int], bool], may_break: threading.Event | None = None
+) -> Iterator[Line]:
     """A proxy before a server.
 
     Parameters
@@ -51,6 +53,8 @@ def breaking_line(server: str, is_cut: Callable[[str, int], bool]) -> Iterator[L
         Address of the server.
     is_cut : callable
         Told the kind of an answer and how many of its kind came before; whether it breaks off in its middle.
+    may_break : threading.Event, optional
+        What is awaited between the half that is sent and the end of the connection.
     """
     line, seen, lock = Line(), Counter(), threading.Lock()
     upstream = urlsplit(server)
@@ -80,6 +84,8 @@ def breaking_line(server: str, is_cut: Callable[[str, int], bool]) -> Iterator[L
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content[: len(content) // 2] if breaks else content)
+            if breaks and may_break is not None:
+                may_break.wait()
             self.close_connection = self.close_connection or breaks
 
         do_GET = do_POST = _forward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.e2e.bad_line import breaking_line
@@ -142,6 +144,48 @@ def test_what_a_blocker_holds_back_is_told_after_a_few_tries(serve, tab, held_ba
     page.unroute(f"**/{held_back}")
     page.reload()
     Participant(page).sees("consent")
+    assert page.evaluate("history.state") is None
+
+
+def test_a_page_that_breaks_off_is_loaded_again(serve, tab):
+    here = serve(**QUIET)
+    may_break = threading.Event()
+    with breaking_line(here.url, lambda kind, before: kind == "page" and before == 0, may_break) as line:
+        page = tab()
+        page.goto(line.url, wait_until="commit")
+        page.wait_for_function("document.getElementById('study')")  # the head's script has run
+        may_break.set()
+        person = Participant(page)
+        person.sees("consent")
+        assert line.cut["page"] == 1
+        assert page.evaluate("performance.getEntriesByType('navigation')[0].type") == "reload"
+        person.begin()
+        assert play(person) == here.session["completion_code"]
+
+
+@pytest.mark.parametrize("n_bad", [1, 4])
+def test_half_a_page_that_passes_for_a_whole_one_is_loaded_again(serve, tab, n_bad):
+    """A proxy that shortens, or a browser that goes on with what came."""
+    here = serve(**QUIET)
+    page = tab()
+    loads = []
+
+    def halve(route):
+        answer = route.fetch()
+        loads.append(1)
+        body = answer.text()
+        assert 'id="broken-load"' in body[: len(body) // 2]
+        route.fulfill(response=answer, body=body[: len(body) // 2] if len(loads) <= n_bad else body)
+
+    page.route(here.url + "/", halve)
+    page.goto(here.url + "/", wait_until="commit")
+    if n_bad == 4:
+        page.wait_for_selector("#broken-load:not([hidden])")
+        assert page.query_selector("#study") is None
+        assert len(loads) == 4
+        page.reload()
+    Participant(page).sees("consent")
+    assert len(loads) == n_bad + 1
     assert page.evaluate("history.state") is None
 
 
