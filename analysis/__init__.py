@@ -22,7 +22,10 @@ from evalkit.errors import InputError
 from evalkit.needs import absent_packages
 from evalkit.wording import needs_package
 
-NEED_SCIPY = frozenset(("analyze_preferences", "compare", "comparisons", "fool_rates", "plan_study", "plot_diagnostic"))
+NEED_SCIPY = frozenset((
+    "analyze_preferences", "compare", "comparisons", "fool_rates", "plan_study", "plot_categories", "plot_diagnostic",
+    "plot_metric_scatter",
+))  # fmt: skip
 """Functions that import SciPy when they compute, since it takes 0.3 s."""
 
 # ``__init__.pyi`` says where each name lives.

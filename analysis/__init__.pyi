@@ -4,6 +4,9 @@ from .planning.assumptions import PlanningModel as PlanningModel
 from .planning.assumptions import StudyDesign as StudyDesign
 from .planning.study_plan import PlanOptions as PlanOptions
 from .planning.study_plan import plan_study as plan_study
+from .report.own_figures import plot_categories as plot_categories
+from .report.own_figures import plot_gallery as plot_gallery
+from .report.own_figures import plot_metric_scatter as plot_metric_scatter
 from .statistics.bootstrap import nested_bootstrap as nested_bootstrap
 from .statistics.comparison import compare as compare
 from .study.diagnostic_plots import plot_diagnostic as plot_diagnostic

@@ -200,23 +200,14 @@ def read_report_input(
 def _categories(
     groups: str | None, column: str, scores: ScoreFolder | None, study: StudyAnalysis | None
 ) -> Categories | None:
-    from analysis.report.categories import class_folders, read_categories
+    from analysis.report.categories import chosen_categories
     from evalkit.errors import InputError
 
     if groups is None:
         if column:
             raise InputError("--group-column is of --groups FILE.")
         return None
-    images: set[str] = set()
-    if scores is not None:
-        images |= set(scores.per_image["image"].tolist())
-    elif study is not None:
-        images |= {str(image) for image in study.headline.trials.of_kind("test")["image"]}
-    else:
-        raise InputError("--groups needs results to divide: --scores DIR, --trials FILE, or both.")
-    if groups == "folders":
-        return class_folders(images)
-    return read_categories(Path(groups).expanduser(), images, column)
+    return chosen_categories(groups, column, scores, study.headline.trials if study else None)
 
 
 def _families(entries: tuple[str, ...], known: list[str]) -> dict[str, str]:

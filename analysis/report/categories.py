@@ -17,6 +17,7 @@ from analysis.report.cells import Cell, ReportColumn
 from analysis.report.figures import PAGE_WIDTH, grid_figure
 from analysis.study.analysis import SubsetAnalysis
 from analysis.study.rates import fool_rates
+from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
 from evalkit.images.image_pairs import NameIndex
 from evalkit.plotting import method_look
@@ -26,14 +27,24 @@ from evalkit.text_formats import spreadsheet_text
 from evalkit.wording import counted, error_reason, some_names, unknown_name
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["Categories", "CategoryResult", "category_figure", "category_results", "class_folders", "read_categories"]
+__all__ = [
+    "Categories",
+    "CategoryResult",
+    "category_figure",
+    "category_results",
+    "chosen_categories",
+    "class_folders",
+    "read_categories",
+]
 
 N_REPLICATES = 2_000
 """Bootstrap replicates of an interval of a category; those of fewer than 100 images need none."""
 N_PANELS = 24
 """Panels of the figure, at most: the largest categories."""
+N_COLUMNS = 4
 PEOPLE = "fooled"
 """Key of the rate of people beside the names of metrics."""
 
@@ -288,7 +299,38 @@ def _rates_of(study: SubsetAnalysis, category: str, images: frozenset[str], inde
     ]
 
 
-def category_figure(results: Sequence[CategoryResult], column: ReportColumn, methods: Sequence[str]) -> Figure:
+def chosen_categories(groups: str, column: str, scores: ScoreFolder | None, trials: TrialTable | None) -> Categories:
+    """Categories of the images of the scores, or, without any, of those of the test trials.
+
+    Parameters
+    ----------
+    groups : str
+        A CSV file (`read_categories`), or ``"folders"`` (`class_folders`).
+    column : str
+        Of the file; "" for its second.
+    scores, trials : ScoreFolder, TrialTable or None
+        Results to divide.
+
+    Raises
+    ------
+    InputError
+        Without results, or when there are no such categories.
+    """
+    if scores is not None:
+        images = {str(image) for image in scores.per_image["image"]}
+    elif trials is not None:
+        images = {str(image) for image in trials.of_kind("test")["image"]}
+    else:
+        raise InputError("--groups needs results to divide: --scores DIR, --trials FILE, or both.")
+    return class_folders(images) if groups == "folders" else read_categories(Path(groups).expanduser(), images, column)
+
+
+def category_figure(
+    results: Sequence[CategoryResult],
+    column: ReportColumn,
+    methods: Sequence[str],
+    figure: Figure | SubFigure | None = None,
+) -> Figure | SubFigure:
     """Small multiples: one panel a category, one line a method, with intervals, all on the same axis.
 
     Parameters
@@ -299,6 +341,8 @@ def category_figure(results: Sequence[CategoryResult], column: ReportColumn, met
         Its title and unit.
     methods : sequence of str
         From the top of each panel to its bottom.
+    figure : matplotlib Figure or SubFigure, optional
+        One of the caller's to draw in; by default a new one in the style of the report.
     """
     n_images: dict[str, int] = {}
     for result in results:
@@ -306,27 +350,44 @@ def category_figure(results: Sequence[CategoryResult], column: ReportColumn, met
     largest = set(sorted(n_images, key=lambda name: -n_images[name])[:N_PANELS])
     shown = [category for category in n_images if category in largest]
     by_key = {(result.category, result.method): result for result in results}
-    n_columns = min(4, len(shown))
+    n_columns = min(N_COLUMNS, len(shown))
     n_rows = math.ceil(len(shown) / n_columns)
+    if figure is not None:
+        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        _draw_panels(figure, list(panels.flat), shown, n_images, by_key, column, methods)
+        return figure
     panel_height = 0.42 + 0.15 * len(methods)
-    with grid_figure(PAGE_WIDTH, 0.45 + n_rows * panel_height, n_rows, n_columns) as (figure, panels):
-        for panel, category in zip(panels, shown, strict=False):
-            panel.set_title(f"{category} ({n_images[category]})", fontsize=7, loc="left", pad=2)
-            for position, method in enumerate(reversed(methods)):
-                number = len(methods) - 1 - position
-                own = by_key.get((category, method))
-                if own is None or math.isnan(own.value):
-                    continue
-                value, low, high = (column.factor * limit for limit in (own.value, own.ci_low, own.ci_high))
-                look = method_look(number)
-                panel.plot([low, high], [position, position], color=look["color"], linewidth=1.2)
-                panel.plot(value, position, marker=look["marker"], color=look["color"], markersize=3.5)
-            panel.set_yticks(range(len(methods)), labels=list(reversed(methods)))
-            panel.set_ylim(-0.6, len(methods) - 0.4)
-            panel.tick_params(axis="y", length=0)
-        for panel in panels[len(shown) :]:
-            panel.set_visible(False)
-        for panel in panels[max(len(shown) - n_columns, 0) : len(shown)]:  # the last ones of their columns
-            panel.tick_params(axis="x", labelbottom=True)
-        figure.supxlabel(column.title, fontsize=8)
-    return figure
+    with grid_figure(PAGE_WIDTH, 0.45 + n_rows * panel_height, n_rows, n_columns) as (own, own_panels):
+        _draw_panels(own, own_panels, shown, n_images, by_key, column, methods)
+    return own
+
+
+def _draw_panels(
+    figure: Figure | SubFigure,
+    panels: Sequence[Axes],
+    shown: Sequence[str],
+    n_images: Mapping[str, int],
+    by_key: Mapping[tuple[str, str], CategoryResult],
+    column: ReportColumn,
+    methods: Sequence[str],
+) -> None:
+    """A panel for each of the categories `shown`; those that are left over are hidden."""
+    for panel, category in zip(panels, shown, strict=False):
+        panel.set_title(f"{category} ({n_images[category]})", fontsize=7, loc="left", pad=2)
+        for position, method in enumerate(reversed(methods)):
+            number = len(methods) - 1 - position
+            result = by_key.get((category, method))
+            if result is None or math.isnan(result.value):
+                continue
+            value, low, high = (column.factor * limit for limit in (result.value, result.ci_low, result.ci_high))
+            look = method_look(number)
+            panel.plot([low, high], [position, position], color=look["color"], linewidth=1.2)
+            panel.plot(value, position, marker=look["marker"], color=look["color"], markersize=3.5)
+        panel.set_yticks(range(len(methods)), labels=list(reversed(methods)))
+        panel.set_ylim(-0.6, len(methods) - 0.4)
+        panel.tick_params(axis="y", length=0)
+    for panel in panels[len(shown) :]:
+        panel.set_visible(False)
+    for panel in panels[max(len(shown) - N_COLUMNS, 0) : len(shown)]:  # the last ones of their columns
+        panel.tick_params(axis="x", labelbottom=True)
+    figure.supxlabel(column.title, fontsize=8)

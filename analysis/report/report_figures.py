@@ -5,25 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.report import figures as draw
 from analysis.report.agreement import best_metric
 from analysis.report.categories import N_PANELS, category_figure
-from analysis.report.content import ReportInput
+from analysis.report.content import ReportInput, Scatter
 from analysis.report.galleries import choice_title, choose_images
 from analysis.report.gallery_figure import gallery_figure
 from analysis.report.preference import preference_figure
 from analysis.report.tables import metric_column
 from analysis.study.analysis import SubsetAnalysis
 from analysis.trials.columns import TRUTH
+from evalkit.arrays import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "GALLERY", "ReportFigure", "Section", "drawn", "report_figures"]
+__all__ = [
+    "FIGURES",
+    "GALLERY",
+    "ReportFigure",
+    "Section",
+    "categories_drawn",
+    "drawn",
+    "report_figures",
+    "scattered",
+]
 
 
 @dataclass(frozen=True)
@@ -157,16 +167,22 @@ def _has_sides(content: ReportInput) -> bool:
     return any(not math.isnan(row["first_share"]) for row in _shown_study(content).tables["per_participant"])
 
 
-def _draw_scatter(content: ReportInput) -> Figure:
-    scatter = content.scatter
-    assert scatter is not None
+def scattered(
+    content: ReportInput, scatter: Scatter
+) -> tuple[dict[str, tuple[FloatArray, FloatArray]], str, dict[str, float]]:
+    """Values and rates by method, the metric's title, and rank correlations by method, as `draw_image_scatter` takes them."""
     column = metric_column(scatter.metric)
     rho = {entry.over: entry.observed for entry in content.agreement if entry.metric == scatter.metric}
-    return draw.image_scatter_figure(
+    return (
         {method: (column.factor * pairs.values, pairs.rates) for method, pairs in scatter.pairs.items()},
         column.title,
         {method: rho[f"images of {method}"] for method in scatter.pairs if f"images of {method}" in rho},
     )
+
+
+def _draw_scatter(content: ReportInput) -> Figure:
+    assert content.scatter is not None
+    return draw.image_scatter_figure(*scattered(content, content.scatter))
 
 
 def _scatter_caption(content: ReportInput) -> str:
@@ -180,10 +196,12 @@ def _scatter_caption(content: ReportInput) -> str:
     return f"{title} of single images against {what}{best if best_metric(content.agreement) else ''}."
 
 
-def _draw_categories(content: ReportInput) -> Figure:
+def categories_drawn(content: ReportInput, figure: Any = None) -> Any:
+    """The first measure by category: in a figure of the caller's, or in a new one."""
     measure, column = next(iter(content.category_measures.items()))
     results = [result for result in content.by_category if result.measure == measure]
-    return category_figure(results, column, content.in_order(dict.fromkeys(result.method for result in results)))
+    methods = content.in_order(dict.fromkeys(result.method for result in results))
+    return category_figure(results, column, methods, figure)
 
 
 def _categories_caption(content: ReportInput) -> str:
@@ -273,7 +291,7 @@ FIGURES = (
         "categories",
         lambda content: bool(content.by_category),
         _categories_caption,
-        _draw_categories,
+        categories_drawn,
         wide=True,
     ),
 )
