@@ -62,7 +62,7 @@ def test_the_error_of_a_file_that_cannot_be_written_names_it(tmp_path):
 def test_examples_of_the_sentences():
     assert doctest.testmod(wording) == (0, 12)
     assert doctest.testmod(text_formats) == (0, 5)
-    assert doctest.testmod(shown) == (0, 1)
+    assert doctest.testmod(shown) == (0, 2)
     assert doctest.testmod(errors) == (0, 1)
 
 

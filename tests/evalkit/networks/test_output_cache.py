@@ -95,7 +95,7 @@ class TestRuns:
         passed = []
         plain = BatchRunner.__call__
         monkeypatch.setattr(
-            BatchRunner, "__call__", lambda self, items: passed.append(len(items)) or plain(self, items)
+            BatchRunner, "__call__", lambda self, items, *names: passed.append(len(items)) or plain(self, items, *names)
         )
         first = run(method="vivid")
         known = 2 + 8  # the images that recognise the code of a classifier of one's own, and one batch among others

@@ -36,7 +36,8 @@ def main(folder: Path, out: Path, metric: str, weights: Path, megabytes: int) ->
         return genuine(self, *pair)  # type: ignore[arg-type]
 
     BlockWorker._measure_pair = measure_pair  # type: ignore[assignment, method-assign]
-    networks = NetworkOptions(weights={"alexnet": weights}, device="cpu", cache=None)
+    given = {"alexnet": weights} if metric.startswith("lpips") else {}
+    networks = NetworkOptions(weights=given, device="cpu", cache=None)
     try:
         evalkit.score(
             folder / "truth", {"mine": folder / "mine"}, metrics=(metric,), out=out, networks=networks, n_bootstrap=0
