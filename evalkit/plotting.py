@@ -13,7 +13,7 @@ from evalkit.needs import need_matplotlib
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "LINES", "MARKERS", "chosen_axes", "method_look"]
+__all__ = ["COLOURS", "LINES", "MARKERS", "check_figure", "chosen_axes", "method_look"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -28,6 +28,12 @@ def method_look(number: int) -> dict[str, Any]:
         "marker": MARKERS[(number + 3 * turn) % 8],
         "linestyle": LINES[(number + turn) % 8],
     }
+
+
+def check_figure(figure: object) -> None:
+    """Refuse what is no figure, or part of one, of matplotlib."""
+    if not hasattr(figure, "subplots"):
+        raise InputError(f"figure is {type(figure).__name__}; give a figure to draw on: figure = pyplot.figure()")
 
 
 def chosen_axes(ax: Axes | None) -> Axes:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from evalkit.text_formats import spreadsheet_text
 from evalkit.wording import counted, error_reason, some_names, unknown_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
 __all__ = [
@@ -325,6 +324,12 @@ def chosen_categories(groups: str, column: str, scores: ScoreFolder | None, tria
     return class_folders(images) if groups == "folders" else read_categories(Path(groups).expanduser(), images, column)
 
 
+@overload
+def category_figure(results: Sequence[CategoryResult], column: ReportColumn, methods: Sequence[str]) -> Figure: ...
+@overload
+def category_figure(
+    results: Sequence[CategoryResult], column: ReportColumn, methods: Sequence[str], figure: Figure | SubFigure
+) -> Figure | SubFigure: ...
 def category_figure(
     results: Sequence[CategoryResult],
     column: ReportColumn,
@@ -352,42 +357,26 @@ def category_figure(
     by_key = {(result.category, result.method): result for result in results}
     n_columns = min(N_COLUMNS, len(shown))
     n_rows = math.ceil(len(shown) / n_columns)
-    if figure is not None:
-        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-        _draw_panels(figure, list(panels.flat), shown, n_images, by_key, column, methods)
-        return figure
     panel_height = 0.42 + 0.15 * len(methods)
-    with grid_figure(PAGE_WIDTH, 0.45 + n_rows * panel_height, n_rows, n_columns) as (own, own_panels):
-        _draw_panels(own, own_panels, shown, n_images, by_key, column, methods)
-    return own
-
-
-def _draw_panels(
-    figure: Figure | SubFigure,
-    panels: Sequence[Axes],
-    shown: Sequence[str],
-    n_images: Mapping[str, int],
-    by_key: Mapping[tuple[str, str], CategoryResult],
-    column: ReportColumn,
-    methods: Sequence[str],
-) -> None:
-    """A panel for each of the categories `shown`; those that are left over are hidden."""
-    for panel, category in zip(panels, shown, strict=False):
-        panel.set_title(f"{category} ({n_images[category]})", fontsize=7, loc="left", pad=2)
-        for position, method in enumerate(reversed(methods)):
-            number = len(methods) - 1 - position
-            result = by_key.get((category, method))
-            if result is None or math.isnan(result.value):
-                continue
-            value, low, high = (column.factor * limit for limit in (result.value, result.ci_low, result.ci_high))
-            look = method_look(number)
-            panel.plot([low, high], [position, position], color=look["color"], linewidth=1.2)
-            panel.plot(value, position, marker=look["marker"], color=look["color"], markersize=3.5)
-        panel.set_yticks(range(len(methods)), labels=list(reversed(methods)))
-        panel.set_ylim(-0.6, len(methods) - 0.4)
-        panel.tick_params(axis="y", length=0)
-    for panel in panels[len(shown) :]:
-        panel.set_visible(False)
-    for panel in panels[max(len(shown) - N_COLUMNS, 0) : len(shown)]:  # the last ones of their columns
-        panel.tick_params(axis="x", labelbottom=True)
-    figure.supxlabel(column.title, fontsize=8)
+    size = PAGE_WIDTH, 0.45 + n_rows * panel_height
+    with grid_figure(*size, n_rows, n_columns, figure) as (shared, panels):
+        for panel, category in zip(panels, shown, strict=False):
+            panel.set_title(f"{category} ({n_images[category]})", fontsize=7, loc="left", pad=2)
+            for position, method in enumerate(reversed(methods)):
+                number = len(methods) - 1 - position
+                own = by_key.get((category, method))
+                if own is None or math.isnan(own.value):
+                    continue
+                value, low, high = (column.factor * limit for limit in (own.value, own.ci_low, own.ci_high))
+                look = method_look(number)
+                panel.plot([low, high], [position, position], color=look["color"], linewidth=1.2)
+                panel.plot(value, position, marker=look["marker"], color=look["color"], markersize=3.5)
+            panel.set_yticks(range(len(methods)), labels=list(reversed(methods)))
+            panel.set_ylim(-0.6, len(methods) - 0.4)
+            panel.tick_params(axis="y", length=0)
+        for panel in panels[len(shown) :]:
+            panel.set_visible(False)
+        for panel in panels[max(len(shown) - N_COLUMNS, 0) : len(shown)]:  # the last ones of their columns
+            panel.tick_params(axis="x", labelbottom=True)
+        shared.supxlabel(column.title, fontsize=8)
+    return shared

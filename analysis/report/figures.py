@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from analysis.records import Row
 from analysis.study.diagnostic_plots import (
@@ -24,12 +24,12 @@ from analysis.study.rate_plot import draw_rates
 from analysis.study.rates import MethodRate
 from analysis.trials.trial_table import TrialTable
 from evalkit.arrays import FloatArray
-from evalkit.plotting import method_look
+from evalkit.plotting import check_figure, method_look
 from evalkit.scoring.curve_plot import draw_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = [
     "COLUMN_WIDTH",
@@ -82,25 +82,29 @@ def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 
 
 @contextmanager
-def grid_figure(width: float, height: float, n_rows: int, n_columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of this size in inches with panels that share both axes, row by row."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-        yield figure, list(panels.flat)
+def grid_figure(
+    width: float, height: float, n_rows: int, n_columns: int, figure: Figure | SubFigure | None = None
+) -> Iterator[tuple[Figure | SubFigure, list[Axes]]]:
+    """Panels that share both axes, row by row: in `empty_figure`."""
+    with empty_figure(width, height, figure, layout="constrained") as own:
+        panels = own.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        yield own, list(panels.flat)
 
 
 @contextmanager
-def empty_figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of this size in inches without axes, in the style of the report."""
+def empty_figure(
+    width: float, height: float, figure: Figure | SubFigure | None = None, layout: Literal["constrained"] | None = None
+) -> Iterator[Figure | SubFigure]:
+    """The caller's figure, with its own style, or a new one of this size in inches, in the style of the report."""
+    if figure is not None:
+        check_figure(figure)
+        yield figure
+        return
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        yield Figure(figsize=(width, height))
+        yield Figure(figsize=(width, height), layout=layout)
 
 
 def figure_bytes(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:

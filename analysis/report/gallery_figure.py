@@ -9,6 +9,7 @@ from analysis.report.figures import PAGE_WIDTH, empty_figure
 from analysis.report.galleries import ImageFolders
 from evalkit.arrays import Rgb8
 from evalkit.errors import InputError
+from evalkit.plotting import check_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -62,8 +63,7 @@ def gallery_figure(
     """
     headings = folders.headings
     if figure is not None:
-        if not hasattr(figure, "add_axes"):
-            raise InputError(f"figure is {type(figure).__name__}; give a figure to draw on: figure = pyplot.figure()")
+        check_figure(figure)
         width = figure.bbox.width / figure.dpi
     side = (width - GAP * (len(headings) - 1)) / len(headings)
     if side < 0.2:
@@ -73,40 +73,24 @@ def gallery_figure(
         raise InputError("None of the pictures can be read; " + next(iter(folders.problems.values()), "none is there."))
     heights = [side * _tallest(row) for row in rows]
     height = HEAD + sum(heights) + GAP * (len(rows) - 1)
-    if figure is None:
-        with empty_figure(width, height) as own:
-            _draw(own, headings, rows, heights, width, height)
-        return own
-    _draw(figure, headings, rows, heights, width, height)
-    return figure
-
-
-def _draw(
-    figure: Figure | SubFigure,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[Rgb8 | None]],
-    heights: Sequence[float],
-    width: float,
-    height: float,
-) -> None:
-    """Names and pictures at their places of a figure of this size in inches; of another size, at the same shares of it."""
-    side = (width - GAP * (len(headings) - 1)) / len(headings)
-    top = height - HEAD
-    for column, heading in enumerate(headings):
-        middle = column * (side + GAP) + side / 2
-        size = min(8.0, 72 * side / (0.62 * max(len(heading), 1)))
-        figure.text(middle / width, (top + 0.04) / height, heading, ha="center", va="bottom", fontsize=max(size, 4.5))
-    for row, row_height in zip(rows, heights, strict=True):
-        top -= row_height
-        for column, picture in enumerate(row):
-            box = (column * (side + GAP) / width, top / height, side / width, row_height / height)
-            axes = figure.add_axes(box)
-            axes.axis("off")
-            if picture is None:
-                axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6, color="0.4")
-            else:
-                axes.imshow(picture, interpolation="antialiased", aspect="equal")
-        top -= GAP
+    with empty_figure(width, height, figure) as own:  # of another size, at the same shares of it
+        top = height - HEAD
+        for column, heading in enumerate(headings):
+            middle = column * (side + GAP) + side / 2
+            size = min(8.0, 72 * side / (0.62 * max(len(heading), 1)))
+            own.text(middle / width, (top + 0.04) / height, heading, ha="center", va="bottom", fontsize=max(size, 4.5))
+        for row, row_height in zip(rows, heights, strict=True):
+            top -= row_height
+            for column, picture in enumerate(row):
+                box = (column * (side + GAP) / width, top / height, side / width, row_height / height)
+                axes = own.add_axes(box)
+                axes.axis("off")
+                if picture is None:
+                    axes.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=6, color="0.4")
+                else:
+                    axes.imshow(picture, interpolation="antialiased", aspect="equal")
+            top -= GAP
+    return own
 
 
 def _tallest(pictures: Sequence[Rgb8 | None]) -> float:

@@ -13,7 +13,7 @@ from analysis.study.analysis import analyze_study
 from analysis.trials.trial_files import as_trials
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError, check_path
-from evalkit.plotting import chosen_axes
+from evalkit.plotting import check_figure, chosen_axes
 from evalkit.scoring.score_folder import read_score_folder
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def plot_categories(
     InputError
         If there are no results to divide, no such categories, or nothing in them to draw.
     """
-    from analysis.report.categories import chosen_categories
-    from analysis.report.report_figures import categories_drawn
+    from analysis.report.categories import category_figure, chosen_categories
+    from analysis.report.report_figures import by_first_measure
 
     check_path("groups", groups)
-    _check_figure(figure)
+    check_figure(figure)
     if scores is None and trials is None:
         raise InputError("categories need results to divide: scores, trials, or both")
     if scores is not None:
@@ -113,7 +113,7 @@ def plot_categories(
     content = ReportInput(scores=folder, study=study, categories=categories)
     if not content.category_measures:
         raise InputError(f"{groups}: no category has a result to draw")
-    categories_drawn(content, figure)
+    category_figure(*by_first_measure(content), figure)
     return figure
 
 
@@ -149,12 +149,6 @@ def plot_gallery(
     from analysis.report.galleries import ImageFolders
     from analysis.report.gallery_figure import gallery_figure
 
-    _check_figure(figure)
     if isinstance(images, str) or not images:
         raise InputError(f"images is {images!r}; give a list of one name or more")
     return gallery_figure(ImageFolders(truth, methods), images, figure=figure)
-
-
-def _check_figure(figure: object) -> None:
-    if not hasattr(figure, "subplots"):
-        raise InputError(f"figure is {type(figure).__name__}; give a figure to draw on: figure = pyplot.figure()")

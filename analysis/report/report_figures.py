@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.report import figures as draw
 from analysis.report.agreement import best_metric
-from analysis.report.categories import N_PANELS, category_figure
+from analysis.report.categories import N_PANELS, CategoryResult, category_figure
+from analysis.report.cells import ReportColumn
 from analysis.report.content import ReportInput, Scatter
 from analysis.report.galleries import choice_title, choose_images
 from analysis.report.gallery_figure import gallery_figure
@@ -29,7 +30,7 @@ __all__ = [
     "GALLERY",
     "ReportFigure",
     "Section",
-    "categories_drawn",
+    "by_first_measure",
     "drawn",
     "report_figures",
     "scattered",
@@ -196,12 +197,11 @@ def _scatter_caption(content: ReportInput) -> str:
     return f"{title} of single images against {what}{best if best_metric(content.agreement) else ''}."
 
 
-def categories_drawn(content: ReportInput, figure: Any = None) -> Any:
-    """The first measure by category: in a figure of the caller's, or in a new one."""
+def by_first_measure(content: ReportInput) -> tuple[list[CategoryResult], ReportColumn, list[str]]:
+    """Results of the first measure by category, its column and the methods, as `category_figure` takes them."""
     measure, column = next(iter(content.category_measures.items()))
     results = [result for result in content.by_category if result.measure == measure]
-    methods = content.in_order(dict.fromkeys(result.method for result in results))
-    return category_figure(results, column, methods, figure)
+    return results, column, content.in_order(dict.fromkeys(result.method for result in results))
 
 
 def _categories_caption(content: ReportInput) -> str:
@@ -291,7 +291,7 @@ FIGURES = (
         "categories",
         lambda content: bool(content.by_category),
         _categories_caption,
-        categories_drawn,
+        lambda content: category_figure(*by_first_measure(content)),
         wide=True,
     ),
 )

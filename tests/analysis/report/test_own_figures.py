@@ -15,10 +15,10 @@ from PIL import Image
 
 import analysis
 import evalkit
-from analysis.report.categories import chosen_categories
+from analysis.report.categories import category_figure, chosen_categories
 from analysis.report.content import ReportInput
 from analysis.report.figures import image_scatter_figure
-from analysis.report.report_figures import categories_drawn, scattered
+from analysis.report.report_figures import by_first_measure, scattered
 from analysis.study.analysis import analyze_study
 from analysis.trials.trial_table import TrialTable
 from evalkit.errors import InputError
@@ -85,7 +85,7 @@ def test_categories_are_drawn_as_in_the_report(scored: Path, trials: TrialTable,
     folder = read_score_folder(scored / "scores")
     categories = chosen_categories(str(scored / "groups.csv"), "", folder, None)
     content = ReportInput(scores=folder, study=study, categories=categories)
-    wanted = categories_drawn(content)
+    wanted = category_figure(*by_first_measure(content))
     assert [lines_of(axes) for axes in panels] == [lines_of(axes) for axes in wanted.axes]
     assert upper.get_supxlabel() == wanted.get_supxlabel()
     assert ("fooled" in upper.get_supxlabel()) is of_people
