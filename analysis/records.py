@@ -105,6 +105,7 @@ class PairTable(Table[T]):
     def _named(self, key: object) -> T:
         """By ``(A, B)``, or by one method where one row alone has it."""
         pairs = self._keys()
+        methods = dict.fromkeys(name for pair in pairs for name in pair)
         if isinstance(key, str):
             found = [place for place, pair in enumerate(pairs) if key in pair]
             if len(found) == 1:
@@ -114,7 +115,6 @@ class PairTable(Table[T]):
                 raise NoSuchResultError(
                     f"{counted(len(found), 'row')} have the method {key!r}; give the other one too: {', '.join(others)}"
                 )
-            methods = dict.fromkeys(name for pair in pairs for name in pair)
             raise NoSuchResultError(f"in these comparisons {unknown_name('method', key, methods)}")
         if not isinstance(key, tuple) or len(key) != 2 or not all(isinstance(name, str) for name in key):
             raise InputError(f"comparisons[{key!r}]: give two methods, comparisons['mine', 'theirs'], or a position")
@@ -123,7 +123,6 @@ class PairTable(Table[T]):
         a, b = key
         if (b, a) in pairs:
             raise NoSuchResultError(f"these comparisons have {b} minus {a}: ask for [{b!r}, {a!r}]")
-        methods = dict.fromkeys(name for pair in pairs for name in pair)
         for name in key:
             if name not in methods:
                 raise NoSuchResultError(f"in these comparisons {unknown_name('method', name, methods)}")

@@ -19,6 +19,7 @@ from analysis.report.gallery_figure import gallery_figure
 from analysis.report.preference import preference_figure
 from analysis.report.tables import metric_column
 from analysis.study.analysis import SubsetAnalysis
+from analysis.study.diagnostic_plots import has_vigilance_curve
 from analysis.trials.columns import TRUTH
 from evalkit.arrays import FloatArray
 
@@ -150,8 +151,7 @@ def _draw_vigilance(content: ReportInput) -> Figure:
 def _has_vigilance_curve(content: ReportInput) -> bool:
     if not content.rates_shown:
         return False
-    diagnosed = _shown_study(content).diagnostics.get("methods", {})
-    return any("estimate" in point for entry in diagnosed.values() for point in entry.get("vigilance_curve", []))
+    return has_vigilance_curve(_shown_study(content).diagnostics.get("methods", {}))
 
 
 def _has_fatigue(content: ReportInput) -> bool:

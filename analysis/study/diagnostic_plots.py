@@ -26,6 +26,7 @@ __all__ = [
     "draw_fatigue",
     "draw_side_bias",
     "draw_vigilance",
+    "has_vigilance_curve",
     "plot_diagnostic",
 ]
 
@@ -135,9 +136,14 @@ def _plot_components(trials: TrialTable, axes: Axes) -> bool:
     return True
 
 
+def has_vigilance_curve(methods: Mapping[str, Any]) -> bool:
+    """Whether there is a point for `draw_vigilance`."""
+    return any("estimate" in point for found in methods.values() for point in found.get("vigilance_curve", []))
+
+
 def _plot_vigilance(trials: TrialTable, axes: Axes) -> bool:
     methods = diagnose(trials).get("methods", {})
-    if not any("estimate" in point for found in methods.values() for point in found.get("vigilance_curve", [])):
+    if not has_vigilance_curve(methods):
         return False
     draw_vigilance(axes, methods)
     axes.legend()
